@@ -1,0 +1,138 @@
+//! The IPv4 header (RFC 791 §3.1).
+
+use super::{WireError, array_at, u16_at};
+use crate::checksum;
+use core::net::Ipv4Addr;
+
+/// Length in bytes of a header without options, the only kind that [`Ipv4Header::emit`] writes.
+pub const HEADER_LEN: usize = 20;
+
+mod field {
+    use core::ops::Range;
+    pub(super) const VERSION_IHL: usize = 0;
+    pub(super) const DSCP_ECN: usize = 1;
+    pub(super) const TOTAL_LEN: Range<usize> = 2..4;
+    pub(super) const IDENTIFICATION: Range<usize> = 4..6;
+    pub(super) const FRAGMENT: Range<usize> = 6..8;
+    pub(super) const TTL: usize = 8;
+    pub(super) const PROTOCOL: usize = 9;
+    pub(super) const CHECKSUM: Range<usize> = 10..12;
+    pub(super) const SOURCE: Range<usize> = 12..16;
+    pub(super) const DESTINATION: Range<usize> = 16..20;
+}
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+/// An IPv4 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv4Header {
+    /// DSCP in the upper six bits (RFC 2474), ECN in the lower two (RFC 3168).
+    pub dscp_ecn: u8,
+    /// Bytes of header and payload.
+    pub total_len: u16,
+    /// Tells the fragments of one datagram from those of another.
+    pub identification: u16,
+    /// Routers may not fragment the datagram.
+    pub dont_fragment: bool,
+    /// This is a fragment and not the last.
+    pub more_fragments: bool,
+    /// Where the payload belongs in the datagram: bytes, a multiple of 8 up to 65,528.
+    pub fragment_offset: u16,
+    /// Hops left.
+    pub ttl: u8,
+    /// What the payload is, see [`protocol`](super::protocol).
+    pub protocol: u8,
+    /// The sender.
+    pub source: Ipv4Addr,
+    /// The receiver.
+    pub destination: Ipv4Addr,
+    /// Bytes of header with its options, 20 to 60.
+    pub header_len: usize,
+}
+
+impl Ipv4Header {
+    /// Reads and verifies the header, steps over its options, and returns the payload cut to the total length, which
+    /// takes the padding of short Ethernet frames off.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`] when the bytes end before the header or the total length does,
+    /// [`WireError::BadVersion`], [`WireError::BadLength`] for a header length below 20 or above the total length,
+    /// [`WireError::BadChecksum`].
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        let header = bytes
+            .first_chunk::<HEADER_LEN>()
+            .ok_or(WireError::Truncated)?;
+        if header[field::VERSION_IHL] >> 4 != 4 {
+            return Err(WireError::BadVersion);
+        }
+        let header_len = usize::from(header[field::VERSION_IHL] & 0x0f) * 4;
+        let total_len = u16_at(header, field::TOTAL_LEN);
+        if header_len < HEADER_LEN || usize::from(total_len) < header_len {
+            return Err(WireError::BadLength);
+        }
+        let datagram = bytes
+            .get(..usize::from(total_len))
+            .ok_or(WireError::Truncated)?;
+        let mut sum = checksum::sum(header);
+        let (options, payload) = datagram[HEADER_LEN..].split_at(header_len - HEADER_LEN);
+        if !options.is_empty() {
+            sum.add_bytes(options);
+        }
+        if !sum.is_valid() {
+            return Err(WireError::BadChecksum);
+        }
+        let fragment = u16_at(header, field::FRAGMENT);
+        let parsed = Self {
+            dscp_ecn: header[field::DSCP_ECN],
+            total_len,
+            identification: u16_at(header, field::IDENTIFICATION),
+            dont_fragment: fragment & DONT_FRAGMENT != 0,
+            more_fragments: fragment & MORE_FRAGMENTS != 0,
+            fragment_offset: (fragment & FRAGMENT_OFFSET) * 8,
+            ttl: header[field::TTL],
+            protocol: header[field::PROTOCOL],
+            source: Ipv4Addr::from(array_at::<4, _>(header, field::SOURCE)),
+            destination: Ipv4Addr::from(array_at::<4, _>(header, field::DESTINATION)),
+            header_len,
+        };
+        Ok((parsed, payload))
+    }
+
+    /// Whether the payload is only a part of the datagram's.
+    #[inline]
+    pub const fn is_fragment(&self) -> bool {
+        self.more_fragments || self.fragment_offset != 0
+    }
+
+    /// Writes a header without options and with its checksum to the start of `out`, at least [`HEADER_LEN`] bytes.
+    /// `header_len` must be [`HEADER_LEN`].
+    #[inline]
+    pub fn emit(&self, out: &mut [u8]) {
+        debug_assert!(out.len() >= HEADER_LEN);
+        debug_assert_eq!(self.header_len, HEADER_LEN, "options are not written");
+        debug_assert!(self.fragment_offset.is_multiple_of(8));
+        let out = &mut out[..HEADER_LEN];
+        let mut fragment = self.fragment_offset / 8;
+        if self.dont_fragment {
+            fragment |= DONT_FRAGMENT;
+        }
+        if self.more_fragments {
+            fragment |= MORE_FRAGMENTS;
+        }
+        out[field::VERSION_IHL] = 0x45;
+        out[field::DSCP_ECN] = self.dscp_ecn;
+        out[field::TOTAL_LEN].copy_from_slice(&self.total_len.to_be_bytes());
+        out[field::IDENTIFICATION].copy_from_slice(&self.identification.to_be_bytes());
+        out[field::FRAGMENT].copy_from_slice(&fragment.to_be_bytes());
+        out[field::TTL] = self.ttl;
+        out[field::PROTOCOL] = self.protocol;
+        out[field::CHECKSUM].copy_from_slice(&[0, 0]);
+        out[field::SOURCE].copy_from_slice(&self.source.octets());
+        out[field::DESTINATION].copy_from_slice(&self.destination.octets());
+        let checksum = checksum::sum(out).finish();
+        out[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    }
+}

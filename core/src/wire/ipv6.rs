@@ -1,0 +1,279 @@
+//! The IPv6 header and its extension headers (RFC 8200), and addresses made from others (RFC 4291).
+
+use super::{MacAddr, WireError, array_at, protocol, u16_at, u32_at};
+use core::fmt;
+use core::net::Ipv6Addr;
+
+/// Length of the header in bytes.
+pub const HEADER_LEN: usize = 40;
+
+/// Extension headers that [`skip_extension_headers`] steps over in one packet. RFC 8200 names three kinds that each
+/// come once, destination options twice; RFC 8504 §5.3 lets a host set a limit.
+pub const MAX_EXTENSION_HEADERS: usize = 8;
+
+mod field {
+    use core::ops::Range;
+    pub(super) const VERSION_CLASS_LABEL: Range<usize> = 0..4;
+    pub(super) const PAYLOAD_LEN: Range<usize> = 4..6;
+    pub(super) const NEXT_HEADER: usize = 6;
+    pub(super) const HOP_LIMIT: usize = 7;
+    pub(super) const SOURCE: Range<usize> = 8..24;
+    pub(super) const DESTINATION: Range<usize> = 24..40;
+}
+
+/// An IPv6 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Header {
+    /// DSCP in the upper six bits (RFC 2474), ECN in the lower two (RFC 3168).
+    pub traffic_class: u8,
+    /// 20 bits that name a flow (RFC 6437).
+    pub flow_label: u32,
+    /// Bytes after this header, extension headers included.
+    pub payload_len: u16,
+    /// What follows, see [`protocol`].
+    pub next_header: u8,
+    /// Hops left.
+    pub hop_limit: u8,
+    /// The sender.
+    pub source: Ipv6Addr,
+    /// The receiver.
+    pub destination: Ipv6Addr,
+}
+
+impl Ipv6Header {
+    /// Reads the header and returns what follows, cut to the payload length.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`] when the bytes end before the header or the payload length does,
+    /// [`WireError::BadVersion`].
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        let (header, rest) = bytes
+            .split_first_chunk::<HEADER_LEN>()
+            .ok_or(WireError::Truncated)?;
+        let first = u32_at(header, field::VERSION_CLASS_LABEL);
+        if first >> 28 != 6 {
+            return Err(WireError::BadVersion);
+        }
+        let payload_len = u16_at(header, field::PAYLOAD_LEN);
+        let payload = rest
+            .get(..usize::from(payload_len))
+            .ok_or(WireError::Truncated)?;
+        let parsed = Self {
+            traffic_class: (first >> 20) as u8,
+            flow_label: first & 0x000f_ffff,
+            payload_len,
+            next_header: header[field::NEXT_HEADER],
+            hop_limit: header[field::HOP_LIMIT],
+            source: Ipv6Addr::from(array_at::<16, _>(header, field::SOURCE)),
+            destination: Ipv6Addr::from(array_at::<16, _>(header, field::DESTINATION)),
+        };
+        Ok((parsed, payload))
+    }
+
+    /// Writes the header to the start of `out`, at least [`HEADER_LEN`] bytes.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8]) {
+        debug_assert!(out.len() >= HEADER_LEN);
+        debug_assert!(self.flow_label <= 0x000f_ffff);
+        let out = &mut out[..HEADER_LEN];
+        let first = 6 << 28 | u32::from(self.traffic_class) << 20 | self.flow_label & 0x000f_ffff;
+        out[field::VERSION_CLASS_LABEL].copy_from_slice(&first.to_be_bytes());
+        out[field::PAYLOAD_LEN].copy_from_slice(&self.payload_len.to_be_bytes());
+        out[field::NEXT_HEADER] = self.next_header;
+        out[field::HOP_LIMIT] = self.hop_limit;
+        out[field::SOURCE].copy_from_slice(&self.source.octets());
+        out[field::DESTINATION].copy_from_slice(&self.destination.octets());
+    }
+}
+
+/// The group that the owner of `address` listens to for neighbour solicitations (RFC 4291 §2.7.1).
+pub const fn solicited_node_multicast(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::new(
+        0xff02,
+        0,
+        0,
+        0,
+        0,
+        1,
+        0xff00 | a as u16,
+        (b as u16) << 8 | c as u16,
+    )
+}
+
+/// The link-local address with the modified EUI-64 interface identifier of `mac` (RFC 4291 §2.5.6, appendix A).
+pub const fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        ((a ^ 0x02) as u16) << 8 | b as u16,
+        (c as u16) << 8 | 0xff,
+        0xfe00 | d as u16,
+        (e as u16) << 8 | f as u16,
+    )
+}
+
+/// Why a packet with extension headers goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExtensionError {
+    /// A header is cut short or there are more than [`MAX_EXTENSION_HEADERS`]. Discard the packet.
+    Malformed(WireError),
+    /// An option that we don't know asks for a silent discard (RFC 8200 §4.2, bits 01).
+    Discard,
+    /// Discard the packet and answer with an ICMPv6 Parameter Problem.
+    ParameterProblem {
+        /// The code of the message, see [`icmpv6::code`](super::icmpv6::code).
+        code: u8,
+        /// Offset of the offending byte from the start of the IPv6 header.
+        pointer: u32,
+        /// Whether to answer even if the packet was sent to a group (RFC 8200 §4.2, bits 10).
+        answer_multicast: bool,
+    },
+}
+
+impl fmt::Display for ExtensionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "malformed extension header: {error}"),
+            Self::Discard => f.write_str("an unknown option asks for a discard"),
+            Self::ParameterProblem { code, pointer, .. } => {
+                write!(f, "unknown extension (code {code}) at byte {pointer}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ExtensionError {}
+
+/// Steps over hop-by-hop options, destination options, and routing headers that have been served, and returns the
+/// upper-layer protocol, its bytes, and whether the packet is a fragment.
+///
+/// `next_header` and `payload` are those of the IPv6 header. A packet in one piece with a fragment header (RFC 6946)
+/// is no fragment. For a fragment the result is [`protocol::FRAGMENT`] and the bytes from the fragment header on,
+/// since what follows it need not be a header.
+///
+/// # Errors
+/// See [`ExtensionError`].
+#[inline]
+pub fn skip_extension_headers(
+    next_header: u8,
+    payload: &[u8],
+) -> Result<(u8, &[u8], bool), ExtensionError> {
+    match next_header {
+        protocol::TCP | protocol::UDP | protocol::ICMPV6 => Ok((next_header, payload, false)),
+        _ => walk_extension_headers(next_header, payload),
+    }
+}
+
+fn walk_extension_headers(
+    first_header: u8,
+    payload: &[u8],
+) -> Result<(u8, &[u8], bool), ExtensionError> {
+    let mut next_header = first_header;
+    // Offset in the IPv6 packet of the field that names the current header.
+    let mut named_at = field::NEXT_HEADER;
+    let mut at = 0;
+    for count in 0..=MAX_EXTENSION_HEADERS {
+        let rest = &payload[at..];
+        let is_known = matches!(
+            next_header,
+            protocol::HOP_BY_HOP
+                | protocol::ROUTING
+                | protocol::FRAGMENT
+                | protocol::DESTINATION_OPTIONS
+        );
+        if !is_known {
+            return Ok((next_header, rest, false));
+        }
+        if next_header == protocol::HOP_BY_HOP && count > 0 {
+            // RFC 8200 §4.1: hop-by-hop options come only right after the IPv6 header.
+            return Err(problem(
+                super::icmpv6::code::UNRECOGNIZED_NEXT_HEADER,
+                named_at,
+            ));
+        }
+        let start = rest
+            .first_chunk::<8>()
+            .ok_or(ExtensionError::Malformed(WireError::Truncated))?;
+        let len = match next_header {
+            protocol::FRAGMENT => 8,
+            _ => (usize::from(start[1]) + 1) * 8,
+        };
+        let header = rest
+            .get(..len)
+            .ok_or(ExtensionError::Malformed(WireError::Truncated))?;
+        match next_header {
+            protocol::FRAGMENT => {
+                // Offset in the upper 13 bits, the M flag in the lowest; both clear: RFC 6946 §4.
+                if u16_at(start, 2..4) & 0xfff9 != 0 {
+                    return Ok((protocol::FRAGMENT, rest, true));
+                }
+            }
+            protocol::ROUTING => {
+                // RFC 8200 §4.4: an unknown routing type is ignored with no segments left, refused otherwise.
+                if start[3] != 0 {
+                    return Err(problem(
+                        super::icmpv6::code::ERRONEOUS_HEADER_FIELD,
+                        HEADER_LEN + at + 2,
+                    ));
+                }
+            }
+            _ => check_options(&header[2..], HEADER_LEN + at + 2)?,
+        }
+        next_header = start[0];
+        named_at = HEADER_LEN + at;
+        at += len;
+    }
+    Err(ExtensionError::Malformed(WireError::BadFormat))
+}
+
+/// Goes through the options of a hop-by-hop or destination options header that start at `offset` in the packet.
+fn check_options(options: &[u8], offset: usize) -> Result<(), ExtensionError> {
+    const PAD1: u8 = 0;
+    const PADN: u8 = 1;
+    let mut at = 0;
+    while let Some(&kind) = options.get(at) {
+        if kind == PAD1 {
+            at += 1;
+            continue;
+        }
+        let len = *options
+            .get(at + 1)
+            .ok_or(ExtensionError::Malformed(WireError::Truncated))?;
+        if kind != PADN {
+            let code = super::icmpv6::code::UNRECOGNIZED_OPTION;
+            let pointer = (offset + at) as u32;
+            match kind >> 6 {
+                0b00 => {}
+                0b01 => return Err(ExtensionError::Discard),
+                action => {
+                    let answer_multicast = action == 0b10;
+                    return Err(ExtensionError::ParameterProblem {
+                        code,
+                        pointer,
+                        answer_multicast,
+                    });
+                }
+            }
+        }
+        at += 2 + usize::from(len);
+    }
+    if at == options.len() {
+        Ok(())
+    } else {
+        Err(ExtensionError::Malformed(WireError::BadLength))
+    }
+}
+
+fn problem(code: u8, pointer: usize) -> ExtensionError {
+    ExtensionError::ParameterProblem {
+        code,
+        pointer: pointer as u32,
+        answer_multicast: false,
+    }
+}

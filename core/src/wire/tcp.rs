@@ -1,0 +1,218 @@
+//! The TCP header (RFC 9293 §3.1). Its options are in [`tcp_options`](super::tcp_options).
+
+use super::{WireError, u16_at, u32_at};
+use core::fmt;
+use core::ops::{BitAnd, BitOr, BitOrAssign};
+
+/// Length in bytes of a header without options.
+pub const HEADER_LEN: usize = 20;
+
+/// Length in bytes of a header with all the options that its data offset can span.
+pub const MAX_HEADER_LEN: usize = 60;
+
+/// Offset of the checksum in the header.
+pub const CHECKSUM_OFFSET: usize = field::CHECKSUM.start;
+
+mod field {
+    use core::ops::Range;
+    pub(super) const SOURCE_PORT: Range<usize> = 0..2;
+    pub(super) const DESTINATION_PORT: Range<usize> = 2..4;
+    pub(super) const SEQUENCE: Range<usize> = 4..8;
+    pub(super) const ACKNOWLEDGMENT: Range<usize> = 8..12;
+    pub(super) const OFFSET_FLAGS: Range<usize> = 12..14;
+    pub(super) const WINDOW: Range<usize> = 14..16;
+    pub(super) const CHECKSUM: Range<usize> = 16..18;
+    pub(super) const URGENT: Range<usize> = 18..20;
+}
+
+/// A set of control bits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct TcpFlags(pub u16);
+
+impl TcpFlags {
+    /// No bits.
+    pub const NONE: Self = Self(0);
+    /// No more data from the sender.
+    pub const FIN: Self = Self(0x001);
+    /// Synchronize sequence numbers.
+    pub const SYN: Self = Self(0x002);
+    /// Reset the connection.
+    pub const RST: Self = Self(0x004);
+    /// Push.
+    pub const PSH: Self = Self(0x008);
+    /// The acknowledgment field counts.
+    pub const ACK: Self = Self(0x010);
+    /// The urgent pointer counts.
+    pub const URG: Self = Self(0x020);
+    /// ECN echo (RFC 3168 §6.1).
+    pub const ECE: Self = Self(0x040);
+    /// Congestion window reduced (RFC 3168 §6.1).
+    pub const CWR: Self = Self(0x080);
+    /// Accurate ECN (RFC 9768 §3.1).
+    pub const AE: Self = Self(0x100);
+
+    const NAMES: [(Self, &'static str); 9] = [
+        (Self::FIN, "FIN"),
+        (Self::SYN, "SYN"),
+        (Self::RST, "RST"),
+        (Self::PSH, "PSH"),
+        (Self::ACK, "ACK"),
+        (Self::URG, "URG"),
+        (Self::ECE, "ECE"),
+        (Self::CWR, "CWR"),
+        (Self::AE, "AE"),
+    ];
+
+    /// Whether all bits of `other` are set.
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any bit of `other` is set.
+    #[inline]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The bits of both.
+    #[inline]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The bits that are not in `other`.
+    #[inline]
+    pub const fn difference(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether no bit is set.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for TcpFlags {
+    type Output = Self;
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+impl BitOrAssign for TcpFlags {
+    #[inline]
+    fn bitor_assign(&mut self, other: Self) {
+        *self = self.union(other);
+    }
+}
+
+impl BitAnd for TcpFlags {
+    type Output = Self;
+    #[inline]
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl fmt::Display for TcpFlags {
+    /// `SYN|ACK`, or `-` for no bits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (flag, name) in Self::NAMES {
+            if self.contains(flag) {
+                write!(f, "{separator}{name}")?;
+                separator = "|";
+            }
+        }
+        if separator.is_empty() {
+            f.write_str("-")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A TCP header without its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpHeader {
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+    /// Sequence number of the first byte of payload, or of the SYN.
+    pub sequence: u32,
+    /// The next sequence number that the sender expects, when ACK is set.
+    pub acknowledgment: u32,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// The window as sent, before scaling.
+    pub window: u16,
+    /// The urgent pointer, when URG is set.
+    pub urgent: u16,
+    /// Bytes of header with options: 20 to 60, a multiple of 4.
+    pub header_len: usize,
+}
+
+impl TcpHeader {
+    /// Reads the header and returns the bytes of its options and the payload. The checksum is left to the caller, who
+    /// knows the addresses.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`] when the segment ends before its header does, [`WireError::BadLength`] for a data
+    /// offset below 20 bytes.
+    #[inline]
+    pub fn parse(segment: &[u8]) -> Result<(Self, &[u8], &[u8]), WireError> {
+        let (header, rest) = segment
+            .split_first_chunk::<HEADER_LEN>()
+            .ok_or(WireError::Truncated)?;
+        let offset_flags = u16_at(header, field::OFFSET_FLAGS);
+        let header_len = usize::from(offset_flags >> 12) * 4;
+        let options_len = header_len
+            .checked_sub(HEADER_LEN)
+            .ok_or(WireError::BadLength)?;
+        let (options, payload) = rest
+            .split_at_checked(options_len)
+            .ok_or(WireError::Truncated)?;
+        let parsed = Self {
+            source_port: u16_at(header, field::SOURCE_PORT),
+            destination_port: u16_at(header, field::DESTINATION_PORT),
+            sequence: u32_at(header, field::SEQUENCE),
+            acknowledgment: u32_at(header, field::ACKNOWLEDGMENT),
+            flags: TcpFlags(offset_flags & 0x1ff),
+            window: u16_at(header, field::WINDOW),
+            urgent: u16_at(header, field::URGENT),
+            header_len,
+        };
+        Ok((parsed, options, payload))
+    }
+
+    /// Writes the 20 bytes without options to the start of `out`, the checksum as zero. The options follow at
+    /// [`HEADER_LEN`] and are the caller's to write, up to `header_len`.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8]) {
+        debug_assert!(out.len() >= HEADER_LEN);
+        debug_assert!(
+            (HEADER_LEN..=MAX_HEADER_LEN).contains(&self.header_len)
+                && self.header_len.is_multiple_of(4)
+        );
+        let out = &mut out[..HEADER_LEN];
+        let offset_flags = (self.header_len as u16 / 4) << 12 | self.flags.0 & 0x1ff;
+        out[field::SOURCE_PORT].copy_from_slice(&self.source_port.to_be_bytes());
+        out[field::DESTINATION_PORT].copy_from_slice(&self.destination_port.to_be_bytes());
+        out[field::SEQUENCE].copy_from_slice(&self.sequence.to_be_bytes());
+        out[field::ACKNOWLEDGMENT].copy_from_slice(&self.acknowledgment.to_be_bytes());
+        out[field::OFFSET_FLAGS].copy_from_slice(&offset_flags.to_be_bytes());
+        out[field::WINDOW].copy_from_slice(&self.window.to_be_bytes());
+        out[field::CHECKSUM].copy_from_slice(&[0, 0]);
+        out[field::URGENT].copy_from_slice(&self.urgent.to_be_bytes());
+    }
+}

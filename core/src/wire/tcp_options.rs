@@ -1,0 +1,258 @@
+//! TCP options: maximum segment size (RFC 9293 §3.7.1), window scale and timestamps (RFC 7323), selective
+//! acknowledgment (RFC 2018).
+
+/// Bytes of options that a header can hold.
+pub const MAX_LEN: usize = 40;
+
+/// The largest shift count that counts (RFC 7323 §2.3).
+pub const MAX_WINDOW_SCALE: u8 = 14;
+
+mod kind {
+    pub(super) const END: u8 = 0;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const MSS: u8 = 2;
+    pub(super) const WINDOW_SCALE: u8 = 3;
+    pub(super) const SACK_PERMITTED: u8 = 4;
+    pub(super) const SACK: u8 = 5;
+    pub(super) const TIMESTAMPS: u8 = 8;
+}
+
+/// Bytes of one SACK block.
+const BLOCK_LEN: usize = 8;
+
+/// The timestamps option (RFC 7323 §3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timestamps {
+    /// TSval: the sender's clock.
+    pub value: u32,
+    /// TSecr: a value received from the other side, when ACK is set.
+    pub echo: u32,
+}
+
+/// Up to four blocks of a SACK option, each the sequence numbers of its first byte and of the byte after its last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SackBlocks {
+    blocks: [(u32, u32); Self::MAX],
+    len: u8,
+}
+
+impl SackBlocks {
+    /// Blocks that fit a header without other options (RFC 2018 §3).
+    pub const MAX: usize = 4;
+
+    /// No blocks.
+    #[inline]
+    pub const fn new() -> Self {
+        Self {
+            blocks: [(0, 0); Self::MAX],
+            len: 0,
+        }
+    }
+
+    /// Adds a block after the others; false when there is no room.
+    #[inline]
+    pub fn push(&mut self, left: u32, right: u32) -> bool {
+        match self.blocks.get_mut(usize::from(self.len)) {
+            Some(block) => {
+                *block = (left, right);
+                self.len += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The blocks in the order of the option.
+    #[inline]
+    pub fn as_slice(&self) -> &[(u32, u32)] {
+        &self.blocks[..self.len()]
+    }
+
+    /// Number of blocks, at most [`Self::MAX`].
+    #[inline]
+    pub fn len(&self) -> usize {
+        usize::from(self.len).min(Self::MAX)
+    }
+
+    /// Whether there are no blocks.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl PartialEq for SackBlocks {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for SackBlocks {}
+
+/// The options of one segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// Maximum segment size in bytes; SYN only.
+    pub mss: Option<u16>,
+    /// Shift count for the sender's windows, 0 to 14; SYN only.
+    pub window_scale: Option<u8>,
+    /// The sender takes SACK options; SYN only.
+    pub sack_permitted: bool,
+    /// Timestamps.
+    pub timestamps: Option<Timestamps>,
+    /// Selective acknowledgment.
+    pub sack: SackBlocks,
+}
+
+impl TcpOptions {
+    /// Reads the options of a segment. Unknown options and known ones of a wrong length are stepped over (RFC 9293
+    /// §3.1, MUST-6 and MUST-7); a length that cannot be ends the reading. A window scale above 14 counts as 14
+    /// (RFC 7323 §2.3).
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut options = Self::default();
+        // RFC 7323 appendix A: nearly every segment of a connection with timestamps has this layout.
+        if let Some(&[kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, ref body @ ..]) =
+            bytes.first_chunk::<12>()
+            && bytes.len() == 12
+        {
+            options.timestamps = Some(parse_timestamps(body));
+            return options;
+        }
+        options.parse_any(bytes);
+        options
+    }
+
+    fn parse_any(&mut self, mut bytes: &[u8]) {
+        while let [kind, rest @ ..] = bytes {
+            match *kind {
+                kind::END => return,
+                kind::NOP => {
+                    bytes = rest;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(&len) = rest.first() else { return };
+            let Some((option, after)) = bytes.split_at_checked(usize::from(len)) else {
+                return;
+            };
+            let [_, _, body @ ..] = option else { return };
+            self.take(*kind, body);
+            bytes = after;
+        }
+    }
+
+    fn take(&mut self, kind: u8, body: &[u8]) {
+        match (kind, body) {
+            (kind::MSS, &[high, low]) => self.mss = Some(u16::from_be_bytes([high, low])),
+            (kind::WINDOW_SCALE, &[shift]) => self.window_scale = Some(shift.min(MAX_WINDOW_SCALE)),
+            (kind::SACK_PERMITTED, &[]) => self.sack_permitted = true,
+            (kind::TIMESTAMPS, body) => {
+                if let Ok(body) = body.try_into() {
+                    self.timestamps = Some(parse_timestamps(body));
+                }
+            }
+            (kind::SACK, body) => {
+                let (blocks, []) = body.as_chunks::<BLOCK_LEN>() else {
+                    return;
+                };
+                self.sack = SackBlocks::new();
+                for &[a, b, c, d, e, f, g, h] in blocks {
+                    self.sack.push(
+                        u32::from_be_bytes([a, b, c, d]),
+                        u32::from_be_bytes([e, f, g, h]),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Bytes that [`emit`](Self::emit) writes: a multiple of 4, at most [`MAX_LEN`].
+    #[inline]
+    pub fn emitted_len(&self) -> usize {
+        let before = self.len_before_sack();
+        match self.sack_that_fits() {
+            0 => before,
+            count => before + 4 + count * BLOCK_LEN,
+        }
+    }
+
+    /// Writes the options in the order and with the padding that Linux uses (maximum segment size, SACK permitted,
+    /// timestamps, window scale, SACK), and returns their length. SACK blocks that do not fit in 40 bytes are left out.
+    /// `out` must hold [`emitted_len`](Self::emitted_len) bytes.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8]) -> usize {
+        debug_assert!(out.len() >= self.emitted_len());
+        let mut at = 0;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        if let Some(mss) = self.mss {
+            let [high, low] = mss.to_be_bytes();
+            put(&[kind::MSS, 4, high, low]);
+        }
+        match self.timestamps {
+            Some(Timestamps { value, echo }) => {
+                put(match self.sack_permitted {
+                    true => &[kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10],
+                    false => &[kind::NOP, kind::NOP, kind::TIMESTAMPS, 10],
+                });
+                put(&value.to_be_bytes());
+                put(&echo.to_be_bytes());
+            }
+            None if self.sack_permitted => put(&[kind::NOP, kind::NOP, kind::SACK_PERMITTED, 2]),
+            None => {}
+        }
+        if let Some(shift) = self.window_scale {
+            put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
+        }
+        let sack = &self.sack.as_slice()[..self.sack_that_fits()];
+        if !sack.is_empty() {
+            put(&[
+                kind::NOP,
+                kind::NOP,
+                kind::SACK,
+                (2 + sack.len() * BLOCK_LEN) as u8,
+            ]);
+            for (left, right) in sack {
+                put(&left.to_be_bytes());
+                put(&right.to_be_bytes());
+            }
+        }
+        at
+    }
+
+    fn len_before_sack(&self) -> usize {
+        let mut len = 0;
+        if self.mss.is_some() {
+            len += 4;
+        }
+        if self.timestamps.is_some() {
+            len += 12;
+        } else if self.sack_permitted {
+            len += 4;
+        }
+        if self.window_scale.is_some() {
+            len += 4;
+        }
+        len
+    }
+
+    fn sack_that_fits(&self) -> usize {
+        self.sack
+            .len()
+            .min((MAX_LEN - 4 - self.len_before_sack()) / BLOCK_LEN)
+    }
+}
+
+#[inline]
+fn parse_timestamps(body: &[u8; 8]) -> Timestamps {
+    let [a, b, c, d, e, f, g, h] = *body;
+    Timestamps {
+        value: u32::from_be_bytes([a, b, c, d]),
+        echo: u32::from_be_bytes([e, f, g, h]),
+    }
+}
