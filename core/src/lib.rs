@@ -4,3 +4,9 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+
+pub mod checksum;
+pub mod services;
+pub mod storage;
+pub mod time;
+pub mod wire;

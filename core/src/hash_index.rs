@@ -1,0 +1,141 @@
+//! An open-addressing hash index from keys that live elsewhere to node numbers.
+//!
+//! The caller hashes with a keyed function ([`crate::random`]) and compares keys itself; the index holds
+//! hashes and numbers only. Linear probing at a load of at most one half, deletion by shifting back.
+
+use crate::storage::Storage;
+
+const EMPTY: u32 = u32::MAX;
+
+/// A hash and the node that it leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    hash: u32,
+    node: u32,
+}
+
+impl Bucket {
+    /// A place that holds nothing, for memory that the caller lends.
+    pub const EMPTY: Bucket = Bucket { hash: 0, node: EMPTY };
+}
+
+/// How many buckets an index for `entries` entries needs.
+pub(crate) const fn buckets_for(entries: usize) -> usize {
+    let wanted = if entries < 4 { 8 } else { entries * 2 };
+    wanted.next_power_of_two()
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HashIndex<'m> {
+    buckets: Storage<'m, Bucket>,
+    mask: usize,
+}
+
+impl<'m> HashIndex<'m> {
+    /// An index for `entries` entries; the storage must have room for [`buckets_for`] that many.
+    pub(crate) fn new(mut buckets: Storage<'m, Bucket>, entries: usize) -> Self {
+        let len = buckets_for(entries);
+        buckets.grow_to(len, Bucket::EMPTY);
+        HashIndex { buckets, mask: len - 1 }
+    }
+
+    /// The node with this hash for which `matches` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut position = hash as usize & self.mask;
+        loop {
+            let bucket = self.buckets[position];
+            if bucket.node == EMPTY {
+                return None;
+            }
+            if bucket.hash == hash && matches(bucket.node) {
+                return Some(bucket.node);
+            }
+            position = (position + 1) & self.mask;
+        }
+    }
+
+    /// Adds a node. The owners' limits keep the load below one half, so that a free bucket always exists.
+    pub(crate) fn insert(&mut self, hash: u32, node: u32) {
+        let mut position = hash as usize & self.mask;
+        while self.buckets[position].node != EMPTY {
+            position = (position + 1) & self.mask;
+        }
+        self.buckets[position] = Bucket { hash, node };
+    }
+
+    /// Replaces `old` by `new` under the same hash; false if it was not there.
+    pub(crate) fn replace(&mut self, hash: u32, old: u32, new: u32) -> bool {
+        match self.position(hash, old) {
+            Some(position) => {
+                self.buckets[position].node = new;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Removes a node.
+    pub(crate) fn remove(&mut self, hash: u32, node: u32) {
+        let Some(mut hole) = self.position(hash, node) else { return };
+        let mut position = hole;
+        loop {
+            position = (position + 1) & self.mask;
+            let bucket = self.buckets[position];
+            if bucket.node == EMPTY {
+                break;
+            }
+            // Shift back what would no longer be found past the hole.
+            let home = bucket.hash as usize & self.mask;
+            let distance_from_home = position.wrapping_sub(home) & self.mask;
+            let distance_from_hole = position.wrapping_sub(hole) & self.mask;
+            if distance_from_home >= distance_from_hole {
+                self.buckets[hole] = bucket;
+                hole = position;
+            }
+        }
+        self.buckets[hole] = Bucket::EMPTY;
+    }
+
+    fn position(&self, hash: u32, node: u32) -> Option<usize> {
+        let mut position = hash as usize & self.mask;
+        loop {
+            let bucket = self.buckets[position];
+            if bucket.node == EMPTY {
+                return None;
+            }
+            if bucket.node == node && bucket.hash == hash {
+                return Some(position);
+            }
+            position = (position + 1) & self.mask;
+        }
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::random::{Generator, Use};
+    use alloc::collections::BTreeMap;
+
+    #[test]
+    fn agrees_with_a_map_under_random_insertions_and_removals() {
+        let mut random = Generator::new([5, 6], Use::HashTables);
+        let mut index = HashIndex::new(Storage::with_capacity(buckets_for(64)), 64);
+        let mut model: BTreeMap<u32, u32> = BTreeMap::new(); // node → hash
+        for _ in 0..20_000 {
+            let node = random.next_u32() % 64;
+            match model.remove(&node) {
+                Some(hash) => index.remove(hash, node),
+                None => {
+                    let hash = random.next_u32() % 16 * 7; // many collisions
+                    index.insert(hash, node);
+                    model.insert(node, hash);
+                }
+            }
+            for (&node, &hash) in &model {
+                assert_eq!(index.find(hash, |candidate| candidate == node), Some(node));
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A table of entries with stable indexes and generations: a handle to a removed entry never finds its successor.
+
+use crate::storage::Storage;
+
+const NONE: u32 = u32::MAX;
+
+/// Index and generation of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// One place in a slab's memory.
+#[derive(Clone, Debug)]
+pub struct Slot<T> {
+    generation: u32,
+    next_free: u32,
+    value: Option<T>,
+}
+
+impl<T> Slot<T> {
+    /// A place that holds nothing, for memory that the caller lends.
+    pub const EMPTY: Self = Slot { generation: 0, next_free: NONE, value: None };
+}
+
+/// A bounded slab; free entries are reused last in, first out.
+#[derive(Clone, Debug)]
+pub(crate) struct Slab<'m, T> {
+    slots: Storage<'m, Slot<T>>,
+    free: u32,
+    len: usize,
+}
+
+impl<'m, T> Slab<'m, T> {
+    pub(crate) fn new(slots: Storage<'m, Slot<T>>) -> Self {
+        Slab { slots, free: NONE, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.capacity()
+    }
+
+    /// Stores `value`, or gives it back if the slab is full.
+    pub(crate) fn insert(&mut self, value: T) -> Result<Key, T> {
+        if self.free != NONE {
+            let index = self.free;
+            let slot = &mut self.slots[index as usize];
+            self.free = slot.next_free;
+            slot.value = Some(value);
+            self.len += 1;
+            return Ok(Key { index, generation: slot.generation });
+        }
+        let index = self.slots.len() as u32;
+        let slot = Slot { generation: 0, next_free: NONE, value: Some(value) };
+        match self.slots.push(slot) {
+            Ok(()) => {
+                self.len += 1;
+                Ok(Key { index, generation: 0 })
+            }
+            Err(slot) => Err(slot.value.expect("the slot was just filled")),
+        }
+    }
+
+    /// Removes the entry at `index`, if there is one.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next_free = self.free;
+        self.free = index;
+        self.len -= 1;
+        Some(value)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.slots.get(index as usize)?.value.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.slots.get_mut(index as usize)?.value.as_mut()
+    }
+
+    /// The entry of a handle, unless it was removed since.
+    #[inline]
+    pub(crate) fn lookup(&self, key: Key) -> Option<&T> {
+        let slot = self.slots.get(key.index as usize)?;
+        if slot.generation == key.generation { slot.value.as_ref() } else { None }
+    }
+
+    /// The entry of a handle, unless it was removed since.
+    #[inline]
+    pub(crate) fn lookup_mut(&mut self, key: Key) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.value.as_mut() } else { None }
+    }
+
+    /// The handle of a live entry.
+    pub(crate) fn key(&self, index: u32) -> Option<Key> {
+        let slot = self.slots.get(index as usize)?;
+        slot.value.as_ref()?;
+        Some(Key { index, generation: slot.generation })
+    }
+
+    /// All entries with their indexes; for listings, never on the way of a packet.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index as u32, slot.value.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_handle_does_not_find_the_successor() {
+        let mut memory = [const { Slot::EMPTY }; 1];
+        let mut slab = Slab::new(Storage::borrowed(&mut memory));
+        let first = slab.insert("a").unwrap();
+        assert_eq!(slab.insert("b"), Err("b"));
+        assert_eq!(slab.remove(first.index), Some("a"));
+        let second = slab.insert("c").unwrap();
+        assert_eq!(first.index, second.index);
+        assert_eq!(slab.lookup(first), None);
+        assert_eq!(slab.lookup(second), Some(&"c"));
+    }
+}
