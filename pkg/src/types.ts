@@ -1,0 +1,587 @@
+/**
+ * The public types. Addresses are strings in their usual notation, times are milliseconds, sizes are bytes unless a
+ * comment says otherwise. Everything named here is created by a function or a method of the package, never by `new`.
+ *
+ * @module
+ */
+
+import type { SocketError } from "./errors.js";
+
+/** A span of time: milliseconds, or a number with a unit: `"250us"`, `"40ms"`, `"2s"`, `"1m"`. */
+export type DurationLike = number | string;
+
+/** A rate: bits per second, or a number with a unit: `"64kbit"`, `"10mbit"`, `"1gbit"`. */
+export type RateLike = number | string;
+
+/** A URL or path of the module, a response that carries it, its bytes, or the compiled module. */
+export type WasmSource =
+  | string
+  | URL
+  | Response
+  | Promise<Response>
+  | BufferSource
+  | WebAssembly.Module;
+
+/** What an engine takes time from. Give your own to run a network in virtual time. */
+export interface Clock {
+  /** Milliseconds since any fixed origin; a value that goes backwards counts as no progress. */
+  now(): number;
+  /** Calls `callback` once, not before `delay` milliseconds have passed. */
+  setTimer(callback: () => void, delay: number): unknown;
+  /** Forgets a timer that has not fired. */
+  clearTimer(timer: unknown): void;
+}
+
+/** How an engine is made. */
+export interface EngineOptions {
+  /** Where the WebAssembly module is; by default next to this package's own files. */
+  wasm?: WasmSource;
+  /** By default real time. */
+  clock?: Clock;
+  /** Payload memory that the stacks of this engine share, in bytes; grows by need up to this. By default 256 MiB. */
+  memory?: number;
+}
+
+/** One WebAssembly instance: stacks, switches and cables in it exchange frames without passing through JavaScript. */
+export interface Engine {
+  /** Bytes of WebAssembly memory now held. */
+  readonly memoryBytes: number;
+  /** Blocks of payload memory in use by all stacks of this engine. */
+  readonly blocksInUse: number;
+  /** Resolves when `close` was called; rejects with an {@link EngineError} if the module trapped. */
+  readonly closed: Promise<void>;
+  /** Ends everything in this engine: pending operations reject, ports are detached. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** An address and a port number. */
+export interface SocketAddress {
+  address: string;
+  port: number;
+}
+
+/** Largest numbers of things a stack may hold; what is not given has a default that suits a page or a gateway. */
+export interface StackLimits {
+  interfaces?: number;
+  addresses?: number;
+  routes?: number;
+  neighbors?: number;
+  connections?: number;
+  listeners?: number;
+  /** Half-open incoming connections. */
+  synQueue?: number;
+  /** Connections remembered in TIME-WAIT. */
+  timeWait?: number;
+  udpSockets?: number;
+  /** Pings waiting for an answer. */
+  pings?: number;
+  /** Payload memory this stack may take, in bytes. */
+  memory?: number;
+}
+
+/** TCP settings for the sockets of a stack. */
+export interface TcpOptions {
+  /** Most bytes that wait to be sent or acknowledged on one connection. */
+  sendBuffer?: number;
+  /** Most bytes that wait to be read on one connection: the largest window offered. */
+  receiveBuffer?: number;
+  /** Nagle's algorithm; `noDelay` of a socket is its opposite. */
+  nagle?: boolean;
+  /** How long an acknowledgement may wait for company. */
+  delayedAck?: DurationLike;
+  /** Retransmissions of the SYN before `connect` rejects with ETIMEDOUT. */
+  synRetries?: number;
+  /** Retransmissions of data before the connection ends with ETIMEDOUT. */
+  retries?: number;
+  /** How long a closed connection stays in TIME-WAIT. */
+  timeWait?: DurationLike;
+}
+
+/** How a stack is made. */
+export interface StackOptions {
+  /** A name for people: in captures and in the page. */
+  hostname?: string;
+  limits?: StackLimits;
+  /**
+   * Seed of the stack's randomness (initial sequence numbers, ports, identifiers). By default from
+   * `crypto.getRandomValues`; give one only where runs must repeat.
+   */
+  seed?: number | bigint;
+  tcp?: TcpOptions;
+  /** By default the one that all of this realm shares. */
+  engine?: Engine;
+}
+
+/** How a route is written. */
+export interface RouteOptions {
+  /** Destination, such as `"10.1.0.0/16"` or `"default"` (both families decided by `via`). */
+  to: string;
+  /** The next hop. */
+  via: string;
+}
+
+/** How an interface is made. */
+export interface InterfaceOptions {
+  /** By default a locally administered one, taken from the stack's seed. */
+  mac?: string;
+  /** Such as `["10.0.2.2/24", "fd00::2/64"]`. A link-local IPv6 address is added by itself. */
+  addresses?: readonly string[];
+  /** IP MTU, 576 to 65535; IPv6 needs 1280. By default 1500. */
+  mtu?: number;
+  /** Default router, or one for each family. */
+  gateway?: string | readonly string[];
+  routes?: readonly RouteOptions[];
+  /** A name for people and captures; by default the hostname and a number. */
+  name?: string;
+}
+
+/**
+ * One end where Ethernet frames go in and out: of a stack (`Nic`), a cable, a switch, a virtual machine, a relay.
+ * A port is plugged into one thing at a time.
+ */
+export interface Port {
+  /** A name for people and captures. */
+  readonly name: string;
+  /** What this port has counted since it was made. */
+  readonly counters: PortCounters;
+  /** Unplugs the port and frees what belongs to it. A second call does nothing. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Counters of a port, seen from the network: `received` came out of the port, `sent` went into it. */
+export interface PortCounters {
+  framesReceived: number;
+  bytesReceived: number;
+  framesSent: number;
+  bytesSent: number;
+  /** Frames that a full queue refused, in either direction. */
+  dropped: number;
+  /** Messages that are no Ethernet frame: too short, too long, text. */
+  invalid: number;
+}
+
+/** What can be plugged: a port, or a thing that has one, such as a gateway. */
+export type Pluggable = Port | { readonly port: Port };
+
+/** A stack's port with addresses. */
+export interface Nic extends Port {
+  readonly mac: string;
+  /** IP MTU in bytes. */
+  readonly mtu: number;
+  /** Addresses with prefix length, the link-local one included. */
+  readonly addresses: readonly string[];
+  /** Resolves once the interface has an address that was asked for. */
+  readonly configured: Promise<void>;
+  addAddress(prefix: string): void;
+  removeAddress(prefix: string): void;
+}
+
+/** What a connection attempt may be told. */
+export interface ConnectOptions {
+  /** Aborts the attempt, or the connection, with a reset; promises reject with the signal's reason as `cause`. */
+  signal?: AbortSignal;
+  /** Rejects with ETIMEDOUT after this time; by default the stack's own retransmission limit decides. */
+  connectTimeout?: DurationLike;
+  /** Send small segments at once (no Nagle). By default false. */
+  noDelay?: boolean;
+  /**
+   * By default false, as in the Sockets API: when the readable side has delivered the end of the stream, the writable
+   * side is closed too. True leaves that to the caller.
+   */
+  allowHalfOpen?: boolean;
+  /** Source address and port, where the choice matters. */
+  localAddress?: string;
+  localPort?: number;
+  /** Only `"off"`: TLS belongs to a layer above. */
+  secureTransport?: "off";
+}
+
+/** What is known of an open connection: both ends as `"10.0.2.15:80"` or `"[fd00::2]:80"`. */
+export interface SocketInfo {
+  remoteAddress: string;
+  localAddress: string;
+}
+
+/**
+ * A TCP connection, in the shape of the WinterTC Sockets API. Use either the streams or the layer below them
+ * (`tryRead`, `tryWrite`, `onready`), not both on the same side.
+ */
+export interface Socket {
+  /** The peer. */
+  readonly remote: SocketAddress;
+  /** This end; null before the connection is open. */
+  readonly local: SocketAddress | null;
+  /** Byte stream of what the peer sends; nothing is read from the stack before somebody asks. */
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Takes bytes; a write settles when the send buffer has taken all of them. Closing it sends FIN. */
+  readonly writable: WritableStream<BufferSource>;
+  /** Resolves when the connection is open, rejects with a {@link SocketError} when it could not be. */
+  readonly opened: Promise<SocketInfo>;
+  /** Resolves when the connection has ended in good order, rejects with the {@link SocketError} that ended it. */
+  readonly closed: Promise<void>;
+  /** Always false: this socket never changed to TLS. */
+  readonly upgraded: boolean;
+  /** Always `"off"`. */
+  readonly secureTransport: "off";
+
+  /**
+   * Closes both directions and lets go: what the stack has accepted is still sent, then FIN; unread data makes that a
+   * reset. Resolves as `closed` does. A second call returns the same promise.
+   */
+  close(reason?: unknown): Promise<void>;
+  /** Ends the connection at once with a reset. Pending operations reject with ABORT_ERR. */
+  abort(reason?: unknown): void;
+  /** Always throws: TLS belongs to a layer above. */
+  startTls(): never;
+
+  /** Called, never re-entrantly, after something changed: bytes or their end arrived, room came, opened, closed. */
+  onready: ((socket: Socket) => void) | null;
+  /** Copies what has arrived into `into`. Returns the count, 0 at the end of the stream, -1 if there is nothing yet. */
+  tryRead(into: Uint8Array): number;
+  /** Hands bytes to the stack. Returns how many it took; 0 means the send buffer is full and `onready` follows. */
+  tryWrite(from: Uint8Array): number;
+  /** Sends FIN after what was written; reading goes on. */
+  shutdown(): void;
+  /** How many bytes `tryRead` would give. */
+  readonly readableBytes: number;
+  /** How many bytes `tryWrite` would take. */
+  readonly writableBytes: number;
+  setNoDelay(noDelay: boolean): void;
+  /** What the stack knows of the connection, null once it has ended. */
+  info(): ConnectionInfo | null;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** How a listener is made. */
+export interface ListenOptions {
+  /** 0 lets the stack choose. */
+  port: number;
+  /** One of the stack's addresses; by default all of them, both families. */
+  hostname?: string;
+  /** Connections that may wait to be accepted. By default 128. */
+  backlog?: number;
+  /** As in {@link ConnectOptions}, for each accepted socket. */
+  allowHalfOpen?: boolean;
+  noDelay?: boolean;
+}
+
+/** Waits for connections: `for await (const socket of listener)`. */
+export interface Listener extends AsyncIterable<Socket> {
+  /** Resolves when connections are taken; rejects with a {@link SocketError} (EADDRINUSE, ...). */
+  readonly listening: Promise<SocketAddress>;
+  /** Null before `listening` and if it rejected. The address is `"::"` when all are served. */
+  readonly address: SocketAddress | null;
+  /** The next connection; rejects with ABORT_ERR when the listener closes. */
+  accept(options?: { signal?: AbortSignal }): Promise<Socket>;
+  /** Stops listening. Connections that wait unaccepted are reset; iterations end. */
+  close(): Promise<void>;
+  readonly closed: Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** A datagram that arrived. */
+export interface Datagram {
+  data: Uint8Array<ArrayBuffer>;
+  remoteAddress: string;
+  remotePort: number;
+  /** The address it was sent to; a broadcast or multicast address is possible. */
+  localAddress: string;
+  /** The interface it came in by. */
+  nic: Nic | null;
+  /** The sender's MAC address. */
+  mac: string | null;
+}
+
+/** Where a datagram goes. */
+export interface DatagramTarget {
+  remoteAddress: string;
+  remotePort: number;
+  /** Source address; by default the stack chooses. */
+  localAddress?: string;
+  /** Needed for `255.255.255.255` and link-local addresses when the stack has several interfaces. */
+  nic?: Nic;
+  /** Destination MAC address, which skips neighbour resolution (a DHCP server needs this). */
+  mac?: string;
+}
+
+/** How a UDP socket is made. */
+export interface UdpOptions {
+  /** 0 or absent lets the stack choose. */
+  port?: number;
+  hostname?: string;
+}
+
+/** A UDP socket: an async iterable of datagrams. */
+export interface UdpSocket extends AsyncIterable<Datagram> {
+  readonly address: SocketAddress;
+  /** Datagrams as a stream. Those that nobody reads wait in a bounded queue of the stack, which drops the newest. */
+  readonly readable: ReadableStream<Datagram>;
+  /** Sends one datagram. Throws a {@link SocketError} (EMSGSIZE, ENOBUFS, EHOSTUNREACH). */
+  send(data: BufferSource, to: DatagramTarget): void;
+  /** The next datagram; rejects with ABORT_ERR when the socket closes. */
+  receive(options?: { signal?: AbortSignal }): Promise<Datagram>;
+  /** The next datagram that is already there, or null. */
+  tryReceive(): Datagram | null;
+  /** Called after datagrams arrived. */
+  onready: ((socket: UdpSocket) => void) | null;
+  /** Told of ICMP errors about datagrams sent from here. */
+  onerror: ((error: SocketError, target: SocketAddress) => void) | null;
+  close(): Promise<void>;
+  readonly closed: Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** How a ping is sent. */
+export interface PingOptions {
+  /** Payload bytes, by default 56. */
+  size?: number;
+  /** By default 5000. */
+  timeout?: DurationLike;
+  signal?: AbortSignal;
+}
+
+/** The answer to a ping. */
+export interface PingReply {
+  /** Milliseconds, with fractions. */
+  rtt: number;
+  /** Time to live, or hop limit, of the answer. */
+  ttl: number;
+  /** Payload bytes in the answer. */
+  size: number;
+}
+
+/** A connection as `ss -ti` would show it. Times are milliseconds, sizes bytes. */
+export interface ConnectionInfo {
+  state: string;
+  local: SocketAddress;
+  remote: SocketAddress;
+  cwnd: number;
+  ssthresh: number;
+  /** Smoothed round-trip time; null before the first measurement. */
+  srtt: number | null;
+  rttvar: number | null;
+  rto: number;
+  bytesInFlight: number;
+  sendQueue: number;
+  receiveQueue: number;
+  sendWindow: number;
+  receiveWindow: number;
+  mss: number;
+  retransmits: number;
+  bytesSent: number;
+  bytesReceived: number;
+  congestionState: string;
+}
+
+/** A neighbour table entry. */
+export interface NeighborInfo {
+  address: string;
+  /** Null while it is being resolved. */
+  mac: string | null;
+  state: string;
+  nic: string;
+}
+
+/** One host: interfaces, routes, sockets. */
+export interface Stack {
+  readonly hostname: string;
+  readonly engine: Engine;
+  readonly interfaces: readonly Nic[];
+  addInterface(options: InterfaceOptions): Nic;
+  addRoute(route: RouteOptions): void;
+  removeRoute(to: string): void;
+  /** A static neighbour entry. */
+  addNeighbor(nic: Nic, address: string, mac: string): void;
+  /** Starts a connection. The address is `{ hostname, port }` or `"host:port"`; the host is an IP address. */
+  connect(address: ConnectTarget | string, options?: ConnectOptions): Socket;
+  listen(options: ListenOptions): Listener;
+  /** Throws a {@link SocketError} (EADDRINUSE) when the port is taken. */
+  bindUdp(options?: UdpOptions): UdpSocket;
+  ping(address: string, options?: PingOptions): Promise<PingReply>;
+  connections(): ConnectionInfo[];
+  neighbors(): NeighborInfo[];
+  /** Everything the stack has counted, each dropped packet by its reason. */
+  counters(): Record<string, number>;
+  /** Blocks of payload memory that this stack holds. */
+  readonly blocksInUse: number;
+  /** Ends all sockets (connections are reset) and removes the interfaces. */
+  close(): Promise<void>;
+  readonly closed: Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Where to connect to. */
+export interface ConnectTarget {
+  hostname: string;
+  port: number;
+}
+
+/** How a switch is made. */
+export interface SwitchOptions {
+  name?: string;
+  engine?: Engine;
+}
+
+/** A learning switch. */
+export interface Switch {
+  readonly name: string;
+  readonly engine: Engine;
+  /** The ports plugged in now. */
+  readonly ports: readonly Port[];
+  /** Plugs a port in. Throws if it is plugged in somewhere already. */
+  plug(port: Pluggable): void;
+  /** Unplugs a port; does nothing if it is not plugged in here. */
+  unplug(port: Pluggable): void;
+  /** MAC addresses learnt and the port each was seen on. */
+  table(): { mac: string; port: string }[];
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** What a cable does to frames; each direction alike. Probabilities are 0 to 1. */
+export interface Impairment {
+  latency?: DurationLike;
+  /** Added to the latency of each frame, evenly between 0 and this; order is kept unless `reorder` says otherwise. */
+  jitter?: DurationLike;
+  loss?: number;
+  duplicate?: number;
+  corrupt?: number;
+  /** Probability that a frame overtakes the ones before it. */
+  reorder?: number;
+  /** Bits per second on the wire. */
+  rate?: RateLike;
+  /** Frames that may wait for the wire; more are dropped. */
+  queue?: number;
+}
+
+/** How a cable is made. */
+export interface CableOptions extends Impairment {
+  name?: string;
+  /** Repeats the same losses on every run. */
+  seed?: number | bigint;
+  engine?: Engine;
+}
+
+/** A cable with two ends, each a port. */
+export interface Cable {
+  readonly a: Port;
+  readonly b: Port;
+  /** Changes what the cable does from now on; what is not named stays. */
+  set(impairment: Impairment): void;
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Two ports joined by `plug(a, b)`. */
+export interface Link {
+  /** Takes the two ports apart. */
+  unplug(): void;
+  /** Changes what the link does to frames. */
+  set(impairment: Impairment): void;
+  [Symbol.dispose](): void;
+}
+
+/** How a capture is made. */
+export interface CaptureOptions {
+  /** Bytes kept of each frame; by default all. */
+  snapLength?: number;
+  /** Bytes kept in all; the oldest frames go first. By default 64 MiB. */
+  memory?: number;
+}
+
+/** A frame that a capture saw. */
+export interface CapturedFrame {
+  /** Counts from 0, without gaps unless frames were dropped before they were looked at. */
+  index: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  /** Name of the port that the frame was seen on. */
+  port: string;
+  /** `"in"`: out of the port into the network. `"out"`: from the network to the port. */
+  direction: "in" | "out";
+  /** Length on the wire, which may be more than `data` has. */
+  length: number;
+  data: Uint8Array<ArrayBuffer>;
+  /** One line for people, such as `10.0.2.15:80 → 10.0.2.2:49152 TCP [SYN, ACK] ...`. */
+  summary: string;
+}
+
+/** Frames seen at a port or at all ports of a switch. */
+export interface Capture {
+  /** Frames kept now. */
+  readonly length: number;
+  /** Frames that the memory limit has pushed out. */
+  readonly dropped: number;
+  /** All kept frames as a pcapng file. */
+  pcapng(): Uint8Array<ArrayBuffer>;
+  /** Frames from the oldest kept one on, then live until `stop`. */
+  readonly frames: AsyncIterable<CapturedFrame>;
+  /** Stops watching. What was kept can still be read. */
+  stop(): void;
+  /** Stops, and frees what was kept. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** How a port made of functions works. */
+export interface FunctionPortOptions {
+  /** Takes a frame out of the network. The array is valid during the call only: copy what must stay. */
+  send(frame: Uint8Array): void;
+  /** Told when the port is unplugged or closed. */
+  closed?(): void;
+  name?: string;
+  /** Bytes that may wait in either direction. By default 1 MiB. */
+  queue?: number;
+}
+
+/** A port made of functions. */
+export interface FunctionPort extends Port {
+  /** Brings a frame into the network; it is copied. Returns false if it was dropped (not plugged in, full, no frame). */
+  receive(frame: Uint8Array): boolean;
+}
+
+/** The part of a v86 emulator that a port needs. */
+export interface V86Emulator {
+  add_listener(event: string, listener: (value: Uint8Array) => void): void;
+  remove_listener(event: string, listener: (value: Uint8Array) => void): void;
+  bus: { send(event: string, value: Uint8Array): void };
+}
+
+/** How a virtual machine is plugged in. */
+export interface V86PortOptions {
+  /** Number of the virtual machine's network card. By default 0. */
+  nic?: number;
+  name?: string;
+  /** Bytes that may wait for the machine. By default 1 MiB. */
+  queue?: number;
+}
+
+/** The part of a WebSocket that a port needs; that of browsers, Node 22 and `ws` have it. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  send(data: Uint8Array<ArrayBuffer>): void;
+  close(code?: number, reason?: string): void;
+  addEventListener(type: string, listener: (event: never) => void): void;
+  removeEventListener(type: string, listener: (event: never) => void): void;
+}
+
+/** How a WebSocket is plugged in. */
+export interface WebSocketPortOptions {
+  name?: string;
+  /** Bytes that may wait for the socket, also while it connects. By default 1 MiB. */
+  queue?: number;
+  /** Sub-protocols, when a URL is given. */
+  protocols?: string | string[];
+}
+
+/** A WebSocket with one Ethernet frame in each binary message. */
+export interface WebSocketPort extends Port {
+  /** Resolves when the socket is open, rejects if it closes before. */
+  readonly opened: Promise<void>;
+  /** Resolves when the socket has closed, for whatever reason; the port is unplugged then. */
+  readonly closed: Promise<{ code: number; reason: string }>;
+}
