@@ -93,3 +93,52 @@ impl ArpPacket {
         out[field::TARGET_IP].copy_from_slice(&self.target_ip.octets());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn recorded_packets_parse_and_are_emitted_the_same() {
+        let reply = ArpPacket {
+            operation: ArpOperation::Reply,
+            sender_mac: MacAddr([2, 0, 0, 0, 0, 0x0b]),
+            sender_ip: Ipv4Addr::new(10, 0, 2, 15),
+            target_mac: MacAddr([2, 0, 0, 0, 0, 0x0a]),
+            target_ip: Ipv4Addr::new(10, 0, 2, 2),
+        };
+        assert_eq!(ArpPacket::parse(&samples::ARP_REPLY[14..]), Ok(reply));
+        let request = ArpPacket {
+            operation: ArpOperation::Request,
+            sender_mac: reply.target_mac,
+            sender_ip: reply.target_ip,
+            target_mac: MacAddr::default(),
+            target_ip: reply.sender_ip,
+        };
+        assert_eq!(ArpPacket::parse(&samples::ARP_REQUEST[14..]), Ok(request));
+        for (packet, sample) in [(request, samples::ARP_REQUEST), (reply, samples::ARP_REPLY)] {
+            let mut out = [0xee; LEN];
+            packet.emit(&mut out);
+            assert_eq!(out, sample[14..]);
+        }
+    }
+
+    #[test]
+    fn other_hardware_protocols_lengths_and_operations_are_refused() {
+        let changed = |at: usize, value: u8| {
+            let mut packet = samples::ARP_REQUEST;
+            packet[14 + at] = value;
+            ArpPacket::parse(&packet[14..])
+        };
+        assert_eq!(changed(1, 6), Err(WireError::BadFormat));
+        assert_eq!(changed(2, 0x86), Err(WireError::BadFormat));
+        assert_eq!(changed(4, 8), Err(WireError::BadLength));
+        assert_eq!(changed(5, 16), Err(WireError::BadLength));
+        assert_eq!(changed(7, 3), Err(WireError::BadFormat));
+        assert_eq!(
+            ArpPacket::parse(&samples::ARP_REQUEST[14..41]),
+            Err(WireError::Truncated)
+        );
+    }
+}

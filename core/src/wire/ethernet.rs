@@ -152,3 +152,67 @@ impl EthernetHeader {
         out[field::ETHERTYPE].copy_from_slice(&self.ethertype.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+    use std::string::ToString;
+
+    const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
+    const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0b]);
+
+    #[test]
+    fn a_recorded_frame_parses_and_is_emitted_the_same() {
+        let (header, payload) = EthernetHeader::parse(&samples::TCP_SYN).unwrap();
+        assert_eq!(
+            header,
+            EthernetHeader {
+                destination: B,
+                source: A,
+                ethertype: ethertype::IPV4
+            }
+        );
+        assert_eq!(payload, &samples::TCP_SYN[HEADER_LEN..]);
+        let mut out = [0; HEADER_LEN];
+        header.emit(&mut out);
+        assert_eq!(out, samples::TCP_SYN[..HEADER_LEN]);
+        assert_eq!(EthernetHeader::parse(&out[..13]), Err(WireError::Truncated));
+    }
+
+    #[test]
+    fn addresses_are_read_and_written_as_text() {
+        assert_eq!(A.to_string(), "02:00:00:00:00:0a");
+        assert_eq!("02:00:00:00:00:0A".parse(), Ok(A));
+        assert_eq!("02-00-00-00-00-0b".parse(), Ok(B));
+        for text in [
+            "",
+            "02",
+            "02:00:00:00:00",
+            "02:00:00:00:00:0a:",
+            "02:00:00-00:00:0a",
+            "2:0:0:0:0:a",
+            "+2:00:00:00:00:0a",
+            "02:00:00:00:00:0g",
+            "éé:00:00:00:00:0a",
+        ] {
+            assert_eq!(text.parse::<MacAddr>(), Err(MacAddrParseError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn groups_are_told_from_stations() {
+        assert!(A.is_unicast() && !A.is_multicast() && !A.is_broadcast());
+        assert!(
+            MacAddr::BROADCAST.is_broadcast()
+                && MacAddr::BROADCAST.is_multicast()
+                && !MacAddr::BROADCAST.is_unicast()
+        );
+        let v4 = MacAddr::for_multicast(Ipv4Addr::new(224, 129, 2, 3).into());
+        assert_eq!(v4, MacAddr([0x01, 0x00, 0x5e, 0x01, 0x02, 0x03]));
+        let v6 = MacAddr::for_multicast("ff02::1:ff00:15".parse::<Ipv6Addr>().unwrap().into());
+        assert_eq!(v6.0, samples::NEIGHBOR_SOLICITATION[..6]);
+        assert!(v4.is_multicast() && v6.is_multicast());
+    }
+}

@@ -245,3 +245,120 @@ fn emit(out: &mut [u8], kind: u8, code: u8, rest_of_header: u32, body: &[u8]) ->
     out[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
     len
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn recorded_echoes_parse_and_are_emitted_the_same() {
+        let data = &b"ethertab"[..];
+        let request = Icmpv4Message::EchoRequest {
+            identifier: 7,
+            sequence: 3,
+            data,
+        };
+        assert_eq!(
+            Icmpv4Message::parse(&samples::ECHO_REQUEST[34..]),
+            Ok(request)
+        );
+        let reply = Icmpv4Message::EchoReply {
+            identifier: 7,
+            sequence: 3,
+            data,
+        };
+        assert_eq!(Icmpv4Message::parse(&samples::ECHO_REPLY[34..]), Ok(reply));
+        for (is_reply, sample) in [(false, samples::ECHO_REQUEST), (true, samples::ECHO_REPLY)] {
+            let mut out = [0xee; 20];
+            let len = emit_echo(&mut out, is_reply, 7, 3, data);
+            assert_eq!(len, echo_len(data.len()));
+            assert_eq!(out[..len], sample[34..]);
+        }
+    }
+
+    #[test]
+    fn a_recorded_error_parses_and_is_emitted_the_same() {
+        let original = &samples::UDP[14..];
+        let code = code::PORT_UNREACHABLE;
+        let expected = Icmpv4Message::DestinationUnreachable {
+            code,
+            next_hop_mtu: 0,
+            original,
+        };
+        assert_eq!(
+            Icmpv4Message::parse(&samples::PORT_UNREACHABLE[34..]),
+            Ok(expected)
+        );
+        let mut out = [0xee; 60];
+        let len = emit_error(&mut out, kind::DESTINATION_UNREACHABLE, code, 0, original);
+        assert_eq!(len, error_len(original.len()));
+        assert_eq!(out[..len], samples::PORT_UNREACHABLE[34..]);
+    }
+
+    #[test]
+    fn each_error_has_its_fields() {
+        let message = |kind, code, rest, expected: Icmpv4Message<'_>| {
+            let mut out = [0; 12];
+            emit_error(&mut out, kind, code, rest, b"orig");
+            assert_eq!(Icmpv4Message::parse(&out), Ok(expected));
+        };
+        let original = &b"orig"[..];
+        let next_hop_mtu = 1280;
+        message(
+            3,
+            4,
+            1280,
+            Icmpv4Message::DestinationUnreachable {
+                code: 4,
+                next_hop_mtu,
+                original,
+            },
+        );
+        message(11, 1, 0, Icmpv4Message::TimeExceeded { code: 1, original });
+        message(
+            12,
+            0,
+            9 << 24,
+            Icmpv4Message::ParameterProblem {
+                code: 0,
+                pointer: 9,
+                original,
+            },
+        );
+        let gateway = Ipv4Addr::new(10, 0, 2, 1);
+        message(
+            5,
+            1,
+            gateway.to_bits(),
+            Icmpv4Message::Redirect {
+                code: 1,
+                gateway,
+                original,
+            },
+        );
+        message(13, 2, 0, Icmpv4Message::Other { kind: 13, code: 2 });
+    }
+
+    #[test]
+    fn long_datagrams_are_quoted_in_part() {
+        let mut out = [0; 576];
+        assert_eq!(emit_error(&mut out, 3, 3, 0, &[0x45; 1500]), 556);
+        assert_eq!(error_len(1500), 556);
+        assert!(Icmpv4Message::parse(&out[..556]).is_ok());
+    }
+
+    #[test]
+    fn damage_and_truncation_are_noticed() {
+        let mut message = samples::ECHO_REQUEST;
+        message[40] ^= 0x10;
+        assert_eq!(
+            Icmpv4Message::parse(&message[34..]),
+            Err(WireError::BadChecksum)
+        );
+        assert_eq!(
+            Icmpv4Message::parse(&message[34..41]),
+            Err(WireError::Truncated)
+        );
+    }
+}

@@ -598,3 +598,253 @@ fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, len: usize) -> checksu
         len as u32,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ipv6Header, samples};
+    use super::*;
+
+    const MAC_A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0a]);
+    const MAC_B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x0b]);
+
+    fn address(text: &str) -> Ipv6Addr {
+        text.parse().unwrap()
+    }
+
+    fn parse(frame: &[u8]) -> Result<Icmpv6Message<'_>, WireError> {
+        let (header, payload) = Ipv6Header::parse(&frame[14..])?;
+        Icmpv6Message::parse(header.source, header.destination, payload)
+    }
+
+    #[test]
+    fn a_recorded_echo_parses_and_is_emitted_the_same() {
+        let data = &b"ethertab"[..];
+        let expected = Icmpv6Message::EchoRequest {
+            identifier: 7,
+            sequence: 3,
+            data,
+        };
+        assert_eq!(parse(&samples::ECHO_REQUEST_V6), Ok(expected));
+        let mut out = [0xee; 20];
+        let len = emit_echo(
+            address("fd00::2"),
+            address("fd00::15"),
+            &mut out,
+            false,
+            7,
+            3,
+            data,
+        );
+        assert_eq!(len, echo_len(data.len()));
+        assert_eq!(out[..len], samples::ECHO_REQUEST_V6[54..]);
+    }
+
+    #[test]
+    fn a_recorded_neighbor_solicitation_parses_and_is_emitted_the_same() {
+        let target = address("fd00::15");
+        let Ok(Icmpv6Message::NeighborSolicitation {
+            target: asked,
+            options,
+        }) = parse(&samples::NEIGHBOR_SOLICITATION)
+        else {
+            panic!("not a solicitation")
+        };
+        assert_eq!(asked, target);
+        assert_eq!(
+            NdpOptions::new(options).source_link_layer_address(),
+            Some(MAC_A)
+        );
+        assert!(NdpOptions::new(options).are_well_formed());
+        let group = super::super::ipv6::solicited_node_multicast(target);
+        let mut out = [0xee; NEIGHBOR_LEN];
+        let len =
+            emit_neighbor_solicitation(address("fd00::2"), group, &mut out, target, Some(MAC_A));
+        assert_eq!(out[..len], samples::NEIGHBOR_SOLICITATION[54..]);
+        assert_eq!(
+            emit_neighbor_solicitation(Ipv6Addr::UNSPECIFIED, group, &mut out, target, None),
+            24
+        );
+    }
+
+    #[test]
+    fn a_recorded_neighbor_advertisement_parses_and_is_emitted_the_same() {
+        let target = address("fd00::15");
+        let message = parse(&samples::NEIGHBOR_ADVERTISEMENT).unwrap();
+        let options = &samples::NEIGHBOR_ADVERTISEMENT[78..];
+        let expected = Icmpv6Message::NeighborAdvertisement {
+            router: false,
+            solicited: true,
+            override_: true,
+            target,
+            options,
+        };
+        assert_eq!(message, expected);
+        assert_eq!(
+            NdpOptions::new(options).target_link_layer_address(),
+            Some(MAC_B)
+        );
+        let flags = AdvertisementFlags {
+            router: false,
+            solicited: true,
+            override_: true,
+        };
+        let mut out = [0xee; NEIGHBOR_LEN];
+        let len = emit_neighbor_advertisement(
+            target,
+            address("fd00::2"),
+            &mut out,
+            flags,
+            target,
+            Some(MAC_B),
+        );
+        assert_eq!(out[..len], samples::NEIGHBOR_ADVERTISEMENT[54..]);
+    }
+
+    #[test]
+    fn a_recorded_router_solicitation_parses_and_is_emitted_the_same() {
+        let options = &samples::ROUTER_SOLICITATION[62..];
+        assert_eq!(
+            parse(&samples::ROUTER_SOLICITATION),
+            Ok(Icmpv6Message::RouterSolicitation { options })
+        );
+        let mut out = [0xee; 16];
+        let source = super::super::ipv6::link_local(MAC_A);
+        let len = emit_router_solicitation(source, address("ff02::2"), &mut out, Some(MAC_A));
+        assert_eq!(out[..len], samples::ROUTER_SOLICITATION[54..]);
+    }
+
+    #[test]
+    fn a_recorded_error_parses_and_is_emitted_the_same() {
+        let original = &samples::UDP_V6[14..];
+        let code = code::PORT_UNREACHABLE;
+        let expected = Icmpv6Message::DestinationUnreachable { code, original };
+        assert_eq!(parse(&samples::PORT_UNREACHABLE_V6), Ok(expected));
+        let mut out = [0xee; 64];
+        let kind = kind::DESTINATION_UNREACHABLE;
+        let len = emit_error(
+            address("fd00::15"),
+            address("fd00::2"),
+            &mut out,
+            kind,
+            code,
+            0,
+            original,
+        );
+        assert_eq!(len, error_len(original.len()));
+        assert_eq!(out[..len], samples::PORT_UNREACHABLE_V6[54..]);
+    }
+
+    #[test]
+    fn each_error_has_its_fields() {
+        let (source, destination) = (address("fd00::1"), address("fd00::2"));
+        let message = |kind, code, rest, expected: Icmpv6Message<'_>| {
+            let mut out = [0; 12];
+            emit_error(source, destination, &mut out, kind, code, rest, b"orig");
+            assert_eq!(
+                Icmpv6Message::parse(source, destination, &out),
+                Ok(expected)
+            );
+        };
+        let original = &b"orig"[..];
+        message(
+            2,
+            0,
+            1280,
+            Icmpv6Message::PacketTooBig {
+                mtu: 1280,
+                original,
+            },
+        );
+        message(3, 1, 0, Icmpv6Message::TimeExceeded { code: 1, original });
+        message(
+            4,
+            2,
+            70_000,
+            Icmpv6Message::ParameterProblem {
+                code: 2,
+                pointer: 70_000,
+                original,
+            },
+        );
+        message(100, 7, 0, Icmpv6Message::Other { kind: 100, code: 7 });
+        assert_eq!(error_len(1500), 1240);
+    }
+
+    #[test]
+    fn a_router_advertisement_has_its_fields_and_options() {
+        let (source, destination) = (address("fe80::1"), address("ff02::1"));
+        let mut body = [0; 8 + 8 + 8 + 32];
+        body[..8].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x03, 0xe8]);
+        body[8..16].copy_from_slice(&[1, 1, 2, 0, 0, 0, 0, 0x0a]);
+        body[16..24].copy_from_slice(&[5, 1, 0, 0, 0, 0, 0x05, 0x78]);
+        body[24..40].copy_from_slice(&[
+            3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x07, 0x08, 0, 0, 0, 0,
+        ]);
+        body[40..56].copy_from_slice(&address("fd00::").octets());
+        let mut out = [0; 64];
+        let len = emit_body(
+            &mut out,
+            kind::ROUTER_ADVERTISEMENT,
+            0,
+            0x4080_0708,
+            &[&body],
+        );
+        seal(source, destination, &mut out, len);
+        let message = Icmpv6Message::parse(source, destination, &out).unwrap();
+        let options = &body[8..];
+        let expected = Icmpv6Message::RouterAdvertisement {
+            current_hop_limit: 64,
+            managed: true,
+            other_config: false,
+            router_lifetime: 1800,
+            reachable_time: 30_000,
+            retransmit_timer: 1000,
+            options,
+        };
+        assert_eq!(message, expected);
+        let prefix = PrefixInformation {
+            prefix_len: 64,
+            on_link: true,
+            autonomous: true,
+            valid_lifetime: 3600,
+            preferred_lifetime: 1800,
+            prefix: address("fd00::"),
+        };
+        assert!(NdpOptions::new(options).eq([
+            NdpOption::SourceLinkLayerAddress(MAC_A),
+            NdpOption::Mtu(1400),
+            NdpOption::PrefixInformation(prefix),
+        ]));
+    }
+
+    #[test]
+    fn options_end_at_a_length_of_zero_or_beyond_the_end() {
+        for tail in [
+            &[9, 0, 1, 1, 1, 1, 1, 1][..],
+            &[9, 2, 1, 1, 1, 1, 1, 1],
+            &[9],
+        ] {
+            let bytes = [&[9, 1, 1, 2, 3, 4, 5, 6], tail].concat();
+            let mut options = NdpOptions::new(&bytes);
+            assert!(!options.are_well_formed());
+            assert_eq!(
+                options.next(),
+                Some(NdpOption::Other {
+                    kind: 9,
+                    body: &[1, 2, 3, 4, 5, 6]
+                })
+            );
+            assert_eq!(options.next(), None);
+            assert_eq!(options.next(), None);
+        }
+    }
+
+    #[test]
+    fn damage_and_other_addresses_are_noticed() {
+        let bytes = &samples::ECHO_REQUEST_V6[54..];
+        let parsed = Icmpv6Message::parse(address("fd00::3"), address("fd00::15"), bytes);
+        assert_eq!(parsed, Err(WireError::BadChecksum));
+        let parsed = Icmpv6Message::parse(address("fd00::2"), address("fd00::15"), &bytes[..7]);
+        assert_eq!(parsed, Err(WireError::Truncated));
+    }
+}

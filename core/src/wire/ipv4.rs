@@ -136,3 +136,113 @@ impl Ipv4Header {
         out[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{protocol, samples};
+    use super::*;
+
+    /// Changes a byte of the recorded header and repairs the checksum.
+    fn changed(at: usize, value: u8) -> [u8; 60] {
+        let mut datagram = [0; 60];
+        datagram.copy_from_slice(&samples::TCP_SYN[14..]);
+        datagram[at] = value;
+        datagram[field::CHECKSUM].fill(0);
+        let header_len = usize::from(datagram[0] & 0x0f) * 4;
+        let checksum = checksum::sum(&datagram[..header_len]).finish();
+        datagram[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+        datagram
+    }
+
+    #[test]
+    fn a_recorded_header_parses_and_is_emitted_the_same() {
+        let (header, payload) = Ipv4Header::parse(&samples::TCP_SYN[14..]).unwrap();
+        let expected = Ipv4Header {
+            dscp_ecn: 0,
+            total_len: 60,
+            identification: 0xbcb6,
+            dont_fragment: true,
+            more_fragments: false,
+            fragment_offset: 0,
+            ttl: 64,
+            protocol: protocol::TCP,
+            source: Ipv4Addr::new(10, 0, 2, 2),
+            destination: Ipv4Addr::new(10, 0, 2, 15),
+            header_len: 20,
+        };
+        assert_eq!(header, expected);
+        assert_eq!(payload, &samples::TCP_SYN[34..]);
+        let mut out = [0xee; HEADER_LEN];
+        header.emit(&mut out);
+        assert_eq!(out, samples::TCP_SYN[14..34]);
+    }
+
+    #[test]
+    fn ethernet_padding_is_no_payload() {
+        let mut frame = [0x55; 64];
+        frame[..36].copy_from_slice(&samples::ECHO_REQUEST[14..]);
+        let (_, payload) = Ipv4Header::parse(&frame).unwrap();
+        assert_eq!(payload, &samples::ECHO_REQUEST[34..]);
+    }
+
+    #[test]
+    fn options_are_stepped_over_and_checked() {
+        let datagram = changed(0, 0x47);
+        let (header, payload) = Ipv4Header::parse(&datagram).unwrap();
+        assert_eq!((header.header_len, payload), (28, &datagram[28..]));
+        let mut damaged = datagram;
+        damaged[24] ^= 1;
+        assert_eq!(Ipv4Header::parse(&damaged), Err(WireError::BadChecksum));
+    }
+
+    #[test]
+    fn what_the_header_promises_is_checked() {
+        assert_eq!(
+            Ipv4Header::parse(&changed(0, 0x65)),
+            Err(WireError::BadVersion)
+        );
+        assert_eq!(
+            Ipv4Header::parse(&changed(0, 0x44)),
+            Err(WireError::BadLength)
+        );
+        assert_eq!(
+            Ipv4Header::parse(&changed(3, 19)),
+            Err(WireError::BadLength)
+        );
+        assert_eq!(
+            Ipv4Header::parse(&changed(3, 61)),
+            Err(WireError::Truncated)
+        );
+        assert_eq!(Ipv4Header::parse(&changed(3, 20)).unwrap().1, &[]);
+        let mut damaged = changed(8, 64);
+        damaged[8] = 63;
+        assert_eq!(Ipv4Header::parse(&damaged), Err(WireError::BadChecksum));
+    }
+
+    #[test]
+    fn fragments_are_recognized_and_round_trip() {
+        for (byte, more, is_fragment) in [
+            (0x20, true, true),
+            (0x40, false, false),
+            (0x01, false, true),
+            (0x00, false, false),
+        ] {
+            let datagram = changed(6, byte);
+            let (header, _) = Ipv4Header::parse(&datagram).unwrap();
+            assert_eq!(
+                (header.more_fragments, header.is_fragment()),
+                (more, is_fragment)
+            );
+            let mut out = [0; HEADER_LEN];
+            header.emit(&mut out);
+            assert_eq!(out, datagram[..HEADER_LEN]);
+        }
+        assert_eq!(
+            Ipv4Header::parse(&changed(6, 0x1f))
+                .unwrap()
+                .0
+                .fragment_offset,
+            0x1f00 * 8
+        );
+    }
+}

@@ -277,3 +277,182 @@ fn problem(code: u8, pointer: usize) -> ExtensionError {
         answer_multicast: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{icmpv6, samples};
+    use super::*;
+
+    #[test]
+    fn a_recorded_header_parses_and_is_emitted_the_same() {
+        let (header, payload) = Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..]).unwrap();
+        let expected = Ipv6Header {
+            traffic_class: 0,
+            flow_label: 0x4a28e,
+            payload_len: 16,
+            next_header: protocol::ICMPV6,
+            hop_limit: 64,
+            source: "fd00::2".parse().unwrap(),
+            destination: "fd00::15".parse().unwrap(),
+        };
+        assert_eq!(header, expected);
+        assert_eq!(payload, &samples::ECHO_REQUEST_V6[54..]);
+        let mut out = [0xee; HEADER_LEN];
+        header.emit(&mut out);
+        assert_eq!(out, samples::ECHO_REQUEST_V6[14..54]);
+        let marked = Ipv6Header {
+            traffic_class: 0xa5,
+            ..header
+        };
+        marked.emit(&mut out);
+        assert_eq!(
+            Ipv6Header::parse(&[&out[..], &[0; 20]].concat()).unwrap().0,
+            marked
+        );
+    }
+
+    #[test]
+    fn version_and_length_are_checked() {
+        let mut packet = samples::ECHO_REQUEST_V6;
+        packet[14] = 0x40;
+        assert_eq!(Ipv6Header::parse(&packet[14..]), Err(WireError::BadVersion));
+        assert_eq!(
+            Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..69]),
+            Err(WireError::Truncated)
+        );
+        assert_eq!(
+            Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..53]),
+            Err(WireError::Truncated)
+        );
+    }
+
+    #[test]
+    fn addresses_made_from_others() {
+        let mac = MacAddr([2, 0, 0, 0, 0, 0x0a]);
+        assert_eq!(
+            link_local(mac),
+            "fe80::ff:fe00:a".parse::<Ipv6Addr>().unwrap()
+        );
+        let group = solicited_node_multicast("2001:db8::1:800e:8c6c".parse().unwrap());
+        assert_eq!(group, "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
+    }
+
+    #[test]
+    fn a_recorded_router_alert_is_stepped_over() {
+        let (header, payload) = Ipv6Header::parse(&samples::MLD_REPORT[14..]).unwrap();
+        assert_eq!(
+            skip_extension_headers(header.next_header, payload),
+            Ok((protocol::ICMPV6, &payload[8..], false))
+        );
+    }
+
+    #[test]
+    fn a_fragment_is_reported_and_an_atomic_one_is_none() {
+        let atomic = [protocol::UDP, 0, 0, 0, 1, 2, 3, 4, 0xaa];
+        assert_eq!(
+            skip_extension_headers(protocol::FRAGMENT, &atomic),
+            Ok((protocol::UDP, &atomic[8..], false))
+        );
+        for (high, low) in [(0, 1), (1, 0), (0, 8)] {
+            let fragment = [protocol::UDP, 0, high, low, 1, 2, 3, 4, 0xaa];
+            let expected = Ok((protocol::FRAGMENT, &fragment[..], true));
+            assert_eq!(
+                skip_extension_headers(protocol::FRAGMENT, &fragment),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_options_ask_for_what_their_upper_bits_say() {
+        let with_option = |kind: u8| {
+            let header = [protocol::TCP, 0, 0, kind, 1, 0xee, 1, 0];
+            skip_extension_headers(protocol::DESTINATION_OPTIONS, &header).map(|(next, ..)| next)
+        };
+        let answer = |answer_multicast| {
+            let code = icmpv6::code::UNRECOGNIZED_OPTION;
+            Err(ExtensionError::ParameterProblem {
+                code,
+                pointer: 43,
+                answer_multicast,
+            })
+        };
+        assert_eq!(with_option(0x3e), Ok(protocol::TCP));
+        assert_eq!(with_option(0x7e), Err(ExtensionError::Discard));
+        assert_eq!(with_option(0x9e), answer(true));
+        assert_eq!(with_option(0xde), answer(false));
+    }
+
+    #[test]
+    fn options_must_end_with_their_header() {
+        let overlong = [protocol::TCP, 0, 1, 5, 0, 0, 0, 0];
+        let expected = Err(ExtensionError::Malformed(WireError::BadLength));
+        assert_eq!(
+            skip_extension_headers(protocol::DESTINATION_OPTIONS, &overlong),
+            expected
+        );
+    }
+
+    #[test]
+    fn routing_headers_pass_only_when_served() {
+        let served = [protocol::TCP, 0, 4, 0, 0, 0, 0, 0];
+        assert_eq!(
+            skip_extension_headers(protocol::ROUTING, &served),
+            Ok((protocol::TCP, &[][..], false))
+        );
+        let pending = [protocol::TCP, 0, 4, 1, 0, 0, 0, 0];
+        let code = icmpv6::code::ERRONEOUS_HEADER_FIELD;
+        let expected = Err(ExtensionError::ParameterProblem {
+            code,
+            pointer: 42,
+            answer_multicast: false,
+        });
+        assert_eq!(
+            skip_extension_headers(protocol::ROUTING, &pending),
+            expected
+        );
+    }
+
+    #[test]
+    fn hop_by_hop_options_come_first_or_not_at_all() {
+        let chain = [
+            protocol::HOP_BY_HOP,
+            0,
+            1,
+            4,
+            0,
+            0,
+            0,
+            0,
+            protocol::TCP,
+            0,
+            1,
+            4,
+            0,
+            0,
+            0,
+            0,
+        ];
+        let code = icmpv6::code::UNRECOGNIZED_NEXT_HEADER;
+        let expected = Err(ExtensionError::ParameterProblem {
+            code,
+            pointer: 40,
+            answer_multicast: false,
+        });
+        assert_eq!(
+            skip_extension_headers(protocol::DESTINATION_OPTIONS, &chain),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_chain_without_end_is_refused() {
+        let header = [protocol::DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0];
+        let chain = [header; 100];
+        let expected = Err(ExtensionError::Malformed(WireError::BadFormat));
+        assert_eq!(
+            skip_extension_headers(protocol::DESTINATION_OPTIONS, chain.as_flattened()),
+            expected
+        );
+    }
+}

@@ -14,6 +14,9 @@ pub mod tcp;
 pub mod tcp_options;
 pub mod udp;
 
+#[cfg(test)]
+mod samples;
+
 pub use arp::{ArpOperation, ArpPacket};
 pub use ethernet::{EthernetHeader, MacAddr, MacAddrParseError};
 pub use icmpv4::Icmpv4Message;
@@ -96,4 +99,98 @@ fn u16_at<const N: usize>(header: &[u8; N], field: Range<usize>) -> u16 {
 #[inline(always)]
 fn u32_at<const N: usize>(header: &[u8; N], field: Range<usize>) -> u32 {
     u32::from_be_bytes(array_at(header, field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the bytes as every format there is, and as what each names as its payload.
+    fn parse_as_everything(bytes: &[u8]) {
+        if let Ok((_, payload)) = EthernetHeader::parse(bytes) {
+            parse_as_any_packet(payload);
+        }
+        parse_as_any_packet(bytes);
+    }
+
+    fn parse_as_any_packet(bytes: &[u8]) {
+        let _ = ArpPacket::parse(bytes);
+        if let Ok((_, payload)) = Ipv4Header::parse(bytes) {
+            parse_as_any_message(payload);
+        }
+        if let Ok((header, payload)) = Ipv6Header::parse(bytes) {
+            if let Ok(Icmpv6Message::RouterAdvertisement { options, .. }) =
+                Icmpv6Message::parse(header.source, header.destination, payload)
+            {
+                NdpOptions::new(options).for_each(drop);
+            }
+            parse_as_any_message(payload);
+        }
+        parse_as_any_message(bytes);
+    }
+
+    fn parse_as_any_message(bytes: &[u8]) {
+        let _ = Icmpv4Message::parse(bytes);
+        let _ = UdpHeader::parse(bytes);
+        if let Ok((_, options, _)) = TcpHeader::parse(bytes) {
+            let mut out = [0; tcp_options::MAX_LEN];
+            let parsed = TcpOptions::parse(options);
+            let len = parsed.emit(&mut out);
+            assert_eq!(TcpOptions::parse(&out[..len]).timestamps, parsed.timestamps);
+        }
+        assert!(NdpOptions::new(bytes).count() <= bytes.len() / 8);
+        for next_header in [
+            protocol::HOP_BY_HOP,
+            protocol::ROUTING,
+            protocol::FRAGMENT,
+            protocol::DESTINATION_OPTIONS,
+        ] {
+            let _ = ipv6::skip_extension_headers(next_header, bytes);
+        }
+    }
+
+    #[test]
+    fn no_prefix_of_a_frame_makes_parsing_panic() {
+        for frame in samples::ALL {
+            for len in 0..=frame.len() {
+                parse_as_everything(&frame[..len]);
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_of_a_frame_makes_parsing_panic() {
+        for frame in samples::ALL {
+            let mut changed = [0; 128];
+            let changed = &mut changed[..frame.len()];
+            changed.copy_from_slice(frame);
+            for at in 0..frame.len() {
+                for value in 0..=u8::MAX {
+                    changed[at] = value;
+                    parse_as_everything(&changed[at.saturating_sub(20)..]);
+                    parse_as_everything(changed);
+                }
+                changed[at] = frame[at];
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_do_not_make_parsing_panic() {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut bytes = [0; 96];
+        for _ in 0..100_000 {
+            for chunk in bytes.as_chunks_mut::<8>().0 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                *chunk = state.to_ne_bytes();
+            }
+            // Small numbers are likelier to be lengths and types that mean something.
+            if state & 1 == 0 {
+                bytes.iter_mut().for_each(|byte| *byte &= 0x4f);
+            }
+            parse_as_everything(&bytes[..state as usize % 97]);
+        }
+    }
 }

@@ -216,3 +216,85 @@ impl TcpHeader {
         out[field::URGENT].copy_from_slice(&self.urgent.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn a_recorded_segment_parses_and_is_emitted_the_same() {
+        let segment = &samples::TCP_DATA[34..];
+        let (header, options, payload) = TcpHeader::parse(segment).unwrap();
+        let expected = TcpHeader {
+            source_port: 54954,
+            destination_port: 8080,
+            sequence: 2_580_501_048,
+            acknowledgment: 3_665_111_511,
+            flags: TcpFlags::PSH | TcpFlags::ACK,
+            window: 63,
+            urgent: 0,
+            header_len: 32,
+        };
+        assert_eq!(header, expected);
+        assert_eq!((options, payload), (&segment[20..32], &b"GET"[..]));
+        let mut out = [0xee; HEADER_LEN];
+        header.emit(&mut out);
+        assert_eq!(out[..CHECKSUM_OFFSET], segment[..CHECKSUM_OFFSET]);
+        assert_eq!(out[CHECKSUM_OFFSET..], [0; 4]);
+    }
+
+    #[test]
+    fn every_flag_keeps_its_place_beside_the_data_offset() {
+        let (header, ..) = TcpHeader::parse(&samples::TCP_SYN[34..]).unwrap();
+        for bit in 0..9 {
+            let flags = TcpFlags(1 << bit);
+            let mut out = [0; MAX_HEADER_LEN];
+            TcpHeader {
+                flags,
+                header_len: 60,
+                ..header
+            }
+            .emit(&mut out);
+            let (parsed, options, payload) = TcpHeader::parse(&out).unwrap();
+            assert_eq!(
+                (
+                    parsed.flags,
+                    parsed.header_len,
+                    options.len(),
+                    payload.len()
+                ),
+                (flags, 60, 40, 0)
+            );
+        }
+    }
+
+    #[test]
+    fn the_data_offset_is_checked() {
+        let mut segment = [0; 40];
+        segment.copy_from_slice(&samples::TCP_SYN[34..]);
+        segment[12] = 0x40;
+        assert_eq!(TcpHeader::parse(&segment), Err(WireError::BadLength));
+        segment[12] = 0xb0;
+        assert_eq!(TcpHeader::parse(&segment), Err(WireError::Truncated));
+        assert_eq!(TcpHeader::parse(&segment[..19]), Err(WireError::Truncated));
+    }
+
+    #[test]
+    fn flags_are_a_set_with_names() {
+        let syn_ack = TcpFlags::SYN | TcpFlags::ACK;
+        assert!(
+            syn_ack.contains(TcpFlags::SYN) && !syn_ack.contains(TcpFlags::SYN | TcpFlags::FIN)
+        );
+        assert!(
+            syn_ack.intersects(TcpFlags::SYN | TcpFlags::FIN) && !syn_ack.intersects(TcpFlags::RST)
+        );
+        assert_eq!(syn_ack.difference(TcpFlags::SYN), TcpFlags::ACK);
+        assert_eq!(format!("{syn_ack:?} {}", TcpFlags::NONE), "SYN|ACK -");
+        assert_eq!(
+            format!("{}", TcpFlags(0x1ff)),
+            "FIN|SYN|RST|PSH|ACK|URG|ECE|CWR|AE"
+        );
+    }
+}

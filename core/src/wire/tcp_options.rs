@@ -256,3 +256,168 @@ fn parse_timestamps(body: &[u8; 8]) -> Timestamps {
         echo: u32::from_be_bytes([e, f, g, h]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn sack(blocks: &[(u32, u32)]) -> SackBlocks {
+        let mut sack = SackBlocks::new();
+        for &(left, right) in blocks {
+            assert!(sack.push(left, right));
+        }
+        sack
+    }
+
+    fn assert_emits(options: &TcpOptions, expected: &[u8]) {
+        let mut out = [0xee; MAX_LEN];
+        let len = options.emit(&mut out);
+        assert_eq!(out[..len], *expected);
+        assert_eq!(len, options.emitted_len());
+    }
+
+    #[test]
+    fn the_options_of_a_recorded_syn_parse_and_are_emitted_the_same() {
+        let bytes = &samples::TCP_SYN[54..];
+        let options = TcpOptions::parse(bytes);
+        let expected = TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(10),
+            sack_permitted: true,
+            timestamps: Some(Timestamps {
+                value: 2_453_115_847,
+                echo: 0,
+            }),
+            sack: SackBlocks::new(),
+        };
+        assert_eq!(options, expected);
+        assert_emits(&options, bytes);
+    }
+
+    #[test]
+    fn the_options_of_a_recorded_data_segment_parse_and_are_emitted_the_same() {
+        let bytes = &samples::TCP_DATA[54..66];
+        let options = TcpOptions::parse(bytes);
+        let timestamps = Some(Timestamps {
+            value: 2_453_115_848,
+            echo: 229_191_059,
+        });
+        assert_eq!(
+            options,
+            TcpOptions {
+                timestamps,
+                ..TcpOptions::default()
+            }
+        );
+        assert_emits(&options, bytes);
+    }
+
+    #[test]
+    fn every_combination_round_trips() {
+        for bits in 0..16u8 {
+            for count in 0..=4 {
+                let blocks = [(1, 2), (3, 4), (u32::MAX, 0), (7, 9)];
+                let options = TcpOptions {
+                    mss: (bits & 1 != 0).then_some(536),
+                    window_scale: (bits & 2 != 0).then_some(14),
+                    sack_permitted: bits & 4 != 0,
+                    timestamps: (bits & 8 != 0).then_some(Timestamps { value: 5, echo: 6 }),
+                    sack: sack(&blocks[..count]),
+                };
+                let mut out = [0xee; MAX_LEN];
+                let len = options.emit(&mut out);
+                assert_eq!(len, options.emitted_len());
+                assert!(len.is_multiple_of(4) && len <= MAX_LEN);
+                let room = (MAX_LEN
+                    - 4
+                    - TcpOptions {
+                        sack: SackBlocks::new(),
+                        ..options
+                    }
+                    .emitted_len())
+                    / 8;
+                let fits = sack(&blocks[..count.min(room)]);
+                assert_eq!(
+                    TcpOptions::parse(&out[..len]),
+                    TcpOptions {
+                        sack: fits,
+                        ..options
+                    }
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn with_timestamps_three_sack_blocks_fit() {
+        let options = TcpOptions {
+            timestamps: Some(Timestamps::default()),
+            sack: sack(&[(1, 2), (3, 4), (5, 6), (7, 8)]),
+            ..TcpOptions::default()
+        };
+        assert_eq!(options.emitted_len(), 40);
+        let mut out = [0; MAX_LEN];
+        options.emit(&mut out);
+        assert_eq!(
+            TcpOptions::parse(&out).sack.as_slice(),
+            [(1, 2), (3, 4), (5, 6)]
+        );
+    }
+
+    #[test]
+    fn a_fifth_sack_block_has_no_room() {
+        let mut full = sack(&[(1, 2); 4]);
+        assert!(!full.push(3, 4));
+        assert_eq!(full.len(), 4);
+    }
+
+    #[test]
+    fn unknown_options_and_wrong_lengths_are_stepped_over() {
+        let mss = [2, 4, 0x05, 0xb4];
+        let expected = TcpOptions {
+            mss: Some(1460),
+            ..TcpOptions::default()
+        };
+        for before in [
+            &[254, 4, 1, 2][..],
+            &[99, 2],
+            &[2, 3, 9],
+            &[3, 4, 7, 7],
+            &[4, 3, 0],
+            &[5, 2 + 7, 0, 0, 0, 0, 0, 0, 0],
+            &[8, 9, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            assert_eq!(
+                TcpOptions::parse(&[before, &mss].concat()),
+                expected,
+                "{before:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_ends_the_options() {
+        let mss = [2, 4, 0x05, 0xb4];
+        for bad in [&[3, 0, 1][..], &[3, 1, 1], &[3, 200, 1], &[3], &[0]] {
+            let bytes = [&mss, bad, &[4, 2]].concat();
+            let options = TcpOptions::parse(&bytes[..4 + bad.len()]);
+            assert_eq!(
+                options,
+                TcpOptions {
+                    mss: Some(1460),
+                    ..TcpOptions::default()
+                },
+                "{bad:?}"
+            );
+        }
+        assert!(!TcpOptions::parse(&[3, 1, 4, 2]).sack_permitted);
+        assert!(!TcpOptions::parse(&[0, 4, 2]).sack_permitted);
+    }
+
+    #[test]
+    fn a_window_scale_above_14_counts_as_14() {
+        assert_eq!(TcpOptions::parse(&[3, 3, 15]).window_scale, Some(14));
+        assert_eq!(TcpOptions::parse(&[3, 3, 255]).window_scale, Some(14));
+    }
+}

@@ -66,3 +66,39 @@ impl UdpHeader {
         out[field::CHECKSUM].copy_from_slice(&self.checksum.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_recorded_datagram_parses_and_is_emitted_the_same() {
+        let (header, payload) = UdpHeader::parse(&samples::UDP[34..]).unwrap();
+        let expected = UdpHeader {
+            source_port: 57030,
+            destination_port: 9,
+            length: 12,
+            checksum: 0x182e,
+        };
+        assert_eq!((header, payload), (expected, &b"udp!"[..]));
+        let mut out = [0xee; HEADER_LEN];
+        header.emit(&mut out);
+        assert_eq!(out, samples::UDP[34..42]);
+    }
+
+    #[test]
+    fn the_payload_ends_where_the_length_says() {
+        let mut datagram = [0; 12];
+        datagram.copy_from_slice(&samples::UDP[34..]);
+        datagram[5] = 10;
+        assert_eq!(UdpHeader::parse(&datagram).unwrap().1, b"ud");
+        datagram[5] = 8;
+        assert_eq!(UdpHeader::parse(&datagram).unwrap().1, b"");
+        datagram[5] = 7;
+        assert_eq!(UdpHeader::parse(&datagram), Err(WireError::BadLength));
+        datagram[5] = 13;
+        assert_eq!(UdpHeader::parse(&datagram), Err(WireError::Truncated));
+        assert_eq!(UdpHeader::parse(&datagram[..7]), Err(WireError::Truncated));
+    }
+}
