@@ -318,11 +318,9 @@ impl<'a> Iterator for Options<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while let Some(rest) = self.fields.get_mut(self.field) {
-            match split_option(rest) {
-                Ok(Some((code, value, after))) => {
-                    *rest = after;
-                    return Some((code, value));
-                }
+            // `Message::parse` has checked all fields: no error is left.
+            match next_option(rest) {
+                Ok(Some(found)) => return Some(found),
                 _ => self.field += 1,
             }
         }
@@ -330,23 +328,24 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// The first option of a field, its value and what follows; `None` at the end, an error if it runs past the end.
-fn split_option(mut field: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ParseError> {
-    while let [option::PAD, rest @ ..] = field {
-        field = rest;
+/// Takes the next option off a field: code and value, `None` at the end, an error if it runs past the end.
+fn next_option<'a>(field: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, ParseError> {
+    while let [option::PAD, rest @ ..] = *field {
+        *field = rest;
     }
-    match field {
+    match *field {
         [] | [option::END, ..] => Ok(None),
         [code, len, rest @ ..] if rest.len() >= usize::from(*len) => {
             let (value, after) = rest.split_at(usize::from(*len));
-            Ok(Some((*code, value, after)))
+            *field = after;
+            Ok(Some((*code, value)))
         }
         [code, ..] => Err(ParseError::Option(*code)),
     }
 }
 
 fn check_field(mut field: &[u8]) -> Result<(), ParseError> {
-    while let Some((code, value, after)) = split_option(field)? {
+    while let Some((code, value)) = next_option(&mut field)? {
         let fixed = match code {
             option::MESSAGE_TYPE | option::OVERLOAD => Some(1),
             option::REQUESTED_ADDRESS | option::SERVER_ID | option::LEASE_TIME => Some(4),
@@ -356,7 +355,6 @@ fn check_field(mut field: &[u8]) -> Result<(), ParseError> {
         if fixed.is_some_and(|len| value.len() != len) {
             return Err(ParseError::OptionLength(code));
         }
-        field = after;
     }
     Ok(())
 }

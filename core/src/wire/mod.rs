@@ -5,11 +5,14 @@
 //! the length that the header names. `emit` writes into a buffer that the caller has made large enough.
 
 pub mod arp;
+pub mod dhcp;
+pub mod dns;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod summary;
 pub mod tcp;
 pub mod tcp_options;
 pub mod udp;
