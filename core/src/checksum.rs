@@ -265,7 +265,7 @@ mod tests {
             let at = generator.below(len + 1);
             let (first, second) = bytes[..len].split_at(at);
             let mut joined = sum(first);
-            if at % 2 == 0 {
+            if at.is_multiple_of(2) {
                 joined.add(sum(second))
             } else {
                 joined.add_at_odd(sum(second))

@@ -1,0 +1,514 @@
+//! One line of text for a frame, in the words that people know from tcpdump and Wireshark. For lists that people read,
+//! never for decisions.
+
+use super::ethernet::ethertype;
+use super::{
+    ArpOperation, ArpPacket, EthernetHeader, Icmpv4Message, Icmpv6Message, Ipv4Header, Ipv6Header,
+    TcpHeader, TcpOptions, UdpHeader, dhcp, dns, icmpv4, icmpv6, ipv6, protocol,
+};
+use core::fmt::{self, Write};
+use core::net::{IpAddr, SocketAddr};
+
+/// Writes one line, without a line end, about an Ethernet frame; any bytes give some line.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn summarize(frame: &[u8], out: &mut dyn Write) -> fmt::Result {
+    match EthernetHeader::parse(frame) {
+        Ok((header, payload)) => link_payload(&header, header.ethertype, payload, out),
+        Err(error) => write!(out, "Ethernet: {error}"),
+    }
+}
+
+fn link_payload(
+    header: &EthernetHeader,
+    kind: u16,
+    payload: &[u8],
+    out: &mut dyn Write,
+) -> fmt::Result {
+    match kind {
+        ethertype::ARP => arp(payload, out),
+        ethertype::IPV4 => ipv4(payload, out),
+        ethertype::IPV6 => ipv6(payload, out),
+        ethertype::VLAN if header.ethertype == ethertype::VLAN => {
+            match payload.split_first_chunk::<4>() {
+                Some((&[a, b, c, d], rest)) => {
+                    write!(out, "VLAN {} ", u16::from_be_bytes([a & 0x0f, b]))?;
+                    // Only one tag is opened, whatever the frame holds.
+                    match u16::from_be_bytes([c, d]) {
+                        ethertype::VLAN => write!(out, "VLAN again, {} bytes", rest.len()),
+                        inner => link_payload(header, inner, rest, out),
+                    }
+                }
+                None => out.write_str("VLAN: the message is cut short"),
+            }
+        }
+        kind => {
+            let EthernetHeader {
+                source,
+                destination,
+                ..
+            } = header;
+            write!(
+                out,
+                "{source} > {destination} ethertype 0x{kind:04x} len={}",
+                payload.len()
+            )
+        }
+    }
+}
+
+fn arp(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
+    let packet = match ArpPacket::parse(bytes) {
+        Ok(packet) => packet,
+        Err(error) => return write!(out, "ARP: {error}"),
+    };
+    let ArpPacket {
+        sender_mac,
+        sender_ip,
+        target_ip,
+        ..
+    } = packet;
+    if sender_ip == target_ip {
+        return write!(out, "ARP announce {sender_ip} is-at {sender_mac}");
+    }
+    match packet.operation {
+        ArpOperation::Request if sender_ip.is_unspecified() => {
+            write!(out, "ARP probe who-has {target_ip}")
+        }
+        ArpOperation::Request => write!(out, "ARP who-has {target_ip} tell {sender_ip}"),
+        ArpOperation::Reply => write!(out, "ARP reply {sender_ip} is-at {sender_mac}"),
+    }
+}
+
+fn ipv4(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
+    let (header, payload) = match Ipv4Header::parse(bytes) {
+        Ok(parsed) => parsed,
+        Err(error) => return write!(out, "IPv4: {error}"),
+    };
+    let Ipv4Header {
+        source,
+        destination,
+        identification,
+        fragment_offset,
+        ..
+    } = header;
+    if header.is_fragment() {
+        let len = payload.len();
+        return write!(
+            out,
+            "{source} > {destination} IPv4 fragment id={identification} offset={fragment_offset} len={len}"
+        );
+    }
+    match header.protocol {
+        protocol::ICMP => {
+            write!(out, "{source} > {destination} ICMP ")?;
+            match Icmpv4Message::parse(payload) {
+                Ok(message) => icmpv4(&message, out),
+                Err(error) => write!(out, "{error}"),
+            }
+        }
+        upper => transport(source.into(), destination.into(), upper, payload, out),
+    }
+}
+
+fn ipv6(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
+    let (header, payload) = match Ipv6Header::parse(bytes) {
+        Ok(parsed) => parsed,
+        Err(error) => return write!(out, "IPv6: {error}"),
+    };
+    let Ipv6Header {
+        source,
+        destination,
+        ..
+    } = header;
+    match ipv6::skip_extension_headers(header.next_header, payload) {
+        Ok((_, rest, true)) => write!(
+            out,
+            "{source} > {destination} IPv6 fragment len={}",
+            rest.len()
+        ),
+        Ok((protocol::ICMPV6, rest, false)) => {
+            write!(out, "{source} > {destination} ICMPv6 ")?;
+            match Icmpv6Message::parse(source, destination, rest) {
+                Ok(message) => icmpv6(&message, out),
+                Err(error) => write!(out, "{error}"),
+            }
+        }
+        Ok((upper, rest, false)) => transport(source.into(), destination.into(), upper, rest, out),
+        Err(error) => write!(out, "{source} > {destination} IPv6 {error}"),
+    }
+}
+
+fn transport(
+    source: IpAddr,
+    destination: IpAddr,
+    upper: u8,
+    bytes: &[u8],
+    out: &mut dyn Write,
+) -> fmt::Result {
+    match upper {
+        protocol::TCP => match TcpHeader::parse(bytes) {
+            Ok((header, options, payload)) => {
+                let source = SocketAddr::new(source, header.source_port);
+                let destination = SocketAddr::new(destination, header.destination_port);
+                write!(out, "{source} > {destination} TCP ")?;
+                tcp(&header, &TcpOptions::parse(options), payload.len(), out)
+            }
+            Err(error) => write!(out, "{source} > {destination} TCP {error}"),
+        },
+        protocol::UDP => match UdpHeader::parse(bytes) {
+            Ok((header, payload)) => {
+                let ports = [header.source_port, header.destination_port];
+                let source = SocketAddr::new(source, header.source_port);
+                let destination = SocketAddr::new(destination, header.destination_port);
+                write!(out, "{source} > {destination} ")?;
+                udp(ports, payload, out)
+            }
+            Err(error) => write!(out, "{source} > {destination} UDP {error}"),
+        },
+        protocol::NO_NEXT_HEADER => write!(out, "{source} > {destination} nothing"),
+        other => write!(
+            out,
+            "{source} > {destination} protocol {other} len={}",
+            bytes.len()
+        ),
+    }
+}
+
+fn tcp(header: &TcpHeader, options: &TcpOptions, len: usize, out: &mut dyn Write) -> fmt::Result {
+    write!(out, "{} seq={}", header.flags, header.sequence)?;
+    if header.flags.contains(super::TcpFlags::ACK) {
+        write!(out, " ack={}", header.acknowledgment)?;
+    }
+    write!(out, " win={}", header.window)?;
+    if len > 0 {
+        write!(out, " len={len}")?;
+    }
+    if let Some(mss) = options.mss {
+        write!(out, " mss {mss}")?;
+    }
+    if let Some(shift) = options.window_scale {
+        write!(out, " wscale {shift}")?;
+    }
+    if options.sack_permitted {
+        out.write_str(" sackOK")?;
+    }
+    for (left, right) in options.sack.as_slice() {
+        write!(out, " sack {left}-{right}")?;
+    }
+    Ok(())
+}
+
+fn udp(ports: [u16; 2], payload: &[u8], out: &mut dyn Write) -> fmt::Result {
+    if ports.contains(&dhcp::SERVER_PORT)
+        && let Ok(message) = dhcp::Message::parse(payload)
+    {
+        return dhcp(&message, out);
+    }
+    if ports.contains(&dns::PORT)
+        && let Ok(header) = dns::Header::read(payload)
+    {
+        return dns(&header, payload, out);
+    }
+    write!(out, "UDP len={}", payload.len())
+}
+
+fn dhcp(message: &dhcp::Message<'_>, out: &mut dyn Write) -> fmt::Result {
+    let kind = match message.kind() {
+        dhcp::MessageType::Discover => "discover",
+        dhcp::MessageType::Offer => "offer",
+        dhcp::MessageType::Request => "request",
+        dhcp::MessageType::Decline => "decline",
+        dhcp::MessageType::Ack => "ack",
+        dhcp::MessageType::Nak => "nak",
+        dhcp::MessageType::Release => "release",
+        dhcp::MessageType::Inform => "inform",
+    };
+    write!(out, "DHCP {kind}")?;
+    let address = [
+        Some(message.yiaddr()),
+        message.address_option(dhcp::option::REQUESTED_ADDRESS),
+    ]
+    .into_iter()
+    .chain([Some(message.ciaddr())])
+    .flatten()
+    .find(|address| !address.is_unspecified());
+    match address {
+        Some(address) => write!(out, " {address}"),
+        None => Ok(()),
+    }
+}
+
+fn dns(header: &dns::Header, message: &[u8], out: &mut dyn Write) -> fmt::Result {
+    out.write_str(if header.response {
+        "DNS answer"
+    } else {
+        "DNS query"
+    })?;
+    if let Ok((question, _)) = dns::Question::read(message, dns::HEADER_LEN) {
+        match question.record_type {
+            dns::RecordType::A => out.write_str(" A")?,
+            dns::RecordType::NS => out.write_str(" NS")?,
+            dns::RecordType::CNAME => out.write_str(" CNAME")?,
+            dns::RecordType::SOA => out.write_str(" SOA")?,
+            dns::RecordType::PTR => out.write_str(" PTR")?,
+            dns::RecordType::AAAA => out.write_str(" AAAA")?,
+            dns::RecordType::ANY => out.write_str(" ANY")?,
+            dns::RecordType(other) => write!(out, " TYPE{other}")?,
+        }
+        write!(out, " {}", question.name)?;
+    }
+    if !header.response {
+        return Ok(());
+    }
+    match header.rcode {
+        0 => write!(out, " records={}", header.counts[1]),
+        1 => out.write_str(" FORMERR"),
+        2 => out.write_str(" SERVFAIL"),
+        3 => out.write_str(" NXDOMAIN"),
+        4 => out.write_str(" NOTIMP"),
+        5 => out.write_str(" REFUSED"),
+        other => write!(out, " rcode={other}"),
+    }
+}
+
+fn icmpv4(message: &Icmpv4Message<'_>, out: &mut dyn Write) -> fmt::Result {
+    match *message {
+        Icmpv4Message::EchoRequest {
+            identifier,
+            sequence,
+            ..
+        } => {
+            write!(out, "echo request id={identifier} seq={sequence}")
+        }
+        Icmpv4Message::EchoReply {
+            identifier,
+            sequence,
+            ..
+        } => {
+            write!(out, "echo reply id={identifier} seq={sequence}")
+        }
+        Icmpv4Message::DestinationUnreachable {
+            code, next_hop_mtu, ..
+        } => match code {
+            icmpv4::code::NETWORK_UNREACHABLE => out.write_str("network unreachable"),
+            icmpv4::code::HOST_UNREACHABLE => out.write_str("host unreachable"),
+            icmpv4::code::PROTOCOL_UNREACHABLE => out.write_str("protocol unreachable"),
+            icmpv4::code::PORT_UNREACHABLE => out.write_str("port unreachable"),
+            icmpv4::code::FRAGMENTATION_NEEDED => {
+                write!(out, "fragmentation needed mtu={next_hop_mtu}")
+            }
+            icmpv4::code::ADMINISTRATIVELY_PROHIBITED => {
+                out.write_str("administratively prohibited")
+            }
+            other => write!(out, "unreachable code={other}"),
+        },
+        Icmpv4Message::TimeExceeded { code, .. } => write!(out, "time exceeded code={code}"),
+        Icmpv4Message::ParameterProblem { pointer, .. } => {
+            write!(out, "parameter problem at byte {pointer}")
+        }
+        Icmpv4Message::Redirect { gateway, .. } => write!(out, "redirect to {gateway}"),
+        Icmpv4Message::Other { kind, code } => write!(out, "type={kind} code={code}"),
+    }
+}
+
+fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
+    match *message {
+        Icmpv6Message::EchoRequest {
+            identifier,
+            sequence,
+            ..
+        } => {
+            write!(out, "echo request id={identifier} seq={sequence}")
+        }
+        Icmpv6Message::EchoReply {
+            identifier,
+            sequence,
+            ..
+        } => {
+            write!(out, "echo reply id={identifier} seq={sequence}")
+        }
+        Icmpv6Message::DestinationUnreachable { code, .. } => match code {
+            icmpv6::code::NO_ROUTE => out.write_str("no route"),
+            icmpv6::code::ADMINISTRATIVELY_PROHIBITED => {
+                out.write_str("administratively prohibited")
+            }
+            icmpv6::code::ADDRESS_UNREACHABLE => out.write_str("address unreachable"),
+            icmpv6::code::PORT_UNREACHABLE => out.write_str("port unreachable"),
+            other => write!(out, "unreachable code={other}"),
+        },
+        Icmpv6Message::PacketTooBig { mtu, .. } => write!(out, "packet too big mtu={mtu}"),
+        Icmpv6Message::TimeExceeded { code, .. } => write!(out, "time exceeded code={code}"),
+        Icmpv6Message::ParameterProblem { pointer, .. } => {
+            write!(out, "parameter problem at byte {pointer}")
+        }
+        Icmpv6Message::RouterSolicitation { .. } => out.write_str("router solicitation"),
+        Icmpv6Message::RouterAdvertisement {
+            router_lifetime, ..
+        } => {
+            write!(out, "router advertisement lifetime={router_lifetime}")
+        }
+        Icmpv6Message::NeighborSolicitation { target, .. } => {
+            write!(out, "neighbor solicitation who-has {target}")
+        }
+        Icmpv6Message::NeighborAdvertisement {
+            target, options, ..
+        } => {
+            write!(out, "neighbor advertisement {target}")?;
+            match super::NdpOptions::new(options).target_link_layer_address() {
+                Some(mac) => write!(out, " is-at {mac}"),
+                None => Ok(()),
+            }
+        }
+        Icmpv6Message::Other { kind, code } => write!(out, "type={kind} code={code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{MacAddr, samples};
+    use super::*;
+    use core::net::Ipv4Addr;
+    use std::string::String;
+    use std::vec::Vec;
+
+    fn line(frame: &[u8]) -> String {
+        let mut text = String::new();
+        summarize(frame, &mut text).unwrap();
+        text
+    }
+
+    /// An IPv4 datagram from 10.0.2.15 to 10.0.2.2 in a frame.
+    fn udp_frame(source_port: u16, destination_port: u16, payload: &[u8]) -> Vec<u8> {
+        let mut frame = std::vec![0; 42 + payload.len()];
+        EthernetHeader {
+            destination: MacAddr::BROADCAST,
+            source: MacAddr::default(),
+            ethertype: ethertype::IPV4,
+        }
+        .emit(&mut frame);
+        Ipv4Header {
+            dscp_ecn: 0,
+            total_len: 28 + payload.len() as u16,
+            identification: 1,
+            dont_fragment: false,
+            more_fragments: false,
+            fragment_offset: 0,
+            ttl: 64,
+            protocol: protocol::UDP,
+            source: Ipv4Addr::new(10, 0, 2, 15),
+            destination: Ipv4Addr::new(10, 0, 2, 2),
+            header_len: 20,
+        }
+        .emit(&mut frame[14..]);
+        let length = 8 + payload.len() as u16;
+        UdpHeader {
+            source_port,
+            destination_port,
+            length,
+            checksum: 0,
+        }
+        .emit(&mut frame[34..]);
+        frame[42..].copy_from_slice(payload);
+        frame
+    }
+
+    #[test]
+    fn recorded_frames_read_as_people_say_them() {
+        for (frame, expected) in [
+            (
+                &samples::ARP_REQUEST[..],
+                "ARP who-has 10.0.2.15 tell 10.0.2.2",
+            ),
+            (
+                &samples::ARP_REPLY,
+                "ARP reply 10.0.2.15 is-at 02:00:00:00:00:0b",
+            ),
+            (
+                &samples::ECHO_REQUEST,
+                "10.0.2.2 > 10.0.2.15 ICMP echo request id=7 seq=3",
+            ),
+            (
+                &samples::PORT_UNREACHABLE,
+                "10.0.2.15 > 10.0.2.2 ICMP port unreachable",
+            ),
+            (&samples::UDP, "10.0.2.2:57030 > 10.0.2.15:9 UDP len=4"),
+            (&samples::UDP_V6, "[fd00::2]:56936 > [fd00::15]:9 UDP len=4"),
+            (
+                &samples::NEIGHBOR_SOLICITATION,
+                "fd00::2 > ff02::1:ff00:15 ICMPv6 neighbor solicitation who-has fd00::15",
+            ),
+            (
+                &samples::NEIGHBOR_ADVERTISEMENT,
+                "fd00::15 > fd00::2 ICMPv6 neighbor advertisement fd00::15 is-at 02:00:00:00:00:0b",
+            ),
+            (
+                &samples::TCP_SYN,
+                "10.0.2.2:54954 > 10.0.2.15:8080 TCP SYN seq=2580501047 win=64240 mss 1460 wscale 10 sackOK",
+            ),
+            (
+                &samples::TCP_DATA,
+                "10.0.2.2:54954 > 10.0.2.15:8080 TCP PSH|ACK seq=2580501048 ack=3665111511 win=63 len=3",
+            ),
+            (&samples::MLD_REPORT, ":: > ff02::16 ICMPv6 type=143 code=0"),
+        ] {
+            assert_eq!(line(frame), expected);
+        }
+    }
+
+    #[test]
+    fn dns_and_dhcp_are_named() {
+        let mut query = Vec::from(*b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00");
+        query.extend_from_slice(b"\x04shop\x04test\x00\x00\x01\x00\x01");
+        assert_eq!(
+            line(&udp_frame(40000, 53, &query)),
+            "10.0.2.15:40000 > 10.0.2.2:53 DNS query A shop.test"
+        );
+        query[2..4].copy_from_slice(&[0x81, 0x83]);
+        assert_eq!(
+            line(&udp_frame(53, 40000, &query)),
+            "10.0.2.15:53 > 10.0.2.2:40000 DNS answer A shop.test NXDOMAIN"
+        );
+
+        let mut discover = std::vec![0; 236];
+        discover[..3].copy_from_slice(&[1, 1, 6]);
+        discover.extend_from_slice(&[0x63, 0x82, 0x53, 0x63, 53, 1, 1, 50, 4, 10, 0, 2, 15, 255]);
+        assert_eq!(
+            line(&udp_frame(68, 67, &discover)),
+            "10.0.2.15:68 > 10.0.2.2:67 DHCP discover 10.0.2.15"
+        );
+    }
+
+    #[test]
+    fn tags_are_opened_once_and_what_is_unknown_is_said_to_be() {
+        let header = &samples::ARP_REQUEST[..12];
+        let tagged = [header, &[0x81, 0, 0x20, 5], &samples::ARP_REQUEST[12..]].concat();
+        assert_eq!(line(&tagged), "VLAN 5 ARP who-has 10.0.2.15 tell 10.0.2.2");
+        let twice = [header, &[0x81, 0, 0, 5, 0x81, 0, 0, 6, 8, 0]].concat();
+        assert_eq!(line(&twice), "VLAN 5 VLAN again, 4 bytes");
+        let unknown = [header, &[0x88, 0xcc, 1, 2]].concat();
+        assert_eq!(
+            line(&unknown),
+            "02:00:00:00:00:0a > ff:ff:ff:ff:ff:ff ethertype 0x88cc len=2"
+        );
+    }
+
+    #[test]
+    fn any_bytes_give_a_line() {
+        for frame in samples::ALL {
+            for len in 0..=frame.len() {
+                assert!(!line(&frame[..len]).is_empty());
+            }
+            let mut changed = frame.to_vec();
+            for at in 0..frame.len() {
+                for value in (0..=u8::MAX).step_by(5) {
+                    changed[at] = value;
+                    let text = line(&changed);
+                    assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+                }
+                changed[at] = frame[at];
+            }
+        }
+    }
+}
