@@ -149,7 +149,7 @@ fn sum_blocks(blocks: &[[u8; BLOCK]]) -> u64 {
     lanes.iter().sum()
 }
 
-/// As [`sum_blocks`], with a copy. Faster than a copy and a sum after it, in WebAssembly and natively.
+/// As [`sum_blocks`], with a copy: one pass over the source instead of two.
 #[inline(never)]
 fn copy_and_sum_blocks(dst: &mut [[u8; BLOCK]], src: &[[u8; BLOCK]]) -> u64 {
     let mut lanes = Lanes::default();
