@@ -5,152 +5,16 @@
 //! There is one lease table of a fixed size. An active lease is never given up for another client, so that a flood of
 //! invented clients can exhaust the free addresses for the short time of an offer and nothing else.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
-use core::ops::RangeInclusive;
+use core::net::Ipv4Addr;
 
 use super::Text;
+use super::dhcp_config::{DhcpConfig, DhcpConfigError};
 use super::dhcp_leases::{ClientId, Lease, LeaseState, LeaseTable};
+use super::dhcp_reply::{DhcpReply, INFINITE_SECS};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
-use crate::wire::dhcp::{
-    CLIENT_PORT, FLAG_BROADCAST, Header, Message, MessageType, Op, SERVER_PORT, Writer, option,
-};
+use crate::wire::dhcp::{Message, MessageType, Op, option};
 use crate::wire::ethernet::MacAddr;
-
-/// How many name servers a server can announce.
-pub const MAX_DNS_SERVERS: usize = 4;
-
-/// A message that every client takes without saying so: 576 octets of IP datagram (RFC 2131 §2) less IP and UDP headers.
-const DEFAULT_MESSAGE_LEN: usize = 576 - IP_UDP_LEN;
-const IP_UDP_LEN: usize = 28;
-/// A shorter lease than this is not granted, whatever the client asks for.
-const MIN_LEASE: Duration = Duration::from_secs(60);
-/// The lease time that means for ever (RFC 2131 §3.3).
-const INFINITE_SECS: u32 = u32::MAX;
-
-/// What a server gives its clients.
-#[derive(Clone, Debug)]
-pub struct DhcpConfig {
-    /// The server's own address in the subnet.
-    pub server: Ipv4Addr,
-    /// Length of the subnet's prefix, 8 to 30 bits.
-    pub prefix_len: u8,
-    /// The addresses to lease, all in the subnet. Those of the server, the router and the name servers are left out.
-    pub pool: RangeInclusive<Ipv4Addr>,
-    /// The router to announce.
-    pub router: Option<Ipv4Addr>,
-    /// The name servers to announce, most preferred first.
-    pub dns_servers: [Option<Ipv4Addr>; MAX_DNS_SERVERS],
-    /// The domain of unqualified names, empty for none.
-    pub domain: Text<253>,
-    /// The MTU to announce, in octets, at least 68.
-    pub mtu: Option<u16>,
-    /// The usual and longest lease; clients may ask for a shorter one. `u32::MAX` seconds or more is for ever.
-    pub lease_time: Duration,
-    /// How long an offered address waits for its client.
-    pub offer_time: Duration,
-    /// How long an address is set aside after a client found it in use.
-    pub decline_time: Duration,
-    /// Whether this is the subnet's only server. It then answers clients that it doesn't know: an address that is free
-    /// is granted (so that leases outlive a restart of the server), another is refused at once. A server that is not
-    /// authoritative stays silent to them (RFC 2131 §4.3.2).
-    pub authoritative: bool,
-}
-
-impl DhcpConfig {
-    /// A server at `server` that leases `pool`, is the router and the name server and announces nothing else: leases of a
-    /// day, offers of 10 s, a quarantine of 10 min, authoritative.
-    pub fn new(server: Ipv4Addr, prefix_len: u8, pool: RangeInclusive<Ipv4Addr>) -> Self {
-        let mut dns_servers = [None; MAX_DNS_SERVERS];
-        dns_servers[0] = Some(server);
-        DhcpConfig {
-            server,
-            prefix_len,
-            pool,
-            router: Some(server),
-            dns_servers,
-            domain: Text::EMPTY,
-            mtu: None,
-            lease_time: Duration::from_secs(24 * 60 * 60),
-            offer_time: Duration::from_secs(10),
-            decline_time: Duration::from_secs(10 * 60),
-            authoritative: true,
-        }
-    }
-
-    fn validate(&self) -> Result<(), DhcpConfigError> {
-        if !(8..=30).contains(&self.prefix_len) {
-            return Err(DhcpConfigError::PrefixLen(self.prefix_len));
-        }
-        if !self.is_host(self.server) {
-            return Err(DhcpConfigError::Server(self.server));
-        }
-        if self.pool.is_empty() {
-            return Err(DhcpConfigError::EmptyPool);
-        }
-        for end in [*self.pool.start(), *self.pool.end()] {
-            if !self.is_host(end) {
-                return Err(DhcpConfigError::Pool(end));
-            }
-        }
-        if self.mtu.is_some_and(|mtu| mtu < 68) {
-            return Err(DhcpConfigError::Mtu(self.mtu.unwrap_or(0)));
-        }
-        if self.lease_time < MIN_LEASE {
-            return Err(DhcpConfigError::LeaseTime(self.lease_time));
-        }
-        Ok(())
-    }
-
-    fn mask(&self) -> Ipv4Addr {
-        Ipv4Addr::from(
-            u32::MAX
-                .checked_shl(32 - u32::from(self.prefix_len))
-                .unwrap_or(0),
-        )
-    }
-
-    fn broadcast(&self) -> Ipv4Addr {
-        self.server | !self.mask()
-    }
-
-    fn contains(&self, address: Ipv4Addr) -> bool {
-        address & self.mask() == self.server & self.mask()
-    }
-
-    /// Whether `address` can be a host's in the subnet.
-    fn is_host(&self, address: Ipv4Addr) -> bool {
-        self.contains(address)
-            && address & !self.mask() != Ipv4Addr::UNSPECIFIED
-            && address != self.broadcast()
-    }
-
-    /// Whether `address` has no other use in the network that the configuration tells of.
-    fn is_usable(&self, address: Ipv4Addr) -> bool {
-        self.is_host(address)
-            && address != self.server
-            && Some(address) != self.router
-            && !self.dns_servers.contains(&Some(address))
-    }
-}
-
-/// What is wrong with a [`DhcpConfig`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DhcpConfigError {
-    /// The prefix is not 8 to 30 bits long.
-    PrefixLen(u8),
-    /// The server's address is the subnet's own or its broadcast address.
-    Server(Ipv4Addr),
-    /// The pool ends before it begins.
-    EmptyPool,
-    /// This end of the pool is not a host's address in the subnet.
-    Pool(Ipv4Addr),
-    /// The MTU is below 68, the least of IPv4.
-    Mtu(u16),
-    /// The lease is shorter than a minute.
-    LeaseTime(Duration),
-}
 
 /// Why a static lease was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,18 +30,6 @@ pub enum StaticLeaseError {
     Mac(MacAddr),
     /// No room in the lease table.
     Full,
-}
-
-/// Where an answer goes. It is sent from port 67 of the server's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DhcpReply {
-    /// Address and port: the client, a relay, or 255.255.255.255.
-    pub destination: SocketAddrV4,
-    /// The hardware address to send to without asking by ARP, since the client does not answer yet (RFC 2131 §4.1).
-    /// `None`: find the next hop as for any datagram.
-    pub link_destination: Option<MacAddr>,
-    /// Octets of the message in the caller's buffer.
-    pub len: usize,
 }
 
 /// A change of a lease that [`DhcpServer::poll_event`] reports.
@@ -246,10 +98,10 @@ enum Verdict {
 }
 
 /// Who sent a message and what it says of the address.
-struct Request<'a> {
-    message: Message<'a>,
+pub(super) struct Request<'a> {
+    pub(super) message: Message<'a>,
     client: ClientId,
-    mac: MacAddr,
+    pub(super) mac: MacAddr,
     server_id: Option<Ipv4Addr>,
     requested: Option<Ipv4Addr>,
 }
@@ -258,8 +110,8 @@ struct Request<'a> {
 #[derive(Debug)]
 #[cfg_attr(feature = "alloc", derive(Clone))]
 pub struct DhcpServer<'m> {
-    config: DhcpConfig,
-    leases: LeaseTable<'m>,
+    pub(super) config: DhcpConfig,
+    pub(super) leases: LeaseTable<'m>,
     counters: DhcpCounters,
     /// Some entry may be marked as changed.
     has_events: bool,
@@ -662,196 +514,6 @@ impl<'m> DhcpServer<'m> {
         self.has_events = true;
     }
 
-    /// What the client asks for, within what the configuration allows, in seconds.
-    fn lease_secs(&self, request: &Request<'_>) -> u32 {
-        let longest = u32::try_from(self.config.lease_time.as_secs()).unwrap_or(INFINITE_SECS);
-        match request.message.u32_option(option::LEASE_TIME) {
-            Some(wanted) => wanted.clamp(MIN_LEASE.as_secs() as u32, longest),
-            None => longest,
-        }
-    }
-
-    /// OFFER or ACK for a lease.
-    fn write_lease(
-        &self,
-        request: &Request<'_>,
-        kind: MessageType,
-        lease: &Lease,
-        out: &mut [u8],
-    ) -> Option<DhcpReply> {
-        let message = &request.message;
-        // RFC 2131 §4.3.1, table 3. A `ciaddr` that is not the leased address, in SELECTING, means nothing.
-        let has_address = kind == MessageType::Ack && message.ciaddr() == lease.address;
-        let ciaddr = if has_address {
-            lease.address
-        } else {
-            Ipv4Addr::UNSPECIFIED
-        };
-        let header = Header {
-            ciaddr,
-            yiaddr: lease.address,
-            ..request.reply_header()
-        };
-        let mut writer = Writer::new(request.room(out), &header, kind)?;
-        let secs = self.lease_secs(request);
-        writer.option(option::SERVER_ID, &self.config.server.octets());
-        writer.option(option::LEASE_TIME, &secs.to_be_bytes());
-        if secs != INFINITE_SECS {
-            // RFC 2131 §4.4.5: T1 is half of the lease, T2 seven eighths.
-            writer.option(option::RENEWAL_TIME, &(secs / 2).to_be_bytes());
-            writer.option(option::REBINDING_TIME, &(secs - secs / 8).to_be_bytes());
-        }
-        request.echo_client_id(&mut writer);
-        let hostname = if lease.reserved_for.is_some() {
-            lease.hostname
-        } else {
-            Text::EMPTY
-        };
-        self.write_options(request, hostname.as_str(), &mut writer);
-        let len = writer.finish();
-
-        // RFC 2131 §4.1.
-        let (destination, link_destination) = if !message.giaddr().is_unspecified() {
-            (SocketAddrV4::new(message.giaddr(), SERVER_PORT), None)
-        } else if has_address {
-            (SocketAddrV4::new(lease.address, CLIENT_PORT), None)
-        } else if message.broadcast() {
-            (SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT), None)
-        } else {
-            (
-                SocketAddrV4::new(lease.address, CLIENT_PORT),
-                Some(request.mac),
-            )
-        };
-        Some(DhcpReply {
-            destination,
-            link_destination,
-            len,
-        })
-    }
-
-    /// ACK to an INFORM: no address and no times (RFC 2131 §4.3.5), to `ciaddr`.
-    fn write_parameters(&self, request: &Request<'_>, out: &mut [u8]) -> Option<DhcpReply> {
-        let ciaddr = request.message.ciaddr();
-        let header = Header {
-            ciaddr,
-            ..request.reply_header()
-        };
-        let mut writer = Writer::new(request.room(out), &header, MessageType::Ack)?;
-        writer.option(option::SERVER_ID, &self.config.server.octets());
-        request.echo_client_id(&mut writer);
-        let reserved = self
-            .leases
-            .entries()
-            .iter()
-            .find(|lease| lease.reserved_for == Some(request.mac));
-        self.write_options(
-            request,
-            reserved.map_or("", |lease| lease.hostname.as_str()),
-            &mut writer,
-        );
-        let destination = SocketAddrV4::new(ciaddr, CLIENT_PORT);
-        Some(DhcpReply {
-            destination,
-            link_destination: None,
-            len: writer.finish(),
-        })
-    }
-
-    fn write_nak(&self, request: &Request<'_>, out: &mut [u8]) -> Option<DhcpReply> {
-        let giaddr = request.message.giaddr();
-        let mut header = request.reply_header();
-        let destination = if giaddr.is_unspecified() {
-            // RFC 2131 §4.1: "In all cases, when 'giaddr' is zero, the server broadcasts any DHCPNAK messages".
-            SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT)
-        } else {
-            // RFC 2131 §4.3.2: the broadcast bit makes the relay broadcast, since the client may have a wrong address.
-            header.flags = FLAG_BROADCAST;
-            SocketAddrV4::new(giaddr, SERVER_PORT)
-        };
-        let mut writer = Writer::new(request.room(out), &header, MessageType::Nak)?;
-        writer.option(option::SERVER_ID, &self.config.server.octets());
-        request.echo_client_id(&mut writer);
-        writer.option(option::MESSAGE, b"address not available");
-        Some(DhcpReply {
-            destination,
-            link_destination: None,
-            len: writer.finish(),
-        })
-    }
-
-    /// The network's parameters: those that the client lists, in its order, or all if it has no list. The mask goes first
-    /// (RFC 2132 §3.3), and the MTU goes even if unlisted: a host that doesn't know it loses its large packets.
-    fn write_options(&self, request: &Request<'_>, hostname: &str, writer: &mut Writer<'_>) {
-        const ALL: [u8; 6] = [
-            option::ROUTER,
-            option::DNS_SERVERS,
-            option::DOMAIN_NAME,
-            option::HOST_NAME,
-            option::BROADCAST_ADDRESS,
-            option::INTERFACE_MTU,
-        ];
-        let lists = request
-            .message
-            .options()
-            .filter(|(code, _)| *code == option::PARAMETER_LIST);
-        let listed = lists.clone().flat_map(|(_, codes)| codes).copied();
-        let rest: &[u8] = if lists.count() == 0 {
-            &ALL
-        } else {
-            &[option::INTERFACE_MTU]
-        };
-        let mut written = 0u32;
-        for code in core::iter::once(option::SUBNET_MASK)
-            .chain(listed)
-            .chain(rest.iter().copied())
-        {
-            // Every code that the server knows is below 32; each is written once however often it is listed.
-            let bit = 1u32.checked_shl(code.into()).unwrap_or(0);
-            if written & bit == 0 {
-                written |= bit;
-                self.write_option(code, hostname, writer);
-            }
-        }
-    }
-
-    /// Writes an option if the configuration has a value for it and the answer has room.
-    fn write_option(&self, code: u8, hostname: &str, writer: &mut Writer<'_>) {
-        let config = &self.config;
-        match code {
-            option::SUBNET_MASK => _ = writer.option(code, &config.mask().octets()),
-            option::BROADCAST_ADDRESS => _ = writer.option(code, &config.broadcast().octets()),
-            option::ROUTER => {
-                _ = config
-                    .router
-                    .map(|router| writer.option(code, &router.octets()))
-            }
-            option::INTERFACE_MTU => {
-                _ = config
-                    .mtu
-                    .map(|mtu| writer.option(code, &mtu.to_be_bytes()))
-            }
-            option::DOMAIN_NAME if !config.domain.is_empty() => {
-                writer.option(code, config.domain.as_str().as_bytes());
-            }
-            option::HOST_NAME if !hostname.is_empty() => {
-                _ = writer.option(code, hostname.as_bytes())
-            }
-            option::DNS_SERVERS => {
-                let mut octets = [0; 4 * MAX_DNS_SERVERS];
-                let mut len = 0;
-                for server in config.dns_servers.iter().flatten() {
-                    octets[len..len + 4].copy_from_slice(&server.octets());
-                    len += 4;
-                }
-                if len > 0 {
-                    writer.option(code, &octets[..len]);
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn count(&mut self, reason: Drop) {
         let counters = &mut self.counters;
         *match reason {
@@ -876,43 +538,6 @@ impl Request<'_> {
             .bytes()
             .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.'));
         if plain { Text::new(text) } else { None }
-    }
-
-    /// The fixed part that every answer has (RFC 2131 §4.3.1, table 3).
-    fn reply_header(&self) -> Header {
-        let (htype, hardware) = self.message.hardware();
-        Header {
-            op: Op::Reply,
-            htype,
-            hlen: hardware.len() as u8,
-            xid: self.message.xid(),
-            secs: 0,
-            flags: self.message.flags() & FLAG_BROADCAST,
-            ciaddr: Ipv4Addr::UNSPECIFIED,
-            yiaddr: Ipv4Addr::UNSPECIFIED,
-            giaddr: self.message.giaddr(),
-            chaddr: self.message.chaddr(),
-        }
-    }
-
-    /// As much of `out` as the client takes. Option 57 counts the IP and UDP headers and is at least 576.
-    fn room<'o>(&self, out: &'o mut [u8]) -> &'o mut [u8] {
-        let wanted = self
-            .message
-            .u16_option(option::MAX_MESSAGE_SIZE)
-            .map_or(0, usize::from);
-        let limit = wanted
-            .saturating_sub(IP_UDP_LEN)
-            .max(DEFAULT_MESSAGE_LEN)
-            .min(out.len());
-        &mut out[..limit]
-    }
-
-    /// RFC 6842 §3: the server returns the identifier that the client sent.
-    fn echo_client_id(&self, writer: &mut Writer<'_>) {
-        if let Some(identifier) = self.message.option(option::CLIENT_ID) {
-            writer.option(option::CLIENT_ID, identifier);
-        }
     }
 }
 

@@ -2,16 +2,21 @@
 //!
 //! Like the rest of the crate they do no I/O: a message and the time go in, an answer comes out in the caller's buffer.
 //! Whoever owns the UDP sockets (ports 67 and 53) carries the messages. Tables have the capacity they are given at
-//! construction; a message costs at most one pass over a table.
+//! construction; a message costs a few passes over a table at most.
 
+pub mod dhcp_config;
 pub mod dhcp_leases;
+pub mod dhcp_reply;
 pub mod dhcp_server;
 pub mod dns_server;
 
+pub use dhcp_config::{DhcpConfig, DhcpConfigError, MAX_DNS_SERVERS};
 pub use dhcp_leases::{ClientId, Lease, LeaseState};
-pub use dhcp_server::{DhcpConfig, DhcpConfigError, DhcpCounters, DhcpReply, DhcpServer, LeaseEvent, StaticLeaseError};
+pub use dhcp_reply::DhcpReply;
+pub use dhcp_server::{DhcpCounters, DhcpServer, LeaseEvent, StaticLeaseError};
 pub use dns_server::{
-    AddNameError, Answer, DnsAction, DnsConfig, DnsCounters, DnsEntry, DnsServer, PendingQuestion, QueryId, UnknownNames,
+    AddNameError, Answer, DnsAction, DnsConfig, DnsCounters, DnsEntry, DnsServer, PendingQuestion,
+    QueryId, UnknownNames,
 };
 
 use core::fmt;
@@ -25,13 +30,18 @@ pub struct Text<const N: usize> {
 
 impl<const N: usize> Text<N> {
     /// No text.
-    pub const EMPTY: Self = Text { octets: [0; N], len: 0 };
+    pub const EMPTY: Self = Text {
+        octets: [0; N],
+        len: 0,
+    };
 
     /// A copy of `text`, or `None` if it is longer than `N` octets.
     pub fn new(text: &str) -> Option<Self> {
         let len = u8::try_from(text.len()).ok()?;
         let mut copy = Self::EMPTY;
-        copy.octets.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        copy.octets
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
         copy.len = len;
         Some(copy)
     }
