@@ -47,7 +47,7 @@ export class GuestError extends Error {
  * @typedef {object} BootOptions
  * @property {any} V86              the class that v86's libv86.mjs exports
  * @property {string} wasmPath      v86.wasm: a path in Node, a URL in a page
- * @property {Image} image
+ * @property {Image} [image]        needed for a cold boot
  * @property {"virtio" | "ne2k"} [nic]
  * @property {ArrayBuffer} [state]  saved by `saveState` of a guest with the same
  *   v86, image, NIC and memory; without it the guest boots cold
@@ -98,17 +98,28 @@ export class Guest {
 
   /** @param {BootOptions} options */
   constructor({
-    V86, wasmPath, image, state, nic = "virtio", memoryMiB = 128, mtu, network = {},
-    timeoutMs = 120_000, onConsole = () => {},
+    V86,
+    wasmPath,
+    image,
+    state,
+    nic = "virtio",
+    memoryMiB = 128,
+    mtu,
+    network = {},
+    timeoutMs = 120_000,
+    onConsole = () => {},
   }) {
     this.#onConsole = onConsole;
     this.emulator = new V86({
       wasm_path: wasmPath,
-      bios: { buffer: image.bios },
-      vga_bios: { buffer: image.vgaBios },
-      bzimage: { buffer: image.bzImage },
-      initrd: { buffer: image.initrd },
-      cmdline: KERNEL_ARGUMENTS,
+      // A saved state has all of these in its memory.
+      ...(image && {
+        bios: { buffer: image.bios },
+        vga_bios: { buffer: image.vgaBios },
+        bzimage: { buffer: image.bzImage },
+        initrd: { buffer: image.initrd },
+        cmdline: KERNEL_ARGUMENTS,
+      }),
       memory_size: memoryMiB * 1024 * 1024,
       net_device: { type: nic, ...(mtu === undefined ? {} : { mtu }), ...network },
       // Otherwise a restored card takes a new random address and ne2k drops
@@ -125,8 +136,11 @@ export class Guest {
       // A restored shell waits at the prompt it has printed before the snapshot.
       this.emulator.add_listener("emulator-started", () => this.type("\n"));
     }
-    this.ready = this.#until((text) => text.endsWith(PROMPT) || undefined, "the shell's prompt", timeoutMs)
-      .then(() => undefined);
+    this.ready = this.#until(
+      (text) => text.endsWith(PROMPT) || undefined,
+      "the shell's prompt",
+      timeoutMs,
+    ).then(() => undefined);
   }
 
   /** Sends text to the console as if typed. @param {string} text */
@@ -149,18 +163,26 @@ export class Guest {
     // Quotes split the markers, so that an echo of the line is not taken for them.
     const line = `echo BE''GIN${id}; { ${command}\n} </dev/null; echo; echo EN''D${id}:$?\n`;
     if (new TextEncoder().encode(line).length > INPUT_LIMIT) {
-      return Promise.reject(new RangeError(`command of ${command.length} characters, at most ${INPUT_LIMIT - 80} fit`));
+      return Promise.reject(
+        new RangeError(`command of ${command.length} characters, at most ${INPUT_LIMIT - 80} fit`),
+      );
     }
     const result = this.#queue.then(async () => {
       const begin = `BEGIN${id}\n`;
       const end = new RegExp(`\nEND${id}:(\\d+)\n`);
-      const done = this.#until((text) => {
-        const start = text.indexOf(begin);
-        if (start < 0) return undefined;
-        const output = text.slice(start + begin.length - 1);
-        const match = end.exec(output);
-        return match ? { output: output.slice(1, match.index), status: Number(match[1]) } : undefined;
-      }, `the end of \`${command}\``, timeoutMs);
+      const done = this.#until(
+        (text) => {
+          const start = text.indexOf(begin);
+          if (start < 0) return undefined;
+          const output = text.slice(start + begin.length - 1);
+          const match = end.exec(output);
+          return match
+            ? { output: output.slice(1, match.index), status: Number(match[1]) }
+            : undefined;
+        },
+        `the end of \`${command}\``,
+        timeoutMs,
+      );
       this.type(line);
       try {
         return await done;
@@ -169,7 +191,10 @@ export class Guest {
         throw error;
       }
     });
-    this.#queue = result.then(() => undefined, () => undefined);
+    this.#queue = result.then(
+      () => undefined,
+      () => undefined,
+    );
     return result;
   }
 
@@ -188,9 +213,12 @@ export class Guest {
 
   /** Gives eth0 another hardware address. @param {string} mac  like 02:00:00:00:00:07 */
   async setMac(mac) {
-    if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(mac)) throw new TypeError(`not a MAC address: ${mac}`);
+    if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(mac))
+      throw new TypeError(`not a MAC address: ${mac}`);
     // The 8390 driver refuses to change the address of an interface that is up.
-    await this.check(`ip link set eth0 down && ip link set eth0 address ${mac} && ip link set eth0 up`);
+    await this.check(
+      `ip link set eth0 down && ip link set eth0 address ${mac} && ip link set eth0 up`,
+    );
   }
 
   /** The machine's state, for `state` of a later boot. @returns {Promise<ArrayBuffer>} */
@@ -211,7 +239,9 @@ export class Guest {
     this.#bytes.push(byte);
     // Text is looked at line by line, and at the end of a prompt.
     if (byte !== 0x0a && byte !== 0x20) return;
-    const text = this.#decoder.decode(Uint8Array.from(this.#bytes), { stream: true }).replaceAll("\r", "");
+    const text = this.#decoder
+      .decode(Uint8Array.from(this.#bytes), { stream: true })
+      .replaceAll("\r", "");
     this.#bytes = [];
     this.console = (this.console + text).slice(-CONSOLE_LIMIT);
     this.#onConsole(text);

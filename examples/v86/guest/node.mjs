@@ -12,12 +12,15 @@ import { bootGuest, KERNEL_ARGUMENTS } from "./guest.mjs";
 export const v86Folder = path.dirname(fileURLToPath(import.meta.resolve("v86")));
 
 /** Where build.sh and snapshot.mjs put their files unless told otherwise. */
-export const defaultFolder = process.env.ETHERTAB_GUEST ??
-  fileURLToPath(new URL("../../../.build/guest", import.meta.url));
+export const defaultFolder =
+  process.env.ETHERTAB_GUEST ?? fileURLToPath(new URL("../../../.build/guest", import.meta.url));
 
 /** Files of the image by their property name in `Image`. */
 export const imageFiles = {
-  bzImage: "bzImage", initrd: "initrd.gz", bios: "bios.bin", vgaBios: "vgabios.bin",
+  bzImage: "bzImage",
+  initrd: "initrd.gz",
+  bios: "bios.bin",
+  vgaBios: "vgabios.bin",
 };
 
 /** Memory of the guest whose state is saved, in MiB. */
@@ -39,8 +42,10 @@ async function readBuffer(file) {
  * @returns {Promise<import("./guest.mjs").Image>}
  */
 export async function loadImage(folder = defaultFolder) {
-  const entries = Object.entries(imageFiles).map(
-    async ([name, file]) => [name, await readBuffer(path.join(folder, file))]);
+  const entries = Object.entries(imageFiles).map(async ([name, file]) => [
+    name,
+    await readBuffer(path.join(folder, file)),
+  ]);
   return Object.fromEntries(await Promise.all(entries));
 }
 
@@ -56,22 +61,26 @@ export async function statePath(nic, folder = defaultFolder) {
   const hash = createHash("sha256");
   const { version } = JSON.parse(await readFile(path.join(v86Folder, "../package.json"), "utf8"));
   hash.update(JSON.stringify({ nic, memoryMiB, version, KERNEL_ARGUMENTS }));
-  for (const file of Object.values(imageFiles)) hash.update(await readFile(path.join(folder, file)));
+  for (const file of Object.values(imageFiles))
+    hash.update(await readFile(path.join(folder, file)));
   return path.join(folder, `state-${nic}-${hash.digest("hex").slice(0, 16)}.bin`);
 }
 
 /**
- * Starts a guest from the files of `folder`, restored from the saved state
- * unless `cold` is set.
+ * Starts a guest from the files of `folder`: restored from the saved state, or
+ * from the kernel on if `cold` is set.
  *
  * @param {Partial<import("./guest.mjs").BootOptions> & { cold?: boolean, folder?: string }} [options]
  */
-export async function startGuest({ cold = false, folder = defaultFolder, nic = "virtio", ...options } = {}) {
-  const [image, state] = await Promise.all([
-    loadImage(folder),
-    cold ? undefined : statePath(nic, folder).then(readBuffer),
-  ]);
-  return bootGuest({
-    V86, wasmPath: path.join(v86Folder, "v86.wasm"), image, state, nic, memoryMiB, ...options,
-  });
+export async function startGuest({
+  cold = false,
+  folder = defaultFolder,
+  nic = "virtio",
+  ...options
+} = {}) {
+  const source = cold
+    ? { image: await loadImage(folder) }
+    : { state: await readBuffer(await statePath(nic, folder)) };
+  const wasmPath = path.join(v86Folder, "v86.wasm");
+  return bootGuest({ V86, wasmPath, nic, memoryMiB, ...source, ...options });
 }

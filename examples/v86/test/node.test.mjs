@@ -1,0 +1,34 @@
+/** The end-to-end suite in Node. Needs `node --expose-gc` for the heap's size. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startGuest } from "../guest/node.mjs";
+import { startRemote } from "./processes.mjs";
+import { nics, runScenario, scenarios } from "./scenarios.mjs";
+
+let remote;
+before(async () => {
+  assert.ok(globalThis.gc, "run with --expose-gc");
+  remote = await startRemote();
+});
+after(() => remote?.close());
+
+async function heapBytes() {
+  // What a finalizer lets go is collected one turn later.
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return process.memoryUsage().heapUsed;
+}
+
+for (const nic of nics) {
+  for (const scenario of scenarios) {
+    test(`${scenario.name} (${nic})`, (t) =>
+      runScenario(scenario, nic, {
+        startGuest,
+        heapBytes,
+        hub: remote.hub,
+        log: (text) => t.diagnostic(text),
+      }));
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * The end-to-end suite: real Linux guests on ethertab. One copy runs in Node
+ * (node.test.mjs) and in a page (browser.test.mjs); what differs comes in `env`.
+ *
+ * @typedef {object} Env
+ * @property {(options: { nic: string, mac?: string }) => Promise<import("../guest/guest.mjs").Guest>} startGuest
+ * @property {() => Promise<number>} heapBytes  JavaScript heap in use after a collection
+ * @property {string} hub  URL of a WebSocket hub, with the gateway of remote.mjs on it
+ * @property {(cleanup: () => unknown) => void} defer  runs after the scenario, last first
+ * @property {(text: string) => void} log
+ */
+import { assert } from "chai";
+import { createStack, createSwitch, plug, v86Port, webSocketPort } from "ethertab";
+import { createGateway } from "ethertab/gateway";
+import { DHCP } from "../guest/guest.mjs";
+import { bytes, FILE, GATEWAY, MiB, readAll, sha256, streamOf } from "./data.mjs";
+
+const minutes = (n) => n * 60_000;
+
+/** The error that a promise rejects with; fails if it does not. @param {Promise<unknown>} promise */
+async function rejection(promise) {
+  let value;
+  try {
+    value = await promise;
+  } catch (error) {
+    return error;
+  }
+  return assert.fail(`should have rejected, resolved with ${String(value)}`);
+}
+
+/** Waits for a condition that real time brings about. */
+async function eventually(what, condition, limit = 10_000) {
+  const end = performance.now() + limit;
+  while (!condition()) {
+    assert.isBelow(performance.now(), end, `${what} within ${limit} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Runs `action` and logs its rate. */
+async function timed(env, what, length, action) {
+  const start = performance.now();
+  const result = await action();
+  const ms = performance.now() - start;
+  env.log(
+    `${what}: ${(length / MiB).toFixed(0)} MiB in ${(ms / 1000).toFixed(1)} s, ${(length / ms / 1000).toFixed(1)} MB/s`,
+  );
+  return result;
+}
+
+/** Accepts one connection and reads it to its end. @param {import("ethertab").Listener} listener */
+async function receiveOne(listener) {
+  const socket = await listener.accept();
+  const received = await readAll(socket.readable);
+  await socket.close();
+  return received;
+}
+
+/** Accepts one connection, sends `data` over it and closes. */
+async function sendOne(listener, data) {
+  const socket = await listener.accept();
+  await streamOf(data).pipeTo(socket.writable);
+  await socket.close();
+}
+
+/** A guest and a gateway on a switch; the guest has no address yet. */
+async function home(env, nic) {
+  const guest = await env.startGuest({ nic });
+  env.defer(() => guest.stop());
+  const gateway = await createGateway(GATEWAY);
+  env.defer(() => gateway.close());
+  const lan = await createSwitch();
+  env.defer(() => lan.close());
+  lan.plug(gateway);
+  lan.plug(v86Port(guest.emulator));
+  return { guest, gateway };
+}
+
+/** The guest's own view of its lease. @param {import("../guest/guest.mjs").Guest} guest */
+async function takeLease(guest) {
+  await guest.check(DHCP, { timeoutMs: 30_000 });
+  const address = await guest.check(
+    "ip -4 -o addr show dev eth0 | sed 's/.*inet \\([^ ]*\\).*/\\1/'",
+  );
+  const router = await guest.check("ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'");
+  const resolver = await guest.check("cat /etc/resolv.conf");
+  const mtu = await guest.check("cat /sys/class/net/eth0/mtu");
+  assert.match(address, /^10\.0\.2\.\d+\/24$/);
+  assert.match(router, /^10\.0\.2\.\d+$/);
+  assert.notEqual(address, `${router}/24`);
+  assert.include(resolver, `nameserver ${router}`);
+  assert.include(resolver, `search ${GATEWAY.domain}`);
+  assert.equal(mtu, String(GATEWAY.mtu));
+  return { address: address.replace("/24", ""), router };
+}
+
+async function pings(guest, address) {
+  const output = await guest.check(`ping -c 3 -i 0.2 -w 10 ${address}`);
+  assert.match(output, /3 packets transmitted, 3 packets received, 0% packet loss/);
+}
+
+async function getsOnline(env, nic) {
+  const { guest, gateway } = await home(env, nic);
+  gateway.serve("http://shop.test", () => new Response("hello, VM"));
+  const { router } = await takeLease(guest);
+  await pings(guest, router);
+  assert.include(await guest.check("nslookup -type=a shop.test"), "Name:\tshop.test\nAddress: ");
+  assert.equal(await guest.check("wget -q -O - http://shop.test/"), "hello, VM");
+  const { output, status } = await guest.run("nslookup -type=a nowhere.test");
+  assert.notEqual(status, 0, output);
+  assert.include(output, "NXDOMAIN");
+}
+
+async function movesFiles(env, nic) {
+  const { guest, gateway } = await home(env, nic);
+  const data = bytes(50 * MiB, 1);
+  gateway.serve(
+    "http://shop.test",
+    () => new Response(streamOf(data), { headers: { "content-length": String(data.length) } }),
+  );
+  const { address, router } = await takeLease(guest);
+  const { stack } = gateway;
+
+  await timed(env, "download", data.length, () =>
+    guest.check("wget -q -O /tmp/down http://shop.test/file", { timeoutMs: minutes(4) }),
+  );
+  const digest = await guest.check("sha256sum < /tmp/down", { timeoutMs: minutes(2) });
+  assert.equal(digest, `${await sha256(data)}  -`);
+
+  const length = 20 * MiB;
+  const listener = stack.listen({ port: 9000 });
+  env.defer(() => listener.close());
+  await listener.listening;
+  const [received] = await timed(env, "upload", length, () =>
+    Promise.all([
+      receiveOne(listener),
+      guest.check(`head -c ${length} /tmp/down | nc ${router} 9000`, { timeoutMs: minutes(4) }),
+    ]),
+  );
+  assert.equal(received.length, length);
+  assert.equal(await sha256(received), await sha256(data.subarray(0, length)));
+
+  await guest.check(
+    `mkdir /tmp/www; head -c ${10 * MiB} /tmp/down > /tmp/www/file; httpd -p 8000 -h /tmp/www`,
+  );
+  const body = await timed(env, "fetch", 10 * MiB, async () => {
+    const response = await gateway.fetch(`http://${address}:8000/file`);
+    assert.equal(response.status, 200);
+    return new Uint8Array(await response.arrayBuffer());
+  });
+  assert.equal(body.length, 10 * MiB);
+  assert.equal(await sha256(body), await sha256(data.subarray(0, 10 * MiB)));
+
+  const refused = stack.connect({ hostname: address, port: 9 });
+  const [opening, closing] = await Promise.all([
+    rejection(refused.opened),
+    rejection(refused.closed),
+  ]);
+  assert.equal(opening.code, "ECONNREFUSED");
+  assert.equal(closing.code, "ECONNREFUSED");
+
+  const dead = stack.connect({ hostname: "10.0.2.250", port: 80 }, { connectTimeout: 400 });
+  const start = performance.now();
+  const [timeout] = await Promise.all([rejection(dead.opened), rejection(dead.closed)]);
+  assert.equal(timeout.code, "ETIMEDOUT");
+  assert.isBelow(performance.now() - start, 5_000);
+}
+
+async function twoGuests(env, nic) {
+  const guests = [
+    await env.startGuest({ nic }),
+    await env.startGuest({ nic, mac: "02:00:00:00:00:0b" }),
+  ];
+  for (const guest of guests) env.defer(() => guest.stop());
+  const stack = await createStack({ hostname: "page" });
+  env.defer(() => stack.close());
+  const lan = await createSwitch();
+  env.defer(() => lan.close());
+  lan.plug(stack.addInterface({ addresses: ["10.9.0.1/24"] }));
+  for (const guest of guests) lan.plug(v86Port(guest.emulator));
+  const addresses = ["10.9.0.2", "10.9.0.3"];
+  for (const [i, guest] of guests.entries()) {
+    await guest.check(`ip addr add ${addresses[i]}/24 dev eth0 && ip link set eth0 up`);
+  }
+  const data = bytes(FILE.length, 3);
+  const digest = await sha256(data);
+
+  await pings(guests[0], addresses[1]);
+  await pings(guests[1], addresses[0]);
+  for (const [i, guest] of guests.entries()) {
+    await pings(guest, "10.9.0.1");
+    assert.isAbove((await stack.ping(addresses[i])).rtt, 0);
+  }
+
+  // Stack to guest and back; busybox nc closes its half when its input has ended.
+  const listener = stack.listen({ port: 7000, allowHalfOpen: true });
+  env.defer(() => listener.close());
+  await listener.listening;
+  for (const guest of guests) {
+    await Promise.all([
+      sendOne(listener, data),
+      guest.check("nc 10.9.0.1 7000 > /tmp/file", { timeoutMs: minutes(2) }),
+    ]);
+    assert.equal(
+      await guest.check("sha256sum < /tmp/file", { timeoutMs: minutes(1) }),
+      `${digest}  -`,
+    );
+
+    const [received] = await Promise.all([
+      receiveOne(listener),
+      guest.check("nc 10.9.0.1 7000 < /tmp/file", { timeoutMs: minutes(2) }),
+    ]);
+    assert.equal(await sha256(received), digest);
+  }
+
+  // Guest to guest, each from the other's web server.
+  for (const guest of guests) await guest.check("httpd -p 80 -h /tmp");
+  for (const [i, guest] of guests.entries()) {
+    const url = `http://${addresses[1 - i]}/file`;
+    await timed(env, "guest to guest", data.length, () =>
+      guest.check(`wget -q -O /tmp/other ${url}`, { timeoutMs: minutes(3) }),
+    );
+    assert.equal(
+      await guest.check("sha256sum < /tmp/other", { timeoutMs: minutes(1) }),
+      `${digest}  -`,
+    );
+  }
+}
+
+async function overWebSocket(env, nic) {
+  const guest = await env.startGuest({ nic });
+  env.defer(() => guest.stop());
+  const relay = webSocketPort(env.hub);
+  env.defer(() => relay.close());
+  await relay.opened;
+  plug(v86Port(guest.emulator), relay);
+  const { router } = await takeLease(guest);
+  await pings(guest, router);
+  assert.include(await guest.check("nslookup -type=a shop.test"), "Name:\tshop.test\nAddress: ");
+  await timed(env, "download through a WebSocket", FILE.length, () =>
+    guest.check("wget -q -O /tmp/file http://shop.test/file", { timeoutMs: minutes(2) }),
+  );
+  const digest = await guest.check("sha256sum < /tmp/file", { timeoutMs: minutes(1) });
+  assert.equal(digest, `${await sha256(bytes(FILE.length, FILE.seed))}  -`);
+}
+
+async function staysSmall(env, nic) {
+  const { guest, gateway } = await home(env, nic);
+  let requests = 0;
+  gateway.serve("http://shop.test", () => {
+    requests += 1;
+    return new Response("ok");
+  });
+  await takeLease(guest);
+  // One wget fetches many URLs, each over a connection of its own: starting
+  // a process costs an emulated machine as much as the request does.
+  await guest.check('urls=; for i in $(seq 50); do urls="$urls http://shop.test/$i"; done');
+  const thousand = async () => {
+    for (let i = 0; i < 20; i++) {
+      const got = await guest.check("wget -q -O /tmp/out $urls && wc -c < /tmp/out", {
+        timeoutMs: minutes(1),
+      });
+      assert.equal(got, "100");
+    }
+    return env.heapBytes();
+  };
+  const before = await thousand();
+  assert.equal(requests, 1000);
+  const after = await thousand();
+  assert.equal(requests, 2000);
+  env.log(`heap at 1,000 requests ${before}, at 2,000 ${after} bytes`);
+  assert.isBelow(after - before, MiB, "growth of the heap in bytes");
+
+  const { stack } = gateway;
+  await eventually("all connections have ended", () =>
+    stack.connections().every(({ state }) => state === "TIME-WAIT"),
+  );
+  await eventually("all blocks are free", () => stack.blocksInUse === 0);
+}
+
+/** @type {{ name: string, run: (env: Env, nic: string) => Promise<void> }[]} */
+export const scenarios = [
+  { name: "the guest gets its lease, pings the gateway and resolves a name", run: getsOnline },
+  { name: "50 MiB down, 20 MiB up, 10 MiB fetched; refusals and time-outs", run: movesFiles },
+  { name: "two guests and a stack on one switch", run: twoGuests },
+  { name: "guest and gateway in two processes over a WebSocket", run: overWebSocket },
+  { name: "2,000 requests leave no memory behind", run: staysSmall },
+];
+
+/** The network cards that every scenario runs with. */
+export const nics = ["virtio", "ne2k"];
+
+/**
+ * Runs one scenario and cleans up after it, whatever its outcome.
+ *
+ * @param {{ run: (env: Env, nic: string) => Promise<void> }} scenario
+ * @param {string} nic
+ * @param {Omit<Env, "defer">} env
+ */
+export async function runScenario(scenario, nic, env) {
+  /** @type {(() => unknown)[]} */
+  const cleanups = [];
+  try {
+    await scenario.run({ ...env, defer: (cleanup) => cleanups.push(cleanup) }, nic);
+  } finally {
+    for (const cleanup of cleanups.reverse()) await cleanup();
+  }
+}
