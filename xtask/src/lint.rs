@@ -1,6 +1,5 @@
 //! `cargo xtask lint`: formatting, clippy, Biome and the TypeScript types.
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -17,65 +16,80 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Runs all checks, and says at the end which failed.
 pub(crate) fn run(project: &Project) -> Result<ExitCode> {
     setup::npm(project)?;
-    let root = &project.root;
-    let mut checks: Vec<(&str, Command)> = Vec::new();
-    let mut add = |name, program: &Path, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        command.current_dir(root).args(arguments);
-        checks.push((name, command));
-    };
     let cargo = cargo();
-    add("fmt", cargo.as_ref(), &["fmt", "--all", "--check"]);
-    add(
+    let biome = project.root.join("node_modules/.bin/biome");
+    let clippy = [
         "clippy",
-        cargo.as_ref(),
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    );
-    add(
-        "biome",
-        &root.join("node_modules/.bin/biome"),
-        &["ci", "--error-on-warnings", "."],
-    );
-    // The types of the engine are generated: the TypeScript of the package is checked against them.
-    build::package(project)?;
-    for workspace in WORKSPACES {
-        if let Some(command) = types(project, workspace)? {
-            checks.push(("types", command));
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    let mut failed = Vec::new();
+    for (name, program, arguments) in [
+        ("fmt", cargo.as_os_str(), &["fmt", "--all", "--check"][..]),
+        ("clippy", cargo.as_os_str(), &clippy[..]),
+        (
+            "biome",
+            biome.as_os_str(),
+            &["ci", "--error-on-warnings", "."][..],
+        ),
+    ] {
+        let mut command = Command::new(program);
+        command.current_dir(&project.root).args(arguments);
+        check(
+            project,
+            name,
+            &format!("{name}: {}", arguments.join(" ")),
+            &mut command,
+            &mut failed,
+        )?;
+    }
+
+    // The types of the engine are generated: the package's are checked against them, and the page's against both.
+    match build::package(project) {
+        Ok(()) => {
+            for workspace in WORKSPACES {
+                if let Some(mut command) = types(project, workspace)? {
+                    check(
+                        project,
+                        "types",
+                        &format!("types of {workspace}"),
+                        &mut command,
+                        &mut failed,
+                    )?;
+                }
+            }
+        }
+        Err(error) => {
+            println!("error: {error:#}");
+            failed.push("the build".to_owned());
         }
     }
 
-    let mut failed = Vec::new();
-    for (name, mut command) in checks {
-        let what = std::iter::once(
-            Path::new(command.get_program())
-                .file_name()
-                .unwrap_or_default(),
-        )
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ");
-        let finished = project
-            .steps
-            .try_command(name, &what, LIMIT, &mut command)?;
-        if !finished.success() {
-            project.steps.print_tail(name, &finished.output);
-            failed.push(what);
-        }
-    }
     if failed.is_empty() {
         println!("lint: clean");
         return Ok(ExitCode::SUCCESS);
     }
     println!("lint: FAILED: {}", failed.join("; "));
     Ok(ExitCode::FAILURE)
+}
+
+/// Runs one check, and adds it to `failed` when it finds something.
+fn check(
+    project: &Project,
+    name: &str,
+    what: &str,
+    command: &mut Command,
+    failed: &mut Vec<String>,
+) -> Result<()> {
+    let finished = project.steps.try_command(name, what, LIMIT, command)?;
+    if !finished.success() {
+        project.steps.print_tail(name, &finished.output);
+        failed.push(what.to_owned());
+    }
+    Ok(())
 }
 
 /// The command that checks a workspace's types: its script `types`, else the compiler where there is a configuration.

@@ -1,5 +1,6 @@
 //! The test suites. [`SUITES`] is the one list of them: a new suite is a line there and a function below.
 
+use std::collections::HashMap;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ struct Suite {
 
 /// What must be there before a suite runs. What can be made is made; a suite for which something is missing is
 /// skipped, or fails with `CI=true`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Need {
     /// The built npm package and page.
     Package,
@@ -156,16 +157,15 @@ pub(crate) fn run(project: &Project, names: &[String], quick: bool) -> Result<Ex
     }
     let mut summaries = Vec::new();
     let mut sum = Counts::default();
+    let mut provided = Provided::new();
     for suite in chosen {
         let begun = Instant::now();
-        let mut counts = run_suite(
-            &Run {
-                project,
-                quick,
-                name: suite.name,
-            },
-            suite,
-        );
+        let run = Run {
+            project,
+            quick,
+            name: suite.name,
+        };
+        let mut counts = run_suite(&run, suite, &mut provided);
         if project.ci && counts.skipped > 0 {
             for reason in &counts.reasons {
                 project.steps.note(
@@ -215,17 +215,29 @@ fn summary(name: &str, counts: &Counts, took: Duration) -> String {
     )
 }
 
+/// What the suites so far have needed: `Ok(None)` for what is there, else the reason to skip a suite or to fail it.
+type Provided = HashMap<Need, Result<Option<String>, String>>;
+
 /// Provides what a suite needs and runs it. An error is a failed test, so that the other suites still run.
-fn run_suite(run: &Run<'_>, suite: &Suite) -> Counts {
-    let outcome = (|| {
-        for need in suite.needs {
-            if let Some(missing) = provide(run.project, *need)? {
-                return Ok(Counts::skipped(format!("suite {}: {missing}", suite.name)));
+fn run_suite(run: &Run<'_>, suite: &Suite, provided: &mut Provided) -> Counts {
+    for need in suite.needs {
+        let outcome = provided
+            .entry(*need)
+            .or_insert_with(|| provide(run.project, *need).map_err(|error| format!("{error:#}")));
+        match outcome {
+            Ok(None) => (),
+            Ok(Some(missing)) => {
+                return Counts::skipped(format!("suite {}: {missing}", suite.name));
+            }
+            Err(error) => {
+                run.project
+                    .steps
+                    .note(suite.name, &format!("error: {error}"));
+                return Counts::one(false);
             }
         }
-        (suite.run)(run)
-    })();
-    outcome.unwrap_or_else(|error| {
+    }
+    (suite.run)(run).unwrap_or_else(|error| {
         run.project
             .steps
             .note(suite.name, &format!("error: {error:#}"));
@@ -236,15 +248,12 @@ fn run_suite(run: &Run<'_>, suite: &Suite) -> Counts {
 /// Makes what is needed, or says what is missing.
 fn provide(project: &Project, need: Need) -> Result<Option<String>> {
     match need {
-        Package => build::package(project)?,
-        Guest => return Ok((!build::guest(project)?).then(|| "there is no Linux guest".to_owned())),
-        Program(name) => {
-            return Ok(setup::find_program(name)
-                .is_none()
-                .then(|| format!("{name} is not installed")));
-        }
+        Package => build::package(project).map(|()| None),
+        Guest => Ok((!build::guest(project)?).then(|| "there is no Linux guest".to_owned())),
+        Program(name) => Ok(setup::find_program(name)
+            .is_none()
+            .then(|| format!("{name} is not installed"))),
     }
-    Ok(None)
 }
 
 impl Run<'_> {
