@@ -1,1 +1,28 @@
-//! Simulated networks.
+//! Simulated networks for [`ethertab`]: cables that lose, delay and reorder, learning switches, captures in pcapng, and a
+//! [`World`] of hosts under one virtual clock and one seed.
+//!
+//! Start at [`World`] to test network code in virtual time, and at [`Network`] to move frames in real time; a world is a
+//! network with a clock. Nothing in this crate asks the operating system for time, randomness or anything else, so that
+//! every run replays from its seed, on every machine, in a browser too.
+#![forbid(unsafe_code)]
+
+
+pub mod cable;
+pub mod capture;
+pub mod impairment;
+
+pub mod network;
+mod random;
+mod ring;
+mod schedule;
+mod slots;
+pub mod switch;
+
+
+pub use cable::{Cable, Lane, LaneCounters, Side};
+pub use capture::{Capture, CaptureConfig, Direction, Packet};
+pub use impairment::{BurstLoss, Impairment, ImpairmentError, Queue};
+
+pub use network::{CableId, CaptureId, HostId, Network, NetworkError, PortId, Socket, SwitchId};
+pub use switch::{Switch, SwitchConfig};
+

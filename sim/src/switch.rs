@@ -1,0 +1,293 @@
+//! A learning Ethernet switch (IEEE 802.1D §7): it remembers behind which port a station lives, sends frames for a known
+//! station there and all others to every port but the one they came from.
+//!
+//! Everything about it is bounded: the table of stations (a keyed hash, so that no sender can choose which entries
+//! collide), the flooded frames per second (storm control) and the switches that one frame may pass; the last two end
+//! the storm that a loop of cables would be, without a spanning tree. The bounded queue of each port is its cable.
+
+use ethertab::time::{Duration, Instant};
+use ethertab::wire::MacAddr;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+/// Entries whose hashes agree in their low bits share a set of this many places.
+const WAYS: usize = 4;
+
+/// A frame that has passed this many switches is in a loop.
+pub(crate) const MAX_HOPS: u8 = 16;
+
+/// How a switch behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchConfig {
+    /// Stations remembered, rounded up to a power of two, at least 4. When the places for a station are taken, the
+    /// station heard of least recently is forgotten.
+    pub stations: usize,
+    /// How long a station that is not heard of is remembered (IEEE 802.1D §7.9.2 recommends 300 s).
+    pub ageing: Duration,
+    /// Broadcast, multicast and unknown-station frames forwarded per second; as many may come at once.
+    pub flood_limit: u32,
+}
+
+impl Default for SwitchConfig {
+    fn default() -> Self {
+        SwitchConfig { stations: 1_024, ageing: Duration::from_secs(300), flood_limit: 20_000 }
+    }
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Out of this port.
+    To(u16),
+    /// Out of every port but the one it came from.
+    Flood,
+    /// Nowhere.
+    Drop,
+}
+
+/// What a switch has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SwitchCounters {
+    /// Frames sent to the one port behind which their destination lives.
+    pub forwarded: u64,
+    /// Frames sent to all ports.
+    pub flooded: u64,
+    /// Frames for a station behind the port they came from.
+    pub filtered: u64,
+    /// Frames shorter than an Ethernet header, or from a group address.
+    pub malformed: u64,
+    /// Frames not flooded since the flood limit was reached.
+    pub storm_dropped: u64,
+    /// Frames that have passed too many switches.
+    pub loop_dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Station {
+    mac: MacAddr,
+    port: u16,
+    heard: Instant,
+}
+
+/// The table and the counters; the ports are those of the [`Network`](crate::Network).
+#[derive(Clone, Debug)]
+pub struct Switch {
+    config: SwitchConfig,
+    key: (u64, u64),
+    sets: Vec<[Option<Station>; WAYS]>,
+    /// Storm control as a token bucket, in millionths of a frame.
+    tokens: u64,
+    refilled: Instant,
+    counters: SwitchCounters,
+}
+
+impl Switch {
+    /// A switch that knows no station; `key` is secret to those who send frames through it.
+    pub fn new(config: SwitchConfig, key: (u64, u64)) -> Self {
+        let sets = config.stations.div_ceil(WAYS).clamp(1, 1 << 20).next_power_of_two();
+        Switch {
+            config,
+            key,
+            sets: vec![[None; WAYS]; sets],
+            tokens: u64::from(config.flood_limit) * 1_000_000,
+            refilled: Instant::ZERO,
+            counters: SwitchCounters::default(),
+        }
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> &SwitchCounters {
+        &self.counters
+    }
+
+    /// Decides where a frame from `port` goes, and learns where its sender lives.
+    pub fn forward(&mut self, now: Instant, port: u16, frame: &[u8]) -> Forward {
+        self.forward_after(now, port, frame, 0)
+    }
+
+    /// [`forward`](Self::forward) for a frame that has passed `hops` switches before.
+    pub(crate) fn forward_after(&mut self, now: Instant, port: u16, frame: &[u8], hops: u8) -> Forward {
+        let Some((destination, source)) = addresses(frame).filter(|(_, source)| source.is_unicast()) else {
+            self.counters.malformed += 1;
+            return Forward::Drop;
+        };
+        if hops >= MAX_HOPS {
+            self.counters.loop_dropped += 1;
+            return Forward::Drop;
+        }
+        self.learn(now, port, source);
+        match self.port_of(now, destination) {
+            Some(known) if known == port => {
+                self.counters.filtered += 1;
+                Forward::Drop
+            }
+            Some(known) => {
+                self.counters.forwarded += 1;
+                Forward::To(known)
+            }
+            None if self.may_flood(now) => {
+                self.counters.flooded += 1;
+                Forward::Flood
+            }
+            None => {
+                self.counters.storm_dropped += 1;
+                Forward::Drop
+            }
+        }
+    }
+
+    /// The port behind which a station lives, as far as is known.
+    pub fn port_of(&self, now: Instant, mac: MacAddr) -> Option<u16> {
+        if mac.is_multicast() {
+            return None;
+        }
+        let set = &self.sets[self.set_of(mac)];
+        let station = set.iter().flatten().find(|station| station.mac == mac)?;
+        (now.since(station.heard) < self.config.ageing).then_some(station.port)
+    }
+
+    /// Forgets the stations behind a port.
+    pub(crate) fn forget_port(&mut self, port: u16) {
+        for place in self.sets.iter_mut().flatten() {
+            if place.is_some_and(|station| station.port == port) {
+                *place = None;
+            }
+        }
+    }
+
+    fn learn(&mut self, now: Instant, port: u16, mac: MacAddr) {
+        let index = self.set_of(mac);
+        let set = &mut self.sets[index];
+        let known = set.iter().position(|place| place.is_some_and(|station| station.mac == mac));
+        let place = known.or_else(|| {
+            // An empty place sorts before every station.
+            (0..WAYS).min_by_key(|&place| set[place].map(|station| station.heard))
+        });
+        if let Some(place) = place {
+            set[place] = Some(Station { mac, port, heard: now });
+        }
+    }
+
+    fn set_of(&self, mac: MacAddr) -> usize {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        hasher.write(&mac.0);
+        hasher.finish() as usize & (self.sets.len() - 1)
+    }
+
+    fn may_flood(&mut self, now: Instant) -> bool {
+        const FRAME: u64 = 1_000_000;
+        let limit = u64::from(self.config.flood_limit);
+        let earned = now.since(self.refilled).as_micros().saturating_mul(limit);
+        self.tokens = self.tokens.saturating_add(earned).min(limit * FRAME);
+        self.refilled = self.refilled.max(now);
+        let may = self.tokens >= FRAME;
+        if may {
+            self.tokens -= FRAME;
+        }
+        may
+    }
+}
+
+/// Destination and source of a frame that is long enough to have a header.
+fn addresses(frame: &[u8]) -> Option<(MacAddr, MacAddr)> {
+    let (destination, rest) = frame.split_first_chunk()?;
+    let (source, rest) = rest.split_first_chunk()?;
+    (rest.len() >= 2).then_some((MacAddr(*destination), MacAddr(*source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(to: MacAddr, from: MacAddr) -> Vec<u8> {
+        [&to.0[..], &from.0, &[0x08, 0x00], &[0; 46]].concat()
+    }
+
+    fn mac(number: u16) -> MacAddr {
+        let [high, low] = number.to_be_bytes();
+        MacAddr([2, 0, 0, 0, high, low])
+    }
+
+    fn switch(config: SwitchConfig) -> Switch {
+        Switch::new(config, (1, 2))
+    }
+
+    const T0: Instant = Instant::ZERO;
+
+    #[test]
+    fn it_learns_where_stations_live() {
+        let mut switch = switch(SwitchConfig::default());
+        assert_eq!(switch.forward(T0, 0, &frame(mac(2), mac(1))), Forward::Flood);
+        assert_eq!(switch.forward(T0, 1, &frame(mac(1), mac(2))), Forward::To(0));
+        assert_eq!(switch.forward(T0, 0, &frame(mac(2), mac(1))), Forward::To(1));
+        assert_eq!(switch.forward(T0, 3, &frame(mac(9), mac(1))), Forward::Flood, "the station has moved");
+        assert_eq!(switch.forward(T0, 1, &frame(mac(1), mac(2))), Forward::To(3));
+    }
+
+    #[test]
+    fn a_frame_for_its_own_side_is_filtered() {
+        let mut switch = switch(SwitchConfig::default());
+        switch.forward(T0, 0, &frame(mac(9), mac(1)));
+        assert_eq!(switch.forward(T0, 0, &frame(mac(1), mac(2))), Forward::Drop);
+        assert_eq!(switch.counters().filtered, 1);
+    }
+
+    #[test]
+    fn broadcast_and_multicast_are_flooded_and_never_learned() {
+        let mut switch = switch(SwitchConfig::default());
+        let group = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(switch.forward(T0, 0, &frame(MacAddr::BROADCAST, mac(1))), Forward::Flood);
+        assert_eq!(switch.forward(T0, 0, &frame(group, mac(1))), Forward::Flood);
+        assert_eq!(switch.forward(T0, 0, &frame(mac(1), group)), Forward::Drop);
+        assert_eq!(switch.forward(T0, 0, &[0; 13]), Forward::Drop);
+        assert_eq!(switch.counters().malformed, 2);
+    }
+
+    #[test]
+    fn stations_age() {
+        let mut switch = switch(SwitchConfig::default());
+        switch.forward(T0, 0, &frame(mac(9), mac(1)));
+        assert_eq!(switch.port_of(Instant::from_millis(299_999), mac(1)), Some(0));
+        assert_eq!(switch.port_of(Instant::from_secs(300), mac(1)), None);
+        switch.forward(Instant::from_secs(300), 0, &frame(mac(9), mac(1)));
+        assert_eq!(switch.port_of(Instant::from_secs(301), mac(1)), Some(0));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_the_stations_heard_last() {
+        let mut switch = switch(SwitchConfig { stations: 64, ..SwitchConfig::default() });
+        for number in 0..5_000 {
+            switch.forward(Instant::from_millis(number.into()), 0, &frame(MacAddr::BROADCAST, mac(number)));
+        }
+        let now = Instant::from_secs(5);
+        let known = (0..5_000).filter(|&number| switch.port_of(now, mac(number)).is_some()).count();
+        assert_eq!(known, 64);
+        assert_eq!(switch.port_of(now, mac(4_999)), Some(0));
+    }
+
+    #[test]
+    fn a_port_that_is_unplugged_is_forgotten() {
+        let mut switch = switch(SwitchConfig::default());
+        switch.forward(T0, 0, &frame(mac(9), mac(1)));
+        switch.forward(T0, 1, &frame(mac(9), mac(2)));
+        switch.forget_port(0);
+        assert_eq!(switch.port_of(T0, mac(1)), None);
+        assert_eq!(switch.port_of(T0, mac(2)), Some(1));
+    }
+
+    #[test]
+    fn floods_and_loops_are_bounded() {
+        let mut switch = switch(SwitchConfig { flood_limit: 100, ..SwitchConfig::default() });
+        let broadcast = frame(MacAddr::BROADCAST, mac(1));
+        let mut flooded =
+            |now| (0..1_000).filter(|_| switch.forward(now, 0, &broadcast) == Forward::Flood).count();
+        assert_eq!(flooded(T0), 100);
+        assert_eq!(flooded(Instant::from_millis(100)), 10);
+        assert_eq!(flooded(Instant::from_secs(100)), 100);
+        assert_eq!(switch.counters().storm_dropped, 2_790);
+        let later = Instant::from_secs(200);
+        assert_eq!(switch.forward_after(later, 0, &broadcast, MAX_HOPS - 1), Forward::Flood);
+        assert_eq!(switch.forward_after(later, 0, &broadcast, MAX_HOPS), Forward::Drop);
+        assert_eq!(switch.counters().loop_dropped, 1);
+    }
+}
