@@ -314,6 +314,16 @@ fn a_client_finds_its_address_again_after_expiry_and_others_get_new_ones() {
 }
 
 #[test]
+fn the_address_that_is_free_for_longest_goes_to_the_next_client() {
+    let mut server = server();
+    for (last, now) in [(1, 50), (2, 10), (3, 20), (4, 30), (5, 40)] {
+        client(last).lease(&mut server, at(now));
+    }
+    assert_eq!(client(6).discover(&mut server, at(9000)), Some(address(16)));
+    assert_eq!(client(7).discover(&mut server, at(9000)), Some(address(17)));
+}
+
+#[test]
 fn a_client_that_asks_anew_keeps_its_lease() {
     let mut server = server();
     client(1).lease(&mut server, at(0));
