@@ -151,7 +151,7 @@ export class Guest {
   /**
    * Runs a shell command and resolves with what it printed and its exit status.
    * Calls queue up and run one after the other, in one shell: `cd` and
-   * variables persist. Standard input is /dev/null.
+   * variables persist (and `exit` would end it). Standard input is /dev/null.
    *
    * @param {string} command
    * @param {{ timeoutMs?: number }} [options]  real time, from when the command starts

@@ -5,9 +5,9 @@
  *   node --liftoff-only guest/snapshot.mjs [--nic=virtio,ne2k] [FOLDER]
  *
  * FOLDER is what build.sh made and where the states go. What is there already
- * is left alone; states of older images are removed. guest.json lists what a page
- * needs to know. V8's baseline compiler
- * (--liftoff-only) halves the CPU time of a boot, in which no code runs long.
+ * is left alone; states of older images are removed. guest.json lists what a
+ * page needs to know. V8's baseline compiler (--liftoff-only) halves the CPU time
+ * of a boot, in which no code runs long.
  */
 import { access, readdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
