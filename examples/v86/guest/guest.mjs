@@ -161,7 +161,7 @@ export class Guest {
   run(command, { timeoutMs = 30_000 } = {}) {
     const id = ++this.#serial;
     // Quotes split the markers, so that an echo of the line is not taken for them.
-    const line = `echo BE''GIN${id}; { ${command}\n} </dev/null; echo; echo EN''D${id}:$?\n`;
+    const line = `echo BE''GIN${id}; { ${command}\n} </dev/null; printf '\\nEN''D${id}:%d\\n' $?\n`;
     if (new TextEncoder().encode(line).length > INPUT_LIMIT) {
       return Promise.reject(
         new RangeError(`command of ${command.length} characters, at most ${INPUT_LIMIT - 80} fit`),

@@ -1,6 +1,7 @@
 /** The end-to-end suite in Node. Needs `node --expose-gc` for the heap's size. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { WebSocket } from "ws";
 import { startGuest } from "../guest/node.mjs";
 import { startRemote } from "./processes.mjs";
 import { nics, runScenario, scenarios } from "./scenarios.mjs";
@@ -27,7 +28,7 @@ for (const nic of nics) {
       runScenario(scenario, nic, {
         startGuest,
         heapBytes,
-        hub: remote.hub,
+        openHub: () => new WebSocket(remote.hub),
         log: (text) => t.diagnostic(text),
       }));
   }

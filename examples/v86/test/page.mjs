@@ -9,11 +9,11 @@ const guest = {
   base: new URL("/guest/", location.href),
 };
 
-/** @param {number} index  of the scenario @param {string} nic @param {string} hub */
+/** @param {number} index  of the scenario @param {string} nic @param {string} hub  URL */
 globalThis.run = (index, nic, hub) =>
   runScenario(scenarios[index], nic, {
     startGuest: (options) => startGuest({ ...guest, ...options }),
     heapBytes: globalThis.heapBytes,
-    hub,
+    openHub: () => new WebSocket(hub),
     log: globalThis.log,
   });

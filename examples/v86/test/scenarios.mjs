@@ -5,7 +5,7 @@
  * @typedef {object} Env
  * @property {(options: { nic: string, mac?: string }) => Promise<import("../guest/guest.mjs").Guest>} startGuest
  * @property {() => Promise<number>} heapBytes  JavaScript heap in use after a collection
- * @property {string} hub  URL of a WebSocket hub, with the gateway of remote.mjs on it
+ * @property {() => WebSocket} openHub  a WebSocket to a hub, with the gateway of remote.mjs on it
  * @property {(cleanup: () => unknown) => void} defer  runs after the scenario, last first
  * @property {(text: string) => void} log
  */
@@ -230,7 +230,7 @@ async function twoGuests(env, nic) {
 async function overWebSocket(env, nic) {
   const guest = await env.startGuest({ nic });
   env.defer(() => guest.stop());
-  const relay = webSocketPort(env.hub);
+  const relay = webSocketPort(env.openHub());
   env.defer(() => relay.close());
   await relay.opened;
   plug(v86Port(guest.emulator), relay);
