@@ -1,0 +1,205 @@
+/** The DNS server of a gateway: core's, on UDP and TCP port 53. */
+
+import type { EngineCore } from "../engine_core.js";
+import type { Clock, Datagram, Listener, Socket, Stack, UdpSocket } from "../types.js";
+import type { DnsService, GatewayBindings } from "./bindings.js";
+import { Connection } from "./http/connection.js";
+import type { DnsResolver, GatewaySettings } from "./options.js";
+
+const PORT = 53;
+/** How long a TCP connection may wait for its next question (RFC 7766 §6.2.3), in milliseconds. */
+const IDLE_TIMEOUT = 10_000;
+
+/** A question about a name that is not the gateway's, and what it was answered. */
+export interface DnsQuestion {
+  name: string;
+  /** `"A"`, `"AAAA"`, `"PTR"`, ... */
+  type: string;
+  remoteAddress: string;
+  /** Null: no such name. */
+  answer: readonly string[] | null;
+}
+
+/** What the server tells the gateway. */
+export interface DnsHooks {
+  asked(question: DnsQuestion): void;
+  failed(error: unknown): void;
+}
+
+/** Who asks. */
+interface Client {
+  address: string;
+  port: number;
+  stream: boolean;
+}
+
+/** See the module's comment. */
+export class DnsServer {
+  readonly #engine: EngineCore;
+  readonly #clock: Clock;
+  readonly #service: DnsService;
+  readonly #socket: UdpSocket;
+  readonly #listener: Listener;
+  readonly #resolve: DnsResolver | null;
+  readonly #ttl: number;
+  readonly #hooks: DnsHooks;
+  #closed = false;
+
+  constructor(
+    stack: Stack,
+    clock: Clock,
+    settings: GatewaySettings["dns"],
+    bindings: GatewayBindings,
+    hooks: DnsHooks,
+  ) {
+    this.#engine = stack.engine as EngineCore;
+    this.#clock = clock;
+    this.#resolve = settings.resolve;
+    this.#ttl = settings.ttl;
+    this.#hooks = hooks;
+    this.#service = this.#engine.call(() => new bindings.DnsService(settings.ttl));
+    this.#socket = stack.bindUdp({ port: PORT });
+    this.#socket.onready = () => this.#receive();
+    this.#listener = stack.listen({ port: PORT, allowHalfOpen: true, noDelay: true });
+    this.#listener.listening.catch((error: unknown) => hooks.failed(error));
+    void this.#accept();
+  }
+
+  /** Adds an address of a name. */
+  add(name: string, address: string): void {
+    if (!this.#closed) this.#engine.call(() => this.#service.add(name, address));
+  }
+
+  /** Forgets a name with all its addresses. */
+  remove(name: string): void {
+    if (!this.#closed) this.#engine.call(() => this.#service.remove(name));
+  }
+
+  /** The addresses of one of the gateway's own names. */
+  addresses(name: string): string[] {
+    return this.#closed ? [] : this.#engine.call(() => this.#service.addresses(name));
+  }
+
+  counters(): Record<string, number> {
+    return this.#closed ? {} : this.#engine.call(() => this.#service.counters());
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    void this.#socket.close();
+    void this.#listener.close();
+    if (this.#engine.over === null) this.#service.free();
+  }
+
+  #receive(): void {
+    for (;;) {
+      const datagram = this.#closed ? null : this.#socket.tryReceive();
+      if (datagram === null) return;
+      const client = { address: datagram.remoteAddress, port: datagram.remotePort, stream: false };
+      this.#answer(datagram.data, client).then(
+        (message) => this.#reply(datagram, message),
+        (error: unknown) => this.#hooks.failed(error),
+      );
+    }
+  }
+
+  #reply(datagram: Datagram, message: Uint8Array<ArrayBuffer> | undefined): void {
+    if (message === undefined || this.#closed) return;
+    const { remoteAddress, remotePort, localAddress, nic } = datagram;
+    try {
+      const way = nic === null ? {} : { nic };
+      this.#socket.send(message, { remoteAddress, remotePort, localAddress, ...way });
+    } catch (error) {
+      this.#hooks.failed(error);
+    }
+  }
+
+  async #accept(): Promise<void> {
+    try {
+      for await (const socket of this.#listener) void this.#serve(socket);
+    } catch (error) {
+      if (!this.#closed) this.#hooks.failed(error);
+    }
+  }
+
+  /** One TCP connection: messages with their length before them (RFC 1035 §4.2.2), answered in order. */
+  async #serve(socket: Socket): Promise<void> {
+    const connection = new Connection(socket, this.#clock, IDLE_TIMEOUT);
+    const { address, port } = socket.remote;
+    try {
+      for (;;) {
+        const prefix = await readExactly(connection, 2);
+        if (prefix === undefined) break;
+        const [high = 0, low = 0] = prefix;
+        const message = await readExactly(connection, high * 256 + low);
+        if (message === undefined) break;
+        const answer = await this.#answer(message, { address, port, stream: true });
+        if (answer === undefined) break;
+        const framed = new Uint8Array(2 + answer.length);
+        framed.set([answer.length >> 8, answer.length & 0xff]);
+        framed.set(answer, 2);
+        await connection.write(framed);
+      }
+    } catch {
+      // A client that goes away or stalls is no failure of the server.
+      connection.abort(new Error("the DNS client did not go on"));
+    }
+    connection.close();
+  }
+
+  async #answer(
+    message: Uint8Array,
+    { address, port, stream }: Client,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const action = this.#engine.call((_, now) =>
+      this.#service.handle(now, address, port, message, stream),
+    );
+    if (action?.question === undefined) return action?.message;
+    const { question, name, type } = action;
+    let answer: readonly string[] | null = null;
+    let failure: string | undefined;
+    try {
+      answer = (await this.#resolve?.(name, type)) ?? null;
+      if (answer === null) failure = "nxdomain";
+    } catch (error) {
+      failure = "servfail";
+      this.#hooks.failed(error);
+    }
+    if (this.#closed) return undefined;
+    const reply = this.#give(question, type, answer ?? [], failure);
+    this.#hooks.asked({ name, type, remoteAddress: address, answer });
+    return reply;
+  }
+
+  #give(
+    question: number,
+    type: string,
+    answer: readonly string[],
+    failure: string | undefined,
+  ): Uint8Array<ArrayBuffer> | undefined {
+    const pointer = type === "PTR" ? answer[0] : undefined;
+    const addresses = type === "PTR" ? [] : [...answer];
+    try {
+      return this.#engine.call(() =>
+        this.#service.answer(question, addresses, pointer, failure, this.#ttl),
+      );
+    } catch (error) {
+      // The resolver gave what is no address, or no name.
+      this.#hooks.failed(error);
+      return this.#engine.call(() =>
+        this.#service.answer(question, [], undefined, "servfail", this.#ttl),
+      );
+    }
+  }
+}
+
+/** So many bytes; undefined if the stream ends before. */
+async function readExactly(connection: Connection, count: number): Promise<Uint8Array | undefined> {
+  while (connection.buffered.length < count) {
+    if (!(await connection.fill())) return undefined;
+  }
+  const bytes = connection.buffered.slice(0, count);
+  connection.consume(count);
+  return bytes;
+}

@@ -1,0 +1,252 @@
+/** The gateway: a host that gives its network addresses, names and web servers that are functions. */
+
+import * as check from "../arguments.js";
+import { holdProgram } from "../clock.js";
+import { engineFor } from "../engine.js";
+import type { EngineCore } from "../engine_core.js";
+import { createStack } from "../stack.js";
+import type { Clock, Nic, Stack } from "../types.js";
+import type { GatewayBindings } from "./bindings.js";
+import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
+import { DnsServer } from "./dns.js";
+import { type GatewayEvents, GatewayEventTarget } from "./events.js";
+import type { HeadParser } from "./http/head.js";
+import { type Handler, parseOrigin, type Route } from "./http/routes.js";
+import { type GatewayOptions, type GatewaySettings, gatewaySettings } from "./options.js";
+import { Web } from "./web.js";
+
+/** What `serve` gives back. */
+export interface Served {
+  readonly origin: string;
+  /** Stops serving the origin; requests that are being answered are finished. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Counters by service. */
+export interface GatewayCounters {
+  http: Record<string, number>;
+  dhcp: Record<string, number>;
+  dns: Record<string, number>;
+}
+
+/** Names that a label of a host name may be made of. */
+const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
+
+/**
+ * A host with a port, to be plugged into a switch or a cable. See {@link createGateway}.
+ */
+export class Gateway extends GatewayEventTarget {
+  /** The gateway's stack: `connect`, `listen`, `bindUdp`, `ping`, `connections`. */
+  readonly stack: Stack;
+  /** What is plugged in; `switch.plug(gateway)` does it too. */
+  readonly port: Nic;
+  /** IPv4 network, such as `"10.0.2.0/24"`. */
+  readonly network: string;
+  /** The gateway's addresses. */
+  readonly address: string;
+  readonly address6: string | null;
+  readonly domain: string;
+  readonly #settings: GatewaySettings;
+  readonly #dhcp: DhcpServer | null;
+  readonly #dns: DnsServer;
+  readonly #web: Web;
+  /** Names that stand for a lease's address. */
+  readonly #leaseNames = new Map<string, string[]>();
+
+  /** @internal */
+  constructor(stack: Stack, nic: Nic, settings: GatewaySettings) {
+    super();
+    const engine = stack.engine as EngineCore;
+    const bindings = engine.bindings as unknown as GatewayBindings;
+    const clock = backgroundClock(engine.clock);
+    const failed = (error: unknown, url?: string) => this.#failed(error, url ?? null);
+    this.stack = stack;
+    this.port = nic;
+    this.network = settings.network;
+    this.address = settings.address;
+    this.address6 = settings.address6;
+    this.domain = settings.domain;
+    this.#settings = settings;
+    this.#dns = new DnsServer(stack, clock, settings.dns, bindings, {
+      asked: (question) => this.#dispatch("dns", question),
+      failed,
+    });
+    for (const [name, addresses] of settings.dns.hosts) {
+      for (const address of addresses) this.#dns.add(name, address);
+    }
+    this.#addOwnName(`${settings.hostname}.${settings.domain}`);
+    this.#addOwnName(settings.hostname);
+    const { dhcp } = settings;
+    const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
+    this.#dhcp =
+      dhcp === null ? null : new DhcpServer(stack, nic, { ...settings, dhcp }, bindings, hooks);
+    for (const lease of dhcp?.leases ?? []) this.#nameLease(lease.address, lease.hostname ?? "");
+    this.#web = new Web(stack, clock, parserOf(engine, bindings), settings.http, {
+      lookup: (hostname) => this.#dns.addresses(hostname),
+      exchanged: (record) => this.#dispatch("request", record),
+      failed,
+    });
+  }
+
+  /**
+   * Answers requests for an origin such as `"http://shop.test"` or `"http://shop.test:8080"` by a function from `Request`
+   * to `Response`. The origin's host name resolves to the gateway in the network.
+   *
+   * What the handler throws, or a rejection, is a 500 to the guest and an `error` event here. A stream that fails after the
+   * response has begun resets the connection. `request.signal` aborts when the guest goes away.
+   * @throws {TypeError} if the origin is none or is served already.
+   */
+  serve(origin: string, handler: Handler): Served {
+    const route = parseOrigin(origin, handler);
+    this.#web.add(route);
+    if (check.addressLiteral(route.hostname) === null) this.#addOwnName(route.hostname);
+    let served = true;
+    const close = () => {
+      if (served) this.#unserve(route);
+      served = false;
+    };
+    return { origin: route.origin, close, [Symbol.dispose]: close };
+  }
+
+  /**
+   * `fetch` into the network: a URL with an address of a host, or with a name that the gateway knows. Redirects are followed
+   * as `fetch` does; there are no cookies, no cache and no CORS.
+   * @throws {TypeError} with the reason as `cause`, or the reason of the signal.
+   */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    return this.#web.fetch(input, init);
+  }
+
+  /** Addresses that the DHCP server has leased, offered, reserved or set aside. */
+  leases(): Lease[] {
+    return this.#dhcp?.leases() ?? [];
+  }
+
+  /** What HTTP, DHCP and DNS have counted. The stack has counters of its own. */
+  counters(): GatewayCounters {
+    return {
+      http: this.#web.counters(),
+      dhcp: this.#dhcp?.counters() ?? {},
+      dns: this.#dns.counters(),
+    };
+  }
+
+  /** Ends everything: connections are reset and the port is unplugged. */
+  async close(): Promise<void> {
+    this.#web.close();
+    this.#dns.close();
+    this.#dhcp?.close();
+    await this.stack.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #dispatch<Name extends keyof GatewayEvents>(name: Name, detail: GatewayEvents[Name]): boolean {
+    return this.dispatchEvent(new CustomEvent(name, { detail, cancelable: name === "error" }));
+  }
+
+  #failed(error: unknown, url: string | null): void {
+    const unhandled = this.#dispatch("error", { error, url });
+    if (unhandled) console.error(url === null ? "gateway:" : `gateway: ${url}:`, error);
+  }
+
+  /** A name of the gateway itself, unless its user gave that name another address. */
+  #addOwnName(name: string): void {
+    if (this.#settings.dns.hosts.has(name)) return;
+    this.#dns.add(name, this.address);
+    if (this.address6 !== null) this.#dns.add(name, this.address6);
+  }
+
+  #unserve(route: Route): void {
+    this.#web.remove(route);
+    const { hostname, domain, dns } = this.#settings;
+    const stays =
+      dns.hosts.has(route.hostname) ||
+      [hostname, `${hostname}.${domain}`].includes(route.hostname) ||
+      this.#web.routes.list().some((other) => other.hostname === route.hostname);
+    if (!stays) this.#dns.remove(route.hostname);
+  }
+
+  #leaseChanged(change: LeaseChange): void {
+    const { address, hostname } = change.lease;
+    for (const name of this.#leaseNames.get(address) ?? []) this.#dns.remove(name);
+    this.#leaseNames.delete(address);
+    if (change.kind === "granted" || change.lease.reserved) this.#nameLease(address, hostname);
+    this.#dispatch("lease", change);
+  }
+
+  /** What a client calls itself becomes a name, unless that is no name or means another host already. */
+  #nameLease(address: string, hostname: string): void {
+    if (!LABEL.test(hostname)) return;
+    const own = hostname.toLowerCase();
+    const names = [`${own}.${this.domain}`, own].filter(
+      (name) => this.#dns.addresses(name).length === 0,
+    );
+    for (const name of names) this.#dns.add(name, address);
+    this.#leaseNames.set(address, names);
+  }
+}
+
+/**
+ * Makes a gateway: DHCP and DNS servers, web servers by `serve`, and `fetch` into the network.
+ *
+ * ```js
+ * const gateway = await createGateway({ network: "10.0.2.0/24" });
+ * lan.plug(gateway);
+ * gateway.serve("http://shop.test", () => new Response("hello, VM"));
+ * const page = await gateway.fetch("http://10.0.2.15/");
+ * ```
+ * @throws {TypeError | RangeError} that names what is wrong with which option.
+ */
+export async function createGateway(options: GatewayOptions = {}): Promise<Gateway> {
+  const settings = gatewaySettings(options);
+  const engine = await engineFor(options.engine);
+  const { seed, limits, tcp, mac } = options;
+  const stack = await createStack({
+    hostname: settings.hostname,
+    engine,
+    ...(seed === undefined ? {} : { seed }),
+    ...(limits === undefined ? {} : { limits }),
+    ...(tcp === undefined ? {} : { tcp }),
+  });
+  try {
+    const addresses = [`${settings.address}/${settings.prefixLength}`];
+    if (settings.address6 !== null)
+      addresses.push(`${settings.address6}/${settings.prefixLength6}`);
+    const nic = stack.addInterface({
+      addresses,
+      mtu: settings.mtu,
+      name: settings.hostname,
+      ...(mac === undefined ? {} : { mac }),
+    });
+    return new Gateway(stack, nic, settings);
+  } catch (error) {
+    await stack.close();
+    throw error;
+  }
+}
+
+/** The parser's functions, called so that a trap in one ends the engine as any other does. */
+function parserOf(engine: EngineCore, bindings: GatewayBindings): HeadParser {
+  return {
+    parse_request_head: (bytes) => engine.call(() => bindings.parse_request_head(bytes)),
+    parse_response_head: (bytes) => engine.call(() => bindings.parse_response_head(bytes)),
+    parse_chunk_size: (bytes) => engine.call(() => bindings.parse_chunk_size(bytes)),
+  };
+}
+
+/** A clock whose timers do not keep a program alive: an idle connection's time limit is no reason to wait. */
+function backgroundClock(clock: Clock): Clock {
+  return {
+    now: () => clock.now(),
+    clearTimer: (timer) => clock.clearTimer(timer),
+    setTimer: (callback, delay) => {
+      const timer = clock.setTimer(callback, delay);
+      holdProgram(timer, false);
+      return timer;
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/** Entry point `ethertab/gateway`: a gateway with DHCP, DNS, served origins and `fetch` into the network. */
+
+export type { LeaseState } from "./bindings.js";
+export type { Lease, LeaseChange } from "./dhcp.js";
+export type { DnsQuestion } from "./dns.js";
+export type { GatewayEvents, GatewayFailure } from "./events.js";
+export {
+  createGateway,
+  Gateway,
+  type GatewayCounters,
+  type Served,
+} from "./gateway.js";
+export type { HttpLimits } from "./http/limits.js";
+export type { Handler, RequestContext } from "./http/routes.js";
+export type { ExchangeRecord } from "./http/server.js";
+export type {
+  DnsAnswer,
+  DnsResolver,
+  GatewayDhcpOptions,
+  GatewayDnsOptions,
+  GatewayOptions,
+  StaticLease,
+} from "./options.js";

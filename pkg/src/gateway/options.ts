@@ -1,0 +1,256 @@
+/** What a gateway is told, checked and completed. */
+
+import * as check from "../arguments.js";
+import type { DurationLike, Engine, StackLimits, TcpOptions } from "../types.js";
+import { type HttpLimits, httpLimits } from "./http/limits.js";
+
+/** An address that is kept for one network card. */
+export interface StaticLease {
+  mac: string;
+  address: string;
+  /** Told to the client, and resolved to the address. */
+  hostname?: string;
+}
+
+/** The DHCP server of a gateway. */
+export interface GatewayDhcpOptions {
+  /** First and last address to lease. By default from the network's 15th address on, or what a small network has. */
+  range?: readonly [first: string, last: string];
+  leases?: readonly StaticLease[];
+  /** By default a day; at least a minute. */
+  leaseTime?: DurationLike;
+}
+
+/** Finds what the gateway's own names do not answer. */
+export type DnsResolver = (
+  name: string,
+  type: string,
+) => DnsAnswer | null | undefined | Promise<DnsAnswer | null | undefined>;
+
+/** Addresses for A and AAAA, names for PTR. An empty list: the name exists, but has no such record. */
+export type DnsAnswer = readonly string[];
+
+/** The DNS server of a gateway. */
+export interface GatewayDnsOptions {
+  /** Addresses of names. They win over served origins and leases. */
+  hosts?: Readonly<Record<string, string | readonly string[]>>;
+  /** Asked about other names; null or undefined means that there is no such name. By default there is none. */
+  resolve?: DnsResolver;
+  /** How long answers may be kept. By default a minute. */
+  ttl?: DurationLike;
+}
+
+/** How a gateway is made. */
+export interface GatewayOptions {
+  /** IPv4 network of /8 to /29. By default `"10.0.2.0/24"`. */
+  network?: string;
+  /** The gateway's address in it. By default the second, such as 10.0.2.2. */
+  address?: string;
+  /** IPv6 prefix of at most 64 bits, such as `"fd00::/64"`; the gateway is `fd00::2` there. By default none. */
+  network6?: string;
+  /** By default a locally administered one. */
+  mac?: string;
+  /** IP MTU of the gateway, and announced to its clients. 576 to 65535, by default 1500. */
+  mtu?: number;
+  /** Domain of the network's names. By default `"lan"`. */
+  domain?: string;
+  /** The gateway's own name. By default `"gateway"`. */
+  hostname?: string;
+  dhcp?: GatewayDhcpOptions | false;
+  dns?: GatewayDnsOptions;
+  http?: Partial<HttpLimits>;
+  /** As in `createStack`. */
+  seed?: number | bigint;
+  engine?: Engine;
+  limits?: StackLimits;
+  tcp?: TcpOptions;
+}
+
+/** Options with everything decided. */
+export interface GatewaySettings {
+  network: string;
+  address: string;
+  prefixLength: number;
+  address6: string | null;
+  prefixLength6: number;
+  mtu: number;
+  domain: string;
+  hostname: string;
+  /** Null where no DHCP server is wanted. */
+  dhcp: {
+    first: string;
+    last: string;
+    leases: readonly StaticLease[];
+    /** Seconds. */
+    leaseTime: number;
+  } | null;
+  dns: {
+    hosts: ReadonlyMap<string, readonly string[]>;
+    resolve: DnsResolver | null;
+    /** Seconds. */
+    ttl: number;
+  };
+  http: HttpLimits;
+}
+
+const DAY = 24 * 3_600_000;
+const MINUTE = 60_000;
+const DEFAULT_MTU = 1_500;
+const NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*$/i;
+
+/**
+ * Checks and completes options.
+ * @throws {TypeError | RangeError} that names the option and shows its value.
+ */
+export function gatewaySettings(options: GatewayOptions | undefined): GatewaySettings {
+  const given = check.options("options", options);
+  const network = parseNetwork("options.network", given.network ?? "10.0.2.0/24");
+  const size = 2 ** (32 - network.length);
+  const address =
+    given.address === undefined
+      ? network.base + 2
+      : host("options.address", given.address, network);
+  const six =
+    given.network6 === undefined ? null : parseNetwork6("options.network6", given.network6);
+  const dns = check.options("options.dns", given.dns);
+  const text = (name: "domain" | "hostname", fallback: string) =>
+    given[name] === undefined ? fallback : domainName(`options.${name}`, given[name]);
+  return {
+    network: `${formatIpv4(network.base)}/${network.length}`,
+    address: formatIpv4(address),
+    prefixLength: network.length,
+    address6: six?.address ?? null,
+    prefixLength6: six?.length ?? 64,
+    mtu: check.integer("options.mtu", given.mtu ?? DEFAULT_MTU, 576, 65_535),
+    domain: text("domain", "lan"),
+    hostname: text("hostname", "gateway"),
+    dhcp: given.dhcp === false ? null : dhcpSettings(given.dhcp, network, size, address),
+    dns: {
+      hosts: hosts(dns.hosts),
+      resolve: check.callback("options.dns.resolve", dns.resolve),
+      ttl: Math.floor(check.duration("options.dns.ttl", dns.ttl ?? MINUTE) / 1_000),
+    },
+    http: httpLimits(check.options("options.http", given.http)),
+  };
+}
+
+interface Network {
+  base: number;
+  length: number;
+}
+
+function dhcpSettings(
+  options: GatewayDhcpOptions | undefined,
+  network: Network,
+  size: number,
+  address: number,
+): GatewaySettings["dhcp"] {
+  const given = check.options("options.dhcp", options);
+  const last = network.base + size - 2;
+  let range: [number, number] = [network.base + (size > 32 ? 15 : 1), last];
+  if (range[0] === address && address < last) range[0] += 1;
+  if (given.range !== undefined) {
+    if (!Array.isArray(given.range) || given.range.length !== 2) {
+      throw new TypeError(
+        `options.dhcp.range must be two addresses, got ${check.show(given.range)}`,
+      );
+    }
+    const [from, to] = given.range as [string, string];
+    range = [
+      host("options.dhcp.range[0]", from, network),
+      host("options.dhcp.range[1]", to, network),
+    ];
+    if (range[0] > range[1])
+      throw new RangeError(`options.dhcp.range ends before it begins: ${from}, ${to}`);
+  }
+  const leaseTime = check.duration("options.dhcp.leaseTime", given.leaseTime ?? DAY);
+  if (leaseTime < MINUTE) {
+    throw new RangeError(
+      `options.dhcp.leaseTime must be a minute or more, got ${check.show(given.leaseTime)}`,
+    );
+  }
+  const leases = (given.leases ?? []).map((lease, index) => {
+    const name = `options.dhcp.leases[${index}]`;
+    check.mac(`${name}.mac`, lease.mac);
+    host(`${name}.address`, lease.address, network);
+    if (lease.hostname !== undefined) domainName(`${name}.hostname`, lease.hostname);
+    return lease;
+  });
+  return {
+    first: formatIpv4(range[0]),
+    last: formatIpv4(range[1]),
+    leases,
+    leaseTime: Math.floor(leaseTime / 1_000),
+  };
+}
+
+function hosts(given: GatewayDnsOptions["hosts"]): ReadonlyMap<string, readonly string[]> {
+  const table = new Map<string, readonly string[]>();
+  for (const [name, value] of Object.entries(check.options("options.dns.hosts", given))) {
+    const argument = `options.dns.hosts[${JSON.stringify(name)}]`;
+    const list = (typeof value === "string" ? [value] : (value ?? [])) as readonly string[];
+    const addresses = list.map((address) => check.address(argument, address));
+    table.set(domainName("a name in options.dns.hosts", name), addresses);
+  }
+  return table;
+}
+
+/** A host name, in lower case. */
+export function domainName(argument: string, value: unknown): string {
+  const text = check.string(argument, value);
+  if (!NAME.test(text)) {
+    throw new RangeError(
+      `${argument} must be a host name like "shop.test", got ${check.show(value)}`,
+    );
+  }
+  return text.toLowerCase();
+}
+
+function parseNetwork(argument: string, value: unknown): Network {
+  const text = check.string(argument, value);
+  const [address = "", bits = ""] = text.split("/");
+  const base = parseIpv4(address);
+  const length = /^\d{1,2}$/.test(bits) ? Number(bits) : -1;
+  if (base === null || length < 8 || length > 29) {
+    throw new RangeError(
+      `${argument} must be an IPv4 network of /8 to /29 like "10.0.2.0/24", got ${check.show(value)}`,
+    );
+  }
+  const size = 2 ** (32 - length);
+  return { base: Math.floor(base / size) * size, length };
+}
+
+function host(argument: string, value: unknown, network: Network): number {
+  const number = parseIpv4(check.string(argument, value));
+  const first = network.base + 1;
+  const last = network.base + 2 ** (32 - network.length) - 2;
+  if (number === null || number < first || number > last) {
+    const range = `${formatIpv4(first)} to ${formatIpv4(last)}`;
+    throw new RangeError(`${argument} must be an address from ${range}, got ${check.show(value)}`);
+  }
+  return number;
+}
+
+function parseNetwork6(argument: string, value: unknown): { address: string; length: number } {
+  const text = check.string(argument, value);
+  const match = /^([0-9a-f:]*::)\/(\d{1,3})$/i.exec(text);
+  const length = Number(match?.[2] ?? -1);
+  const valid = match !== null && URL.canParse(`http://[${match[1]}]/`);
+  if (!valid || length < 8 || length > 64) {
+    throw new RangeError(
+      `${argument} must be an IPv6 network like "fd00::/64", got ${check.show(value)}`,
+    );
+  }
+  return { address: `${match[1]}2`, length };
+}
+
+function parseIpv4(text: string): number | null {
+  if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return null;
+  const octets = text.split(".").map(Number);
+  if (octets.some((octet) => octet > 255)) return null;
+  return octets.reduce((number, octet) => number * 256 + octet, 0);
+}
+
+function formatIpv4(number: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
+}
