@@ -331,7 +331,7 @@ fn rust(run: &Run<'_>) -> Result<Counts> {
 fn xtask(run: &Run<'_>) -> Result<Counts> {
     run.tests(
         "cargo test",
-        &mut run.cargo(&["test", "--release", "--package", "xtask"]),
+        &mut run.cargo(&["test", "--profile", "xtask", "--package", "xtask"]),
         Counts::from_cargo,
     )
 }
