@@ -17,13 +17,14 @@ before(async () => {
 /** A server for the origins given, with what it reported. */
 function server(handlers, limits = {}) {
   const routes = new Routes();
-  for (const [origin, handler] of Object.entries(handlers)) routes.add(parseOrigin(origin, handler));
+  for (const [origin, handler] of Object.entries(handlers))
+    routes.add(parseOrigin(origin, handler));
   const records = [];
   const failures = [];
   const context = {
     parser,
     clock,
-    limits: httpLimits(limits),
+    limits: httpLimits({ keepAliveTimeout: 500, stallTimeout: 2000, ...limits }),
     routes,
     exchanged: (record) => records.push(record),
     failed: (error, url) => failures.push({ error, url }),
@@ -378,7 +379,10 @@ describe("requests that are refused", () => {
     const peer = open();
     peer.send("GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n");
     await peer.until(({ text }) => text.includes("mail.test"));
-    assert.match(peer.text, /^HTTP\/1.1 404 Not Found.*does not serve http:\/\/nobody\.test.*shop/s);
+    assert.match(
+      peer.text,
+      /^HTTP\/1.1 404 Not Found.*does not serve http:\/\/nobody\.test.*shop/s,
+    );
     peer.send(get());
     await peer.until(({ text }) => text.endsWith("hello"));
   });

@@ -15,7 +15,7 @@ export async function loadParser() {
 /** Real time. */
 export const clock = {
   now: () => performance.now(),
-  setTimer: (callback, delay) => setTimeout(callback, delay).unref(),
+  setTimer: (callback, delay) => setTimeout(callback, delay),
   clearTimer: (timer) => clearTimeout(timer),
 };
 

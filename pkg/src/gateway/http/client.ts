@@ -48,6 +48,7 @@ export async function fetchOver(
     method: request.method,
     headers,
     body: request.body,
+    again: init?.body instanceof ReadableStream ? null : () => new Request(request.url, init),
     signal: request.signal,
   };
   for (let redirects = 0; ; redirects += 1) {
@@ -70,6 +71,8 @@ interface Exchange {
   method: string;
   headers: Headers;
   body: ReadableStream<Uint8Array> | null;
+  /** Makes a request with the same body, for a redirect; null where the body was a stream, which is used up. */
+  again: (() => Request) | null;
   signal: AbortSignal;
 }
 
@@ -226,13 +229,25 @@ function redirected(exchange: Exchange, status: number, location: string): Excha
     ((status === 301 || status === 302) && method === "POST") ||
     (status === 303 && method !== "GET" && method !== "HEAD");
   if (!becomesGet) {
-    if (exchange.body !== null) {
-      throw failure(url, new Error(`a body that was sent cannot follow a redirect (${status})`));
-    }
-    return { ...exchange, url, headers };
+    const { body, type } = bodyAgain(exchange);
+    // A multipart body has a new boundary each time.
+    if (type !== null) headers.set("content-type", type);
+    return { ...exchange, url, headers, body };
   }
   for (const name of [...BODY_FIELDS, "content-length"]) headers.delete(name);
   return { ...exchange, url, headers, method: "GET", body: null };
+}
+
+function bodyAgain(exchange: Exchange): Pick<Exchange, "body"> & { type: string | null } {
+  if (exchange.body === null) return { body: null, type: null };
+  const request = exchange.again?.();
+  if (!request?.body) {
+    throw failure(
+      exchange.url,
+      new Error("a body that was a stream cannot be sent again to follow a redirect"),
+    );
+  }
+  return { body: request.body, type: request.headers.get("content-type") };
 }
 
 function failure(url: URL, cause: unknown): TypeError {
