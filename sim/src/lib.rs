@@ -6,23 +6,23 @@
 //! every run replays from its seed, on every machine, in a browser too.
 #![forbid(unsafe_code)]
 
-
+pub mod apps;
 pub mod cable;
 pub mod capture;
 pub mod impairment;
-
+pub mod mutate;
 pub mod network;
 mod random;
 mod ring;
 mod schedule;
 mod slots;
 pub mod switch;
-
+pub mod world;
 
 pub use cable::{Cable, Lane, LaneCounters, Side};
 pub use capture::{Capture, CaptureConfig, Direction, Packet};
 pub use impairment::{BurstLoss, Impairment, ImpairmentError, Queue};
-
+pub use mutate::Mutator;
 pub use network::{CableId, CaptureId, HostId, Network, NetworkError, PortId, Socket, SwitchId};
 pub use switch::{Switch, SwitchConfig};
-
+pub use world::World;

@@ -392,11 +392,8 @@ impl Network {
     /// # Errors
     /// If one of them does not exist, has a cable already or has no free port, or if they are the same.
     pub fn plug(&mut self, a: impl Into<Socket>, b: impl Into<Socket>) -> Result<CableId, NetworkError> {
-        let a = self.free_port(a.into())?;
-        let b = self.free_port(b.into())?;
-        if a == b {
-            return Err(NetworkError::SamePort(a));
-        }
+        let a = self.free_port(a.into(), None)?;
+        let b = self.free_port(b.into(), Some(a))?;
         let cable = Cable::new(self.seed, self.next_stream());
         let node = CableNode { cable, ends: [a, b], queued: [false; 2], blocked: [false; 2] };
         let id = CableId(self.cables.insert(node));
@@ -409,9 +406,13 @@ impl Network {
         Ok(id)
     }
 
-    fn free_port(&mut self, socket: Socket) -> Result<PortId, NetworkError> {
-        let is_free = |ports: &Slots<Port>, port: PortId| ports.get(port.0).is_some_and(|node| node.plug.is_none());
+    /// The port that a socket means; never `taken`, in which the other end of the cable already is.
+    fn free_port(&mut self, socket: Socket, taken: Option<PortId>) -> Result<PortId, NetworkError> {
+        let is_free = |ports: &Slots<Port>, port: PortId| {
+            Some(port) != taken && ports.get(port.0).is_some_and(|node| node.plug.is_none())
+        };
         match socket {
+            Socket::Port(port) if Some(port) == taken => Err(NetworkError::SamePort(port)),
             Socket::Port(port) => match self.ports.get(port.0) {
                 None => Err(NetworkError::NotFound),
                 Some(node) if node.plug.is_some() => Err(NetworkError::AlreadyPlugged(port)),

@@ -76,9 +76,10 @@ impl FrameRing {
 
     /// Appends a copy of `frame`; false if there is no room.
     pub(crate) fn push(&mut self, frame: &[u8], due: Instant, meta: FrameMeta, hops: u8) -> bool {
+        let meta = with_len(meta, frame.len());
         let pushed = self.push_with(frame.len(), due, hops, |room| {
             room.copy_from_slice(frame);
-            Some(FrameMeta { len: frame.len(), ..meta })
+            Some(meta)
         });
         matches!(pushed, Pushed::Frame)
     }
@@ -166,6 +167,11 @@ impl FrameRing {
         self.tail = tail;
         Some(tail)
     }
+}
+
+fn with_len(mut meta: FrameMeta, len: usize) -> FrameMeta {
+    meta.len = len;
+    meta
 }
 
 /// What became of an attempt to add a frame.

@@ -353,9 +353,10 @@ impl Network {
         }
         let Some(host) = self.hosts.get(key) else { return };
         let timeout = host.stack.next_timeout();
-        self.schedule.set(Wake::Host(index), timeout);
-        if unfinished {
+        if unfinished || timeout.is_some_and(|due| due <= self.now) {
             self.wake_host(HostId(key));
+        } else {
+            self.schedule.set(Wake::Host(index), timeout);
         }
     }
 
