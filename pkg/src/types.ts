@@ -150,13 +150,13 @@ export interface Port {
   [Symbol.dispose](): void;
 }
 
-/** Counters of a port, seen from the network: `received` came out of the port, `sent` went into it. */
+/** Counters of a port, seen from what owns it: a stack, a virtual machine, a relay. */
 export interface PortCounters {
   framesReceived: number;
   bytesReceived: number;
   framesSent: number;
   bytesSent: number;
-  /** Frames that a full queue refused, in either direction. */
+  /** Frames lost at the port: it was not plugged in, or its owner could not take them. */
   dropped: number;
   /** Messages that are no Ethernet frame: too short, too long, text. */
   invalid: number;
@@ -434,8 +434,8 @@ export interface Switch {
   plug(port: Pluggable): void;
   /** Unplugs a port; does nothing if it is not plugged in here. */
   unplug(port: Pluggable): void;
-  /** MAC addresses learnt and the port each was seen on. */
-  table(): { mac: string; port: string }[];
+  /** Frames forwarded, flooded, filtered and dropped, by reason. */
+  counters(): Record<string, number>;
   close(): void;
   [Symbol.dispose](): void;
 }
@@ -443,16 +443,16 @@ export interface Switch {
 /** What a cable does to frames; each direction alike. Probabilities are 0 to 1. */
 export interface Impairment {
   latency?: DurationLike;
-  /** Added to the latency of each frame, evenly between 0 and this; order is kept unless `reorder` says otherwise. */
+  /** The latency varies evenly by up to this either way; frames don't overtake each other, see `reorder`. */
   jitter?: DurationLike;
   loss?: number;
   duplicate?: number;
   corrupt?: number;
-  /** Probability that a frame overtakes the ones before it. */
+  /** Probability that a frame is held back for a moment, so that those behind overtake it. */
   reorder?: number;
   /** Bits per second on the wire. */
   rate?: RateLike;
-  /** Frames that may wait for the wire; more are dropped. */
+  /** Frames that may wait for a wire with a `rate`; more are dropped. By default 1000. */
   queue?: number;
 }
 
@@ -499,7 +499,7 @@ export interface CapturedFrame {
   time: number;
   /** Name of the port that the frame was seen on. */
   port: string;
-  /** `"in"`: out of the port into the network. `"out"`: from the network to the port. */
+  /** `"in"`: into the stack, switch or device that owns the port. `"out"`: out of it. */
   direction: "in" | "out";
   /** Length on the wire, which may be more than `data` has. */
   length: number;
@@ -508,7 +508,7 @@ export interface CapturedFrame {
   summary: string;
 }
 
-/** Frames seen at a port or at all ports of a switch. */
+/** Frames seen at a port, or at all ports of a switch (each frame then once for each port that it passes). */
 export interface Capture {
   /** Frames kept now. */
   readonly length: number;
@@ -529,11 +529,9 @@ export interface Capture {
 export interface FunctionPortOptions {
   /** Takes a frame out of the network. The array is valid during the call only: copy what must stay. */
   send(frame: Uint8Array): void;
-  /** Told when the port is unplugged or closed. */
+  /** Told when the port was closed, by whatever side. */
   closed?(): void;
   name?: string;
-  /** Bytes that may wait in either direction. By default 1 MiB. */
-  queue?: number;
 }
 
 /** A port made of functions. */
@@ -554,8 +552,6 @@ export interface V86PortOptions {
   /** Number of the virtual machine's network card. By default 0. */
   nic?: number;
   name?: string;
-  /** Bytes that may wait for the machine. By default 1 MiB. */
-  queue?: number;
 }
 
 /** The part of a WebSocket that a port needs; that of browsers, Node 22 and `ws` have it. */
@@ -572,7 +568,7 @@ export interface WebSocketLike {
 /** How a WebSocket is plugged in. */
 export interface WebSocketPortOptions {
   name?: string;
-  /** Bytes that may wait for the socket, also while it connects. By default 1 MiB. */
+  /** Bytes that may wait in the socket's own buffer before frames for it are dropped. By default 1 MiB. */
   queue?: number;
   /** Sub-protocols, when a URL is given. */
   protocols?: string | string[];

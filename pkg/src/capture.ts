@@ -1,0 +1,175 @@
+/** Captures: what passed ports, as a pcapng file and frame by frame. */
+
+import * as check from "./arguments.js";
+import type { Dependent, EngineCore } from "./engine_core.js";
+import { ExternalPort, type PortBase, portOf } from "./ports/port_base.js";
+import { SwitchImpl } from "./switch.js";
+import type { Capture, CapturedFrame, CaptureOptions, Pluggable, Switch } from "./types.js";
+
+const DEFAULT_MEMORY = 64 * 1024 * 1024;
+const LONGEST_FRAME = 65_535 + 18;
+
+/** What `Network.capture_frame` tells of a frame whose bytes are in the scratch memory. */
+interface Seen {
+  index: number;
+  time: number;
+  port: string;
+  direction: "in" | "out";
+  length: number;
+  kept: number;
+  summary: string;
+}
+
+/**
+ * Begins to watch a port or a switch. A port that comes from outside (a virtual machine, a WebSocket) must be plugged in.
+ */
+export function capture(target: Pluggable | Switch, options?: CaptureOptions): Capture {
+  const { snapLength, memory } = check.options("options", options);
+  const snap =
+    snapLength === undefined
+      ? LONGEST_FRAME
+      : check.integer("options.snapLength", snapLength, 1, LONGEST_FRAME);
+  const bytes =
+    memory === undefined
+      ? DEFAULT_MEMORY
+      : check.integer("options.memory", memory, LONGEST_FRAME, 1024 * 1024 * 1024);
+  if (target instanceof SwitchImpl) {
+    const id = target.engine.call((network) => network.add_capture(bytes, snap));
+    const unwatch = target.watchPorts((port) => {
+      target.engine.call((network) => network.watch(id, port));
+    });
+    return new CaptureImpl(target.engine, id, unwatch);
+  }
+  const { engine, port } = whereIs(portOf("target", target as Pluggable));
+  const id = engine.call((network) => network.add_capture(bytes, snap));
+  engine.call((network) => network.watch(id, port));
+  return new CaptureImpl(engine, id, () => {
+    if (engine.over === null) engine.call((network) => network.unwatch(id, port));
+  });
+}
+
+function whereIs(port: PortBase): { engine: EngineCore; port: number } {
+  if (port instanceof ExternalPort) {
+    if (port.attached !== null) return { engine: port.attached.engine, port: port.attached.id };
+    throw new TypeError(`target: the port ${port.name} is not plugged in, so nothing passes it`);
+  }
+  if (port.engine === null) throw new TypeError(`target: the port ${port.name} is in no engine`);
+  return { engine: port.engine, port: port.attach(port.engine) };
+}
+
+/** See {@link Capture}. */
+class CaptureImpl implements Capture, Dependent {
+  readonly #engine: EngineCore;
+  readonly #id: number;
+  readonly #unwatch: () => void;
+  /** Those who wait for the next frame. */
+  readonly #followers = new Set<() => void>();
+  #isStopped = false;
+  #isClosed = false;
+
+  constructor(engine: EngineCore, id: number, unwatch: () => void) {
+    this.#engine = engine;
+    this.#id = id;
+    this.#unwatch = unwatch;
+    engine.addDependent(this);
+  }
+
+  get length(): number {
+    return this.#seen() - this.dropped;
+  }
+
+  get dropped(): number {
+    if (this.#isClosed) return 0;
+    return this.#engine.call((network) => network.capture_dropped(this.#id));
+  }
+
+  /** Frames seen so far, kept or not. */
+  #seen(): number {
+    if (this.#isClosed) return 0;
+    return this.#engine.call((network) => network.capture_seen(this.#id));
+  }
+
+  pcapng(): Uint8Array<ArrayBuffer> {
+    if (this.#isClosed) throw new TypeError("the capture is closed");
+    const origin = this.#engine.wallTime(0) * 1_000;
+    const file = this.#engine.call((network) => network.capture_file(this.#id, origin));
+    return file as Uint8Array<ArrayBuffer>;
+  }
+
+  get frames(): AsyncIterable<CapturedFrame> {
+    return { [Symbol.asyncIterator]: () => this.#follow() };
+  }
+
+  async *#follow(): AsyncGenerator<CapturedFrame, void, undefined> {
+    for (let next = 0; ; ) {
+      const frame = this.#isClosed ? null : this.#frame(next);
+      if (frame !== null) {
+        next = frame.index + 1;
+        yield frame;
+      } else if (this.#isStopped) {
+        return;
+      } else {
+        await this.#moreThan(next);
+      }
+    }
+  }
+
+  /** The first kept frame from this number on. */
+  #frame(from: number): CapturedFrame | null {
+    return this.#engine.call((network) => {
+      const seen = network.capture_frame(this.#id, from) as Seen | undefined;
+      if (seen === undefined) return null;
+      const at = network.scratch_address();
+      const data = this.#engine.bytes.slice(at, at + seen.kept);
+      const { index, port, direction, length, summary } = seen;
+      return {
+        index,
+        time: this.#engine.wallTime(seen.time),
+        port,
+        direction,
+        length,
+        data,
+        summary,
+      };
+    });
+  }
+
+  /** Waits until there is a frame with this number, or the capture is stopped. */
+  #moreThan(next: number): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!this.#isStopped && this.#seen() <= next) return;
+        this.#engine.removeObserver(look);
+        this.#followers.delete(look);
+        resolve();
+      };
+      this.#engine.addObserver(look);
+      this.#followers.add(look);
+    });
+  }
+
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#unwatch();
+    this.#engine.removeDependent(this);
+    for (const look of this.#followers) look();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.stop();
+    this.#isClosed = true;
+    if (this.#engine.over === null) {
+      this.#engine.call((network) => network.remove_capture(this.#id));
+    }
+  }
+
+  onEngineOver(): void {
+    this.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * ethertab: a TCP/IP stack in a page, a worker or a program, with sockets in the shape of the platform.
+ *
+ * ```js
+ * const stack = await createStack({ hostname: "page" });
+ * const nic = stack.addInterface({ addresses: ["10.0.2.2/24", "fd00::2/64"] });
+ * const lan = await createSwitch();
+ * lan.plug(nic);
+ * lan.plug(v86Port(emulator));
+ * const socket = stack.connect({ hostname: "10.0.2.15", port: 80 });
+ * ```
+ *
+ * @module
+ */
+
+export { capture } from "./capture.js";
+export { createEngine, init } from "./engine.js";
+export { EngineError, SocketError, type SocketErrorCode } from "./errors.js";
+export * from "./gateway/index.js";
+export { createCable, plug } from "./plug.js";
+export { functionPort } from "./ports/function.js";
+export { v86Port } from "./ports/v86.js";
+export { webSocketPort } from "./ports/web_socket.js";
+export { createStack } from "./stack.js";
+export { createSwitch } from "./switch.js";
+export type * from "./types.js";

@@ -1,0 +1,123 @@
+/** TCP listeners. Connections wait in the stack's accept queue, which is bounded, until somebody asks for them. */
+
+import * as check from "./arguments.js";
+import { deferred, type EngineCore, type Sink } from "./engine_core.js";
+import { SocketError } from "./errors.js";
+import type { SocketImpl } from "./socket.js";
+import type { Listener, Socket, SocketAddress } from "./types.js";
+import { Waiters } from "./waiters.js";
+
+/** Makes the socket of an accepted connection. */
+export type Accepted = (id: number) => SocketImpl;
+
+/** What `Network.accept` returns when no connection waits. */
+const NONE = -1;
+
+/** See {@link Listener}. */
+export class ListenerImpl implements Listener, Sink {
+  readonly listening: Promise<SocketAddress>;
+  readonly closed: Promise<void>;
+  readonly #engine: EngineCore;
+  readonly #id: number | null;
+  readonly #accepted: Accepted;
+  readonly #released: (listener: ListenerImpl) => void;
+  readonly #closing = deferred<void>();
+  readonly #waiters = new Waiters<Socket>();
+  #address: SocketAddress | null = null;
+  #error: Error | null = null;
+
+  /** `bound` is the listener's number and address, or why it could not be made. */
+  constructor(
+    engine: EngineCore,
+    bound: { id: number; address: SocketAddress } | Error,
+    accepted: Accepted,
+    released: (listener: ListenerImpl) => void,
+  ) {
+    this.#engine = engine;
+    this.#accepted = accepted;
+    this.#released = released;
+    this.closed = this.#closing.promise;
+    const listening = deferred<SocketAddress>();
+    this.listening = listening.promise;
+    if (bound instanceof Error) {
+      this.#id = null;
+      this.#error = bound;
+      listening.reject(bound);
+      this.#closing.resolve();
+      return;
+    }
+    this.#id = bound.id;
+    this.#address = bound.address;
+    engine.addSink(bound.id, this);
+    listening.resolve(bound.address);
+  }
+
+  get address(): SocketAddress | null {
+    return this.#address;
+  }
+
+  onSignals(): void {
+    while (this.#waiters.length > 0) {
+      const socket = this.#next();
+      if (socket === null) return;
+      this.#waiters.resolve(socket);
+    }
+  }
+
+  onEngineOver(error: Error): void {
+    this.#finish(error);
+  }
+
+  #next(): SocketImpl | null {
+    const listener = this.#id;
+    if (listener === null || this.#error !== null) return null;
+    const id = this.#engine.call((network) => network.accept(listener));
+    return id === NONE ? null : this.#accepted(id);
+  }
+
+  async accept(options?: { signal?: AbortSignal }): Promise<Socket> {
+    const signal = check.abortSignal("options.signal", check.options("options", options).signal);
+    if (this.#error !== null) throw this.#error;
+    const socket = this.#waiters.length === 0 && !signal?.aborted ? this.#next() : null;
+    return socket ?? this.#waiters.wait(signal);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Socket, void, undefined> {
+    await this.listening;
+    for (;;) {
+      let socket: Socket;
+      try {
+        socket = await this.accept();
+      } catch (error) {
+        if (this.#error instanceof SocketError && this.#error.code === "ABORT_ERR") return;
+        throw error;
+      }
+      yield socket;
+    }
+  }
+
+  close(): Promise<void> {
+    const id = this.#id;
+    if (id !== null && this.#error === null) {
+      this.#engine.call((network, now) => network.close_listener(now, id));
+      this.#engine.wake();
+      this.#finish(
+        new SocketError("ABORT_ERR", `the listener on port ${this.#address?.port} was closed`),
+      );
+    }
+    return this.closed;
+  }
+
+  #finish(error: Error): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    if (this.#id !== null) this.#engine.removeSink(this.#id);
+    this.#waiters.rejectAll(error);
+    this.#released(this);
+    this.#closing.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,79 @@
+/** A stack's interfaces. */
+
+import * as check from "./arguments.js";
+import type { EngineCore } from "./engine_core.js";
+import { noCounters, PortBase } from "./ports/port_base.js";
+import type { Nic, PortCounters } from "./types.js";
+
+/** What an interface starts with. */
+export interface NicStart {
+  host: number;
+  /** The interface's number within the stack. */
+  id: number;
+  /** The interface's port in the engine. */
+  port: number;
+  name: string;
+  mac: string;
+  mtu: number;
+  released: (nic: NicImpl) => void;
+}
+
+/** See {@link Nic}. */
+export class NicImpl extends PortBase implements Nic {
+  readonly id: number;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly configured: Promise<void>;
+  readonly #engine: EngineCore;
+  readonly #start: NicStart;
+
+  constructor(engine: EngineCore, start: NicStart) {
+    super(start.name);
+    this.#engine = engine;
+    this.#start = start;
+    this.id = start.id;
+    this.mac = start.mac;
+    this.mtu = start.mtu;
+    // Static addresses are usable at once.
+    this.configured = Promise.resolve();
+  }
+
+  get engine(): EngineCore {
+    return this.#engine;
+  }
+
+  get addresses(): readonly string[] {
+    if (this.isClosed) return [];
+    const { host, id } = this.#start;
+    return this.#engine.call((network) => network.addresses(host, id));
+  }
+
+  addAddress(prefix: string): void {
+    const text = check.string("prefix", prefix);
+    const { host, id } = this.#start;
+    this.#engine.call((network, now) => network.add_address(now, host, id, text));
+    this.#engine.wake();
+  }
+
+  removeAddress(prefix: string): void {
+    const text = check.string("prefix", prefix);
+    const { host, id } = this.#start;
+    this.#engine.call((network) => network.remove_address(host, id, text));
+    this.#engine.wake();
+  }
+
+  get counters(): PortCounters {
+    if (this.#engine.over !== null) return noCounters();
+    return this.#engine.call((network) => network.port_counters(this.#start.port) as PortCounters);
+  }
+
+  attach(): number {
+    return this.#start.port;
+  }
+
+  detach(): void {}
+
+  protected dispose(): void {
+    this.#start.released(this);
+  }
+}

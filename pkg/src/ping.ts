@@ -1,0 +1,81 @@
+/** Echo requests. */
+
+import * as check from "./arguments.js";
+import { deferred, type EngineCore, type Sink } from "./engine_core.js";
+import { SocketError } from "./errors.js";
+import type { PingOptions, PingReply } from "./types.js";
+import { aborted } from "./waiters.js";
+
+const DEFAULT_SIZE = 56;
+const DEFAULT_TIMEOUT = 5_000;
+const MICROSECONDS = 1_000;
+const LARGEST = 65_507;
+
+/** What `Network.ping_result` tells. */
+type Outcome =
+  | { kind: "reply"; rtt: number; ttl: number; size: number }
+  | { kind: "unreachable"; from: string }
+  | { kind: "timeout" };
+
+/** Sends an echo request and waits for what comes of it. `stop` is the stack's end. */
+export async function ping(
+  engine: EngineCore,
+  host: number,
+  address: string,
+  options: PingOptions | undefined,
+  stop: AbortSignal,
+): Promise<PingReply> {
+  const to = check.address("address", address);
+  const given = check.options("options", options);
+  const size =
+    given.size === undefined ? DEFAULT_SIZE : check.integer("options.size", given.size, 0, LARGEST);
+  const timeout = check.duration("options.timeout", given.timeout ?? DEFAULT_TIMEOUT);
+  const signal = check.abortSignal("options.signal", given.signal);
+  if (signal?.aborted) throw aborted(signal);
+
+  const { promise, resolve, reject } = deferred<Outcome>();
+  const id = engine.call((network, now) =>
+    network.ping(now, host, to, size, timeout * MICROSECONDS),
+  );
+  const sink: Sink = {
+    onSignals() {
+      const outcome = engine.call((network) => network.ping_result(id)) as Outcome | undefined;
+      if (outcome === undefined) return;
+      engine.removeSink(id);
+      resolve(outcome);
+    },
+    onEngineOver: reject,
+  };
+  engine.addSink(id, sink);
+  engine.wake();
+  // The request stays in the stack's table until its own time-out, where the sink takes its outcome.
+  const onAbort = (): void => {
+    if (signal?.aborted) reject(aborted(signal));
+    else {
+      engine.removeSink(id);
+      reject(stop.reason);
+    }
+  };
+  signal?.addEventListener("abort", onAbort, { once: true });
+  stop.addEventListener("abort", onAbort, { once: true });
+  try {
+    return replyOf(to, timeout, await promise);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    stop.removeEventListener("abort", onAbort);
+  }
+}
+
+function replyOf(to: string, timeout: number, outcome: Outcome): PingReply {
+  switch (outcome.kind) {
+    case "reply":
+      return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
+    case "unreachable":
+      throw new SocketError(
+        "EHOSTUNREACH",
+        `ping ${to}: ${outcome.from} says it cannot be reached`,
+      );
+    case "timeout":
+      throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`);
+  }
+}

@@ -1,0 +1,270 @@
+/** Joining ports: cables, and the bridge between the ports of two engines. */
+
+import * as check from "./arguments.js";
+import { engineFor } from "./engine.js";
+import type { EngineCore } from "./engine_core.js";
+import { ExternalPort, freePortOf, type Joint, noCounters, PortBase } from "./ports/port_base.js";
+import type {
+  Cable,
+  CableOptions,
+  Impairment,
+  Link,
+  Pluggable,
+  Port,
+  PortCounters,
+} from "./types.js";
+
+const MICROSECONDS = 1_000;
+
+/** Checked, in the units of the engine: microseconds and bits per second. */
+export type CheckedImpairment = Record<string, number>;
+
+/** Checks an impairment; what is not named is not in the result. */
+export function impairmentOf(
+  argument: string,
+  impairment: Impairment | undefined,
+): CheckedImpairment {
+  const given = check.options(argument, impairment);
+  const checked: CheckedImpairment = {};
+  for (const name of ["latency", "jitter"] as const) {
+    const value = given[name];
+    if (value !== undefined)
+      checked[name] = check.duration(`${argument}.${name}`, value) * MICROSECONDS;
+  }
+  for (const name of ["loss", "duplicate", "corrupt", "reorder"] as const) {
+    const value = given[name];
+    if (value !== undefined) checked[name] = check.probability(`${argument}.${name}`, value);
+  }
+  if (given.rate !== undefined) checked["rate"] = check.rate(`${argument}.rate`, given.rate);
+  if (given.queue !== undefined) {
+    checked["queue"] = check.integer(`${argument}.queue`, given.queue, 1, 1_000_000);
+  }
+  return checked;
+}
+
+/**
+ * Joins two ports, with what the cable between them does to frames. One of them at least must be of an engine: a stack's
+ * interface or the end of a cable.
+ */
+export function plug(a: Pluggable, b: Pluggable, impairment?: Impairment): Link {
+  const first = freePortOf("a", a);
+  const second = freePortOf("b", b);
+  if (first === second) throw new TypeError(`the port ${first.name} cannot be plugged into itself`);
+  const checked = impairmentOf("impairment", impairment);
+  const link = join(first, second, checked);
+  return {
+    unplug: () => link.unplug(),
+    set: (changed) => link.set(impairmentOf("impairment", changed)),
+    [Symbol.dispose]: () => link.unplug(),
+  };
+}
+
+/** What joins two ports. */
+export interface Joined extends Joint {
+  set(impairment: CheckedImpairment): void;
+}
+
+/** Joins two free ports. */
+export function join(a: PortBase, b: PortBase, impairment: CheckedImpairment): Joined {
+  if (a instanceof CableEnd) return a.plugInto(b, impairment);
+  if (b instanceof CableEnd) return b.plugInto(a, impairment);
+  const engine = a.engine ?? b.engine;
+  if (engine === null) {
+    throw new TypeError(
+      `neither ${a.name} nor ${b.name} belongs to an engine: plug both into a switch, or into the ends of a cable`,
+    );
+  }
+  const connection = connect(engine, a, b, impairment);
+  const joined: Joined = {
+    unplug() {
+      if (a.joint !== joined) return;
+      a.joint = null;
+      b.joint = null;
+      connection.unplug();
+      a.unplugged();
+      b.unplugged();
+    },
+    set: (changed) => connection.set(changed),
+  };
+  a.joint = joined;
+  b.joint = joined;
+  return joined;
+}
+
+/** Lets frames pass between two ports, which may be called `unplug` on once. */
+function connect(
+  engine: EngineCore,
+  a: PortBase,
+  b: PortBase,
+  impairment: CheckedImpairment,
+): Joined {
+  const first = ownOrBridge(engine, a);
+  const second = ownOrBridge(engine, b);
+  const port = first.attach(engine);
+  const cable = engine.call((network) => {
+    const id = network.plug(port, second.attach(engine));
+    network.impair(id, impairment);
+    return id;
+  });
+  engine.wake();
+  return {
+    unplug() {
+      if (engine.over === null) {
+        engine.call((network) => network.unplug(port));
+        engine.wake();
+      }
+      first.detach();
+      second.detach();
+    },
+    set(changed) {
+      engine.call((network) => network.impair(cable, changed));
+      engine.wake();
+    },
+  };
+}
+
+/** The port itself if it can be attached to the engine, else one end of a bridge, with the port at the other end. */
+function ownOrBridge(engine: EngineCore, port: PortBase): PortBase {
+  if (port.engine === null || port.engine === engine) return port;
+  const near = new BridgePort(port.name);
+  const far = new BridgePort(port.name);
+  near.other = far;
+  far.other = near;
+  near.connection = connect(port.engine, port, far, {});
+  return near;
+}
+
+/** One end of a bridge between two engines: what leaves one goes into the other in whole batches. */
+class BridgePort extends ExternalPort {
+  other: BridgePort | null = null;
+  /** What joins the other end to the port in the other engine; undone with this end. */
+  connection: Joined | null = null;
+
+  onFrames(): void {
+    for (let batch = this.take(); batch !== null; batch = this.take())
+      this.other?.bringBatch(batch);
+  }
+
+  override detach(): void {
+    super.detach();
+    this.connection?.unplug();
+    this.connection = null;
+  }
+
+  protected dispose(): void {}
+}
+
+/** Makes a cable with two free ends, for ports that may be of any engine or none. */
+export async function createCable(options: CableOptions = {}): Promise<Cable> {
+  const { name, engine, ...impairment } = check.options("options", options);
+  const checked = impairmentOf("options", impairment);
+  const label = name === undefined ? "cable" : check.string("options.name", name);
+  return new CableImpl(await engineFor(engine), label, checked);
+}
+
+class CableImpl implements Cable {
+  readonly a: Port;
+  readonly b: Port;
+  readonly engine: EngineCore;
+  readonly #ends: readonly [CableEnd, CableEnd];
+  #impairment: CheckedImpairment;
+  #joined: Joined | null = null;
+
+  constructor(engine: EngineCore, name: string, impairment: CheckedImpairment) {
+    this.engine = engine;
+    this.#impairment = impairment;
+    this.#ends = [new CableEnd(this, `${name}:a`), new CableEnd(this, `${name}:b`)];
+    [this.a, this.b] = this.#ends;
+  }
+
+  /** Something was plugged into an end, or out of it: frames pass while both ends have something. */
+  endChanged(): void {
+    const [a, b] = this.#ends;
+    if (a.far !== null && b.far !== null) {
+      this.#joined ??= connect(this.engine, a.far, b.far, this.#impairment);
+    } else {
+      this.#joined?.unplug();
+      this.#joined = null;
+    }
+  }
+
+  set(impairment: Impairment): void {
+    this.change(impairmentOf("impairment", impairment));
+  }
+
+  change(changed: CheckedImpairment): void {
+    this.#impairment = { ...this.#impairment, ...changed };
+    this.#joined?.set(this.#impairment);
+  }
+
+  /** What passed the cable, as the port at one end sees it. */
+  countersAt(end: CableEnd): PortCounters {
+    const seen = end.far?.counters ?? noCounters();
+    return {
+      ...noCounters(),
+      framesReceived: seen.framesSent,
+      bytesReceived: seen.bytesSent,
+      framesSent: seen.framesReceived,
+      bytesSent: seen.bytesReceived,
+    };
+  }
+
+  close(): void {
+    for (const end of this.#ends) end.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** One end of a cable. It has no port of its own in the engine: what is plugged into both ends is joined there. */
+class CableEnd extends PortBase {
+  readonly cable: CableImpl;
+  /** What is plugged into this end. */
+  far: PortBase | null = null;
+
+  constructor(cable: CableImpl, name: string) {
+    super(name);
+    this.cable = cable;
+  }
+
+  get engine(): EngineCore {
+    return this.cable.engine;
+  }
+
+  get counters(): PortCounters {
+    return this.cable.countersAt(this);
+  }
+
+  plugInto(port: PortBase, impairment: CheckedImpairment): Joined {
+    if (port instanceof CableEnd) {
+      throw new TypeError(`${this.name} and ${port.name}: a cable cannot be plugged into a cable`);
+    }
+    const joined: Joined = {
+      unplug: () => {
+        if (this.joint !== joined) return;
+        this.far = null;
+        this.joint = null;
+        port.joint = null;
+        this.cable.endChanged();
+        port.unplugged();
+      },
+      set: (changed) => this.cable.change(changed),
+    };
+    this.far = port;
+    this.joint = joined;
+    port.joint = joined;
+    this.cable.change(impairment);
+    this.cable.endChanged();
+    return joined;
+  }
+
+  attach(): never {
+    throw new TypeError(`${this.name} has no port of its own`);
+  }
+
+  detach(): void {}
+
+  protected dispose(): void {}
+}

@@ -1,0 +1,391 @@
+/** TCP connections: the layer without streams, and the promises that say how a connection fares. */
+
+import * as check from "./arguments.js";
+import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
+import { SocketError, type SocketErrorCode } from "./errors.js";
+import { readableOf, writableOf } from "./socket_streams.js";
+import type { ConnectionInfo, Socket, SocketAddress, SocketInfo } from "./types.js";
+
+/** The bits of `Signals` in the core crate. */
+export const Signal = {
+  connected: 1,
+  readable: 2,
+  writable: 4,
+  peerClosed: 8,
+  closed: 16,
+  acceptable: 32,
+  error: 64,
+} as const;
+
+const READ_SIGNALS = Signal.readable | Signal.peerClosed | Signal.closed;
+const WRITE_SIGNALS = Signal.writable | Signal.connected | Signal.closed;
+
+/** What `Network.recv` and `Network.send` of the module return instead of a count. */
+const WOULD_BLOCK = -1;
+const SHUT_DOWN = -2;
+
+/** What `Network.close_reason` of the module tells. */
+interface Ending {
+  /** Null for a good end. */
+  code: SocketErrorCode | null;
+  text: string;
+}
+
+/** No connection has this number. */
+const NO_CONNECTION = -1;
+
+type Phase = "connecting" | "open" | "over";
+
+/** What a connecting or accepted socket starts with. */
+export interface SocketStart {
+  /** The connection's number, or why there is none. */
+  id: number | Error;
+  remote: SocketAddress;
+  allowHalfOpen: boolean;
+  signal: AbortSignal | null;
+  /** Milliseconds, or null for the stack's own limit. */
+  connectTimeout: number | null;
+  /** The connection is open already. */
+  accepted: boolean;
+  /** Called once, when the socket has let go of its connection. */
+  released: (socket: SocketImpl) => void;
+}
+
+/** See {@link Socket}. */
+export class SocketImpl implements Socket, Sink {
+  readonly remote: SocketAddress;
+  readonly opened: Promise<SocketInfo>;
+  readonly closed: Promise<void>;
+  readonly upgraded = false;
+  readonly secureTransport = "off";
+  readonly allowHalfOpen: boolean;
+  onready: ((socket: Socket) => void) | null = null;
+  readonly #engine: EngineCore;
+  readonly #start: SocketStart;
+  readonly #id: number;
+  readonly #opening: ReturnType<typeof deferred<SocketInfo>>;
+  readonly #closing: ReturnType<typeof deferred<void>>;
+  #phase: Phase = "connecting";
+  #local: SocketAddress | null = null;
+  #error: Error | null = null;
+  /** Whether the end of the peer's stream was read. */
+  #ended = false;
+  #finSent = false;
+  #connectTimer: unknown = null;
+  #onAbort: (() => void) | null = null;
+  #readable: ReturnType<typeof readableOf> | null = null;
+  #writable: ReturnType<typeof writableOf> | null = null;
+
+  constructor(engine: EngineCore, start: SocketStart) {
+    this.#engine = engine;
+    this.#start = start;
+    this.remote = start.remote;
+    this.allowHalfOpen = start.allowHalfOpen;
+    this.#opening = deferred<SocketInfo>();
+    this.#closing = deferred<void>();
+    this.opened = this.#opening.promise;
+    this.closed = this.#closing.promise;
+    if (start.id instanceof Error) {
+      this.#id = NO_CONNECTION;
+      this.#finish(start.id);
+      return;
+    }
+    this.#id = start.id;
+    engine.addSink(start.id, this);
+    this.#watch(start.signal);
+    if (start.accepted) {
+      this.#open();
+      // What happened before it was accepted was told to nobody.
+      this.#checkEnd();
+    } else if (start.connectTimeout !== null) {
+      this.#connectTimer = engine.clock.setTimer(
+        () => this.#connectTimedOut(),
+        start.connectTimeout,
+      );
+    }
+  }
+
+  #watch(signal: AbortSignal | null): void {
+    if (signal === null || this.#phase === "over") return;
+    this.#onAbort = () => this.abort(signal.reason);
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  // What the engine tells.
+
+  onSignals(signals: number): void {
+    if (signals & Signal.connected && this.#phase === "connecting") this.#open();
+    this.#notify(signals);
+    // The connection may have ended with bytes still to be read: the end is looked at after the readers were told.
+    if (signals & Signal.closed) this.#checkEnd();
+  }
+
+  onEngineOver(error: Error): void {
+    this.#finish(error);
+  }
+
+  #open(): void {
+    const info = this.info();
+    this.#local = info?.local ?? null;
+    this.#phase = "open";
+    this.#clearConnectTimer();
+    this.#opening.resolve({
+      remoteAddress: check.hostPort(this.remote.address, this.remote.port),
+      localAddress: info === null ? "" : check.hostPort(info.local.address, info.local.port),
+    });
+  }
+
+  #notify(signals: number): void {
+    if (signals & READ_SIGNALS) this.#readable?.proceed();
+    if (signals & WRITE_SIGNALS) this.#writable?.proceed();
+    const { onready } = this;
+    if (onready !== null) guarded(() => onready(this));
+  }
+
+  /** Ends the socket if its connection is over, unless the end was a good one and there are bytes to read. */
+  #checkEnd(): void {
+    if (this.#phase === "over") return;
+    const ending = this.#engine.call(
+      (network) => network.close_reason(this.#id) as Ending | undefined,
+    );
+    if (ending === undefined) return;
+    if (ending.code !== null) {
+      this.#release(new SocketError(ending.code, `${this.#describe()}: ${ending.text}`));
+    } else if (this.#ended || this.readableBytes === 0) {
+      this.#release(null);
+    }
+  }
+
+  #connectTimedOut(): void {
+    this.#connectTimer = null;
+    if (this.#phase !== "connecting") return;
+    const after = `after ${this.#start.connectTimeout} ms`;
+    this.#release(new SocketError("ETIMEDOUT", `${this.#describe()}: no answer ${after}`), true);
+  }
+
+  /** The connection as error messages name it. */
+  #describe(): string {
+    const remote = check.hostPort(this.remote.address, this.remote.port);
+    const local = this.#local ?? this.info()?.local ?? null;
+    if (local === null) return `connection to ${remote}`;
+    return `connection from ${check.hostPort(local.address, local.port)} to ${remote}`;
+  }
+
+  // How it ends.
+
+  /** Lets go of the connection, which the stack goes on to close or, when `reset`, ends at once. */
+  #release(error: Error | null, reset = false): void {
+    if (this.#phase === "over") return;
+    const id = this.#id;
+    try {
+      if (reset) this.#engine.call((network, now) => network.abort(now, id));
+      else this.#engine.call((network, now) => network.close(now, id));
+    } catch (trap) {
+      // The engine has ended this socket with its own error by now.
+      this.#finish(trap instanceof Error ? trap : new Error(String(trap)));
+      return;
+    }
+    this.#engine.wake();
+    this.#finish(error);
+  }
+
+  #finish(error: Error | null): void {
+    if (this.#phase === "over") return;
+    const wasConnecting = this.#phase === "connecting";
+    this.#phase = "over";
+    this.#error = error;
+    this.#engine.removeSink(this.#id);
+    this.#clearConnectTimer();
+    if (this.#onAbort !== null) this.#start.signal?.removeEventListener("abort", this.#onAbort);
+    this.#onAbort = null;
+    if (wasConnecting) this.#opening.reject(error ?? this.#closedEarly());
+    if (error === null) this.#closing.resolve();
+    else this.#closing.reject(error);
+    this.#readable?.finish(error);
+    this.#writable?.finish(error);
+    this.#start.released(this);
+    const { onready } = this;
+    if (onready !== null) guarded(() => onready(this));
+  }
+
+  #closedEarly(): SocketError {
+    return new SocketError("ABORT_ERR", `${this.#describeRemote()} was closed before it was open`);
+  }
+
+  #describeRemote(): string {
+    return `connection to ${check.hostPort(this.remote.address, this.remote.port)}`;
+  }
+
+  #clearConnectTimer(): void {
+    if (this.#connectTimer !== null) this.#engine.clock.clearTimer(this.#connectTimer);
+    this.#connectTimer = null;
+  }
+
+  close(_reason?: unknown): Promise<void> {
+    this.#release(null);
+    return this.closed;
+  }
+
+  abort(reason?: unknown): void {
+    if (this.#phase === "over") return;
+    const options = reason === undefined ? undefined : { cause: reason };
+    this.#release(new SocketError("ABORT_ERR", `${this.#describe()} was aborted`, options), true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close().catch(() => {});
+  }
+
+  startTls(): never {
+    throw new TypeError("startTls: TLS is not part of this socket");
+  }
+
+  // Streams.
+
+  get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#readable ??= readableOf(this);
+    return this.#readable.stream;
+  }
+
+  get writable(): WritableStream<BufferSource> {
+    this.#writable ??= writableOf(this);
+    return this.#writable.stream;
+  }
+
+  /** The end of the peer's stream was given to the application by the readable stream. */
+  endDelivered(): void {
+    if (this.allowHalfOpen || this.#phase === "over") return;
+    if (this.#writable === null) this.shutdown();
+    else this.#writable.closeWhenIdle();
+  }
+
+  /** Whether the connection has ended, and with which error. */
+  get end(): { error: Error | null } | null {
+    return this.#phase === "over" ? { error: this.#error } : null;
+  }
+
+  // The layer without streams.
+
+  get local(): SocketAddress | null {
+    return this.#local;
+  }
+
+  tryRead(into: Uint8Array): number {
+    const target = check.bytes("into", into);
+    if (target.byteLength === 0) throw new RangeError("into must not be empty");
+    if (this.#isAtEnd()) return 0;
+    return this.#engine.call((network, now) => {
+      const count = this.#received(network.recv(now, this.#id, target.byteLength));
+      if (count > 0) {
+        const at = network.scratch_address();
+        target.set(this.#engine.bytes.subarray(at, at + count));
+      }
+      return count;
+    });
+  }
+
+  /** What has arrived, at most `most` bytes, in an array of its own; null if nothing yet, empty at the end. */
+  tryReadChunk(most: number): Uint8Array<ArrayBuffer> | null {
+    if (this.#isAtEnd()) return new Uint8Array(0);
+    return this.#engine.call((network, now) => {
+      const count = this.#received(network.recv(now, this.#id, most));
+      if (count < 0) return null;
+      const at = network.scratch_address();
+      return this.#engine.bytes.slice(at, at + count);
+    });
+  }
+
+  /** Whether the stream is known to have ended. Throws the error if it ended with one. */
+  #isAtEnd(): boolean {
+    if (this.#error !== null) throw this.#error;
+    return this.#ended || this.#phase === "over";
+  }
+
+  /** What `recv` returned; the connection's own end is noticed here. */
+  #received(count: number): number {
+    if (count > 0) {
+      // Reading may have opened the window.
+      this.#engine.wake();
+      return count;
+    }
+    if (count === WOULD_BLOCK) return count;
+    if (count === 0) {
+      this.#ended = true;
+      this.#checkEndSoon();
+      return 0;
+    }
+    this.#checkEnd();
+    if (this.#error !== null) throw this.#error;
+    return 0;
+  }
+
+  /** After the caller has got what it asked for. */
+  #checkEndSoon(): void {
+    queueMicrotask(() => {
+      if (this.#engine.over === null) this.#checkEnd();
+    });
+  }
+
+  tryWrite(from: Uint8Array): number {
+    const source = check.bytes("from", from);
+    if (this.#error !== null) throw this.#error;
+    if (this.#phase === "over" || this.#finSent) throw this.#written();
+    if (source.byteLength === 0) return 0;
+    return this.#engine.call((network, now) => {
+      const at = network.scratch_address();
+      const capacity = network.scratch_capacity();
+      let taken = 0;
+      while (taken < source.byteLength) {
+        // No more than there is room for is copied, but at least a byte is offered: the refusal asks for WRITABLE.
+        const room = Math.max(1, Math.min(capacity, network.writable_bytes(this.#id)));
+        const piece = source.subarray(taken, taken + room);
+        this.#engine.bytes.set(piece, at);
+        const count = network.send(now, this.#id, piece.byteLength);
+        if (count < 0) {
+          if (count !== SHUT_DOWN) this.#checkEnd();
+          throw this.#error ?? this.#written();
+        }
+        taken += count;
+        if (count < piece.byteLength) break;
+      }
+      this.#engine.wake();
+      return taken;
+    });
+  }
+
+  #written(): SocketError {
+    return new SocketError("EPIPE", `${this.#describe()}: written after the end`);
+  }
+
+  shutdown(): void {
+    if (this.#error !== null) throw this.#error;
+    if (this.#phase === "over" || this.#finSent) return;
+    this.#finSent = true;
+    this.#engine.call((network, now) => network.shutdown(now, this.#id));
+    this.#engine.wake();
+  }
+
+  get readableBytes(): number {
+    if (this.#phase === "over") return 0;
+    return this.#engine.call((network) => network.readable_bytes(this.#id));
+  }
+
+  get writableBytes(): number {
+    if (this.#phase === "over" || this.#finSent) return 0;
+    return this.#engine.call((network) => network.writable_bytes(this.#id));
+  }
+
+  setNoDelay(noDelay: boolean): void {
+    const wanted = check.boolean("noDelay", noDelay, true);
+    if (this.#phase === "over") return;
+    this.#engine.call((network) => network.set_no_delay(this.#id, wanted));
+    this.#engine.wake();
+  }
+
+  info(): ConnectionInfo | null {
+    if (this.#phase === "over") return null;
+    return this.#engine.call(
+      (network) => (network.connection_info(this.#id) as ConnectionInfo | undefined) ?? null,
+    );
+  }
+}

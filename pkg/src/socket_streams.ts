@@ -1,0 +1,224 @@
+/**
+ * The web streams of a socket. They hold no bytes of their own: nothing is taken from the stack before somebody reads,
+ * and a write settles only when the stack's send buffer has taken it, so that back-pressure reaches the TCP window.
+ */
+
+import * as check from "./arguments.js";
+import type { SocketImpl } from "./socket.js";
+
+/** Most bytes in one chunk of `readable`. */
+const CHUNK = 256 * 1024;
+
+/** The readable side and what its socket tells it. */
+export interface ReadableSide {
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Bytes, or their end, may have arrived. */
+  proceed(): void;
+  /** The connection is over. */
+  finish(error: Error | null): void;
+}
+
+/** The writable side and what its socket tells it. */
+export interface WritableSide {
+  readonly stream: WritableStream<BufferSource>;
+  /** Room may have come. */
+  proceed(): void;
+  /** Sends FIN once nothing that was written waits any more. */
+  closeWhenIdle(): void;
+  /** The connection is over. What is written from now on, and a write that waits, fails with the socket's error. */
+  finish(error: Error | null): void;
+}
+
+/** Makes the readable stream of a socket. */
+export function readableOf(socket: SocketImpl): ReadableSide {
+  let controller: ReadableByteStreamController;
+  let state: "open" | "discarding" | "done" = "open";
+  /** Settles the pull that waits for bytes. */
+  let wake: (() => void) | null = null;
+
+  const resume = (): void => {
+    const settle = wake;
+    wake = null;
+    settle?.();
+  };
+
+  const close = (): void => {
+    state = "done";
+    controller.close();
+    // A pending BYOB read is answered by hand when its stream closes.
+    controller.byobRequest?.respond(0);
+  };
+
+  /** Moves what has arrived to the reader that asked. False if there is nothing yet. */
+  const move = (): boolean => {
+    const request = controller.byobRequest;
+    const view = request?.view;
+    if (request && view) {
+      const count = socket.tryRead(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+      if (count < 0) return false;
+      if (count > 0) {
+        request.respond(count);
+        return true;
+      }
+    } else {
+      const chunk = socket.tryReadChunk(CHUNK);
+      if (chunk === null) return false;
+      if (chunk.byteLength > 0) {
+        controller.enqueue(chunk);
+        return true;
+      }
+    }
+    close();
+    socket.endDelivered();
+    return true;
+  };
+
+  const deliver = (): boolean => {
+    try {
+      return move();
+    } catch (error) {
+      state = "done";
+      throw error;
+    }
+  };
+
+  const discard = (): void => {
+    try {
+      for (;;) {
+        const chunk = socket.tryReadChunk(CHUNK);
+        if (chunk === null) return;
+        if (chunk.byteLength === 0) break;
+      }
+      socket.endDelivered();
+    } catch {
+      // The error that ended the connection is told by `closed`.
+    }
+    state = "done";
+  };
+
+  const stream = new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      type: "bytes",
+      start(given) {
+        controller = given as ReadableByteStreamController;
+        if (socket.end !== null && socket.end.error === null) close();
+      },
+      async pull() {
+        while (state === "open" && !deliver()) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      },
+      cancel() {
+        // What still comes is thrown away, so that the peer is not stalled by a window that nobody opens.
+        state = "discarding";
+        resume();
+        discard();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+
+  return {
+    stream,
+    proceed() {
+      if (state === "discarding") discard();
+      resume();
+    },
+    finish(error) {
+      if (state === "open") {
+        if (error === null) close();
+        else {
+          state = "done";
+          controller.error(error);
+        }
+      }
+      resume();
+    },
+  };
+}
+
+/** Makes the writable stream of a socket. */
+export function writableOf(socket: SocketImpl): WritableSide {
+  /** Chunks that `write` was called with and that the stack has not taken. */
+  let waiting = 0;
+  let closeAtZero = false;
+  /** Settles the write that waits for room. */
+  let wake: (() => void) | null = null;
+
+  let controller: WritableStreamDefaultController;
+  const resume = (): void => {
+    const settle = wake;
+    wake = null;
+    settle?.();
+  };
+
+  const written = (): void => {
+    waiting -= 1;
+    if (closeAtZero && waiting === 0) socket.shutdown();
+  };
+
+  const writeRest = async (rest: Uint8Array): Promise<void> => {
+    let from = rest;
+    while (from.byteLength > 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      from = from.subarray(socket.tryWrite(from));
+    }
+    written();
+  };
+
+  /** A chunk that is no bytes breaks the stream, and the peer must not take what came before for all of it. */
+  const bytesOf = (chunk: unknown): Uint8Array => {
+    try {
+      return check.bytes("chunk", chunk);
+    } catch (error) {
+      socket.abort(error);
+      throw error;
+    }
+  };
+
+  const stream = new WritableStream<BufferSource>(
+    {
+      start(given) {
+        controller = given;
+      },
+      write(chunk) {
+        const from = bytesOf(chunk);
+        const rest = from.subarray(socket.tryWrite(from));
+        if (rest.byteLength > 0) return writeRest(rest);
+        written();
+        return undefined;
+      },
+      close() {
+        socket.shutdown();
+      },
+      abort(reason) {
+        socket.abort(reason);
+      },
+    },
+    {
+      highWaterMark: 1,
+      // Called for each chunk as it enters the queue, which is how the queue's length is known.
+      size() {
+        waiting += 1;
+        return 1;
+      },
+    },
+  );
+
+  return {
+    stream,
+    proceed: resume,
+    closeWhenIdle() {
+      closeAtZero = true;
+      if (waiting === 0) socket.shutdown();
+    },
+    finish(error) {
+      if (error !== null) controller.error(error);
+      resume();
+    },
+  };
+}

@@ -1,0 +1,451 @@
+/** Stacks: interfaces, routes and the sockets of one host. */
+
+import * as check from "./arguments.js";
+import { engineFor } from "./engine.js";
+import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
+import { SocketError } from "./errors.js";
+import { ListenerImpl } from "./listener.js";
+import { NicImpl } from "./nic.js";
+import { ping } from "./ping.js";
+import { SocketImpl } from "./socket.js";
+import type {
+  ConnectionInfo,
+  ConnectOptions,
+  ConnectTarget,
+  InterfaceOptions,
+  Listener,
+  ListenOptions,
+  NeighborInfo,
+  Nic,
+  PingOptions,
+  PingReply,
+  RouteOptions,
+  Socket,
+  SocketAddress,
+  Stack,
+  StackLimits,
+  StackOptions,
+  TcpOptions,
+  UdpOptions,
+  UdpSocket,
+} from "./types.js";
+import { UdpSocketImpl } from "./udp.js";
+import type { Network } from "./wasm/bindings.js";
+
+const DEFAULT_BACKLOG = 128;
+const DEFAULT_MTU = 1_500;
+const MICROSECONDS = 1_000;
+
+/** The counts of {@link StackLimits}, with the largest that the engine takes. */
+const LIMITS: Readonly<Record<keyof Omit<StackLimits, "memory">, number>> = {
+  interfaces: 64,
+  addresses: 1_024,
+  routes: 4_096,
+  neighbors: 65_536,
+  connections: 1_000_000,
+  listeners: 65_535,
+  synQueue: 1_000_000,
+  timeWait: 1_000_000,
+  udpSockets: 65_535,
+  pings: 65_535,
+};
+
+/** Makes a stack, in the realm's engine unless `options.engine` names another. */
+export async function createStack(options: StackOptions = {}): Promise<Stack> {
+  const given = check.options("options", options);
+  const name =
+    given.hostname === undefined ? "stack" : check.string("options.hostname", given.hostname);
+  const limits = limitsOf(given.limits);
+  const tcp = tcpOf(given.tcp);
+  const [high, low] = check.seed("options.seed", given.seed);
+  const engine = await engineFor(given.engine);
+  const host = engine.call((network) => network.add_host(name, high, low, limits, tcp));
+  return new StackImpl(engine, host, name);
+}
+
+function limitsOf(limits: StackLimits | undefined): object {
+  const given = check.options("options.limits", limits);
+  const checked: Record<string, number> = {};
+  for (const [name, most] of Object.entries(LIMITS)) {
+    const value = given[name as keyof typeof LIMITS];
+    if (value !== undefined)
+      checked[name] = check.integer(`options.limits.${name}`, value, 1, most);
+  }
+  if (given.memory !== undefined) {
+    checked["memory"] = check.integer("options.limits.memory", given.memory, 64 * 1024, 2 ** 31);
+  }
+  return checked;
+}
+
+function tcpOf(tcp: TcpOptions | undefined): object {
+  const given = check.options("options.tcp", tcp);
+  const checked: Record<string, number | boolean> = {};
+  for (const name of ["sendBuffer", "receiveBuffer"] as const) {
+    const value = given[name];
+    if (value !== undefined) {
+      checked[name] = check.integer(`options.tcp.${name}`, value, 4_096, 4 * 1024 * 1024);
+    }
+  }
+  for (const name of ["synRetries", "retries"] as const) {
+    const value = given[name];
+    if (value !== undefined) checked[name] = check.integer(`options.tcp.${name}`, value, 1, 100);
+  }
+  for (const name of ["delayedAck", "timeWait"] as const) {
+    const value = given[name];
+    if (value !== undefined) {
+      checked[name] = check.duration(`options.tcp.${name}`, value) * MICROSECONDS;
+    }
+  }
+  if (given.nagle !== undefined)
+    checked["nagle"] = check.boolean("options.tcp.nagle", given.nagle, true);
+  return checked;
+}
+
+/** Something that ends when its stack does. */
+interface Closable {
+  close(): unknown;
+}
+
+/** See {@link Stack}. */
+export class StackImpl implements Stack, Dependent {
+  readonly hostname: string;
+  readonly engine: EngineCore;
+  readonly closed: Promise<void>;
+  readonly #host: number;
+  readonly #nics = new Map<number, NicImpl>();
+  readonly #sockets = new Set<SocketImpl>();
+  readonly #others = new Set<Closable>();
+  readonly #closing = deferred<void>();
+  /** Ends what waits for an answer without being a socket. */
+  readonly #stop = new AbortController();
+  #over: Error | null = null;
+
+  constructor(engine: EngineCore, host: number, hostname: string) {
+    this.engine = engine;
+    this.hostname = hostname;
+    this.closed = this.#closing.promise;
+    this.#host = host;
+    engine.addDependent(this);
+  }
+
+  get interfaces(): readonly Nic[] {
+    return [...this.#nics.values()];
+  }
+
+  addInterface(options: InterfaceOptions): Nic {
+    const given = check.options("options", options);
+    const mac = given.mac === undefined ? undefined : check.mac("options.mac", given.mac);
+    const mtu =
+      given.mtu === undefined ? DEFAULT_MTU : check.integer("options.mtu", given.mtu, 576, 65_535);
+    const name =
+      given.name === undefined
+        ? `${this.hostname}:${this.#nics.size}`
+        : check.string("options.name", given.name);
+    const addresses = list("options.addresses", given.addresses ?? []);
+    const gateways = list(
+      "options.gateway",
+      typeof given.gateway === "string" ? [given.gateway] : (given.gateway ?? []),
+    );
+    this.#assertOpen();
+    const id = this.engine.call((network, now) =>
+      network.add_interface(now, this.#host, name, mac, mtu),
+    );
+    const nic = new NicImpl(this.engine, {
+      host: this.#host,
+      id,
+      port: this.engine.call((network) => network.interface_port(this.#host, id)),
+      name,
+      mac: check.macText(this.engine.call((network) => network.interface_mac(this.#host, id))),
+      mtu,
+      released: () => this.#removeNic(id),
+    });
+    this.#nics.set(id, nic);
+    try {
+      for (const address of addresses) nic.addAddress(address);
+      for (const via of gateways) this.addRoute({ to: "default", via });
+      for (const route of given.routes ?? []) this.addRoute(route);
+    } catch (error) {
+      nic.close();
+      throw error;
+    }
+    return nic;
+  }
+
+  #removeNic(id: number): void {
+    this.#nics.delete(id);
+    if (this.#over !== null || this.engine.over !== null) return;
+    this.engine.call((network) => network.remove_interface(this.#host, id));
+  }
+
+  addRoute(route: RouteOptions): void {
+    const { to, via } = check.options("route", route);
+    const next = check.address("route.via", via);
+    const destination = check.string("route.to", to);
+    this.#assertOpen();
+    this.engine.call((network) => network.add_route(this.#host, prefixOf(destination, next), next));
+  }
+
+  removeRoute(to: string): void {
+    const destination = check.string("to", to);
+    this.#assertOpen();
+    this.engine.call((network) => network.remove_route(this.#host, destination));
+  }
+
+  addNeighbor(nic: Nic, address: string, mac: string): void {
+    const literal = check.address("address", address);
+    const octets = check.mac("mac", mac);
+    const id = this.#interfaceOf(nic);
+    this.#assertOpen();
+    this.engine.call((network) => network.add_neighbor(this.#host, id, literal, octets));
+    this.engine.wake();
+  }
+
+  #interfaceOf(nic: unknown): number {
+    if (nic instanceof NicImpl && this.#nics.get(nic.id) === nic) return nic.id;
+    throw new TypeError(`nic must be an interface of ${this.hostname}, got ${check.show(nic)}`);
+  }
+
+  connect(address: ConnectTarget | string, options?: ConnectOptions): Socket {
+    const given = check.options("options", options);
+    const remote = targetOf(address);
+    if (given.secureTransport !== undefined && given.secureTransport !== "off") {
+      throw new TypeError(
+        `options.secureTransport must be "off", got ${check.show(given.secureTransport)}`,
+      );
+    }
+    const signal = check.abortSignal("options.signal", given.signal);
+    const connectTimeout =
+      given.connectTimeout === undefined
+        ? null
+        : check.duration("options.connectTimeout", given.connectTimeout);
+    const noDelay = check.boolean("options.noDelay", given.noDelay, false);
+    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
+    const localAddress =
+      given.localAddress === undefined
+        ? undefined
+        : check.address("options.localAddress", given.localAddress);
+    const localPort =
+      given.localPort === undefined ? 0 : check.port("options.localPort", given.localPort, 0);
+    this.#assertOpen();
+    const id =
+      failureOf(remote, signal) ??
+      this.#tryConnect((network, now) =>
+        network.connect(
+          now,
+          this.#host,
+          remote.address,
+          remote.port,
+          localAddress,
+          localPort,
+          noDelay,
+        ),
+      );
+    return this.#socket(id, remote, { allowHalfOpen, signal, connectTimeout, accepted: false });
+  }
+
+  /** The number of a new connection, or why there is none: that is told by the socket's promises. */
+  #tryConnect(connect: (network: Network, now: number) => number): number | Error {
+    try {
+      const id = this.engine.call(connect);
+      this.engine.wake();
+      return id;
+    } catch (error) {
+      if (!(error instanceof SocketError)) throw error;
+      return error;
+    }
+  }
+
+  #socket(
+    id: number | Error,
+    remote: SocketAddress,
+    how: {
+      allowHalfOpen: boolean;
+      signal: AbortSignal | null;
+      connectTimeout: number | null;
+      accepted: boolean;
+    },
+  ): SocketImpl {
+    const socket = new SocketImpl(this.engine, {
+      id,
+      remote,
+      ...how,
+      released: (released) => this.#sockets.delete(released),
+    });
+    if (socket.end === null) this.#sockets.add(socket);
+    return socket;
+  }
+
+  listen(options: ListenOptions): Listener {
+    const given = check.options("options", options);
+    const port = check.port("options.port", given.port, 0);
+    const hostname =
+      given.hostname === undefined ? undefined : check.address("options.hostname", given.hostname);
+    const backlog =
+      given.backlog === undefined
+        ? DEFAULT_BACKLOG
+        : check.integer("options.backlog", given.backlog, 1, 65_535);
+    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
+    const noDelay = check.boolean("options.noDelay", given.noDelay, false);
+    this.#assertOpen();
+    const listener = new ListenerImpl(
+      this.engine,
+      this.#bindListener(hostname, port, backlog),
+      (id) => {
+        const remote = this.engine.call((network) =>
+          network.connection_remote(id),
+        ) as SocketAddress;
+        if (noDelay) this.engine.call((network) => network.set_no_delay(id, true));
+        const how = { allowHalfOpen, signal: null, connectTimeout: null, accepted: true };
+        return this.#socket(id, remote, how);
+      },
+      (closed) => this.#others.delete(closed),
+    );
+    if (listener.address !== null) this.#others.add(listener);
+    return listener;
+  }
+
+  /** A listener's number and address, or why there is none. */
+  #bindListener(
+    hostname: string | undefined,
+    port: number,
+    backlog: number,
+  ): { id: number; address: SocketAddress } | Error {
+    try {
+      return this.engine.call((network) => {
+        const id = network.listen(this.#host, hostname, port, backlog);
+        const address = { address: hostname ?? "::", port: network.listener_port(id) };
+        return { id, address };
+      });
+    } catch (error) {
+      if (error instanceof SocketError) return error;
+      throw error;
+    }
+  }
+
+  bindUdp(options?: UdpOptions): UdpSocket {
+    const given = check.options("options", options);
+    const port = given.port === undefined ? 0 : check.port("options.port", given.port, 0);
+    const hostname =
+      given.hostname === undefined ? undefined : check.address("options.hostname", given.hostname);
+    this.#assertOpen();
+    const id = this.engine.call((network) => network.bind_udp(this.#host, hostname, port));
+    const bound = this.engine.call((network) => network.udp_port(id));
+    const socket = new UdpSocketImpl(this.engine, {
+      id,
+      address: { address: hostname ?? "::", port: bound },
+      nicOf: (nic) => this.#nics.get(nic) ?? null,
+      interfaceOf: (nic) => this.#interfaceOf(nic),
+      released: (closed) => this.#others.delete(closed),
+    });
+    this.#others.add(socket);
+    return socket;
+  }
+
+  async ping(address: string, options?: PingOptions): Promise<PingReply> {
+    this.#assertOpen();
+    return ping(this.engine, this.#host, address, options, this.#stop.signal);
+  }
+
+  connections(): ConnectionInfo[] {
+    this.#assertOpen();
+    return this.engine.call((network) => network.connections(this.#host) as ConnectionInfo[]);
+  }
+
+  neighbors(): NeighborInfo[] {
+    this.#assertOpen();
+    const found = this.engine.call(
+      (network) => network.neighbors(this.#host) as (NeighborInfo & { interface: number })[],
+    );
+    return found.map(({ address, mac, state, interface: id }) => {
+      return { address, mac, state, nic: this.#nics.get(id)?.name ?? "" };
+    });
+  }
+
+  counters(): Record<string, number> {
+    this.#assertOpen();
+    return this.engine.call((network) => network.counters(this.#host) as Record<string, number>);
+  }
+
+  get blocksInUse(): number {
+    this.#assertOpen();
+    return this.engine.call((network) => network.host_blocks_in_use(this.#host));
+  }
+
+  #assertOpen(): void {
+    if (this.#over !== null) throw this.#over;
+    if (this.engine.over !== null) throw this.engine.over;
+  }
+
+  close(): Promise<void> {
+    if (this.#over === null) {
+      const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
+      for (const socket of this.#sockets) socket.abort(error);
+      this.#end(error);
+      // The resets that the sockets have just caused go out before the host does.
+      this.engine.call((network, now) => network.remove_host(now, this.#host));
+      this.engine.wake();
+      this.engine.removeDependent(this);
+    }
+    return this.closed;
+  }
+
+  onEngineOver(error: Error): void {
+    this.#end(error);
+  }
+
+  #end(error: Error): void {
+    if (this.#over !== null) return;
+    this.#stop.abort(error);
+    for (const other of this.#others) other.close();
+    this.#over = error;
+    for (const nic of this.#nics.values()) nic.close();
+    this.#closing.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function list(argument: string, value: readonly string[]): readonly string[] {
+  if (!Array.isArray(value)) {
+    throw new TypeError(`${argument} must be an array of strings, got ${check.show(value)}`);
+  }
+  return value.map((item, index) => check.string(`${argument}[${index}]`, item));
+}
+
+/** A destination as a prefix; `"default"` is everything of the next hop's family. */
+function prefixOf(destination: string, via: string): string {
+  if (destination !== "default") return destination;
+  return via.includes(":") ? "::/0" : "0.0.0.0/0";
+}
+
+/** Where to connect to. */
+function targetOf(address: ConnectTarget | string): SocketAddress {
+  const { hostname, port } =
+    typeof address === "string" ? splitAddress(address) : check.options("address", address);
+  const host = check.string("address.hostname", hostname);
+  const number = check.port("address.port", port);
+  return { address: check.addressLiteral(host) ?? host, port: number };
+}
+
+/** Why a connection cannot even be tried. A host that is no IP address cannot be found without a resolver. */
+function failureOf(remote: SocketAddress, signal: AbortSignal | null): Error | null {
+  const to = check.hostPort(remote.address, remote.port);
+  if (signal?.aborted) {
+    return new SocketError("ABORT_ERR", `connect to ${to} was aborted`, { cause: signal.reason });
+  }
+  if (check.addressLiteral(remote.address) !== null) return null;
+  const text = `address.hostname must be an IP address, got ${check.show(remote.address)}`;
+  return new SocketError("ENOTFOUND", `connect to ${to}: ${text}`);
+}
+
+function splitAddress(text: string): ConnectTarget {
+  const match = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text);
+  if (match === null) {
+    throw new TypeError(
+      `address must be like "10.0.2.15:80" or "[fd00::2]:80", got ${check.show(text)}`,
+    );
+  }
+  return { hostname: match[1] ?? "", port: Number(match[2]) };
+}

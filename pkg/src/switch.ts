@@ -1,0 +1,148 @@
+/** Switches. */
+
+import * as check from "./arguments.js";
+import { engineFor } from "./engine.js";
+import type { Dependent, EngineCore } from "./engine_core.js";
+import { join } from "./plug.js";
+import { freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
+import type { Pluggable, Port, PortCounters, Switch, SwitchOptions } from "./types.js";
+
+/** Makes a learning switch, in the realm's engine unless `options.engine` names another. */
+export async function createSwitch(options: SwitchOptions = {}): Promise<Switch> {
+  const { name, engine } = check.options("options", options);
+  const label = name === undefined ? "switch" : check.string("options.name", name);
+  const core = await engineFor(engine);
+  return new SwitchImpl(
+    core,
+    core.call((network) => network.add_switch(label)),
+    label,
+  );
+}
+
+/** Told of the ports that a switch gets. */
+export type PortWatcher = (port: number) => void;
+
+/** See {@link Switch}. */
+export class SwitchImpl implements Switch, Dependent {
+  readonly name: string;
+  readonly engine: EngineCore;
+  readonly #id: number;
+  /** What is plugged in, and the switch's port that it is plugged into. */
+  readonly #plugged = new Map<PortBase, SwitchPort>();
+  readonly #free: SwitchPort[] = [];
+  readonly #all: SwitchPort[] = [];
+  readonly #watchers = new Set<PortWatcher>();
+  #isClosed = false;
+
+  constructor(engine: EngineCore, id: number, name: string) {
+    this.engine = engine;
+    this.name = name;
+    this.#id = id;
+    engine.addDependent(this);
+  }
+
+  get ports(): readonly Port[] {
+    return [...this.#plugged.keys()];
+  }
+
+  plug(port: Pluggable): void {
+    this.#assertOpen();
+    const far = freePortOf("port", port);
+    const own = this.#free.pop() ?? this.#addPort();
+    own.onUnplugged = () => {
+      this.#plugged.delete(far);
+      this.#free.push(own);
+    };
+    try {
+      join(own, far, {});
+    } catch (error) {
+      this.#free.push(own);
+      throw error;
+    }
+    this.#plugged.set(far, own);
+  }
+
+  #addPort(): SwitchPort {
+    const id = this.engine.call((network) => network.add_switch_port(this.#id));
+    const port = new SwitchPort(this.engine, id, `${this.name}:${this.#all.length}`);
+    this.#all.push(port);
+    for (const watcher of this.#watchers) watcher(id);
+    return port;
+  }
+
+  unplug(port: Pluggable): void {
+    const far = portOf("port", port);
+    if (this.#plugged.has(far)) far.joint?.unplug();
+  }
+
+  /** Tells of all ports, those there are and those to come, until the returned function is called. */
+  watchPorts(watcher: PortWatcher): () => void {
+    this.#assertOpen();
+    this.#watchers.add(watcher);
+    for (const port of this.#all) watcher(port.id);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  counters(): Record<string, number> {
+    this.#assertOpen();
+    return this.engine.call(
+      (network) => network.switch_counters(this.#id) as Record<string, number>,
+    );
+  }
+
+  #assertOpen(): void {
+    if (this.engine.over !== null) throw this.engine.over;
+    if (this.#isClosed) throw new TypeError(`the switch ${this.name} is closed`);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    for (const port of [...this.#plugged.keys()]) port.joint?.unplug();
+    this.#isClosed = true;
+    this.#watchers.clear();
+    this.engine.removeDependent(this);
+    if (this.engine.over === null) this.engine.call((network) => network.remove_switch(this.#id));
+  }
+
+  onEngineOver(): void {
+    this.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A port of a switch; what is plugged into it learns of the switch's end by its joint. */
+class SwitchPort extends PortBase {
+  readonly id: number;
+  onUnplugged: () => void = () => {};
+  readonly #engine: EngineCore;
+
+  constructor(engine: EngineCore, id: number, name: string) {
+    super(name);
+    this.#engine = engine;
+    this.id = id;
+  }
+
+  get engine(): EngineCore {
+    return this.#engine;
+  }
+
+  get counters(): PortCounters {
+    if (this.#engine.over !== null) return noCounters();
+    return this.#engine.call((network) => network.port_counters(this.id) as PortCounters);
+  }
+
+  attach(): number {
+    return this.id;
+  }
+
+  detach(): void {}
+
+  override unplugged(): void {
+    this.onUnplugged();
+  }
+
+  protected dispose(): void {}
+}

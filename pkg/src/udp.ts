@@ -1,0 +1,193 @@
+/** UDP sockets. Datagrams wait in the stack's queue, which is bounded, until somebody asks for them. */
+
+import * as check from "./arguments.js";
+import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
+import { SocketError } from "./errors.js";
+import type { NicImpl } from "./nic.js";
+import { Signal } from "./socket.js";
+import type { Datagram, DatagramTarget, SocketAddress, UdpSocket } from "./types.js";
+import { Waiters } from "./waiters.js";
+
+/** What `Network.udp_recv` tells of a datagram whose bytes are in the scratch memory. */
+interface Received {
+  length: number;
+  remoteAddress: string;
+  remotePort: number;
+  localAddress: string;
+  interface: number | null;
+  mac: string | null;
+}
+
+/** What `Network.udp_error` tells. */
+interface Reported {
+  address: string;
+  port: number;
+  refused: boolean;
+  text: string;
+}
+
+/** What a socket starts with. */
+export interface UdpStart {
+  id: number;
+  address: SocketAddress;
+  nicOf: (id: number) => NicImpl | null;
+  interfaceOf: (nic: unknown) => number;
+  released: (socket: UdpSocketImpl) => void;
+}
+
+/** See {@link UdpSocket}. */
+export class UdpSocketImpl implements UdpSocket, Sink {
+  readonly address: SocketAddress;
+  readonly closed: Promise<void>;
+  onready: ((socket: UdpSocket) => void) | null = null;
+  onerror: ((error: SocketError, target: SocketAddress) => void) | null = null;
+  readonly #engine: EngineCore;
+  readonly #start: UdpStart;
+  readonly #closing = deferred<void>();
+  readonly #waiters = new Waiters<Datagram>();
+  #readable: ReadableStream<Datagram> | null = null;
+  #error: Error | null = null;
+
+  constructor(engine: EngineCore, start: UdpStart) {
+    this.#engine = engine;
+    this.#start = start;
+    this.address = start.address;
+    this.closed = this.#closing.promise;
+    engine.addSink(start.id, this);
+  }
+
+  onSignals(signals: number): void {
+    if (signals & Signal.error) this.#reportErrors();
+    if ((signals & Signal.readable) === 0) return;
+    while (this.#waiters.length > 0) {
+      const datagram = this.tryReceive();
+      if (datagram === null) return;
+      this.#waiters.resolve(datagram);
+    }
+    const { onready } = this;
+    if (onready !== null) guarded(() => onready(this));
+  }
+
+  #reportErrors(): void {
+    for (;;) {
+      const reported = this.#engine.call((network) => network.udp_error(this.#start.id)) as
+        | Reported
+        | undefined;
+      if (reported === undefined) return;
+      const target = { address: reported.address, port: reported.port };
+      const text = `datagram to ${check.hostPort(target.address, target.port)}: ${reported.text}`;
+      const error = new SocketError(reported.refused ? "ECONNREFUSED" : "EHOSTUNREACH", text);
+      const { onerror } = this;
+      if (onerror !== null) guarded(() => onerror(error, target));
+    }
+  }
+
+  onEngineOver(error: Error): void {
+    this.#finish(error);
+  }
+
+  send(data: BufferSource, to: DatagramTarget): void {
+    const from = check.bytes("data", data);
+    const target = check.options("to", to);
+    const remote = check.address("to.remoteAddress", target.remoteAddress);
+    const port = check.port("to.remotePort", target.remotePort);
+    const local =
+      target.localAddress === undefined
+        ? undefined
+        : check.address("to.localAddress", target.localAddress);
+    const nic = target.nic === undefined ? -1 : this.#start.interfaceOf(target.nic);
+    const mac = target.mac === undefined ? undefined : check.mac("to.mac", target.mac);
+    if (this.#error !== null) throw this.#error;
+    this.#engine.call((network, now) => {
+      const name = `datagram to ${check.hostPort(remote, port)}`;
+      if (from.byteLength > network.scratch_capacity()) {
+        throw new SocketError("EMSGSIZE", `${name}: ${from.byteLength} bytes are too many`);
+      }
+      this.#engine.bytes.set(from, network.scratch_address());
+      network.udp_send(now, this.#start.id, from.byteLength, remote, port, local, nic, mac);
+    });
+    this.#engine.wake();
+  }
+
+  tryReceive(): Datagram | null {
+    if (this.#error !== null) return null;
+    return this.#engine.call((network) => {
+      const received = network.udp_recv(this.#start.id) as Received | undefined;
+      if (received === undefined) return null;
+      const at = network.scratch_address();
+      return {
+        data: this.#engine.bytes.slice(at, at + received.length),
+        remoteAddress: received.remoteAddress,
+        remotePort: received.remotePort,
+        localAddress: received.localAddress,
+        nic: received.interface === null ? null : this.#start.nicOf(received.interface),
+        mac: received.mac,
+      };
+    });
+  }
+
+  async receive(options?: { signal?: AbortSignal }): Promise<Datagram> {
+    const signal = check.abortSignal("options.signal", check.options("options", options).signal);
+    if (this.#error !== null) throw this.#error;
+    const datagram = this.#waiters.length === 0 && !signal?.aborted ? this.tryReceive() : null;
+    return datagram ?? this.#waiters.wait(signal);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Datagram, void, undefined> {
+    for (;;) {
+      let datagram: Datagram;
+      try {
+        datagram = await this.receive();
+      } catch (error) {
+        if (this.#isClosed()) return;
+        throw error;
+      }
+      yield datagram;
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#error instanceof SocketError && this.#error.code === "ABORT_ERR";
+  }
+
+  get readable(): ReadableStream<Datagram> {
+    this.#readable ??= new ReadableStream<Datagram>(
+      {
+        pull: async (controller) => {
+          try {
+            controller.enqueue(await this.receive());
+          } catch (error) {
+            if (!this.#isClosed()) throw error;
+            controller.close();
+          }
+        },
+        cancel: () => this.close(),
+      },
+      { highWaterMark: 0 },
+    );
+    return this.#readable;
+  }
+
+  close(): Promise<void> {
+    if (this.#error === null) {
+      this.#engine.call((network) => network.udp_close(this.#start.id));
+      this.#finish(
+        new SocketError("ABORT_ERR", `the UDP socket on port ${this.address.port} was closed`),
+      );
+    }
+    return this.closed;
+  }
+
+  #finish(error: Error): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    this.#engine.removeSink(this.#start.id);
+    this.#waiters.rejectAll(error);
+    this.#start.released(this);
+    this.#closing.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

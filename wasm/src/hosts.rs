@@ -1,0 +1,290 @@
+//! Hosts: stacks, their interfaces, addresses and routes.
+
+use std::net::IpAddr;
+
+use ethertab::time::Duration;
+use ethertab::wire::MacAddr;
+use ethertab::{BLOCK_SIZE, Config, ConfigError, InterfaceConfig, InterfaceId, Limits, Prefix, Stack};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+use crate::describe::ToJs;
+use crate::failure::Failure;
+use crate::network::{Network, Socket, instant};
+
+/// `StackLimits` of the package.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LimitsChange {
+    interfaces: Option<usize>,
+    addresses: Option<usize>,
+    routes: Option<usize>,
+    neighbors: Option<usize>,
+    connections: Option<usize>,
+    listeners: Option<usize>,
+    syn_queue: Option<usize>,
+    time_wait: Option<usize>,
+    udp_sockets: Option<usize>,
+    pings: Option<usize>,
+    memory: Option<u32>,
+}
+
+/// `TcpOptions` of the package; spans in microseconds.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TcpChange {
+    send_buffer: Option<u32>,
+    receive_buffer: Option<u32>,
+    nagle: Option<bool>,
+    delayed_ack: Option<f64>,
+    syn_retries: Option<u8>,
+    retries: Option<u8>,
+    time_wait: Option<f64>,
+}
+
+/// `NeighborInfo` of the package, with the interface's number.
+#[derive(Debug, Serialize)]
+struct NeighborInfo {
+    address: String,
+    mac: Option<String>,
+    state: String,
+    interface: u8,
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::LimitReached(_) => Failure::new("EMFILE", error),
+            _ => Failure::invalid(error),
+        }
+    }
+}
+
+pub(crate) fn parse_address(text: &str) -> Result<IpAddr, Failure> {
+    text.parse().map_err(|_| Failure::invalid(format!("{text:?} is not an IPv4 or IPv6 address")))
+}
+
+pub(crate) fn parse_mac(octets: &[u8]) -> Result<MacAddr, Failure> {
+    let octets = octets.try_into().map_err(|_| Failure::invalid("a MAC address has six octets"))?;
+    Ok(MacAddr(octets))
+}
+
+fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
+    text.parse().map_err(|error| Failure::invalid(format!("{text:?}: {error}")))
+}
+
+fn limits_of(change: JsValue) -> Result<Limits, Failure> {
+    let change: LimitsChange = serde_wasm_bindgen::from_value(change)?;
+    let mut limits = Limits::default();
+    let fields = [
+        (&mut limits.interfaces, change.interfaces),
+        (&mut limits.addresses, change.addresses),
+        (&mut limits.routes, change.routes),
+        (&mut limits.neighbors, change.neighbors),
+        (&mut limits.connections, change.connections),
+        (&mut limits.listeners, change.listeners),
+        (&mut limits.syn_queue, change.syn_queue),
+        (&mut limits.time_wait, change.time_wait),
+        (&mut limits.udp_sockets, change.udp_sockets),
+        (&mut limits.pings, change.pings),
+    ];
+    for (limit, wanted) in fields {
+        *limit = wanted.unwrap_or(*limit);
+    }
+    if let Some(memory) = change.memory {
+        limits.pool_blocks = memory / BLOCK_SIZE as u32;
+    }
+    Ok(limits)
+}
+
+fn config_of(seed: [u64; 2], change: JsValue) -> Result<Config, Failure> {
+    let change: TcpChange = serde_wasm_bindgen::from_value(change)?;
+    let span = |span: f64| Duration::from_micros(span as u64);
+    let mut config = Config::new(seed);
+    let tcp = &mut config.tcp;
+    tcp.send_buffer = change.send_buffer.unwrap_or(tcp.send_buffer);
+    tcp.receive_buffer = change.receive_buffer.unwrap_or(tcp.receive_buffer);
+    tcp.nagle = change.nagle.unwrap_or(tcp.nagle);
+    tcp.delayed_ack = change.delayed_ack.map_or(tcp.delayed_ack, span);
+    tcp.syn_retries = change.syn_retries.unwrap_or(tcp.syn_retries);
+    tcp.retries = change.retries.unwrap_or(tcp.retries);
+    tcp.time_wait = change.time_wait.map_or(tcp.time_wait, span);
+    Ok(config)
+}
+
+#[wasm_bindgen]
+impl Network {
+    /// Adds a stack with `StackLimits` and `TcpOptions` and returns its number.
+    pub fn add_host(
+        &mut self,
+        name: &str,
+        seed_high: u32,
+        seed_low: u32,
+        limits: JsValue,
+        tcp: JsValue,
+    ) -> Result<u32, Failure> {
+        let seed = u64::from(seed_high) << 32 | u64::from(seed_low);
+        let config = config_of([seed, !seed], tcp)?;
+        let host = self.inner.add_host(name, Stack::new(config, limits_of(limits)?));
+        Ok(self.hosts.insert(host))
+    }
+
+    /// Ends a host's sockets, sends what that causes, and takes its ports off the network. The stack itself goes once it
+    /// holds no pool block any more.
+    pub fn remove_host(&mut self, now: f64, host: u32) -> Result<(), Failure> {
+        let id = self.hosts.get(host)?;
+        let sockets: Vec<u32> =
+            self.sockets.iter().filter(|(_, socket)| socket.host() == id).map(|(number, _)| number).collect();
+        for number in sockets {
+            match self.sockets.get(number)? {
+                Socket::Connection(..) => self.abort(now, number),
+                Socket::Listener(..) => self.close_listener(now, number),
+                Socket::Udp(..) => self.udp_close(number),
+                Socket::Ping(..) => {
+                    self.sockets.remove(number);
+                }
+            }
+        }
+        self.inner.advance(instant(now));
+        for (_, _, number) in self.interfaces.extract_if(.., |(owner, ..)| *owner == id) {
+            if let Some(port) = self.ports.remove(number) {
+                self.inner.unplug(port);
+            }
+        }
+        self.hosts.remove(host);
+        self.closing.push(id);
+        Ok(())
+    }
+
+    /// Adds an interface and its port and returns the interface's number within the host. Without a MAC address it gets a locally
+    /// administered one at random.
+    pub fn add_interface(
+        &mut self,
+        now: f64,
+        host: u32,
+        name: &str,
+        mac: Option<Vec<u8>>,
+        mtu: u16,
+    ) -> Result<u8, Failure> {
+        let host = self.hosts.get(host)?;
+        let mac = match mac {
+            Some(octets) => parse_mac(&octets)?,
+            None => random_mac(),
+        };
+        let (stack, _) = self.stack_mut(host)?;
+        let mut config = InterfaceConfig::ethernet(mac);
+        config.mtu = mtu;
+        let interface = stack.add_interface(instant(now), config)?;
+        let port = self.inner.attach(host, interface)?;
+        self.inner.rename_port(port, name);
+        let port = self.ports.insert(port);
+        self.interfaces.push((host, interface, port));
+        Ok(interface.0)
+    }
+
+    /// The number of an interface's port.
+    pub fn interface_port(&self, host: u32, interface: u8) -> Result<u32, Failure> {
+        let host = self.hosts.get(host)?;
+        let found = self.interfaces.iter().find(|(owner, id, _)| *owner == host && id.0 == interface);
+        found.map(|(_, _, port)| *port).ok_or_else(|| no_interface(interface))
+    }
+
+    /// The six octets of an interface's MAC address.
+    pub fn interface_mac(&self, host: u32, interface: u8) -> Result<Vec<u8>, Failure> {
+        let stack = self.stack(self.hosts.get(host)?)?;
+        let found = stack.interfaces().find(|(id, _)| id.0 == interface);
+        found.map(|(_, config)| config.mac.0.to_vec()).ok_or_else(|| no_interface(interface))
+    }
+
+    /// Takes an interface off the network: its cable is pulled and its addresses are removed.
+    pub fn remove_interface(&mut self, host: u32, interface: u8) -> Result<(), Failure> {
+        let port = self.interface_port(host, interface)?;
+        self.unplug(port)?;
+        let (stack, _) = self.stack_mut(self.hosts.get(host)?)?;
+        let addresses: Vec<IpAddr> = stack
+            .addresses()
+            .filter(|entry| entry.interface.0 == interface)
+            .map(|entry| entry.prefix.address)
+            .collect();
+        for address in addresses {
+            stack.remove_address(InterfaceId(interface), address)?;
+        }
+        Ok(())
+    }
+
+    /// An interface's addresses with their prefix lengths.
+    pub fn addresses(&self, host: u32, interface: u8) -> Result<Vec<String>, Failure> {
+        let stack = self.stack(self.hosts.get(host)?)?;
+        let own = stack.addresses().filter(|entry| entry.interface.0 == interface);
+        Ok(own.map(|entry| entry.prefix.to_string()).collect())
+    }
+
+    /// Adds an address with its prefix length to an interface.
+    pub fn add_address(&mut self, now: f64, host: u32, interface: u8, prefix: &str) -> Result<(), Failure> {
+        let (stack, _) = self.stack_mut(self.hosts.get(host)?)?;
+        Ok(stack.add_address(instant(now), InterfaceId(interface), parse_prefix(prefix)?)?)
+    }
+
+    /// Removes an address, given with or without its prefix length.
+    pub fn remove_address(&mut self, host: u32, interface: u8, prefix: &str) -> Result<(), Failure> {
+        let address = parse_address(prefix.split('/').next().unwrap_or_default())?;
+        let (stack, _) = self.stack_mut(self.hosts.get(host)?)?;
+        Ok(stack.remove_address(InterfaceId(interface), address)?)
+    }
+
+    /// Adds a route through a gateway.
+    pub fn add_route(&mut self, host: u32, destination: &str, gateway: &str) -> Result<(), Failure> {
+        let (stack, _) = self.stack_mut(self.hosts.get(host)?)?;
+        Ok(stack.add_route(parse_prefix(destination)?, parse_address(gateway)?)?)
+    }
+
+    /// Removes a route.
+    pub fn remove_route(&mut self, host: u32, destination: &str) -> Result<(), Failure> {
+        let (stack, _) = self.stack_mut(self.hosts.get(host)?)?;
+        Ok(stack.remove_route(parse_prefix(destination)?)?)
+    }
+
+    /// Adds a neighbour that is never asked about.
+    pub fn add_neighbor(&mut self, host: u32, interface: u8, address: &str, mac: &[u8]) -> Result<(), Failure> {
+        let (stack, pool) = self.stack_mut(self.hosts.get(host)?)?;
+        Ok(stack.add_neighbor(pool, InterfaceId(interface), parse_address(address)?, parse_mac(mac)?)?)
+    }
+
+    /// The neighbour table.
+    pub fn neighbors(&self, host: u32) -> Result<JsValue, Failure> {
+        let stack = self.stack(self.hosts.get(host)?)?;
+        let found = stack.neighbors().map(|(interface, address, mac, state)| NeighborInfo {
+            address: address.to_string(),
+            mac: mac.map(|mac| mac.to_string()),
+            state: format!("{state:?}").to_lowercase(),
+            interface: interface.0,
+        });
+        found.collect::<Vec<_>>().to_js()
+    }
+
+    /// Everything that a stack has counted: an object of numbers.
+    pub fn counters(&self, host: u32) -> Result<JsValue, Failure> {
+        let stack = self.stack(self.hosts.get(host)?)?;
+        let counters = js_sys::Object::new();
+        for (name, value) in stack.counters().iter() {
+            // Setting a property of a plain new object cannot fail.
+            let _ = js_sys::Reflect::set(&counters, &name.into(), &JsValue::from_f64(value as f64));
+        }
+        Ok(counters.into())
+    }
+
+    /// Pool blocks that a host holds.
+    pub fn host_blocks_in_use(&self, host: u32) -> Result<u32, Failure> {
+        Ok(self.stack(self.hosts.get(host)?)?.blocks_in_use())
+    }
+}
+
+fn no_interface(interface: u8) -> Failure {
+    Failure::invalid(format!("there is no interface {interface}"))
+}
+
+/// A random unicast address, locally administered (IEEE 802 §8.2.1).
+fn random_mac() -> MacAddr {
+    let [a, b, c, d, e, f, ..] = ((js_sys::Math::random() * 281_474_976_710_656.0) as u64).to_le_bytes();
+    MacAddr([a & 0xfc | 0x02, b, c, d, e, f])
+}
