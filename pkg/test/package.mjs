@@ -1,0 +1,212 @@
+// The package as its users get it: packed, installed in an empty folder, used with no Rust in PATH.
+
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const source = fileURLToPath(new URL("..", import.meta.url));
+
+let folder;
+let environment;
+let files;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "ethertab-package-"));
+  environment = await withoutRust();
+  const packed = await run("npm", ["pack", "--json", "--pack-destination", folder], {
+    cwd: source,
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  const [{ filename, files: list }] = JSON.parse(packed.stdout);
+  files = list.map(({ path }) => path);
+  await writeFile(join(folder, "package.json"), '{ "private": true, "type": "module" }\n');
+  await run("npm", ["install", "--no-audit", "--no-fund", join(folder, basename(filename))], {
+    cwd: folder,
+    env: environment,
+  });
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+/** An environment whose PATH has Node, npm and a shell, and nothing else. */
+async function withoutRust() {
+  const tools = join(folder, "tools");
+  await mkdir(tools);
+  for (const tool of ["env", "node", "npm", "npx", "sh"]) {
+    const { stdout } = await run("sh", ["-c", `command -v ${tool}`]);
+    await symlink(tool === "node" ? process.execPath : stdout.trim(), join(tools, tool));
+  }
+  return { ...process.env, PATH: tools };
+}
+
+/** Runs a module in the folder with the package. */
+async function program(text) {
+  const file = join(folder, "program.mjs");
+  await writeFile(file, text);
+  const { stdout } = await run(process.execPath, [file], { env: environment, timeout: 30_000 });
+  return stdout;
+}
+
+test("there is no Rust where the package is used", async () => {
+  for (const tool of ["cargo", "rustc"]) {
+    const found = run("sh", ["-c", `command -v ${tool}`], { env: environment });
+    await assert.rejects(found, `${tool} is in ${environment.PATH}`);
+  }
+});
+
+test("the package holds the module, the types, the page, and no sources or tests", () => {
+  const needed = [
+    "README.md",
+    "bin/ethertab.mjs",
+    "dist/index.js",
+    "dist/index.d.ts",
+    "dist/gateway/index.js",
+    "dist/gateway/index.d.ts",
+    "dist/wasm/ethertab_bg.wasm",
+    "dist/web/index.html",
+  ];
+  for (const file of needed) assert.ok(files.includes(file), `${file} is missing`);
+  const unwanted = files.filter((file) => /^(src|test|scripts)\/|tsbuildinfo/.test(file));
+  assert.deepEqual(unwanted, []);
+});
+
+test("two stacks exchange bytes over a cable, and the program ends by itself", async () => {
+  const output = await program(`
+    import { createCable, createStack, plug } from "ethertab";
+    const [a, b] = [await createStack(), await createStack()];
+    const cable = await createCable({ latency: "1ms" });
+    plug(a.addInterface({ addresses: ["10.0.0.1/24"] }), cable.a);
+    plug(b.addInterface({ addresses: ["10.0.0.2/24"] }), cable.b);
+    const listener = b.listen({ port: 7 });
+    await listener.listening;
+    (async () => {
+      for await (const socket of listener) socket.readable.pipeTo(socket.writable);
+    })();
+    const socket = a.connect("10.0.0.2:7");
+    const sent = new Uint8Array(1_000_000).map((_, index) => index * 31 + (index >> 8));
+    const writer = socket.writable.getWriter();
+    writer.write(sent).then(() => writer.close());
+    let at = 0;
+    for await (const piece of socket.readable) {
+      for (const byte of piece) if (byte !== sent[at++]) throw new Error("byte " + at + " differs");
+    }
+    if (at !== sent.length) throw new Error("only " + at + " bytes came back");
+    await Promise.all([a.close(), b.close()]);
+    console.log("echoed", at);
+  `);
+  assert.equal(output, "echoed 1000000\n");
+});
+
+test("a gateway from the entry point of its own serves a stack", async () => {
+  const output = await program(`
+    import { createStack, plug } from "ethertab";
+    import { createGateway } from "ethertab/gateway";
+    const gateway = await createGateway();
+    const guest = await createStack();
+    plug(gateway.port, guest.addInterface({ addresses: ["10.0.2.15/24"] }));
+    gateway.serve("http://shop.test", (request) => new Response("hello " + request.url));
+    const socket = guest.connect("10.0.2.2:80");
+    const writer = socket.writable.getWriter();
+    await writer.write(new TextEncoder().encode("GET /x HTTP/1.0\\r\\nHost: shop.test\\r\\n\\r\\n"));
+    console.log((await new Response(socket.readable).text()).split("\\r\\n\\r\\n")[1]);
+    await Promise.all([gateway.close(), guest.close()]);
+  `);
+  assert.equal(output, "hello http://shop.test/x\n");
+});
+
+/** Starts `npx ethertab` and resolves once it has printed its address. */
+async function start(...options) {
+  // A group of its own, since npx does not hand signals on.
+  const child = spawn("npx", ["--no-install", "ethertab", ...options], {
+    cwd: folder,
+    env: environment,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const ended = new Promise((resolve) => child.once("close", (code) => resolve(code)));
+  let errors = "";
+  child.stderr.on("data", (text) => {
+    errors += text;
+  });
+  const line = new Promise((resolve, reject) => {
+    createInterface(child.stdout).once("line", resolve);
+    ended.then((code) => reject(new Error(`ended with ${code}: ${errors}`)));
+  });
+  line.catch(() => {});
+  const stop = async () => {
+    try {
+      process.kill(-child.pid, "SIGTERM");
+    } catch (error) {
+      if (error.code !== "ESRCH") throw error;
+    }
+    await ended;
+  };
+  return { line, stop, ended, errors: () => errors };
+}
+
+test("npx ethertab serves the page and the module", async () => {
+  const guest = join(folder, "guest");
+  await mkdir(guest);
+  await writeFile(join(guest, "bzImage"), "kernel");
+  const list = { files: { bzImage: "bzImage", initrd: "absent" }, states: { ne2k: "absent" } };
+  await writeFile(join(guest, "guest.json"), JSON.stringify(list));
+  const server = await start("--port", "0", "--guest", guest);
+  try {
+    const address = await server.line;
+    assert.match(address, /^http:\/\/127\.0\.0\.1:\d+$/);
+    const page = await fetch(`${address}/`);
+    assert.equal(page.status, 200);
+    assert.match(page.headers.get("content-type"), /^text\/html/);
+    const html = await page.text();
+    const scripts = [...html.matchAll(/<script[^>]+src="([^"]+)"/g)].map(([, path]) => path);
+    assert.ok(scripts.length > 0, html);
+    for (const path of scripts) {
+      const script = await fetch(new URL(path, address));
+      assert.match(script.headers.get("content-type"), /javascript/, path);
+      await script.arrayBuffer();
+    }
+    const modules = files.filter((file) => /^dist\/web\/.*ethertab.*\.wasm$/.test(file));
+    assert.ok(modules.length > 0, "the page has no module");
+    for (const file of modules) {
+      const response = await fetch(`${address}/${file.slice("dist/web/".length)}`);
+      assert.equal(response.headers.get("content-type"), "application/wasm");
+      assert.ok(WebAssembly.validate(await response.arrayBuffer()));
+    }
+
+    assert.equal(await (await fetch(`${address}/guest/bzImage`)).text(), "kernel");
+    const manifest = await (await fetch(`${address}/guest/manifest.json`)).json();
+    assert.deepEqual(manifest, { files: { bzImage: "bzImage" }, states: {} });
+    for (const path of [
+      "/nothing",
+      "/guest/nothing",
+      "/guest/..%2fpackage.json",
+      "/%2e%2e/index.js",
+    ]) {
+      assert.equal((await fetch(address + path)).status, 404, path);
+    }
+    assert.equal((await fetch(`${address}/`, { method: "POST" })).status, 405);
+
+    const busy = await start("--port", new URL(address).port);
+    assert.equal(await busy.ended, 1);
+    assert.match(busy.errors(), /^ethertab: port \d+ is in use by another program: try --port/m);
+  } finally {
+    await server.stop();
+  }
+});
+
+test("npx ethertab explains wrong options", async () => {
+  for (const [options, text] of [
+    [["--port", "none"], '--port must be a number from 0 to 65535, not "none"'],
+    [["--prot", "1"], "--prot"],
+    [["--port", "0", "--host", "192.0.2.1"], "192.0.2.1 is no address of this machine"],
+  ]) {
+    const failed = await start(...options);
+    assert.equal(await failed.ended, 1, options.join(" "));
+    assert.ok(failed.errors().includes(text), failed.errors());
+  }
+});
