@@ -7,8 +7,8 @@
 use crate::network::{HostId, Network};
 use ethertab::time::{Duration, Instant};
 use ethertab::{
-    CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Endpoint, Event, ListenError, ListenOptions,
-    ListenerHandle, Pool, RecvError, SendError, Stack,
+    CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Endpoint, Event, ListenError,
+    ListenOptions, ListenerHandle, Pool, RecvError, SendError, Stack,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -69,17 +69,32 @@ pub enum Finish {
 impl Plan {
     /// Sends `bytes` bytes, says so, reads to the end.
     pub const fn send(bytes: u64) -> Plan {
-        Plan { send: bytes, pattern: 1, expect: None, echo: false, reading: Reading::AtOnce, finish: Finish::Shutdown }
+        Plan {
+            send: bytes,
+            pattern: 1,
+            expect: None,
+            echo: false,
+            reading: Reading::AtOnce,
+            finish: Finish::Shutdown,
+        }
     }
 
     /// Reads to the end and then closes; everything must be the pattern of [`Plan::send`].
     pub const fn receive() -> Plan {
-        Plan { expect: Some(1), finish: Finish::AfterPeer, ..Plan::send(0) }
+        Plan {
+            expect: Some(1),
+            finish: Finish::AfterPeer,
+            ..Plan::send(0)
+        }
     }
 
     /// Sends back what it receives.
     pub const fn echo() -> Plan {
-        Plan { echo: true, finish: Finish::AfterPeer, ..Plan::send(0) }
+        Plan {
+            echo: true,
+            finish: Finish::AfterPeer,
+            ..Plan::send(0)
+        }
     }
 }
 
@@ -163,7 +178,13 @@ impl Conversation {
         self.finish(stack, pool, now, handle);
     }
 
-    fn read(&mut self, stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant, handle: ConnectionHandle) {
+    fn read(
+        &mut self,
+        stack: &mut Stack<'static>,
+        pool: &mut Pool<'static>,
+        now: Instant,
+        handle: ConnectionHandle,
+    ) {
         let (mut allowed, again) = match self.plan.reading {
             Reading::Never => return,
             Reading::AtOnce | Reading::From(_) => (usize::MAX, None),
@@ -203,7 +224,13 @@ impl Conversation {
         }
     }
 
-    fn write(&mut self, stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant, handle: ConnectionHandle) {
+    fn write(
+        &mut self,
+        stack: &mut Stack<'static>,
+        pool: &mut Pool<'static>,
+        now: Instant,
+        handle: ConnectionHandle,
+    ) {
         if self.finished {
             return;
         }
@@ -236,9 +263,18 @@ impl Conversation {
         }
     }
 
-    fn finish(&mut self, stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant, handle: ConnectionHandle) {
-        let ended = self.reason.is_some() && (self.peer_finished || self.plan.reading == Reading::Never);
-        let failed = self.reason.is_some_and(|reason| reason != CloseReason::Finished);
+    fn finish(
+        &mut self,
+        stack: &mut Stack<'static>,
+        pool: &mut Pool<'static>,
+        now: Instant,
+        handle: ConnectionHandle,
+    ) {
+        let ended =
+            self.reason.is_some() && (self.peer_finished || self.plan.reading == Reading::Never);
+        let failed = self
+            .reason
+            .is_some_and(|reason| reason != CloseReason::Finished);
         if ended || failed {
             stack.close(pool, now, handle);
             self.handle = None;
@@ -273,7 +309,8 @@ impl Conversation {
 
     /// When it wants to run although nothing happened.
     fn wake(&self) -> Option<Instant> {
-        self.reads_at.filter(|_| self.handle.is_some() && !self.peer_finished)
+        self.reads_at
+            .filter(|_| self.handle.is_some() && !self.peer_finished)
     }
 }
 
@@ -314,7 +351,10 @@ impl Apps {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConversationId, &Conversation)> {
-        self.conversations.iter().enumerate().map(|(index, conversation)| (ConversationId(index), conversation))
+        self.conversations
+            .iter()
+            .enumerate()
+            .map(|(index, conversation)| (ConversationId(index), conversation))
     }
 
     pub(crate) fn serve(
@@ -330,7 +370,12 @@ impl Apps {
             Err(error) => return Some(Err(error)),
         };
         let id = ServerId(self.servers.len());
-        self.servers.push(Server { host, listener, plan, accepted: Vec::new() });
+        self.servers.push(Server {
+            host,
+            listener,
+            plan,
+            accepted: Vec::new(),
+        });
         self.by_listener.insert((host, listener.to_bits()), id);
         Some(Ok(id))
     }
@@ -344,7 +389,11 @@ impl Apps {
         plan: Plan,
     ) -> Option<Result<ConversationId, ConnectError>> {
         let (stack, pool) = network.host_mut(host)?;
-        Some(stack.connect(pool, now, remote, ConnectOptions::default()).map(|handle| self.add(host, handle, plan)))
+        Some(
+            stack
+                .connect(pool, now, remote, ConnectOptions::default())
+                .map(|handle| self.add(host, handle, plan)),
+        )
     }
 
     fn add(&mut self, host: HostId, handle: ConnectionHandle, plan: Plan) -> ConversationId {
@@ -377,15 +426,26 @@ impl Apps {
     }
 
     /// Hands an event to the application that it is for, if there is one.
-    pub(crate) fn handle(&mut self, network: &mut Network, now: Instant, host: HostId, event: Event) {
+    pub(crate) fn handle(
+        &mut self,
+        network: &mut Network,
+        now: Instant,
+        host: HostId,
+        event: Event,
+    ) {
         match event {
             Event::Connection(handle, signals) => {
-                let Some(&id) = self.by_connection.get(&(host, handle.to_bits())) else { return };
-                self.conversations[id.0].connected |= signals.contains(ethertab::Signals::CONNECTED);
+                let Some(&id) = self.by_connection.get(&(host, handle.to_bits())) else {
+                    return;
+                };
+                self.conversations[id.0].connected |=
+                    signals.contains(ethertab::Signals::CONNECTED);
                 self.run(network, now, id);
             }
             Event::Listener(handle, _) => {
-                let Some(&id) = self.by_listener.get(&(host, handle.to_bits())) else { return };
+                let Some(&id) = self.by_listener.get(&(host, handle.to_bits())) else {
+                    return;
+                };
                 self.accept(network, now, id);
             }
             _ => {}
@@ -393,8 +453,16 @@ impl Apps {
     }
 
     fn accept(&mut self, network: &mut Network, now: Instant, id: ServerId) {
-        let Server { host, listener, plan, .. } = self.servers[id.0];
-        while let Some(handle) = network.host_mut(host).and_then(|(stack, _)| stack.accept(listener)) {
+        let Server {
+            host,
+            listener,
+            plan,
+            ..
+        } = self.servers[id.0];
+        while let Some(handle) = network
+            .host_mut(host)
+            .and_then(|(stack, _)| stack.accept(listener))
+        {
             let conversation = self.add(host, handle, plan);
             self.conversations[conversation.0].connected = true;
             self.servers[id.0].accepted.push(conversation);
@@ -404,8 +472,12 @@ impl Apps {
 
     fn run(&mut self, network: &mut Network, now: Instant, id: ConversationId) {
         let conversation = &mut self.conversations[id.0];
-        let Some(handle) = conversation.handle else { return };
-        let Some((stack, pool)) = network.host_mut(conversation.host) else { return };
+        let Some(handle) = conversation.handle else {
+            return;
+        };
+        let Some((stack, pool)) = network.host_mut(conversation.host) else {
+            return;
+        };
         conversation.run(stack, pool, now);
         if let Some(time) = conversation.wake()
             && time > now
@@ -413,7 +485,8 @@ impl Apps {
             self.wakes.insert((time, id));
         }
         if conversation.is_over() {
-            self.by_connection.remove(&(conversation.host, handle.to_bits()));
+            self.by_connection
+                .remove(&(conversation.host, handle.to_bits()));
         }
     }
 }
@@ -446,10 +519,18 @@ pub fn fill_pattern(key: u64, offset: u64, buf: &mut [u8]) {
 /// The offset of the first byte that is not pattern `key`, where `bytes` begin at `offset`.
 pub fn first_difference(key: u64, offset: u64, bytes: &[u8]) -> Option<u64> {
     let mut expected = [0; 1_024];
-    for (chunk, at) in bytes.chunks(expected.len()).zip((offset..).step_by(expected.len())) {
+    for (chunk, at) in bytes
+        .chunks(expected.len())
+        .zip((offset..).step_by(expected.len()))
+    {
         fill_pattern(key, at, &mut expected[..chunk.len()]);
         if chunk != &expected[..chunk.len()] {
-            return chunk.iter().zip(&expected).zip(at..).find(|((a, b), _)| a != b).map(|(_, at)| at);
+            return chunk
+                .iter()
+                .zip(&expected)
+                .zip(at..)
+                .find(|((a, b), _)| a != b)
+                .map(|(_, at)| at);
         }
     }
     None
@@ -462,7 +543,15 @@ mod tests {
     #[test]
     fn the_pattern_is_the_same_however_it_is_cut() {
         let whole: Vec<u8> = (0..5_000).map(|offset| pattern_byte(9, offset)).collect();
-        for (start, len) in [(0, 5_000), (1, 7), (3, 2), (8, 8), (1_023, 2_050), (4_999, 1), (17, 0)] {
+        for (start, len) in [
+            (0, 5_000),
+            (1, 7),
+            (3, 2),
+            (8, 8),
+            (1_023, 2_050),
+            (4_999, 1),
+            (17, 0),
+        ] {
             let mut cut = vec![0; len];
             fill_pattern(9, start as u64, &mut cut);
             assert_eq!(cut, whole[start..start + len], "{start} {len}");

@@ -114,7 +114,9 @@ impl fmt::Display for NetworkError {
             Self::NotFound => f.write_str("there is no such part of the network"),
             Self::AlreadyPlugged(port) => write!(f, "port {} already has a cable", port.0.index),
             Self::NoFreePort => f.write_str("no port is free"),
-            Self::SamePort(port) => write!(f, "port {} cannot be plugged into itself", port.0.index),
+            Self::SamePort(port) => {
+                write!(f, "port {} cannot be plugged into itself", port.0.index)
+            }
             Self::Impairment(error) => error.fmt(f),
         }
     }
@@ -197,7 +199,8 @@ struct Trace(SipHasher13);
 impl Trace {
     fn add(&mut self, now: Instant, port: PortId, direction: Direction, frame: &[u8]) {
         self.0.write_u64(now.as_micros());
-        self.0.write_u64(u64::from(port.0.index) << 1 | u64::from(direction == Direction::In));
+        self.0
+            .write_u64(u64::from(port.0.index) << 1 | u64::from(direction == Direction::In));
         self.0.write_usize(frame.len());
         self.0.write(frame);
     }
@@ -277,7 +280,13 @@ impl Network {
 
     /// Adds a stack. Its interfaces get ports by [`attach`](Self::attach).
     pub fn add_host(&mut self, name: &str, stack: Stack<'static>) -> HostId {
-        let host = Host { name: name.into(), stack, ports: Vec::new(), queued: false, announced: false };
+        let host = Host {
+            name: name.into(),
+            stack,
+            ports: Vec::new(),
+            queued: false,
+            announced: false,
+        };
         let id = HostId(self.hosts.insert(host));
         self.wake_host(id);
         id
@@ -293,7 +302,10 @@ impl Network {
             0 => node.name.clone(),
             number => format!("{}:{number}", node.name),
         };
-        let port = PortId(self.ports.insert(Port::new(name, Owner::Host(host, interface))));
+        let port = PortId(
+            self.ports
+                .insert(Port::new(name, Owner::Host(host, interface))),
+        );
         node.ports.push((interface, port));
         self.wake_host(host);
         Ok(port)
@@ -311,14 +323,32 @@ impl Network {
         Some((&mut node.stack, &mut self.pool))
     }
 
+    /// Removes a host, its ports and the cables in them. Pool blocks that its stack still holds are lost to the pool: end
+    /// its sockets first and wait until [`Stack::blocks_in_use`] is 0.
+    pub fn remove_host(&mut self, host: HostId) {
+        let Some(node) = self.hosts.remove(host.0) else {
+            return;
+        };
+        self.schedule
+            .set(crate::schedule::Wake::Host(host.0.index), None);
+        for (_, port) in node.ports {
+            self.remove_port_of_anything(port);
+        }
+    }
+
     /// The hosts and their names.
     pub fn hosts(&self) -> impl Iterator<Item = (HostId, &str)> {
-        self.hosts.iter().map(|(key, host)| (HostId(key), host.name.as_str()))
+        self.hosts
+            .iter()
+            .map(|(key, host)| (HostId(key), host.name.as_str()))
     }
 
     /// The ports of a host, in the order in which they were attached.
     pub fn host_ports(&self, host: HostId) -> impl Iterator<Item = PortId> {
-        self.hosts.get(host.0).into_iter().flat_map(|node| node.ports.iter().map(|(_, port)| *port))
+        self.hosts
+            .get(host.0)
+            .into_iter()
+            .flat_map(|node| node.ports.iter().map(|(_, port)| *port))
     }
 
     // Switches
@@ -327,7 +357,11 @@ impl Network {
     pub fn add_switch(&mut self, name: &str, config: SwitchConfig) -> SwitchId {
         let mut random = Random::new(self.seed, self.next_stream());
         let switch = Switch::new(config, (random.next_u64(), random.next_u64()));
-        SwitchId(self.switches.insert(SwitchNode { name: name.into(), switch, ports: Vec::new() }))
+        SwitchId(self.switches.insert(SwitchNode {
+            name: name.into(),
+            switch,
+            ports: Vec::new(),
+        }))
     }
 
     /// A switch, for its counters.
@@ -340,17 +374,25 @@ impl Network {
     /// # Errors
     /// If there is no such switch, or it has 65,536 ports.
     pub fn add_switch_port(&mut self, switch: SwitchId) -> Result<PortId, NetworkError> {
-        let node = self.switches.get_mut(switch.0).ok_or(NetworkError::NotFound)?;
+        let node = self
+            .switches
+            .get_mut(switch.0)
+            .ok_or(NetworkError::NotFound)?;
         let number = u16::try_from(node.ports.len()).map_err(|_| NetworkError::NoFreePort)?;
         let name = format!("{}:{number}", node.name);
-        let port = PortId(self.ports.insert(Port::new(name, Owner::Switch(switch, number))));
+        let port = PortId(
+            self.ports
+                .insert(Port::new(name, Owner::Switch(switch, number))),
+        );
         node.ports.push(port);
         Ok(port)
     }
 
     /// Removes a switch, its ports and the cables in them.
     pub fn remove_switch(&mut self, switch: SwitchId) {
-        let Some(node) = self.switches.remove(switch.0) else { return };
+        let Some(node) = self.switches.remove(switch.0) else {
+            return;
+        };
         for port in node.ports {
             self.remove_port_of_anything(port);
         }
@@ -365,7 +407,11 @@ impl Network {
 
     /// Removes a port added by [`add_port`](Self::add_port) and the cable in it; other ports go with what they belong to.
     pub fn remove_port(&mut self, port: PortId) {
-        if self.ports.get(port.0).is_some_and(|node| node.owner == Owner::External) {
+        if self
+            .ports
+            .get(port.0)
+            .is_some_and(|node| node.owner == Owner::External)
+        {
             self.remove_port_of_anything(port);
         }
     }
@@ -373,6 +419,13 @@ impl Network {
     fn remove_port_of_anything(&mut self, port: PortId) {
         self.unplug(port);
         self.ports.remove(port.0);
+    }
+
+    /// Gives a port another name. Captures that watch it already go on under the old one.
+    pub fn rename_port(&mut self, port: PortId, name: &str) {
+        if let Some(node) = self.ports.get_mut(port.0) {
+            node.name = name.into();
+        }
     }
 
     /// A port's name.
@@ -391,11 +444,20 @@ impl Network {
     ///
     /// # Errors
     /// If one of them does not exist, has a cable already or has no free port, or if they are the same.
-    pub fn plug(&mut self, a: impl Into<Socket>, b: impl Into<Socket>) -> Result<CableId, NetworkError> {
+    pub fn plug(
+        &mut self,
+        a: impl Into<Socket>,
+        b: impl Into<Socket>,
+    ) -> Result<CableId, NetworkError> {
         let a = self.free_port(a.into(), None)?;
         let b = self.free_port(b.into(), Some(a))?;
         let cable = Cable::new(self.seed, self.next_stream());
-        let node = CableNode { cable, ends: [a, b], queued: [false; 2], blocked: [false; 2] };
+        let node = CableNode {
+            cable,
+            ends: [a, b],
+            queued: [false; 2],
+            blocked: [false; 2],
+        };
         let id = CableId(self.cables.insert(node));
         for (port, side) in [(a, Side::A), (b, Side::B)] {
             if let Some(node) = self.ports.get_mut(port.0) {
@@ -421,7 +483,9 @@ impl Network {
             Socket::Host(host) => {
                 let node = self.hosts.get(host.0).ok_or(NetworkError::NotFound)?;
                 let mut ports = node.ports.iter().map(|(_, port)| *port);
-                ports.find(|port| is_free(&self.ports, *port)).ok_or(NetworkError::NoFreePort)
+                ports
+                    .find(|port| is_free(&self.ports, *port))
+                    .ok_or(NetworkError::NoFreePort)
             }
             Socket::Switch(switch) => {
                 let node = self.switches.get(switch.0).ok_or(NetworkError::NotFound)?;
@@ -435,12 +499,20 @@ impl Network {
 
     /// Pulls the cable out of a port, at both ends; the frames on it are lost. Nothing happens if there is none.
     pub fn unplug(&mut self, port: PortId) {
-        let Some((cable, _)) = self.ports.get(port.0).and_then(|node| node.plug) else { return };
-        self.schedule.set(crate::schedule::Wake::Lane(cable.0.index, Side::A), None);
-        self.schedule.set(crate::schedule::Wake::Lane(cable.0.index, Side::B), None);
-        let Some(node) = self.cables.remove(cable.0) else { return };
+        let Some((cable, _)) = self.ports.get(port.0).and_then(|node| node.plug) else {
+            return;
+        };
+        self.schedule
+            .set(crate::schedule::Wake::Lane(cable.0.index, Side::A), None);
+        self.schedule
+            .set(crate::schedule::Wake::Lane(cable.0.index, Side::B), None);
+        let Some(node) = self.cables.remove(cable.0) else {
+            return;
+        };
         for end in node.ends {
-            let Some(port) = self.ports.get_mut(end.0) else { continue };
+            let Some(port) = self.ports.get_mut(end.0) else {
+                continue;
+            };
             port.plug = None;
             if let Owner::Switch(switch, number) = port.owner
                 && let Some(node) = self.switches.get_mut(switch.0)
@@ -474,7 +546,12 @@ impl Network {
     ///
     /// # Errors
     /// As there.
-    pub fn impair_from(&mut self, cable: CableId, side: Side, impairment: Impairment) -> Result<(), NetworkError> {
+    pub fn impair_from(
+        &mut self,
+        cable: CableId,
+        side: Side,
+        impairment: Impairment,
+    ) -> Result<(), NetworkError> {
         let node = self.cables.get_mut(cable.0).ok_or(NetworkError::NotFound)?;
         node.cable.impair(side, impairment)?;
         let port = node.ends[side.index()];
@@ -495,9 +572,13 @@ impl Network {
     /// If there is no such capture or port.
     pub fn watch(&mut self, capture: CaptureId, port: PortId) -> Result<(), NetworkError> {
         let node = self.ports.get_mut(port.0).ok_or(NetworkError::NotFound)?;
-        let target = self.captures.get_mut(capture.0).ok_or(NetworkError::NotFound)?;
+        let target = self
+            .captures
+            .get_mut(capture.0)
+            .ok_or(NetworkError::NotFound)?;
         if node.watchers.iter().all(|(watcher, _)| *watcher != capture) {
-            node.watchers.push((capture, target.add_interface(&node.name)));
+            node.watchers
+                .push((capture, target.add_interface(&node.name)));
         }
         Ok(())
     }
@@ -540,6 +621,13 @@ impl Network {
 
 impl Port {
     fn new(name: String, owner: Owner) -> Self {
-        Port { name, owner, plug: None, watchers: Vec::new(), counters: PortCounters::default(), announced: false }
+        Port {
+            name,
+            owner,
+            plug: None,
+            watchers: Vec::new(),
+            counters: PortCounters::default(),
+            announced: false,
+        }
     }
 }

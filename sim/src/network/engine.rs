@@ -70,7 +70,11 @@ impl Network {
 
     /// When to call [`advance`](Self::advance) next, if nothing else happens before. Never late.
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.is_idle() { self.schedule.next() } else { Some(self.now) }
+        if self.is_idle() {
+            self.schedule.next()
+        } else {
+            Some(self.now)
+        }
     }
 
     /// The next event of any host.
@@ -93,8 +97,13 @@ impl Network {
     /// such port, no cable in it, or if the cable drops the frame at once.
     pub fn inject(&mut self, port: PortId, now: Instant, frame: &[u8]) -> bool {
         self.now = self.now.max(now);
-        let external = self.ports.get(port.0).is_some_and(|node| node.owner == Owner::External);
-        external && frame.len() <= super::MAX_FRAME_LEN && self.send(port, frame, FrameMeta::received(frame.len()), 0)
+        let external = self
+            .ports
+            .get(port.0)
+            .is_some_and(|node| node.owner == Owner::External);
+        external
+            && frame.len() <= super::MAX_FRAME_LEN
+            && self.send(port, frame, FrameMeta::received(frame.len()), 0)
     }
 
     /// An external port at which frames have arrived: [`drain`](Self::drain) it. A port that is not drained to its end is
@@ -113,14 +122,33 @@ impl Network {
 
     /// Hands the frames that have arrived at an external port to `take`, oldest first. When `take` returns false, that
     /// frame stays, as do those behind it. Returns how many were taken.
-    pub fn drain(&mut self, port: PortId, now: Instant, mut take: impl FnMut(&[u8], FrameMeta) -> bool) -> usize {
+    pub fn drain(
+        &mut self,
+        port: PortId,
+        now: Instant,
+        mut take: impl FnMut(&[u8], FrameMeta) -> bool,
+    ) -> usize {
         self.now = self.now.max(now);
-        let Some(node) = self.ports.get_mut(port.0).filter(|node| node.owner == Owner::External) else { return 0 };
-        let Some((cable, end)) = node.plug else { return 0 };
-        let Some(joint) = self.cables.get_mut(cable.0) else { return 0 };
+        let Some(node) = self
+            .ports
+            .get_mut(port.0)
+            .filter(|node| node.owner == Owner::External)
+        else {
+            return 0;
+        };
+        let Some((cable, end)) = node.plug else {
+            return 0;
+        };
+        let Some(joint) = self.cables.get_mut(cable.0) else {
+            return 0;
+        };
         let side = end.other();
         let lane = joint.cable.lane_mut(side);
-        let mut observers = Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now };
+        let mut observers = Observers {
+            captures: &mut self.captures,
+            trace: &mut self.trace,
+            now: self.now,
+        };
         let mut taken = 0;
         while let Some((frame, meta)) = lane.arrived(self.now) {
             if !take(frame, meta) {
@@ -133,7 +161,8 @@ impl Network {
             taken += 1;
         }
         if lane.arrived(self.now).is_none() {
-            self.schedule.set(Wake::Lane(cable.0.index, side), lane.next_arrival());
+            self.schedule
+                .set(Wake::Lane(cable.0.index, side), lane.next_arrival());
         }
         self.unblock(cable.0.index, side);
         taken
@@ -170,7 +199,9 @@ impl Network {
 
     /// Puts a host on the list of those that have something to do and may have events.
     pub(super) fn wake_host(&mut self, id: HostId) {
-        let Some(host) = self.hosts.get_mut(id.0) else { return };
+        let Some(host) = self.hosts.get_mut(id.0) else {
+            return;
+        };
         if !host.queued {
             host.queued = true;
             self.ready_hosts.push_back(id.0.index);
@@ -188,7 +219,13 @@ impl Network {
     }
 
     fn queue_lane(&mut self, cable: u32, side: Side) {
-        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else { return };
+        let Some(node) = self
+            .cables
+            .key_at(cable)
+            .and_then(|key| self.cables.get_mut(key))
+        else {
+            return;
+        };
         if !node.queued[side.index()] {
             node.queued[side.index()] = true;
             self.ready_lanes.push_back((cable, side));
@@ -197,7 +234,13 @@ impl Network {
 
     /// After frames went onto or off a lane: to the ready list if one has arrived, else into the schedule.
     fn lane_changed(&mut self, cable: u32, side: Side) {
-        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get(key)) else { return };
+        let Some(node) = self
+            .cables
+            .key_at(cable)
+            .and_then(|key| self.cables.get(key))
+        else {
+            return;
+        };
         match node.cable.lane(side).next_arrival() {
             Some(due) if due <= self.now => self.queue_lane(cable, side),
             due => self.schedule.set(Wake::Lane(cable, side), due),
@@ -206,7 +249,13 @@ impl Network {
 
     /// Lets the host that waits for room on a lane go on.
     fn unblock(&mut self, cable: u32, side: Side) {
-        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else { return };
+        let Some(node) = self
+            .cables
+            .key_at(cable)
+            .and_then(|key| self.cables.get_mut(key))
+        else {
+            return;
+        };
         if std::mem::take(&mut node.blocked[side.index()]) {
             let port = node.ends[side.index()];
             self.wake_owner(port);
@@ -215,7 +264,13 @@ impl Network {
 
     /// Hands the frames that have arrived over one direction of a cable to whatever is at its end.
     fn deliver(&mut self, cable: u32, side: Side, budget: &mut usize) {
-        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else { return };
+        let Some(node) = self
+            .cables
+            .key_at(cable)
+            .and_then(|key| self.cables.get_mut(key))
+        else {
+            return;
+        };
         node.queued[side.index()] = false;
         let to = node.ends[side.other().index()];
         match self.ports.get(to.0).map(|port| port.owner) {
@@ -244,11 +299,27 @@ impl Network {
     }
 
     fn deliver_to_host(&mut self, cable: u32, side: Side, to: PortId, budget: &mut usize) {
-        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else { return };
-        let Some(port) = self.ports.get_mut(to.0) else { return };
-        let Owner::Host(host, interface) = port.owner else { return };
-        let Some(host) = self.hosts.get_mut(host.0) else { return };
-        let mut observers = Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now };
+        let Some(node) = self
+            .cables
+            .key_at(cable)
+            .and_then(|key| self.cables.get_mut(key))
+        else {
+            return;
+        };
+        let Some(port) = self.ports.get_mut(to.0) else {
+            return;
+        };
+        let Owner::Host(host, interface) = port.owner else {
+            return;
+        };
+        let Some(host) = self.hosts.get_mut(host.0) else {
+            return;
+        };
+        let mut observers = Observers {
+            captures: &mut self.captures,
+            trace: &mut self.trace,
+            now: self.now,
+        };
         let watched = observers.are_watching(port);
         let lane = node.cable.lane_mut(side);
         while *budget > 0
@@ -259,7 +330,8 @@ impl Network {
             }
             port.counters.frames_in += 1;
             port.counters.bytes_in += frame.len() as u64;
-            host.stack.receive(&mut self.pool, self.now, interface, frame, record.meta);
+            host.stack
+                .receive(&mut self.pool, self.now, interface, frame, record.meta);
             lane.pop();
             *budget -= 1;
         }
@@ -269,7 +341,9 @@ impl Network {
         // The frame is read from one cable and written to others: it passes through the scratch buffer.
         let mut scratch = std::mem::take(&mut self.scratch);
         while *budget > 0 {
-            let Some((len, meta, hops)) = self.take_to_switch(cable, side, to, &mut scratch) else { break };
+            let Some((len, meta, hops)) = self.take_to_switch(cable, side, to, &mut scratch) else {
+                break;
+            };
             self.switch_frame(to, &scratch[..len], meta, hops, budget);
         }
         self.scratch = scratch;
@@ -282,24 +356,43 @@ impl Network {
         to: PortId,
         scratch: &mut [u8],
     ) -> Option<(usize, FrameMeta, u8)> {
-        let node = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key))?;
+        let node = self
+            .cables
+            .key_at(cable)
+            .and_then(|key| self.cables.get_mut(key))?;
         let port = self.ports.get_mut(to.0)?;
         let lane = node.cable.lane_mut(side);
         let (record, frame) = lane.next_arrived(self.now)?;
         let len = frame.len();
         let (meta, hops) = (record.meta, record.hops);
         scratch[..len].copy_from_slice(frame);
-        Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now }
-            .see(to, port, Direction::In, frame);
+        Observers {
+            captures: &mut self.captures,
+            trace: &mut self.trace,
+            now: self.now,
+        }
+        .see(to, port, Direction::In, frame);
         port.counters.frames_in += 1;
         port.counters.bytes_in += len as u64;
         lane.pop();
         Some((len, meta, hops))
     }
 
-    fn switch_frame(&mut self, from: PortId, frame: &[u8], meta: FrameMeta, hops: u8, budget: &mut usize) {
-        let Some(Owner::Switch(switch, number)) = self.ports.get(from.0).map(|port| port.owner) else { return };
-        let Some(node) = self.switches.get_mut(switch.0) else { return };
+    fn switch_frame(
+        &mut self,
+        from: PortId,
+        frame: &[u8],
+        meta: FrameMeta,
+        hops: u8,
+        budget: &mut usize,
+    ) {
+        let Some(Owner::Switch(switch, number)) = self.ports.get(from.0).map(|port| port.owner)
+        else {
+            return;
+        };
+        let Some(node) = self.switches.get_mut(switch.0) else {
+            return;
+        };
         *budget = budget.saturating_sub(1);
         match node.switch.forward_after(self.now, number, frame, hops) {
             Forward::Drop => {}
@@ -310,7 +403,13 @@ impl Network {
             }
             Forward::Flood => {
                 for index in 0..node.ports.len() {
-                    let Some(&port) = self.switches.get(switch.0).and_then(|node| node.ports.get(index)) else { break };
+                    let Some(&port) = self
+                        .switches
+                        .get(switch.0)
+                        .and_then(|node| node.ports.get(index))
+                    else {
+                        break;
+                    };
                     if port != from {
                         self.send(port, frame, meta, hops + 1);
                         *budget = budget.saturating_sub(1);
@@ -322,25 +421,40 @@ impl Network {
 
     /// Sends a frame out of a port, onto the cable that is plugged in.
     fn send(&mut self, from: PortId, frame: &[u8], meta: FrameMeta, hops: u8) -> bool {
-        let Some(port) = self.ports.get_mut(from.0) else { return false };
-        Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now }
-            .see(from, port, Direction::Out, frame);
+        let Some(port) = self.ports.get_mut(from.0) else {
+            return false;
+        };
+        Observers {
+            captures: &mut self.captures,
+            trace: &mut self.trace,
+            now: self.now,
+        }
+        .see(from, port, Direction::Out, frame);
         port.counters.frames_out += 1;
         port.counters.bytes_out += frame.len() as u64;
         let Some((cable, side)) = port.plug else {
             port.counters.unplugged += 1;
             return false;
         };
-        let Some(node) = self.cables.get_mut(cable.0) else { return false };
-        let on_its_way = node.cable.lane_mut(side).send_after(self.now, frame, meta, hops);
+        let Some(node) = self.cables.get_mut(cable.0) else {
+            return false;
+        };
+        let on_its_way = node
+            .cable
+            .lane_mut(side)
+            .send_after(self.now, frame, meta, hops);
         self.lane_changed(cable.0.index, side);
         on_its_way
     }
 
     /// Lets a host's timers expire and sends what it has to send, as far as its cables take it.
     fn run_host(&mut self, index: u32, budget: &mut usize) {
-        let Some(key) = self.hosts.key_at(index) else { return };
-        let Some(host) = self.hosts.get_mut(key) else { return };
+        let Some(key) = self.hosts.key_at(index) else {
+            return;
+        };
+        let Some(host) = self.hosts.get_mut(key) else {
+            return;
+        };
         host.queued = false;
         *budget -= 1;
         if host.stack.next_timeout().is_some_and(|due| due <= self.now) {
@@ -351,7 +465,9 @@ impl Network {
         for number in 0..ports {
             unfinished |= self.transmit(HostId(key), number, budget);
         }
-        let Some(host) = self.hosts.get(key) else { return };
+        let Some(host) = self.hosts.get(key) else {
+            return;
+        };
         let timeout = host.stack.next_timeout();
         if unfinished || timeout.is_some_and(|due| due <= self.now) {
             self.wake_host(HostId(key));
@@ -362,14 +478,30 @@ impl Network {
 
     /// Sends what a host has for one of its ports. Returns whether it has more that could go at once.
     fn transmit(&mut self, host: HostId, number: usize, budget: &mut usize) -> bool {
-        let Some(node) = self.hosts.get_mut(host.0) else { return false };
-        let Some(&(interface, id)) = node.ports.get(number) else { return false };
+        let Some(node) = self.hosts.get_mut(host.0) else {
+            return false;
+        };
+        let Some(&(interface, id)) = node.ports.get(number) else {
+            return false;
+        };
         if !node.stack.wants_transmit(interface) {
             return false;
         }
-        let Some(port) = self.ports.get_mut(id.0) else { return false };
-        let observers = Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now };
-        let mut sender = Sender { host: node, port, id, pool: &mut self.pool, observers };
+        let Some(port) = self.ports.get_mut(id.0) else {
+            return false;
+        };
+        let observers = Observers {
+            captures: &mut self.captures,
+            trace: &mut self.trace,
+            now: self.now,
+        };
+        let mut sender = Sender {
+            host: node,
+            port,
+            id,
+            pool: &mut self.pool,
+            observers,
+        };
         let Some((cable, side)) = sender.port.plug else {
             while *budget > 0
                 && let Some(meta) = sender.next(interface, &mut self.scratch)
@@ -380,7 +512,9 @@ impl Network {
             }
             return *budget == 0;
         };
-        let Some(joint) = self.cables.get_mut(cable.0) else { return false };
+        let Some(joint) = self.cables.get_mut(cable.0) else {
+            return false;
+        };
         let lane = joint.cable.lane_mut(side);
         let blocked = if lane.is_perfect() {
             sender.fill(lane, interface, budget)
@@ -412,17 +546,25 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn next(&mut self, interface: ethertab::InterfaceId, buf: &mut [u8]) -> Option<FrameMeta> {
-        self.host.stack.transmit(self.pool, self.observers.now, interface, buf)
+        self.host
+            .stack
+            .transmit(self.pool, self.observers.now, interface, buf)
     }
 
     fn account(&mut self, frame: &[u8]) {
         self.port.counters.frames_out += 1;
         self.port.counters.bytes_out += frame.len() as u64;
-        self.observers.see(self.id, self.port, Direction::Out, frame);
+        self.observers
+            .see(self.id, self.port, Direction::Out, frame);
     }
 
     /// Lets the host write its frames right into a perfect cable. Returns whether it must wait for room.
-    fn fill(&mut self, lane: &mut Lane, interface: ethertab::InterfaceId, budget: &mut usize) -> bool {
+    fn fill(
+        &mut self,
+        lane: &mut Lane,
+        interface: ethertab::InterfaceId,
+        budget: &mut usize,
+    ) -> bool {
         let now = self.observers.now;
         let capacity = self.host.stack.frame_capacity(interface);
         let watched = self.observers.are_watching(self.port);
@@ -433,7 +575,9 @@ impl Sender<'_> {
                 blocked = true;
                 break;
             }
-            match lane.send_in_place(now, capacity, |buf| self.host.stack.transmit(self.pool, now, interface, buf)) {
+            match lane.send_in_place(now, capacity, |buf| {
+                self.host.stack.transmit(self.pool, now, interface, buf)
+            }) {
                 Pushed::Frame => *budget -= 1,
                 Pushed::Nothing => break,
                 Pushed::Full => {
@@ -442,7 +586,8 @@ impl Sender<'_> {
                 }
             }
             if watched && let Some(frame) = lane.last_sent() {
-                self.observers.see(self.id, self.port, Direction::Out, frame);
+                self.observers
+                    .see(self.id, self.port, Direction::Out, frame);
             }
         }
         self.port.counters.frames_out += lane.counters().sent - before.sent;
