@@ -133,7 +133,11 @@ pub(crate) fn package(project: &Project) -> Result<()> {
     project.steps.when_changed(
         "pkg",
         &inputs,
-        &["pkg/dist/index.js", "pkg/dist/index.d.ts"],
+        &[
+            "pkg/dist/index.js",
+            "pkg/dist/index.d.ts",
+            "pkg/dist/wasm/bindings.js",
+        ],
         || {
             let mut npm = setup::npm_command(project);
             project.steps.command(
@@ -246,7 +250,9 @@ fn compile(project: &Project, toolchain: Toolchain) -> Result<PathBuf> {
         .join("ethertab_wasm.wasm"))
 }
 
-/// Generates the bindings in `bound`, and copies all but the module, which wasm-opt will write, to `folder`.
+/// Generates the bindings in `bound`, for the target whose state is in a function
+/// (`pkg/scripts/bindings.mjs` says why), and copies all but the module, which wasm-opt will
+/// write, to `folder`.
 fn bind(compiled: &Path, bound: &Path, folder: &Path) -> Result<()> {
     for folder in [bound, folder] {
         if folder.exists() {
@@ -257,7 +263,7 @@ fn bind(compiled: &Path, bound: &Path, folder: &Path) -> Result<()> {
     }
     Bindgen::new()
         .input_path(compiled)
-        .web(true)?
+        .no_modules(true)?
         .typescript(true)
         .out_name(ENGINE)
         .generate(bound)?;
