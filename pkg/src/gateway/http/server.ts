@@ -45,6 +45,8 @@ export interface ServerContext {
   failed(error: unknown, url: string): void;
 }
 
+/** The most of a request's body that is held in memory, where it cannot be a stream. */
+const WHOLE_BODY_LIMIT = 64 * 1024 * 1024;
 const HANDLER_FAILED = "The handler of this page failed.\n";
 /** An unread rest of a request's body that is not worth a new connection. */
 const DISCARD_LIMIT = 256 * 1024;
@@ -174,7 +176,7 @@ class ServerConnection {
   async #answer(incoming: IncomingRequest): Promise<Response> {
     const { route, url } = incoming.resolved;
     if (route === undefined) return plainResponse(404, unknownHostText(url, this.#context.routes));
-    const request = incoming.toRequest();
+    const request = await incoming.toRequest();
     try {
       const response: unknown = await route.handler(request, {
         remote: this.#connection.socket.remote,
@@ -232,14 +234,17 @@ class IncomingRequest {
   }
 
   /** The request as the handler sees it. Its `signal` aborts when the guest goes away. */
-  toRequest(): Request {
+  async toRequest(): Promise<Request> {
     const { method, fields } = this.#head;
     const headers = new Headers();
     for (const [name, value] of fields.list) headers.append(name, value);
+    let body: BodyInit | null = null;
+    // A body that GET and HEAD cannot have in the Fetch standard is skipped.
+    if (method !== "GET" && method !== "HEAD" && !this.#reader.done) {
+      body = takesStreams() ? this.#body() : await this.#wholeBody();
+    }
     let request: Request;
     try {
-      // A body that GET and HEAD cannot have in the Fetch standard is skipped.
-      const body = method === "GET" || method === "HEAD" || this.#reader.done ? null : this.#body();
       const init = { method, body, duplex: "half", signal: this.#abort.signal };
       request = new Request(this.resolved.url, init as RequestInit);
     } catch (error) {
@@ -263,6 +268,22 @@ class IncomingRequest {
     return this.#reader.discard(DISCARD_LIMIT);
   }
 
+  /**
+   * All of the body, for a platform whose `Request` takes no stream.
+   * @throws {HttpError} 413 if it is more than should be held in memory.
+   */
+  async #wholeBody(): Promise<Blob> {
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    const reader = this.#body().getReader();
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      size += piece.value.length;
+      if (size > WHOLE_BODY_LIMIT) throw new HttpError(413, `more than ${WHOLE_BODY_LIMIT} bytes`);
+      pieces.push(piece.value);
+    }
+    return new Blob(pieces);
+  }
+
   #body(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return bodyStream(this.#reader, {
       started: async () => {
@@ -280,6 +301,25 @@ class IncomingRequest {
       },
     });
   }
+}
+
+/** Whether a `Request` can have a stream as its body. Where it cannot, the stream's name would be the body. */
+let streamsTaken: boolean | undefined;
+function takesStreams(): boolean {
+  if (streamsTaken === undefined) {
+    let asked = false;
+    const init = {
+      method: "POST",
+      body: new ReadableStream(),
+      get duplex() {
+        asked = true;
+        return "half";
+      },
+    };
+    const { headers } = new Request("http://test.invalid/", init as RequestInit);
+    streamsTaken = asked && !headers.has("content-type");
+  }
+  return streamsTaken;
 }
 
 function checkResponse(response: unknown): Response {
