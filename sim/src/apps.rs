@@ -11,6 +11,7 @@ use ethertab::{
     ListenOptions, ListenerHandle, Pool, RecvError, SendError, Stack,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 
 /// Bytes read or written in one call.
@@ -314,6 +315,36 @@ impl Conversation {
     }
 }
 
+impl fmt::Display for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |finished| if finished { "finished" } else { "open" };
+        write!(
+            f,
+            "sent {} of {} ({})",
+            self.sent,
+            self.plan.send,
+            end(self.finished)
+        )?;
+        write!(
+            f,
+            ", received {} ({})",
+            self.received,
+            end(self.peer_finished)
+        )?;
+        if !self.connected {
+            f.write_str(", not connected")?;
+        }
+        if let Some(offset) = self.mismatch {
+            write!(f, ", wrong byte at {offset}")?;
+        }
+        match (self.reason, self.handle) {
+            (Some(reason), _) => write!(f, ", ended: {reason:?}"),
+            (None, None) => f.write_str(", closed"),
+            (None, Some(_)) => Ok(()),
+        }
+    }
+}
+
 /// A listener whose connections all follow one plan.
 #[derive(Clone, Debug)]
 struct Server {
@@ -350,11 +381,8 @@ impl Apps {
         &self.servers[id.0].accepted
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConversationId, &Conversation)> {
-        self.conversations
-            .iter()
-            .enumerate()
-            .map(|(index, conversation)| (ConversationId(index), conversation))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Conversation> {
+        self.conversations.iter()
     }
 
     pub(crate) fn serve(

@@ -392,36 +392,31 @@ impl World {
     }
 }
 
-/// What a failing test prints: the seed, the time and every conversation.
+/// What a failing test prints: the seed, the time and the conversations that have not gone well (yet).
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
         let stuck = if self.stuck { ", stuck" } else { "" };
+        let (seed, now, trace) = (self.seed(), self.now, self.trace());
         writeln!(
             f,
-            "world with seed {} at {}, trace {:016x}{stuck}",
-            self.seed(),
-            self.now,
-            self.trace()
+            "world with seed {seed} at {now}, trace {trace:016x}{stuck}"
         )?;
-        for (_, conversation) in self.apps.iter() {
-            let name = self
-                .network
-                .hosts()
+        let open = || {
+            self.apps
+                .iter()
+                .filter(|conversation| !conversation.went_well())
+        };
+        for conversation in open().take(SHOWN) {
+            let mut hosts = self.network.hosts();
+            let name = hosts
                 .find(|(host, _)| *host == conversation.host)
-                .map_or("?", |(_, name)| name);
-            writeln!(
-                f,
-                "  {name}: sent {} of {}, received {}, connected {}, peer finished {}, finished {}, reason {:?}, mismatch {:?}",
-                conversation.sent,
-                conversation.plan.send,
-                conversation.received,
-                conversation.connected,
-                conversation.peer_finished,
-                conversation.finished,
-                conversation.reason,
-                conversation.mismatch,
-            )?;
+                .map_or("?", |host| host.1);
+            writeln!(f, "  {name}: {conversation}")?;
         }
-        Ok(())
+        match open().count() {
+            more if more > SHOWN => writeln!(f, "  and {} more", more - SHOWN),
+            _ => Ok(()),
+        }
     }
 }
