@@ -387,6 +387,22 @@ describe("requests that are refused", () => {
     await peer.until(({ text }) => text.endsWith("hello"));
   });
 
+  test("an unread body that is malformed: one response, and the connection ends", async () => {
+    const peer = server(hello).open();
+    peer.send(post(chunked, "zz\r\n"));
+    const text = await peer.untilEnd();
+    assert.equal(text.match(/HTTP\/1\.1/g).length, 1, text);
+    assert.ok(text.endsWith("hello"));
+  });
+
+  test("an unread body is skipped, and the next request found after it", async () => {
+    const peer = server(hello).open();
+    peer.send(post(chunked, "5\r\nGET /\r\n0\r\n\r\n") + post("Content-Length: 5\r\n", "GET /"));
+    await peer.until(({ text }) => text.match(/hello/g)?.length === 2);
+    peer.send(get());
+    await peer.until(({ text }) => text.match(/200 OK/g)?.length === 3);
+  });
+
   test("the same length twice is that length", async () => {
     const handler = async (request) => new Response(`[${await request.text()}]`);
     const peer = server({ "http://shop.test": handler }).open();

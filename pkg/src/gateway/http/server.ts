@@ -261,11 +261,16 @@ class IncomingRequest {
     this.#connection.watch(undefined);
   }
 
-  /** Skips what is left of the body. False if that is too much, or somebody may still be reading it. */
+  /** Skips what is left of the body. False if that is too much or malformed, or somebody may still be reading it. */
   async discard(): Promise<boolean> {
     if (this.#reader.done) return true;
     if (this.#bodyStarted || this.#awaitsContinue) return false;
-    return this.#reader.discard(DISCARD_LIMIT);
+    try {
+      return await this.#reader.discard(DISCARD_LIMIT);
+    } catch (error) {
+      if (error instanceof HttpError) return false;
+      throw error;
+    }
   }
 
   /**
