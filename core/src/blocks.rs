@@ -152,7 +152,11 @@ impl Blocks {
             let room = &mut pool.block_mut(block)[place(at)..];
             let len = room.len().min(bytes.len() - done);
             let part = checksum::copy_and_sum(&mut room[..len], &bytes[done..done + len]);
-            if done % 2 == 0 { sum.add(part) } else { sum.add_at_odd(part) }
+            if done % 2 == 0 {
+                sum.add(part)
+            } else {
+                sum.add_at_odd(part)
+            }
             done += len;
         }
         Some(sum)
@@ -184,7 +188,11 @@ impl Blocks {
                 return sum;
             }
             let part = checksum::copy_and_sum(&mut out[done..done + bytes.len()], bytes);
-            if done % 2 == 0 { sum.add(part) } else { sum.add_at_odd(part) }
+            if done % 2 == 0 {
+                sum.add(part)
+            } else {
+                sum.add_at_odd(part)
+            }
             done += bytes.len();
         }
         sum
@@ -220,10 +228,18 @@ impl Blocks {
         }
     }
 
-    /// Releases the blocks that lie wholly in `from..to`, where `from` is in the lowest slot in use.
+    /// Releases the blocks of the slots from that of `base`, the lowest in use, up to that of `to`, which stays.
     #[inline]
-    pub(crate) fn release(&mut self, pool: &mut Pool<'_>, account: &mut Account, from: u32, to: u32) {
-        for i in 0..slots_between(from, to) {
+    pub(crate) fn release(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, to: u32) {
+        self.release_beyond(pool, account, base, base, to);
+    }
+
+    /// Releases the blocks of the slots from that of `from` up to that of `to`, which stays; `base` is in the lowest
+    /// slot in use.
+    pub(crate) fn release_beyond(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, from: u32, to: u32) {
+        let known = if self.index == NO_BLOCK { INLINE_SLOTS } else { INDEXED_SLOTS };
+        let count = slots_between(from, to).min(known.saturating_sub(slots_between(base, from)));
+        for i in 0..count {
             self.release_slot(pool, account, from.wrapping_add(i << BLOCK_SHIFT));
         }
     }
@@ -231,8 +247,7 @@ impl Blocks {
     /// Releases all blocks; the window held offsets `from..=to` at most.
     pub(crate) fn release_all(&mut self, pool: &mut Pool<'_>, account: &mut Account, from: u32, to: u32) {
         if self.live > 0 {
-            self.release(pool, account, from, to);
-            self.release_slot(pool, account, to);
+            self.release(pool, account, from, to.wrapping_add(BLOCK_SIZE as u32));
         }
         debug_assert_eq!(self.live, 0, "blocks outside the window");
         if self.index != NO_BLOCK {

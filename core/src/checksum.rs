@@ -102,11 +102,7 @@ pub fn sum(bytes: &[u8]) -> Sum {
 /// When the lengths differ.
 #[inline]
 pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
-    assert_eq!(
-        dst.len(),
-        src.len(),
-        "source and destination differ in length"
-    );
+    assert_eq!(dst.len(), src.len(), "source and destination differ in length");
     let (src_blocks, src_tail) = src.as_chunks::<BLOCK>();
     let (dst_blocks, dst_tail) = dst.as_chunks_mut::<BLOCK>();
     dst_tail.copy_from_slice(src_tail);
@@ -122,11 +118,7 @@ pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
 /// `length` is that of the upper-layer header and data in bytes. Both addresses must be of one family.
 #[inline]
 pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, length: u32) -> Sum {
-    debug_assert_eq!(
-        source.is_ipv4(),
-        destination.is_ipv4(),
-        "addresses of two families"
-    );
+    debug_assert_eq!(source.is_ipv4(), destination.is_ipv4(), "addresses of two families");
     let mut sum = Sum(u64::from(u16::from(protocol).to_be()));
     sum.add_u32(length);
     for address in [source, destination] {
@@ -173,10 +165,7 @@ fn add_block(lanes: &mut Lanes, block: &[u8; BLOCK]) {
 #[inline]
 fn sum_tail(bytes: &[u8]) -> u64 {
     let (words, tail) = bytes.as_chunks::<4>();
-    let mut sum: u64 = words
-        .iter()
-        .map(|word| u64::from(u32::from_ne_bytes(*word)))
-        .sum();
+    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     if !tail.is_empty() {
         let mut last = [0; 4];
         last[..tail.len()].copy_from_slice(tail);
@@ -230,29 +219,15 @@ mod tests {
         let bytes = random_bytes::<2048>(&mut generator);
         for round in 0..4000 {
             let start = generator.below(65);
-            let len = if round < 400 {
-                round
-            } else {
-                generator.below(2048 - 64)
-            };
+            let len = if round < 400 { round } else { generator.below(2048 - 64) };
             let bytes = &bytes[start..(start + len).min(2048)];
-            assert_eq!(
-                sum(bytes).finish(),
-                reference(bytes),
-                "{} bytes at {start}",
-                bytes.len()
-            );
+            assert_eq!(sum(bytes).finish(), reference(bytes), "{} bytes at {start}", bytes.len());
             let mut copy = [0; 2048];
             let to = generator.below(8).min(2048 - bytes.len());
             let copied = copy_and_sum(&mut copy[to..to + bytes.len()], bytes);
             assert_eq!(copied.finish(), reference(bytes));
             assert_eq!(&copy[to..to + bytes.len()], bytes);
-            assert!(
-                copy[..to]
-                    .iter()
-                    .chain(&copy[to + bytes.len()..])
-                    .all(|byte| *byte == 0)
-            );
+            assert!(copy[..to].iter().chain(&copy[to + bytes.len()..]).all(|byte| *byte == 0));
         }
     }
 
@@ -270,11 +245,7 @@ mod tests {
             } else {
                 joined.add_at_odd(sum(second))
             }
-            assert_eq!(
-                joined.finish(),
-                reference(&bytes[..len]),
-                "{len} bytes split at {at}"
-            );
+            assert_eq!(joined.finish(), reference(&bytes[..len]), "{len} bytes split at {at}");
         }
     }
 
@@ -282,11 +253,7 @@ mod tests {
     fn carries_are_not_lost_in_all_ones() {
         let ones = [0xff; 4096];
         for len in 0..=4096 {
-            assert_eq!(
-                sum(&ones[..len]).finish(),
-                reference(&ones[..len]),
-                "{len} bytes"
-            );
+            assert_eq!(sum(&ones[..len]).finish(), reference(&ones[..len]), "{len} bytes");
         }
         let mut full = Sum(u64::MAX);
         full.add(Sum(u64::MAX));
@@ -302,10 +269,7 @@ mod tests {
         let mut fields = Sum::new();
         fields.add_u16(0x1234);
         fields.add_u32(0xdead_beef);
-        assert_eq!(
-            fields.finish(),
-            reference(&[0x12, 0x34, 0xde, 0xad, 0xbe, 0xef])
-        );
+        assert_eq!(fields.finish(), reference(&[0x12, 0x34, 0xde, 0xad, 0xbe, 0xef]));
     }
 
     #[test]
@@ -326,10 +290,7 @@ mod tests {
     #[test]
     fn pseudo_headers_are_those_of_the_rfcs() {
         let v4 = pseudo_header([10, 0, 2, 2].into(), [10, 0, 2, 15].into(), 6, 1000);
-        assert_eq!(
-            v4.finish(),
-            reference(&[10, 0, 2, 2, 10, 0, 2, 15, 0, 6, 0x03, 0xe8])
-        );
+        assert_eq!(v4.finish(), reference(&[10, 0, 2, 2, 10, 0, 2, 15, 0, 6, 0x03, 0xe8]));
 
         let (source, destination) = ([0xfd; 16], [0x20; 16]);
         let v6 = pseudo_header(source.into(), destination.into(), 58, 0x0001_0002);

@@ -64,17 +64,6 @@ impl<'m> HashIndex<'m> {
         self.buckets[position] = Bucket { hash, node };
     }
 
-    /// Replaces `old` by `new` under the same hash; false if it was not there.
-    pub(crate) fn replace(&mut self, hash: u32, old: u32, new: u32) -> bool {
-        match self.position(hash, old) {
-            Some(position) => {
-                self.buckets[position].node = new;
-                true
-            }
-            None => false,
-        }
-    }
-
     /// Removes a node.
     pub(crate) fn remove(&mut self, hash: u32, node: u32) {
         let Some(mut hole) = self.position(hash, node) else { return };

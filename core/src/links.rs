@@ -60,12 +60,6 @@ impl<'m> Links<'m> {
         self.links[node as usize].next != UNLINKED
     }
 
-    /// The node after `node`, which must be on a list.
-    pub(crate) fn next(&self, node: u32) -> Option<u32> {
-        let next = self.links[node as usize].next;
-        (next < UNLINKED).then_some(next)
-    }
-
     /// Appends `node` unless it is on a list already.
     pub(crate) fn push_back(&mut self, list: &mut List, node: u32) {
         if self.is_linked(node) {

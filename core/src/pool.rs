@@ -37,9 +37,15 @@ impl Account {
         Account { used: 0, quota, refused: 0 }
     }
 
-    /// More than three quarters of the quota are in use: growth stops (see `Blocks::ensure`).
+    /// More than three quarters of the quota are in use: what can be sent again later is not kept.
     pub(crate) fn under_pressure(&self) -> bool {
         self.used > self.quota - self.quota / 4
+    }
+
+    /// Whether a holder of `held` blocks, one of `holders`, may take more: under pressure nobody goes beyond twice a
+    /// fair share of the quota.
+    pub(crate) fn may_grow(&self, held: u32, holders: usize) -> bool {
+        !self.under_pressure() || u64::from(held) * (holders.max(1) as u64) < 2 * u64::from(self.quota)
     }
 }
 

@@ -17,9 +17,8 @@ pub(crate) struct Generator {
 pub(crate) enum Use {
     InitialSequence = 1,
     EphemeralPorts = 2,
-    IpIdentification = 3,
-    HashTables = 4,
-    Identifiers = 5,
+    HashTables = 3,
+    Identifiers = 4,
 }
 
 impl Generator {

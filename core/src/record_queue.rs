@@ -101,7 +101,7 @@ impl RecordQueue {
         const BLOCK: u32 = BLOCK_SIZE as u32;
         let first_beyond = self.tail.wrapping_add(BLOCK - 1) & !(BLOCK - 1);
         if end.wrapping_sub(self.tail) > first_beyond.wrapping_sub(self.tail) {
-            self.blocks.release(pool, account, first_beyond, end.wrapping_add(BLOCK));
+            self.blocks.release_beyond(pool, account, self.head, first_beyond, end.wrapping_add(BLOCK));
         }
     }
 }

@@ -86,11 +86,7 @@ impl DhcpConfig {
     }
 
     pub(super) fn mask(&self) -> Ipv4Addr {
-        Ipv4Addr::from(
-            u32::MAX
-                .checked_shl(32 - u32::from(self.prefix_len))
-                .unwrap_or(0),
-        )
+        Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(self.prefix_len)).unwrap_or(0))
     }
 
     pub(super) fn broadcast(&self) -> Ipv4Addr {
@@ -103,9 +99,7 @@ impl DhcpConfig {
 
     /// Whether `address` can be a host's in the subnet.
     pub(super) fn is_host(&self, address: Ipv4Addr) -> bool {
-        self.contains(address)
-            && address & !self.mask() != Ipv4Addr::UNSPECIFIED
-            && address != self.broadcast()
+        self.contains(address) && address & !self.mask() != Ipv4Addr::UNSPECIFIED && address != self.broadcast()
     }
 
     /// Whether `address` has no other use in the network that the configuration tells of.

@@ -20,33 +20,21 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    const NOBODY: ClientId = ClientId {
-        octets: [0; 255],
-        len: 0,
-        hardware: false,
-    };
+    const NOBODY: ClientId = ClientId { octets: [0; 255], len: 0, hardware: false };
 
     /// A client that sends this identifier; `None` unless it has 1 to 255 octets.
     pub fn from_identifier(identifier: &[u8]) -> Option<Self> {
         let len = u8::try_from(identifier.len()).ok().filter(|len| *len > 0)?;
         let mut octets = [0; 255];
         octets[..identifier.len()].copy_from_slice(identifier);
-        Some(ClientId {
-            octets,
-            len,
-            hardware: false,
-        })
+        Some(ClientId { octets, len, hardware: false })
     }
 
     /// A client that sends no identifier.
     pub fn from_hardware(mac: MacAddr) -> Self {
         let mut octets = [0; 255];
         octets[..6].copy_from_slice(&mac.0);
-        ClientId {
-            octets,
-            len: 6,
-            hardware: true,
-        }
+        ClientId { octets, len: 6, hardware: true }
     }
 
     /// The client identifier, `None` if the client sent none.
@@ -108,9 +96,7 @@ impl Lease {
     /// What has become of the lease at `now`.
     pub fn state(&self, now: Instant) -> LeaseState {
         match self.stored_state {
-            LeaseState::Offered | LeaseState::Bound | LeaseState::Declined
-                if self.expires <= now =>
-            {
+            LeaseState::Offered | LeaseState::Bound | LeaseState::Declined if self.expires <= now => {
                 LeaseState::Expired
             }
             state => state,
@@ -119,10 +105,7 @@ impl Lease {
 
     /// Whether nobody has a claim on the address at `now` other than by having had it before.
     fn is_free(&self, now: Instant) -> bool {
-        matches!(
-            self.state(now),
-            LeaseState::Reserved | LeaseState::Released | LeaseState::Expired
-        )
+        matches!(self.state(now), LeaseState::Reserved | LeaseState::Released | LeaseState::Expired)
     }
 
     /// Whether `client` with hardware address `mac` may have this address at `now`.
@@ -130,21 +113,12 @@ impl Lease {
         match self.reserved_for {
             Some(owner) if owner != mac => false,
             Some(_) => self.state(now) != LeaseState::Declined,
-            None => {
-                self.is_free(now)
-                    || (self.client == *client && self.state(now) != LeaseState::Declined)
-            }
+            None => self.is_free(now) || (self.client == *client && self.state(now) != LeaseState::Declined),
         }
     }
 
     /// Makes the entry that of `client`, in `state` until `expires`.
-    pub(super) fn assign(
-        &mut self,
-        client: &ClientId,
-        mac: MacAddr,
-        state: LeaseState,
-        expires: Instant,
-    ) {
+    pub(super) fn assign(&mut self, client: &ClientId, mac: MacAddr, state: LeaseState, expires: Instant) {
         if self.client != *client || self.mac != mac {
             if self.reserved_for.is_none() {
                 self.hostname = Text::EMPTY;
@@ -166,9 +140,7 @@ pub(super) struct LeaseTable<'m> {
 #[cfg(feature = "alloc")]
 impl Clone for LeaseTable<'_> {
     fn clone(&self) -> Self {
-        LeaseTable {
-            entries: self.entries.clone(),
-        }
+        LeaseTable { entries: self.entries.clone() }
     }
 }
 
@@ -187,50 +159,31 @@ impl<'m> LeaseTable<'m> {
 
     /// The entry of `address`.
     pub(super) fn find(&self, address: Ipv4Addr) -> Option<usize> {
-        self.entries
-            .binary_search_by_key(&address, |lease| lease.address)
-            .ok()
+        self.entries.binary_search_by_key(&address, |lease| lease.address).ok()
     }
 
     /// The address reserved for `mac`, else the one that `client` has or had. A declined address is nobody's.
     pub(super) fn of_client(&self, client: &ClientId, mac: MacAddr, now: Instant) -> Option<usize> {
         let usable = |lease: &Lease| lease.state(now) != LeaseState::Declined;
         let reserved = |lease: &Lease| lease.reserved_for == Some(mac) && usable(lease);
-        let dynamic = |lease: &Lease| {
-            lease.reserved_for.is_none() && lease.client == *client && usable(lease)
-        };
+        let dynamic = |lease: &Lease| lease.reserved_for.is_none() && lease.client == *client && usable(lease);
         let mut entries = self.entries.iter();
-        entries
-            .position(reserved)
-            .or_else(|| self.entries.iter().position(dynamic))
+        entries.position(reserved).or_else(|| self.entries.iter().position(dynamic))
     }
 
     /// The entry of `address`, made if there is none. When the storage is full, the entry whose lease ended longest ago
     /// is given up for it; `None` if there is no such entry.
     pub(super) fn entry(&mut self, address: Ipv4Addr, now: Instant) -> Option<usize> {
-        let at = match self
-            .entries
-            .binary_search_by_key(&address, |lease| lease.address)
-        {
+        let at = match self.entries.binary_search_by_key(&address, |lease| lease.address) {
             Ok(index) => return Some(index),
             Err(at) => at,
         };
-        if self
-            .entries
-            .push(Lease {
-                address,
-                ..Lease::EMPTY
-            })
-            .is_ok()
-        {
+        if self.entries.push(Lease { address, ..Lease::EMPTY }).is_ok() {
             self.entries[at..].rotate_right(1);
             return Some(at);
         }
         let victim = self.longest_free(now, |_| true)?;
-        self.entries[victim] = Lease {
-            address,
-            ..Lease::EMPTY
-        };
+        self.entries[victim] = Lease { address, ..Lease::EMPTY };
         if victim < at {
             self.entries[victim..at].rotate_left(1);
             Some(at - 1)
@@ -248,20 +201,14 @@ impl<'m> LeaseTable<'m> {
         now: Instant,
     ) -> Option<Ipv4Addr> {
         let longest_free = || {
-            let index = self.longest_free(now, |lease| {
-                pool.contains(&lease.address) && usable(lease.address)
-            })?;
+            let index = self.longest_free(now, |lease| pool.contains(&lease.address) && usable(lease.address))?;
             Some(self.entries[index].address)
         };
         if self.entries.len() == self.entries.capacity() {
             return longest_free();
         }
-        let mut known = self
-            .entries
-            .iter()
-            .map(|lease| lease.address)
-            .skip_while(|address| address < pool.start())
-            .peekable();
+        let mut known =
+            self.entries.iter().map(|lease| lease.address).skip_while(|address| address < pool.start()).peekable();
         let mut candidate = u32::from(*pool.start());
         // Ends: a step either passes a known entry or one of the few addresses that the configuration excludes.
         while candidate <= u32::from(*pool.end()) {
@@ -275,15 +222,8 @@ impl<'m> LeaseTable<'m> {
     }
 
     fn longest_free(&self, now: Instant, wanted: impl Fn(&Lease) -> bool) -> Option<usize> {
-        let free =
-            |lease: &Lease| lease.reserved_for.is_none() && lease.is_free(now) && wanted(lease);
-        let candidates = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(_, lease)| free(lease));
-        candidates
-            .min_by_key(|(_, lease)| lease.expires)
-            .map(|(index, _)| index)
+        let free = |lease: &Lease| lease.reserved_for.is_none() && lease.is_free(now) && wanted(lease);
+        let candidates = self.entries.iter().enumerate().filter(|(_, lease)| free(lease));
+        candidates.min_by_key(|(_, lease)| lease.expires).map(|(index, _)| index)
     }
 }

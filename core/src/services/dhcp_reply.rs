@@ -6,9 +6,7 @@ use super::Text;
 use super::dhcp_config::{MAX_DNS_SERVERS, MIN_LEASE};
 use super::dhcp_leases::Lease;
 use super::dhcp_server::{DhcpServer, Request};
-use crate::wire::dhcp::{
-    CLIENT_PORT, FLAG_BROADCAST, Header, MessageType, Op, SERVER_PORT, Writer, option,
-};
+use crate::wire::dhcp::{CLIENT_PORT, FLAG_BROADCAST, Header, MessageType, Op, SERVER_PORT, Writer, option};
 use crate::wire::ethernet::MacAddr;
 
 /// A message that every client takes without saying so: 576 octets of IP datagram (RFC 2131 §2) less IP and UDP headers.
@@ -50,16 +48,8 @@ impl DhcpServer<'_> {
         let message = &request.message;
         // RFC 2131 §4.3.1, table 3. A `ciaddr` that is not the leased address, in SELECTING, means nothing.
         let has_address = kind == MessageType::Ack && message.ciaddr() == lease.address;
-        let ciaddr = if has_address {
-            lease.address
-        } else {
-            Ipv4Addr::UNSPECIFIED
-        };
-        let header = Header {
-            ciaddr,
-            yiaddr: lease.address,
-            ..request.reply_header()
-        };
+        let ciaddr = if has_address { lease.address } else { Ipv4Addr::UNSPECIFIED };
+        let header = Header { ciaddr, yiaddr: lease.address, ..request.reply_header() };
         let mut writer = Writer::new(request.room(out), &header, kind)?;
         let secs = self.lease_secs(request);
         writer.option(option::SERVER_ID, &self.config.server.octets());
@@ -70,11 +60,7 @@ impl DhcpServer<'_> {
             writer.option(option::REBINDING_TIME, &(secs - secs / 8).to_be_bytes());
         }
         request.echo_client_id(&mut writer);
-        let hostname = if lease.reserved_for.is_some() {
-            lease.hostname
-        } else {
-            Text::EMPTY
-        };
+        let hostname = if lease.reserved_for.is_some() { lease.hostname } else { Text::EMPTY };
         self.write_options(request, hostname.as_str(), &mut writer);
         let len = writer.finish();
 
@@ -86,48 +72,22 @@ impl DhcpServer<'_> {
         } else if message.broadcast() {
             (SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT), None)
         } else {
-            (
-                SocketAddrV4::new(lease.address, CLIENT_PORT),
-                Some(request.mac),
-            )
+            (SocketAddrV4::new(lease.address, CLIENT_PORT), Some(request.mac))
         };
-        Some(DhcpReply {
-            destination,
-            link_destination,
-            len,
-        })
+        Some(DhcpReply { destination, link_destination, len })
     }
 
     /// ACK to an INFORM: no address and no times (RFC 2131 §4.3.5), to `ciaddr`.
-    pub(super) fn write_parameters(
-        &self,
-        request: &Request<'_>,
-        out: &mut [u8],
-    ) -> Option<DhcpReply> {
+    pub(super) fn write_parameters(&self, request: &Request<'_>, out: &mut [u8]) -> Option<DhcpReply> {
         let ciaddr = request.message.ciaddr();
-        let header = Header {
-            ciaddr,
-            ..request.reply_header()
-        };
+        let header = Header { ciaddr, ..request.reply_header() };
         let mut writer = Writer::new(request.room(out), &header, MessageType::Ack)?;
         writer.option(option::SERVER_ID, &self.config.server.octets());
         request.echo_client_id(&mut writer);
-        let reserved = self
-            .leases
-            .entries()
-            .iter()
-            .find(|lease| lease.reserved_for == Some(request.mac));
-        self.write_options(
-            request,
-            reserved.map_or("", |lease| lease.hostname.as_str()),
-            &mut writer,
-        );
+        let reserved = self.leases.entries().iter().find(|lease| lease.reserved_for == Some(request.mac));
+        self.write_options(request, reserved.map_or("", |lease| lease.hostname.as_str()), &mut writer);
         let destination = SocketAddrV4::new(ciaddr, CLIENT_PORT);
-        Some(DhcpReply {
-            destination,
-            link_destination: None,
-            len: writer.finish(),
-        })
+        Some(DhcpReply { destination, link_destination: None, len: writer.finish() })
     }
 
     pub(super) fn write_nak(&self, request: &Request<'_>, out: &mut [u8]) -> Option<DhcpReply> {
@@ -145,11 +105,7 @@ impl DhcpServer<'_> {
         writer.option(option::SERVER_ID, &self.config.server.octets());
         request.echo_client_id(&mut writer);
         writer.option(option::MESSAGE, b"address not available");
-        Some(DhcpReply {
-            destination,
-            link_destination: None,
-            len: writer.finish(),
-        })
+        Some(DhcpReply { destination, link_destination: None, len: writer.finish() })
     }
 
     /// The network's parameters: those that the client lists, in its order, or all if it has no list. The mask goes first
@@ -163,21 +119,11 @@ impl DhcpServer<'_> {
             option::BROADCAST_ADDRESS,
             option::INTERFACE_MTU,
         ];
-        let lists = request
-            .message
-            .options()
-            .filter(|(code, _)| *code == option::PARAMETER_LIST);
+        let lists = request.message.options().filter(|(code, _)| *code == option::PARAMETER_LIST);
         let listed = lists.clone().flat_map(|(_, codes)| codes).copied();
-        let rest: &[u8] = if lists.count() == 0 {
-            &ALL
-        } else {
-            &[option::INTERFACE_MTU]
-        };
+        let rest: &[u8] = if lists.count() == 0 { &ALL } else { &[option::INTERFACE_MTU] };
         let mut written = 0u32;
-        for code in core::iter::once(option::SUBNET_MASK)
-            .chain(listed)
-            .chain(rest.iter().copied())
-        {
+        for code in core::iter::once(option::SUBNET_MASK).chain(listed).chain(rest.iter().copied()) {
             // Every code that the server knows is below 32; each is written once however often it is listed.
             let bit = 1u32.checked_shl(code.into()).unwrap_or(0);
             if written & bit == 0 {
@@ -193,22 +139,12 @@ impl DhcpServer<'_> {
         match code {
             option::SUBNET_MASK => _ = writer.option(code, &config.mask().octets()),
             option::BROADCAST_ADDRESS => _ = writer.option(code, &config.broadcast().octets()),
-            option::ROUTER => {
-                _ = config
-                    .router
-                    .map(|router| writer.option(code, &router.octets()))
-            }
-            option::INTERFACE_MTU => {
-                _ = config
-                    .mtu
-                    .map(|mtu| writer.option(code, &mtu.to_be_bytes()))
-            }
+            option::ROUTER => _ = config.router.map(|router| writer.option(code, &router.octets())),
+            option::INTERFACE_MTU => _ = config.mtu.map(|mtu| writer.option(code, &mtu.to_be_bytes())),
             option::DOMAIN_NAME if !config.domain.is_empty() => {
                 writer.option(code, config.domain.as_str().as_bytes());
             }
-            option::HOST_NAME if !hostname.is_empty() => {
-                _ = writer.option(code, hostname.as_bytes())
-            }
+            option::HOST_NAME if !hostname.is_empty() => _ = writer.option(code, hostname.as_bytes()),
             option::DNS_SERVERS => {
                 let mut octets = [0; 4 * MAX_DNS_SERVERS];
                 let mut len = 0;
@@ -245,14 +181,8 @@ impl Request<'_> {
 
     /// As much of `out` as the client takes. Option 57 counts the IP and UDP headers and is at least 576.
     fn room<'o>(&self, out: &'o mut [u8]) -> &'o mut [u8] {
-        let wanted = self
-            .message
-            .u16_option(option::MAX_MESSAGE_SIZE)
-            .map_or(0, usize::from);
-        let limit = wanted
-            .saturating_sub(IP_UDP_LEN)
-            .max(DEFAULT_MESSAGE_LEN)
-            .min(out.len());
+        let wanted = self.message.u16_option(option::MAX_MESSAGE_SIZE).map_or(0, usize::from);
+        let limit = wanted.saturating_sub(IP_UDP_LEN).max(DEFAULT_MESSAGE_LEN).min(out.len());
         &mut out[..limit]
     }
 

@@ -122,12 +122,7 @@ impl<'m> DhcpServer<'m> {
     pub fn new(config: DhcpConfig, leases: Storage<'m, Lease>) -> Result<Self, DhcpConfigError> {
         config.validate()?;
         let leases = LeaseTable::new(leases);
-        Ok(DhcpServer {
-            config,
-            leases,
-            counters: DhcpCounters::default(),
-            has_events: false,
-        })
+        Ok(DhcpServer { config, leases, counters: DhcpCounters::default(), has_events: false })
     }
 
     /// Keeps `address`, inside or outside the pool, for the client with hardware address `mac`, and tells it `hostname`
@@ -145,26 +140,16 @@ impl<'m> DhcpServer<'m> {
         if !self.config.is_usable(address) {
             return Err(StaticLeaseError::Address(address));
         }
-        if let Some(other) = self
-            .leases
-            .entries()
-            .iter()
-            .find(|lease| lease.reserved_for == Some(mac))
+        if let Some(other) = self.leases.entries().iter().find(|lease| lease.reserved_for == Some(mac))
             && other.address != address
         {
             return Err(StaticLeaseError::Duplicate(other.address));
         }
-        let index = self
-            .leases
-            .entry(address, now)
-            .ok_or(StaticLeaseError::Full)?;
+        let index = self.leases.entry(address, now).ok_or(StaticLeaseError::Full)?;
         let lease = &mut self.leases.entries_mut()[index];
         let theirs = match lease.reserved_for {
             Some(owner) => owner == mac,
-            None => {
-                lease.mac == mac
-                    || !matches!(lease.state(now), LeaseState::Bound | LeaseState::Offered)
-            }
+            None => lease.mac == mac || !matches!(lease.state(now), LeaseState::Bound | LeaseState::Offered),
         };
         if !theirs {
             return Err(StaticLeaseError::InUse(address));
@@ -211,9 +196,7 @@ impl<'m> DhcpServer<'m> {
             MessageType::Decline => self.decline(now, &request),
             MessageType::Release => self.release(now, &request),
             MessageType::Inform => self.inform(&request),
-            MessageType::Offer | MessageType::Ack | MessageType::Nak => {
-                Verdict::Drop(Drop::NotForServers)
-            }
+            MessageType::Offer | MessageType::Ack | MessageType::Nak => Verdict::Drop(Drop::NotForServers),
         };
         let reply = match verdict {
             Verdict::Silence => return None,
@@ -222,9 +205,7 @@ impl<'m> DhcpServer<'m> {
                 return None;
             }
             Verdict::Nak => self.write_nak(&request, out),
-            Verdict::Lease(kind, index) => {
-                self.write_lease(&request, kind, &self.leases.entries()[index], out)
-            }
+            Verdict::Lease(kind, index) => self.write_lease(&request, kind, &self.leases.entries()[index], out),
             Verdict::Parameters => self.write_parameters(&request, out),
         };
         match (&reply, verdict) {
@@ -246,12 +227,7 @@ impl<'m> DhcpServer<'m> {
         if !self.has_events {
             return None;
         }
-        let Some(lease) = self
-            .leases
-            .entries_mut()
-            .iter_mut()
-            .find(|lease| lease.changed)
-        else {
+        let Some(lease) = self.leases.entries_mut().iter_mut().find(|lease| lease.changed) else {
             self.has_events = false;
             return None;
         };
@@ -301,48 +277,25 @@ impl<'m> DhcpServer<'m> {
         };
         let server_id = message.address_option(option::SERVER_ID);
         let requested = message.address_option(option::REQUESTED_ADDRESS);
-        Ok(Request {
-            message,
-            client,
-            mac,
-            server_id,
-            requested,
-        })
+        Ok(Request { message, client, mac, server_id, requested })
     }
 
     /// RFC 2131 §4.3.1: the client's present address, else its former one, else the one it asks for, else a new one.
     fn discover(&mut self, now: Instant, request: &Request<'_>) -> Verdict {
         let known = self.leases.of_client(&request.client, request.mac, now);
-        let known = known
-            .filter(|index| self.may_have(now, request, self.leases.entries()[*index].address));
-        let requested = || {
-            request
-                .requested
-                .filter(|address| self.may_have(now, request, *address))
-        };
-        let address = known
-            .map(|index| self.leases.entries()[index].address)
-            .or_else(requested)
-            .or_else(|| {
-                let config = &self.config;
-                self.leases.next_address(
-                    config.pool.clone(),
-                    |address| config.is_usable(address),
-                    now,
-                )
-            });
+        let known = known.filter(|index| self.may_have(now, request, self.leases.entries()[*index].address));
+        let requested = || request.requested.filter(|address| self.may_have(now, request, *address));
+        let address = known.map(|index| self.leases.entries()[index].address).or_else(requested).or_else(|| {
+            let config = &self.config;
+            self.leases.next_address(config.pool.clone(), |address| config.is_usable(address), now)
+        });
         let Some(index) = address.and_then(|address| self.leases.entry(address, now)) else {
             return Verdict::Drop(Drop::PoolExhausted);
         };
         let lease = &mut self.leases.entries_mut()[index];
         // A client that asks anew keeps the lease that it has.
         if lease.client != request.client || lease.state(now) != LeaseState::Bound {
-            lease.assign(
-                &request.client,
-                request.mac,
-                LeaseState::Offered,
-                now + self.config.offer_time,
-            );
+            lease.assign(&request.client, request.mac, LeaseState::Offered, now + self.config.offer_time);
         }
         Verdict::Lease(MessageType::Offer, index)
     }
@@ -374,10 +327,7 @@ impl<'m> DhcpServer<'m> {
         if !self.config.contains(address) {
             return Verdict::Nak;
         }
-        let known = self
-            .leases
-            .of_client(&request.client, request.mac, now)
-            .is_some();
+        let known = self.leases.of_client(&request.client, request.mac, now).is_some();
         // "If the DHCP server has no record of this client, then it MUST remain silent": other servers may know it.
         if !known && !self.config.authoritative {
             return Verdict::Drop(Drop::UnknownClient);
@@ -417,10 +367,7 @@ impl<'m> DhcpServer<'m> {
 
     /// RFC 2131 §4.3.3.
     fn decline(&mut self, now: Instant, request: &Request<'_>) -> Verdict {
-        if request
-            .server_id
-            .is_some_and(|server| server != self.config.server)
-        {
+        if request.server_id.is_some_and(|server| server != self.config.server) {
             return Verdict::Drop(Drop::OtherServer);
         }
         let Some(address) = request.requested else {
@@ -437,10 +384,7 @@ impl<'m> DhcpServer<'m> {
 
     /// RFC 2131 §4.3.4.
     fn release(&mut self, now: Instant, request: &Request<'_>) -> Verdict {
-        if request
-            .server_id
-            .is_some_and(|server| server != self.config.server)
-        {
+        if request.server_id.is_some_and(|server| server != self.config.server) {
             return Verdict::Drop(Drop::OtherServer);
         }
         let Some(index) = self.held_by(now, request, request.message.ciaddr()) else {
@@ -468,17 +412,10 @@ impl<'m> DhcpServer<'m> {
         if !self.config.is_usable(address) {
             return false;
         }
-        match self
-            .leases
-            .find(address)
-            .map(|index| &self.leases.entries()[index])
-        {
-            Some(lease) if lease.reserved_for.is_some() => {
-                lease.is_available_to(&request.client, request.mac, now)
-            }
+        match self.leases.find(address).map(|index| &self.leases.entries()[index]) {
+            Some(lease) if lease.reserved_for.is_some() => lease.is_available_to(&request.client, request.mac, now),
             Some(lease) => {
-                self.config.pool.contains(&address)
-                    && lease.is_available_to(&request.client, request.mac, now)
+                self.config.pool.contains(&address) && lease.is_available_to(&request.client, request.mac, now)
             }
             None => self.config.pool.contains(&address),
         }
@@ -534,9 +471,7 @@ impl Request<'_> {
         let text = core::str::from_utf8(self.message.option(option::HOST_NAME)?).ok()?;
         // RFC 2132 §2: "Options containing NVT ASCII data SHOULD NOT include a trailing NULL".
         let text = text.trim_end_matches('\0');
-        let plain = text
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.'));
+        let plain = text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.'));
         if plain { Text::new(text) } else { None }
     }
 }

@@ -10,8 +10,8 @@ use core::net::{IpAddr, SocketAddr};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
 use crate::wire::dns::{
-    CLASS_ANY, CLASS_IN, DnsError, EDNS_DO, Edns, HEADER_LEN, Header, Name, OPT_LEN, Owner,
-    Question, Rcode, RecordType, Section, UDP_LIMIT, Writer,
+    CLASS_ANY, CLASS_IN, DnsError, EDNS_DO, Edns, HEADER_LEN, Header, Name, OPT_LEN, Owner, Question, Rcode,
+    RecordType, Section, UDP_LIMIT, Writer,
 };
 
 /// The highest TTL (RFC 2181 §8), in seconds.
@@ -70,10 +70,7 @@ pub struct DnsEntry {
 
 impl DnsEntry {
     /// An unused entry, to fill a slice that is lent as storage.
-    pub const EMPTY: DnsEntry = DnsEntry {
-        name: Name::ROOT,
-        address: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
-    };
+    pub const EMPTY: DnsEntry = DnsEntry { name: Name::ROOT, address: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED) };
 }
 
 /// A place for a question that waits for the application.
@@ -86,11 +83,7 @@ pub struct PendingQuestion {
 
 impl PendingQuestion {
     /// An unused place, to fill a slice that is lent as storage.
-    pub const EMPTY: PendingQuestion = PendingQuestion {
-        state: None,
-        expires: Instant::ZERO,
-        generation: 0,
-    };
+    pub const EMPTY: PendingQuestion = PendingQuestion { state: None, expires: Instant::ZERO, generation: 0 };
 }
 
 /// Names a question that waits for the application; never again another one.
@@ -223,33 +216,18 @@ pub struct DnsServer<'m> {
 
 impl<'m> DnsServer<'m> {
     /// A server with room for `table.capacity()` addresses of names and `pending.capacity()` questions that wait.
-    pub fn new(
-        config: DnsConfig,
-        table: Storage<'m, DnsEntry>,
-        pending: Storage<'m, PendingQuestion>,
-    ) -> Self {
-        DnsServer {
-            config,
-            table,
-            pending,
-            counters: DnsCounters::default(),
-        }
+    pub fn new(config: DnsConfig, table: Storage<'m, DnsEntry>, pending: Storage<'m, PendingQuestion>) -> Self {
+        DnsServer { config, table, pending, counters: DnsCounters::default() }
     }
 
     /// Adds an address of `name`, which may have more. The first name added for an address is the one that reverse lookups
     /// find.
     pub fn add(&mut self, name: &str, address: IpAddr) -> Result<(), AddNameError> {
         let name = Name::from_text(name).map_err(AddNameError::Name)?;
-        if self
-            .table
-            .iter()
-            .any(|entry| entry.address == address && entry.name == name)
-        {
+        if self.table.iter().any(|entry| entry.address == address && entry.name == name) {
             return Ok(());
         }
-        self.table
-            .push(DnsEntry { name, address })
-            .map_err(|_| AddNameError::Full)
+        self.table.push(DnsEntry { name, address }).map_err(|_| AddNameError::Full)
     }
 
     /// Removes `name` with all its addresses and says how many there were.
@@ -281,25 +259,13 @@ impl<'m> DnsServer<'m> {
 
     /// Takes a message that came to UDP port 53 from `from`. `out` needs 512 octets, and `config.udp_size` for clients with
     /// EDNS to profit.
-    pub fn handle(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        message: &[u8],
-        out: &mut [u8],
-    ) -> DnsAction {
+    pub fn handle(&mut self, now: Instant, from: SocketAddr, message: &[u8], out: &mut [u8]) -> DnsAction {
         self.handle_over(Transport::Datagram, now, from, message, out)
     }
 
     /// Takes a message from a TCP connection with `from`, without its length prefix (RFC 1035 §4.2.2). The answer may fill
     /// all of `out`.
-    pub fn handle_stream(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        message: &[u8],
-        out: &mut [u8],
-    ) -> DnsAction {
+    pub fn handle_stream(&mut self, now: Instant, from: SocketAddr, message: &[u8], out: &mut [u8]) -> DnsAction {
         self.handle_over(Transport::Stream, now, from, message, out)
     }
 
@@ -311,20 +277,13 @@ impl<'m> DnsServer<'m> {
 
     /// Answers a question that waits: writes the message into `out` and says where to send how many octets of it. `None`
     /// if the question is no longer there or `out` is too short for it.
-    pub fn answer(
-        &mut self,
-        id: QueryId,
-        answer: Answer<'_>,
-        out: &mut [u8],
-    ) -> Option<(SocketAddr, usize)> {
+    pub fn answer(&mut self, id: QueryId, answer: Answer<'_>, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let index = usize::try_from(id.index).ok()?;
         self.place(id)?;
         let (query, from) = self.pending[index].state.take()?;
         let kind = query.question.record_type;
         let (rcode, records) = match answer {
-            Answer::Addresses { addresses, ttl }
-                if addresses.iter().any(|address| answers(kind, address)) =>
-            {
+            Answer::Addresses { addresses, ttl } if addresses.iter().any(|address| answers(kind, address)) => {
                 (Rcode::NoError, Records::Addresses(addresses, ttl))
             }
             Answer::Pointer { name, ttl } if matches!(kind, RecordType::PTR | RecordType::ANY) => {
@@ -335,15 +294,7 @@ impl<'m> DnsServer<'m> {
             Answer::ServFail => (Rcode::ServFail, Records::None),
             Answer::Refused => (Rcode::Refused, Records::None),
         };
-        let len = self.write(
-            &query,
-            Response {
-                rcode,
-                authoritative: false,
-                records,
-            },
-            out,
-        )?;
+        let len = self.write(&query, Response { rcode, authoritative: false, records }, out)?;
         self.counters.from_application += 1;
         Some((from, len))
     }
@@ -379,11 +330,7 @@ impl<'m> DnsServer<'m> {
             None => match self.enqueue(now, from, &query) {
                 Enqueued::At(id) => return DnsAction::Ask(id),
                 Enqueued::Duplicate => return DnsAction::Ignore,
-                Enqueued::Full => Response {
-                    rcode: Rcode::ServFail,
-                    authoritative: false,
-                    records: Records::None,
-                },
+                Enqueued::Full => Response { rcode: Rcode::ServFail, authoritative: false, records: Records::None },
             },
         };
         match self.write(&query, response, out) {
@@ -394,25 +341,9 @@ impl<'m> DnsServer<'m> {
 
     /// What the server itself knows to answer; `None` if the application is to be asked.
     fn look_up(&mut self, query: &Query) -> Option<Response<'static>> {
-        let Question {
-            name,
-            record_type,
-            class,
-        } = query.question;
-        let own = |rcode, records| {
-            Some(Response {
-                rcode,
-                authoritative: true,
-                records,
-            })
-        };
-        let error = |rcode| {
-            Some(Response {
-                rcode,
-                authoritative: false,
-                records: Records::None,
-            })
-        };
+        let Question { name, record_type, class } = query.question;
+        let own = |rcode, records| Some(Response { rcode, authoritative: true, records });
+        let error = |rcode| Some(Response { rcode, authoritative: false, records: Records::None });
         if query.edns.is_some_and(|edns| edns.version != 0) {
             self.counters.malformed += 1;
             return error(Rcode::BadVers);
@@ -426,11 +357,8 @@ impl<'m> DnsServer<'m> {
             return error(Rcode::Refused);
         }
         let reverse = name.reverse_address();
-        let mut found = self
-            .table
-            .iter()
-            .filter(|entry| entry.name == name || Some(entry.address) == reverse)
-            .peekable();
+        let mut found =
+            self.table.iter().filter(|entry| entry.name == name || Some(entry.address) == reverse).peekable();
         if found.peek().is_some() {
             self.counters.from_table += 1;
             let has_type = found.any(|entry| {
@@ -440,14 +368,7 @@ impl<'m> DnsServer<'m> {
                     matches!(record_type, RecordType::PTR | RecordType::ANY)
                 }
             });
-            return own(
-                Rcode::NoError,
-                if has_type {
-                    Records::Table
-                } else {
-                    Records::NoData
-                },
-            );
+            return own(Rcode::NoError, if has_type { Records::Table } else { Records::NoData });
         }
         match self.config.unknown {
             UnknownNames::Ask => None,
@@ -493,8 +414,7 @@ impl<'m> DnsServer<'m> {
         if free.is_none() && self.pending.push(PendingQuestion::EMPTY).is_ok() {
             free = Some(self.pending.len() - 1);
         }
-        let Some((index, id)) = free.and_then(|index| Some((index, u32::try_from(index).ok()?)))
-        else {
+        let Some((index, id)) = free.and_then(|index| Some((index, u32::try_from(index).ok()?))) else {
             self.counters.overloaded += 1;
             return Enqueued::Full;
         };
@@ -503,19 +423,12 @@ impl<'m> DnsServer<'m> {
         place.expires = now + self.config.patience;
         place.generation = place.generation.wrapping_add(1);
         self.counters.asked += 1;
-        Enqueued::At(QueryId {
-            index: id,
-            generation: place.generation,
-        })
+        Enqueued::At(QueryId { index: id, generation: place.generation })
     }
 
     /// Forgets the questions that have waited too long. Their clients ask again.
     fn expire(&mut self, now: Instant) {
-        for place in self
-            .pending
-            .iter_mut()
-            .filter(|place| place.state.is_some() && place.expires <= now)
-        {
+        for place in self.pending.iter_mut().filter(|place| place.state.is_some() && place.expires <= now) {
             place.state = None;
             self.counters.expired += 1;
         }
@@ -534,27 +447,17 @@ impl<'m> DnsServer<'m> {
         len
     }
 
-    fn try_write(
-        &mut self,
-        query: &Query,
-        response: Response<'_>,
-        out: &mut [u8],
-    ) -> Option<usize> {
+    fn try_write(&mut self, query: &Query, response: Response<'_>, out: &mut [u8]) -> Option<usize> {
         let limit = match (query.transport, query.edns) {
             (Transport::Stream, _) => out.len(),
             (Transport::Datagram, None) => UDP_LIMIT,
             // RFC 6891 §6.2.3: values below 512 are taken as 512.
-            (Transport::Datagram, Some(edns)) => {
-                usize::from(edns.udp_size.min(self.config.udp_size)).max(UDP_LIMIT)
-            }
+            (Transport::Datagram, Some(edns)) => usize::from(edns.udp_size.min(self.config.udp_size)).max(UDP_LIMIT),
         };
         let limit = limit.min(out.len()).min(usize::from(u16::MAX));
         let rcode = response.rcode as u8;
-        let header = Header {
-            authoritative: response.authoritative,
-            rcode: rcode & 0xf,
-            ..response_header(&query.header)
-        };
+        let header =
+            Header { authoritative: response.authoritative, rcode: rcode & 0xf, ..response_header(&query.header) };
         let mut writer = Writer::new(&mut out[..limit], header)?;
         writer.reserve(if query.edns.is_some() { OPT_LEN } else { 0 });
         if !writer.question(&query.question) {
@@ -578,9 +481,7 @@ impl<'m> DnsServer<'m> {
 
     /// Writes the answers, or the SOA of a negative answer; false if not all of them fitted.
     fn write_records(&self, query: &Query, records: Records<'_>, writer: &mut Writer<'_>) -> bool {
-        let Question {
-            name, record_type, ..
-        } = query.question;
+        let Question { name, record_type, .. } = query.question;
         match records {
             Records::None => true,
             Records::Addresses(addresses, ttl) => addresses
@@ -591,9 +492,7 @@ impl<'m> DnsServer<'m> {
             Records::Table => {
                 let ttl = self.config.ttl;
                 let of_name = self.table.iter().filter(|entry| entry.name == name);
-                let mut addresses = of_name
-                    .map(|entry| &entry.address)
-                    .filter(|address| answers(record_type, address));
+                let mut addresses = of_name.map(|entry| &entry.address).filter(|address| answers(record_type, address));
                 if !addresses.all(|address| put_address(writer, address, ttl)) {
                     return false;
                 }
@@ -601,10 +500,7 @@ impl<'m> DnsServer<'m> {
                     return true;
                 }
                 let reverse = name.reverse_address();
-                let pointer = self
-                    .table
-                    .iter()
-                    .find(|entry| Some(entry.address) == reverse);
+                let pointer = self.table.iter().find(|entry| Some(entry.address) == reverse);
                 pointer.is_none_or(|entry| put_pointer(writer, &entry.name, ttl))
             }
             Records::NoData => self.put_soa(writer, Owner::Question),
@@ -620,30 +516,12 @@ impl<'m> DnsServer<'m> {
         // MNAME, RNAME, SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. RFC 6303 §3 proposes the mailbox.
         let serial = 1u32.to_be_bytes();
         let data: [&[u8]; 7] = [NOBODY, NOBODY, &serial, &octets, &octets, &octets, &octets];
-        writer.record(
-            Section::Authority,
-            zone,
-            RecordType::SOA,
-            CLASS_IN,
-            ttl,
-            &data,
-        )
+        writer.record(Section::Authority, zone, RecordType::SOA, CLASS_IN, ttl, &data)
     }
 
-    fn reply_without_question(
-        &mut self,
-        query: &Header,
-        rcode: Rcode,
-        out: &mut [u8],
-    ) -> DnsAction {
-        let header = Header {
-            rcode: rcode as u8,
-            ..response_header(query)
-        };
-        match out
-            .get_mut(..HEADER_LEN)
-            .and_then(|out| Writer::new(out, header))
-        {
+    fn reply_without_question(&mut self, query: &Header, rcode: Rcode, out: &mut [u8]) -> DnsAction {
+        let header = Header { rcode: rcode as u8, ..response_header(query) };
+        match out.get_mut(..HEADER_LEN).and_then(|out| Writer::new(out, header)) {
             Some(writer) => DnsAction::Reply(writer.finish()),
             None => {
                 self.counters.no_room += 1;
@@ -667,25 +545,13 @@ fn read_query(message: &[u8], header: Header, transport: Transport) -> Option<Qu
     }
     let (question, after) = Question::read(message, HEADER_LEN).ok()?;
     let edns = Edns::find(message, &header, after).ok()?;
-    Some(Query {
-        header,
-        question,
-        edns,
-        transport,
-    })
+    Some(Query { header, question, edns, transport })
 }
 
 /// The header of the response to a query: its ID, opcode, RD and CD (RFC 4035 §3.2.2); recursion is what the
 /// application does.
 fn response_header(query: &Header) -> Header {
-    Header {
-        response: true,
-        recursion_available: true,
-        authoritative: false,
-        truncated: false,
-        rcode: 0,
-        ..*query
-    }
+    Header { response: true, recursion_available: true, authoritative: false, truncated: false, rcode: 0, ..*query }
 }
 
 /// Whether a question of type `kind` is answered by a record for `address`.
@@ -699,32 +565,15 @@ fn answers(kind: RecordType, address: &IpAddr) -> bool {
 fn put_address(writer: &mut Writer<'_>, address: &IpAddr, ttl: u32) -> bool {
     let ttl = ttl.min(MAX_TTL);
     match address {
-        IpAddr::V4(address) => writer.record(
-            Section::Answer,
-            Owner::Question,
-            RecordType::A,
-            CLASS_IN,
-            ttl,
-            &[&address.octets()],
-        ),
-        IpAddr::V6(address) => writer.record(
-            Section::Answer,
-            Owner::Question,
-            RecordType::AAAA,
-            CLASS_IN,
-            ttl,
-            &[&address.octets()],
-        ),
+        IpAddr::V4(address) => {
+            writer.record(Section::Answer, Owner::Question, RecordType::A, CLASS_IN, ttl, &[&address.octets()])
+        }
+        IpAddr::V6(address) => {
+            writer.record(Section::Answer, Owner::Question, RecordType::AAAA, CLASS_IN, ttl, &[&address.octets()])
+        }
     }
 }
 
 fn put_pointer(writer: &mut Writer<'_>, target: &Name, ttl: u32) -> bool {
-    writer.record(
-        Section::Answer,
-        Owner::Question,
-        RecordType::PTR,
-        CLASS_IN,
-        ttl.min(MAX_TTL),
-        &[target.as_octets()],
-    )
+    writer.record(Section::Answer, Owner::Question, RecordType::PTR, CLASS_IN, ttl.min(MAX_TTL), &[target.as_octets()])
 }

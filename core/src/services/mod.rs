@@ -15,8 +15,8 @@ pub use dhcp_leases::{ClientId, Lease, LeaseState};
 pub use dhcp_reply::DhcpReply;
 pub use dhcp_server::{DhcpCounters, DhcpServer, LeaseEvent, StaticLeaseError};
 pub use dns_server::{
-    AddNameError, Answer, DnsAction, DnsConfig, DnsCounters, DnsEntry, DnsServer, PendingQuestion,
-    QueryId, UnknownNames,
+    AddNameError, Answer, DnsAction, DnsConfig, DnsCounters, DnsEntry, DnsServer, PendingQuestion, QueryId,
+    UnknownNames,
 };
 
 use core::fmt;
@@ -30,18 +30,13 @@ pub struct Text<const N: usize> {
 
 impl<const N: usize> Text<N> {
     /// No text.
-    pub const EMPTY: Self = Text {
-        octets: [0; N],
-        len: 0,
-    };
+    pub const EMPTY: Self = Text { octets: [0; N], len: 0 };
 
     /// A copy of `text`, or `None` if it is longer than `N` octets.
     pub fn new(text: &str) -> Option<Self> {
         let len = u8::try_from(text.len()).ok()?;
         let mut copy = Self::EMPTY;
-        copy.octets
-            .get_mut(..text.len())?
-            .copy_from_slice(text.as_bytes());
+        copy.octets.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
         copy.len = len;
         Some(copy)
     }

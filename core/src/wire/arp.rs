@@ -136,9 +136,6 @@ mod tests {
         assert_eq!(changed(4, 8), Err(WireError::BadLength));
         assert_eq!(changed(5, 16), Err(WireError::BadLength));
         assert_eq!(changed(7, 3), Err(WireError::BadFormat));
-        assert_eq!(
-            ArpPacket::parse(&samples::ARP_REQUEST[14..41]),
-            Err(WireError::Truncated)
-        );
+        assert_eq!(ArpPacket::parse(&samples::ARP_REQUEST[14..41]), Err(WireError::Truncated));
     }
 }

@@ -158,12 +158,7 @@ impl<'a> Message<'a> {
             return Err(ParseError::Cookie);
         }
         // The overload option counts in the options field only (RFC 2132 §9.3), so that is walked first.
-        let mut message = Message {
-            bytes,
-            op,
-            kind: MessageType::Discover,
-            overload: 0,
-        };
+        let mut message = Message { bytes, op, kind: MessageType::Discover, overload: 0 };
         check_field(&bytes[HEADER_LEN..])?;
         if let Some(&[value]) = message.option(option::OVERLOAD) {
             if !(1..=3).contains(&value) {
@@ -258,16 +253,8 @@ impl<'a> Message<'a> {
         Options {
             fields: [
                 &self.bytes[HEADER_LEN..],
-                if self.overload & 1 != 0 {
-                    &self.bytes[FILE]
-                } else {
-                    none
-                },
-                if self.overload & 2 != 0 {
-                    &self.bytes[SNAME]
-                } else {
-                    none
-                },
+                if self.overload & 1 != 0 { &self.bytes[FILE] } else { none },
+                if self.overload & 2 != 0 { &self.bytes[SNAME] } else { none },
             ],
             field: 0,
         }
@@ -275,9 +262,7 @@ impl<'a> Message<'a> {
 
     /// The value of the first option with this code.
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
-        self.options()
-            .find(|(found, _)| *found == code)
-            .map(|(_, value)| value)
+        self.options().find(|(found, _)| *found == code).map(|(_, value)| value)
     }
 
     /// The value of an option that holds one address; `None` if it is missing or has another length.
@@ -297,12 +282,7 @@ impl<'a> Message<'a> {
     }
 
     fn address_at(&self, offset: usize) -> Ipv4Addr {
-        Ipv4Addr::new(
-            self.bytes[offset],
-            self.bytes[offset + 1],
-            self.bytes[offset + 2],
-            self.bytes[offset + 3],
-        )
+        Ipv4Addr::new(self.bytes[offset], self.bytes[offset + 1], self.bytes[offset + 2], self.bytes[offset + 3])
     }
 }
 
@@ -416,12 +396,7 @@ impl<'a> Writer<'a> {
         buffer[24..28].copy_from_slice(&header.giaddr.octets());
         buffer[28..44].copy_from_slice(&header.chaddr);
         buffer[236..HEADER_LEN].copy_from_slice(&MAGIC_COOKIE);
-        let mut writer = Writer {
-            buffer,
-            len: HEADER_LEN,
-            file: 0,
-            sname: 0,
-        };
+        let mut writer = Writer { buffer, len: HEADER_LEN, file: 0, sname: 0 };
         writer.option(option::MESSAGE_TYPE, &[kind as u8]);
         Some(writer)
     }
@@ -502,10 +477,7 @@ mod tests {
         assert_eq!(message.xid(), 0x1234_5678);
         assert!(message.broadcast());
         assert_eq!(message.hardware(), (1, &[2, 0, 0, 0, 0, 1][..]));
-        assert_eq!(
-            message.address_option(option::REQUESTED_ADDRESS),
-            Some(Ipv4Addr::new(10, 0, 2, 15))
-        );
+        assert_eq!(message.address_option(option::REQUESTED_ADDRESS), Some(Ipv4Addr::new(10, 0, 2, 15)));
     }
 
     #[test]
@@ -527,18 +499,10 @@ mod tests {
     #[test]
     fn an_option_past_the_end_is_an_error() {
         let mut buffer = [0; MIN_MESSAGE_LEN];
-        let len = Writer::new(&mut buffer, &HEADER, MessageType::Ack)
-            .unwrap()
-            .finish();
+        let len = Writer::new(&mut buffer, &HEADER, MessageType::Ack).unwrap().finish();
         buffer[243] = option::HOST_NAME;
         buffer[244] = 200;
-        assert_eq!(
-            Message::parse(&buffer[..len]).unwrap_err(),
-            ParseError::Option(option::HOST_NAME)
-        );
-        assert_eq!(
-            Message::parse(&buffer[..239]).unwrap_err(),
-            ParseError::Truncated(239)
-        );
+        assert_eq!(Message::parse(&buffer[..len]).unwrap_err(), ParseError::Option(option::HOST_NAME));
+        assert_eq!(Message::parse(&buffer[..239]).unwrap_err(), ParseError::Truncated(239));
     }
 }

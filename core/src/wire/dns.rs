@@ -91,17 +91,11 @@ pub struct Name {
 
 impl Name {
     /// The root: no label.
-    pub const ROOT: Name = Name {
-        octets: [0; MAX_NAME_LEN],
-        len: 1,
-    };
+    pub const ROOT: Name = Name { octets: [0; MAX_NAME_LEN], len: 1 };
 
     /// Reads the name at `offset` and says where what follows it begins.
     pub fn read(message: &[u8], offset: usize) -> Result<(Name, usize), DnsError> {
-        let mut name = Name {
-            octets: [0; MAX_NAME_LEN],
-            len: 0,
-        };
+        let mut name = Name { octets: [0; MAX_NAME_LEN], len: 0 };
         let mut at = offset;
         let mut after = None;
         // Each pointer must go before the start of the run of labels that it ends, so that there is no loop.
@@ -114,11 +108,7 @@ impl Name {
                     return Ok((name, after.unwrap_or(at + 1)));
                 }
                 1..=MAX_LABEL_LEN => {
-                    name.append(
-                        message
-                            .get(at + 1..at + 1 + len)
-                            .ok_or(DnsError::Truncated)?,
-                    )?;
+                    name.append(message.get(at + 1..at + 1 + len).ok_or(DnsError::Truncated)?)?;
                     at += 1 + len;
                 }
                 0xc0.. => {
@@ -138,10 +128,7 @@ impl Name {
 
     /// The name written as `text`, with or without the final dot. No escapes: a label is any octets but a dot.
     pub fn from_text(text: &str) -> Result<Name, DnsError> {
-        let mut name = Name {
-            octets: [0; MAX_NAME_LEN],
-            len: 0,
-        };
+        let mut name = Name { octets: [0; MAX_NAME_LEN], len: 0 };
         let text = text.strip_suffix('.').unwrap_or(text);
         if !text.is_empty() {
             for label in text.split('.') {
@@ -187,11 +174,8 @@ impl Name {
         let count = self.labels().count();
         let suffix = |first: &str| {
             let mut tail = self.labels().skip(count.saturating_sub(2));
-            tail.next()
-                .is_some_and(|label| label.eq_ignore_ascii_case(first.as_bytes()))
-                && tail
-                    .next()
-                    .is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"))
+            tail.next().is_some_and(|label| label.eq_ignore_ascii_case(first.as_bytes()))
+                && tail.next().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"))
         };
         match count {
             6 if suffix("in-addr") => {
@@ -199,9 +183,7 @@ impl Name {
                 for (octet, label) in octets.iter_mut().rev().zip(self.labels()) {
                     let text = core::str::from_utf8(label).ok()?;
                     // "01" and "+1" are other names than "1".
-                    if !text.bytes().all(|c| c.is_ascii_digit())
-                        || (text.len() > 1 && text.starts_with('0'))
-                    {
+                    if !text.bytes().all(|c| c.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0')) {
                         return None;
                     }
                     *octet = text.parse().ok()?;
@@ -328,14 +310,7 @@ impl Header {
             | u16::from(self.recursion_available) << 7
             | u16::from(self.checking_disabled) << 4
             | u16::from(self.rcode & 0xf);
-        let words = [
-            self.id,
-            flags,
-            self.counts[0],
-            self.counts[1],
-            self.counts[2],
-            self.counts[3],
-        ];
+        let words = [self.id, flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];
         for (place, word) in octets.chunks_exact_mut(2).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
         }
@@ -359,14 +334,7 @@ impl Question {
         let (name, at) = Name::read(message, offset)?;
         let record_type = RecordType(word(message, at)?);
         let class = word(message, at + 2)?;
-        Ok((
-            Question {
-                name,
-                record_type,
-                class,
-            },
-            at + 4,
-        ))
+        Ok((Question { name, record_type, class }, at + 4))
     }
 }
 
@@ -408,17 +376,7 @@ impl<'a> Record<'a> {
         let data_offset = at + 10;
         let end = data_offset + usize::from(word(message, at + 8)?);
         let data = message.get(data_offset..end).ok_or(DnsError::Truncated)?;
-        Ok((
-            Record {
-                name,
-                record_type,
-                class,
-                ttl,
-                data,
-                data_offset,
-            },
-            end,
-        ))
+        Ok((Record { name, record_type, class, ttl, data, data_offset }, end))
     }
 }
 
@@ -445,8 +403,7 @@ impl Edns {
             for _ in 0..header.counts[section] {
                 let (record, next) = Record::read(message, at)?;
                 at = next;
-                if record.record_type != RecordType::OPT || section != Section::Additional as usize
-                {
+                if record.record_type != RecordType::OPT || section != Section::Additional as usize {
                     continue;
                 }
                 if found.is_some() || record.name != Name::ROOT {
@@ -454,12 +411,7 @@ impl Edns {
                 }
                 let [extended_rcode, version, high, low] = record.ttl.to_be_bytes();
                 let flags = u16::from_be_bytes([high, low]);
-                found = Some(Edns {
-                    udp_size: record.class,
-                    extended_rcode,
-                    version,
-                    flags,
-                });
+                found = Some(Edns { udp_size: record.class, extended_rcode, version, flags });
             }
         }
         Ok(found)
@@ -507,17 +459,8 @@ impl<'a> Writer<'a> {
         if buffer.len() < HEADER_LEN {
             return None;
         }
-        let header = Header {
-            counts: [0; 4],
-            ..header
-        };
-        Some(Writer {
-            buffer,
-            header,
-            len: HEADER_LEN,
-            reserved: 0,
-            parent: POINTER,
-        })
+        let header = Header { counts: [0; 4], ..header };
+        Some(Writer { buffer, header, len: HEADER_LEN, reserved: 0, parent: POINTER })
     }
 
     /// Keeps `octets` free at the end for records added after [`Writer::reserve`]`(0)`.
@@ -538,11 +481,7 @@ impl<'a> Writer<'a> {
         }
         if self.header.counts[0] == 0 {
             // A message's first question starts at offset 12 and its name is at most 255 octets: a pointer reaches it.
-            let skip = if name.len() > 1 {
-                1 + u16::from(name[0])
-            } else {
-                0
-            };
+            let skip = if name.len() > 1 { 1 + u16::from(name[0]) } else { 0 };
             self.parent = POINTER | (start as u16 + skip);
         }
         self.header.counts[0] += 1;
@@ -583,14 +522,7 @@ impl<'a> Writer<'a> {
     pub fn edns(&mut self, edns: Edns) -> bool {
         let [high, low] = edns.flags.to_be_bytes();
         let ttl = u32::from_be_bytes([edns.extended_rcode, edns.version, high, low]);
-        self.record(
-            Section::Additional,
-            Owner::Root,
-            RecordType::OPT,
-            edns.udp_size,
-            ttl,
-            &[],
-        )
+        self.record(Section::Additional, Owner::Root, RecordType::OPT, edns.udp_size, ttl, &[])
     }
 
     /// Ends the message and says how many octets it has.
@@ -624,10 +556,7 @@ mod tests {
         assert_eq!(Name::read(&message, 7).unwrap_err(), DnsError::Pointer(7));
         assert_eq!(Name::read(&message, 9).unwrap_err(), DnsError::Pointer(11));
         assert_eq!(Name::read(&message, 12).unwrap_err(), DnsError::Truncated);
-        assert_eq!(
-            Name::read(&[0x40, 0], 0).unwrap_err(),
-            DnsError::Label(0x40)
-        );
+        assert_eq!(Name::read(&[0x40, 0], 0).unwrap_err(), DnsError::Label(0x40));
     }
 
     #[test]
@@ -642,26 +571,17 @@ mod tests {
         let label = "x".repeat(63);
         let three = [label.as_str(); 3].join(".");
         let longest = [three.as_str(), &"y".repeat(61)].join(".");
-        assert_eq!(
-            Name::from_text(&longest).unwrap().as_octets().len(),
-            MAX_NAME_LEN
-        );
+        assert_eq!(Name::from_text(&longest).unwrap().as_octets().len(), MAX_NAME_LEN);
         let longer = [three.as_str(), &"y".repeat(62)].join(".");
         assert_eq!(Name::from_text(&longer).unwrap_err(), DnsError::NameTooLong);
         assert_eq!(Name::from_text("a..b").unwrap_err(), DnsError::Label(0));
-        assert_eq!(
-            Name::from_text(&"x".repeat(64)).unwrap_err(),
-            DnsError::Label(64)
-        );
+        assert_eq!(Name::from_text(&"x".repeat(64)).unwrap_err(), DnsError::Label(64));
     }
 
     #[test]
     fn reverse_names_are_addresses() {
         let address = |text: &str| Name::from_text(text).unwrap().reverse_address();
-        assert_eq!(
-            address("15.2.0.10.IN-ADDR.arpa"),
-            Some("10.0.2.15".parse().unwrap())
-        );
+        assert_eq!(address("15.2.0.10.IN-ADDR.arpa"), Some("10.0.2.15".parse().unwrap()));
         assert_eq!(address("015.2.0.10.in-addr.arpa"), None);
         assert_eq!(address("256.2.0.10.in-addr.arpa"), None);
         assert_eq!(address("2.0.10.in-addr.arpa"), None);

@@ -131,9 +131,7 @@ impl EthernetHeader {
     /// [`WireError::Truncated`] below 14 bytes.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        let (header, payload) = bytes
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+        let (header, payload) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         let parsed = Self {
             destination: MacAddr(array_at(header, field::DESTINATION)),
             source: MacAddr(array_at(header, field::SOURCE)),
@@ -166,14 +164,7 @@ mod tests {
     #[test]
     fn a_recorded_frame_parses_and_is_emitted_the_same() {
         let (header, payload) = EthernetHeader::parse(&samples::TCP_SYN).unwrap();
-        assert_eq!(
-            header,
-            EthernetHeader {
-                destination: B,
-                source: A,
-                ethertype: ethertype::IPV4
-            }
-        );
+        assert_eq!(header, EthernetHeader { destination: B, source: A, ethertype: ethertype::IPV4 });
         assert_eq!(payload, &samples::TCP_SYN[HEADER_LEN..]);
         let mut out = [0; HEADER_LEN];
         header.emit(&mut out);
@@ -205,9 +196,7 @@ mod tests {
     fn groups_are_told_from_stations() {
         assert!(A.is_unicast() && !A.is_multicast() && !A.is_broadcast());
         assert!(
-            MacAddr::BROADCAST.is_broadcast()
-                && MacAddr::BROADCAST.is_multicast()
-                && !MacAddr::BROADCAST.is_unicast()
+            MacAddr::BROADCAST.is_broadcast() && MacAddr::BROADCAST.is_multicast() && !MacAddr::BROADCAST.is_unicast()
         );
         let v4 = MacAddr::for_multicast(Ipv4Addr::new(224, 129, 2, 3).into());
         assert_eq!(v4, MacAddr([0x01, 0x00, 0x5e, 0x01, 0x02, 0x03]));

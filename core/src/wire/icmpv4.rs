@@ -129,9 +129,7 @@ impl<'a> Icmpv4Message<'a> {
     /// # Errors
     /// [`WireError::Truncated`] below 8 bytes, [`WireError::BadChecksum`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let (header, body) = bytes
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+        let (header, body) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         if !checksum::sum(bytes).is_valid() {
             return Err(WireError::BadChecksum);
         }
@@ -139,40 +137,17 @@ impl<'a> Icmpv4Message<'a> {
         let identifier = u16_at(header, field::IDENTIFIER);
         let sequence = u16_at(header, field::SEQUENCE);
         Ok(match header[field::KIND] {
-            kind::ECHO_REQUEST => Self::EchoRequest {
-                identifier,
-                sequence,
-                data: body,
-            },
-            kind::ECHO_REPLY => Self::EchoReply {
-                identifier,
-                sequence,
-                data: body,
-            },
+            kind::ECHO_REQUEST => Self::EchoRequest { identifier, sequence, data: body },
+            kind::ECHO_REPLY => Self::EchoReply { identifier, sequence, data: body },
             kind::DESTINATION_UNREACHABLE => {
                 let next_hop_mtu = u16_at(header, field::NEXT_HOP_MTU);
-                Self::DestinationUnreachable {
-                    code,
-                    next_hop_mtu,
-                    original: body,
-                }
+                Self::DestinationUnreachable { code, next_hop_mtu, original: body }
             }
-            kind::TIME_EXCEEDED => Self::TimeExceeded {
-                code,
-                original: body,
-            },
-            kind::PARAMETER_PROBLEM => Self::ParameterProblem {
-                code,
-                pointer: header[field::POINTER],
-                original: body,
-            },
+            kind::TIME_EXCEEDED => Self::TimeExceeded { code, original: body },
+            kind::PARAMETER_PROBLEM => Self::ParameterProblem { code, pointer: header[field::POINTER], original: body },
             kind::REDIRECT => {
                 let gateway = Ipv4Addr::from(array_at::<4, _>(header, field::REST));
-                Self::Redirect {
-                    code,
-                    gateway,
-                    original: body,
-                }
+                Self::Redirect { code, gateway, original: body }
             }
             kind => Self::Other { kind, code },
         })
@@ -188,46 +163,20 @@ pub const fn echo_len(data_len: usize) -> usize {
 /// Bytes of an error about a datagram of `original_len` bytes: it quotes [`MAX_ORIGINAL_LEN`] at most.
 #[inline]
 pub const fn error_len(original_len: usize) -> usize {
-    if original_len < MAX_ORIGINAL_LEN {
-        HEADER_LEN + original_len
-    } else {
-        HEADER_LEN + MAX_ORIGINAL_LEN
-    }
+    if original_len < MAX_ORIGINAL_LEN { HEADER_LEN + original_len } else { HEADER_LEN + MAX_ORIGINAL_LEN }
 }
 
 /// Writes an echo request, or a reply, and returns its length. `out` must hold [`echo_len`] bytes.
-pub fn emit_echo(
-    out: &mut [u8],
-    reply: bool,
-    identifier: u16,
-    sequence: u16,
-    data: &[u8],
-) -> usize {
-    let kind = if reply {
-        kind::ECHO_REPLY
-    } else {
-        kind::ECHO_REQUEST
-    };
-    emit(
-        out,
-        kind,
-        0,
-        u32::from(identifier) << 16 | u32::from(sequence),
-        data,
-    )
+pub fn emit_echo(out: &mut [u8], reply: bool, identifier: u16, sequence: u16, data: &[u8]) -> usize {
+    let kind = if reply { kind::ECHO_REPLY } else { kind::ECHO_REQUEST };
+    emit(out, kind, 0, u32::from(identifier) << 16 | u32::from(sequence), data)
 }
 
 /// Writes an error about the datagram `original`, cut to [`MAX_ORIGINAL_LEN`], and returns the message's length.
 ///
 /// `rest_of_header` is the field after the checksum: the next hop's MTU, or a pointer in its upper byte. `out` must
 /// hold [`error_len`] bytes.
-pub fn emit_error(
-    out: &mut [u8],
-    kind: u8,
-    code: u8,
-    rest_of_header: u32,
-    original: &[u8],
-) -> usize {
+pub fn emit_error(out: &mut [u8], kind: u8, code: u8, rest_of_header: u32, original: &[u8]) -> usize {
     let quoted = &original[..original.len().min(MAX_ORIGINAL_LEN)];
     emit(out, kind, code, rest_of_header, quoted)
 }
@@ -254,20 +203,9 @@ mod tests {
     #[test]
     fn recorded_echoes_parse_and_are_emitted_the_same() {
         let data = &b"ethertab"[..];
-        let request = Icmpv4Message::EchoRequest {
-            identifier: 7,
-            sequence: 3,
-            data,
-        };
-        assert_eq!(
-            Icmpv4Message::parse(&samples::ECHO_REQUEST[34..]),
-            Ok(request)
-        );
-        let reply = Icmpv4Message::EchoReply {
-            identifier: 7,
-            sequence: 3,
-            data,
-        };
+        let request = Icmpv4Message::EchoRequest { identifier: 7, sequence: 3, data };
+        assert_eq!(Icmpv4Message::parse(&samples::ECHO_REQUEST[34..]), Ok(request));
+        let reply = Icmpv4Message::EchoReply { identifier: 7, sequence: 3, data };
         assert_eq!(Icmpv4Message::parse(&samples::ECHO_REPLY[34..]), Ok(reply));
         for (is_reply, sample) in [(false, samples::ECHO_REQUEST), (true, samples::ECHO_REPLY)] {
             let mut out = [0xee; 20];
@@ -281,15 +219,8 @@ mod tests {
     fn a_recorded_error_parses_and_is_emitted_the_same() {
         let original = &samples::UDP[14..];
         let code = code::PORT_UNREACHABLE;
-        let expected = Icmpv4Message::DestinationUnreachable {
-            code,
-            next_hop_mtu: 0,
-            original,
-        };
-        assert_eq!(
-            Icmpv4Message::parse(&samples::PORT_UNREACHABLE[34..]),
-            Ok(expected)
-        );
+        let expected = Icmpv4Message::DestinationUnreachable { code, next_hop_mtu: 0, original };
+        assert_eq!(Icmpv4Message::parse(&samples::PORT_UNREACHABLE[34..]), Ok(expected));
         let mut out = [0xee; 60];
         let len = emit_error(&mut out, kind::DESTINATION_UNREACHABLE, code, 0, original);
         assert_eq!(len, error_len(original.len()));
@@ -305,38 +236,11 @@ mod tests {
         };
         let original = &b"orig"[..];
         let next_hop_mtu = 1280;
-        message(
-            3,
-            4,
-            1280,
-            Icmpv4Message::DestinationUnreachable {
-                code: 4,
-                next_hop_mtu,
-                original,
-            },
-        );
+        message(3, 4, 1280, Icmpv4Message::DestinationUnreachable { code: 4, next_hop_mtu, original });
         message(11, 1, 0, Icmpv4Message::TimeExceeded { code: 1, original });
-        message(
-            12,
-            0,
-            9 << 24,
-            Icmpv4Message::ParameterProblem {
-                code: 0,
-                pointer: 9,
-                original,
-            },
-        );
+        message(12, 0, 9 << 24, Icmpv4Message::ParameterProblem { code: 0, pointer: 9, original });
         let gateway = Ipv4Addr::new(10, 0, 2, 1);
-        message(
-            5,
-            1,
-            gateway.to_bits(),
-            Icmpv4Message::Redirect {
-                code: 1,
-                gateway,
-                original,
-            },
-        );
+        message(5, 1, gateway.to_bits(), Icmpv4Message::Redirect { code: 1, gateway, original });
         message(13, 2, 0, Icmpv4Message::Other { kind: 13, code: 2 });
     }
 
@@ -352,13 +256,7 @@ mod tests {
     fn damage_and_truncation_are_noticed() {
         let mut message = samples::ECHO_REQUEST;
         message[40] ^= 0x10;
-        assert_eq!(
-            Icmpv4Message::parse(&message[34..]),
-            Err(WireError::BadChecksum)
-        );
-        assert_eq!(
-            Icmpv4Message::parse(&message[34..41]),
-            Err(WireError::Truncated)
-        );
+        assert_eq!(Icmpv4Message::parse(&message[34..]), Err(WireError::BadChecksum));
+        assert_eq!(Icmpv4Message::parse(&message[34..41]), Err(WireError::Truncated));
     }
 }

@@ -182,14 +182,8 @@ impl<'a> Icmpv6Message<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`] when the bytes end before the fields of the message do, [`WireError::BadChecksum`].
-    pub fn parse(
-        source: Ipv6Addr,
-        destination: Ipv6Addr,
-        bytes: &'a [u8],
-    ) -> Result<Self, WireError> {
-        let (header, body) = bytes
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+    pub fn parse(source: Ipv6Addr, destination: Ipv6Addr, bytes: &'a [u8]) -> Result<Self, WireError> {
+        let (header, body) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         let mut sum = pseudo_header(source, destination, bytes.len());
         sum.add_bytes(bytes);
         if !sum.is_valid() {
@@ -200,37 +194,15 @@ impl<'a> Icmpv6Message<'a> {
         let sequence = u16_at(header, field::SEQUENCE);
         let rest = u32_at(header, field::REST);
         Ok(match header[field::KIND] {
-            kind::ECHO_REQUEST => Self::EchoRequest {
-                identifier,
-                sequence,
-                data: body,
-            },
-            kind::ECHO_REPLY => Self::EchoReply {
-                identifier,
-                sequence,
-                data: body,
-            },
-            kind::DESTINATION_UNREACHABLE => Self::DestinationUnreachable {
-                code,
-                original: body,
-            },
-            kind::PACKET_TOO_BIG => Self::PacketTooBig {
-                mtu: rest,
-                original: body,
-            },
-            kind::TIME_EXCEEDED => Self::TimeExceeded {
-                code,
-                original: body,
-            },
-            kind::PARAMETER_PROBLEM => Self::ParameterProblem {
-                code,
-                pointer: rest,
-                original: body,
-            },
+            kind::ECHO_REQUEST => Self::EchoRequest { identifier, sequence, data: body },
+            kind::ECHO_REPLY => Self::EchoReply { identifier, sequence, data: body },
+            kind::DESTINATION_UNREACHABLE => Self::DestinationUnreachable { code, original: body },
+            kind::PACKET_TOO_BIG => Self::PacketTooBig { mtu: rest, original: body },
+            kind::TIME_EXCEEDED => Self::TimeExceeded { code, original: body },
+            kind::PARAMETER_PROBLEM => Self::ParameterProblem { code, pointer: rest, original: body },
             kind::ROUTER_SOLICITATION => Self::RouterSolicitation { options: body },
             kind::ROUTER_ADVERTISEMENT => {
-                let (timers, options) =
-                    body.split_first_chunk::<8>().ok_or(WireError::Truncated)?;
+                let (timers, options) = body.split_first_chunk::<8>().ok_or(WireError::Truncated)?;
                 let flags = header[field::ROUTER_FLAGS];
                 Self::RouterAdvertisement {
                     current_hop_limit: header[field::CURRENT_HOP_LIMIT],
@@ -243,16 +215,11 @@ impl<'a> Icmpv6Message<'a> {
                 }
             }
             kind::NEIGHBOR_SOLICITATION => {
-                let (target, options) =
-                    body.split_first_chunk::<16>().ok_or(WireError::Truncated)?;
-                Self::NeighborSolicitation {
-                    target: Ipv6Addr::from(*target),
-                    options,
-                }
+                let (target, options) = body.split_first_chunk::<16>().ok_or(WireError::Truncated)?;
+                Self::NeighborSolicitation { target: Ipv6Addr::from(*target), options }
             }
             kind::NEIGHBOR_ADVERTISEMENT => {
-                let (target, options) =
-                    body.split_first_chunk::<16>().ok_or(WireError::Truncated)?;
+                let (target, options) = body.split_first_chunk::<16>().ok_or(WireError::Truncated)?;
                 let flags = AdvertisementFlags::from_bits(rest);
                 Self::NeighborAdvertisement {
                     router: flags.router,
@@ -441,11 +408,7 @@ pub const fn echo_len(data_len: usize) -> usize {
 /// Bytes of an error about a packet of `original_len` bytes: it quotes [`MAX_ORIGINAL_LEN`] at most.
 #[inline]
 pub const fn error_len(original_len: usize) -> usize {
-    if original_len < MAX_ORIGINAL_LEN {
-        HEADER_LEN + original_len
-    } else {
-        HEADER_LEN + MAX_ORIGINAL_LEN
-    }
+    if original_len < MAX_ORIGINAL_LEN { HEADER_LEN + original_len } else { HEADER_LEN + MAX_ORIGINAL_LEN }
 }
 
 /// Bytes of a neighbour solicitation or advertisement at most: with a link-layer address.
@@ -461,11 +424,7 @@ pub fn emit_echo(
     sequence: u16,
     data: &[u8],
 ) -> usize {
-    let kind = if reply {
-        kind::ECHO_REPLY
-    } else {
-        kind::ECHO_REQUEST
-    };
+    let kind = if reply { kind::ECHO_REPLY } else { kind::ECHO_REQUEST };
     let rest = u32::from(identifier) << 16 | u32::from(sequence);
     let len = emit_body(out, kind, 0, rest, &[data]);
     seal(source, destination, out, len)
@@ -497,11 +456,7 @@ pub fn emit_router_solicitation(
     source_mac: Option<MacAddr>,
 ) -> usize {
     let mut option = [0; LINK_LAYER_ADDRESS_LEN];
-    let option = link_layer_address(
-        &mut option,
-        option_kind::SOURCE_LINK_LAYER_ADDRESS,
-        source_mac,
-    );
+    let option = link_layer_address(&mut option, option_kind::SOURCE_LINK_LAYER_ADDRESS, source_mac);
     let len = emit_body(out, kind::ROUTER_SOLICITATION, 0, 0, &[option]);
     seal(source, destination, out, len)
 }
@@ -516,18 +471,8 @@ pub fn emit_neighbor_solicitation(
     source_mac: Option<MacAddr>,
 ) -> usize {
     let mut option = [0; LINK_LAYER_ADDRESS_LEN];
-    let option = link_layer_address(
-        &mut option,
-        option_kind::SOURCE_LINK_LAYER_ADDRESS,
-        source_mac,
-    );
-    let len = emit_body(
-        out,
-        kind::NEIGHBOR_SOLICITATION,
-        0,
-        0,
-        &[&target.octets(), option],
-    );
+    let option = link_layer_address(&mut option, option_kind::SOURCE_LINK_LAYER_ADDRESS, source_mac);
+    let len = emit_body(out, kind::NEIGHBOR_SOLICITATION, 0, 0, &[&target.octets(), option]);
     seal(source, destination, out, len)
 }
 
@@ -541,27 +486,13 @@ pub fn emit_neighbor_advertisement(
     target_mac: Option<MacAddr>,
 ) -> usize {
     let mut option = [0; LINK_LAYER_ADDRESS_LEN];
-    let option = link_layer_address(
-        &mut option,
-        option_kind::TARGET_LINK_LAYER_ADDRESS,
-        target_mac,
-    );
-    let len = emit_body(
-        out,
-        kind::NEIGHBOR_ADVERTISEMENT,
-        0,
-        flags.bits(),
-        &[&target.octets(), option],
-    );
+    let option = link_layer_address(&mut option, option_kind::TARGET_LINK_LAYER_ADDRESS, target_mac);
+    let len = emit_body(out, kind::NEIGHBOR_ADVERTISEMENT, 0, flags.bits(), &[&target.octets(), option]);
     seal(source, destination, out, len)
 }
 
 /// Writes a link-layer address option into `buffer`, or nothing without an address.
-fn link_layer_address(
-    buffer: &mut [u8; LINK_LAYER_ADDRESS_LEN],
-    kind: u8,
-    mac: Option<MacAddr>,
-) -> &[u8] {
+fn link_layer_address(buffer: &mut [u8; LINK_LAYER_ADDRESS_LEN], kind: u8, mac: Option<MacAddr>) -> &[u8] {
     let Some(MacAddr([a, b, c, d, e, f])) = mac else {
         return &[];
     };
@@ -591,12 +522,7 @@ fn seal(source: Ipv6Addr, destination: Ipv6Addr, out: &mut [u8], len: usize) -> 
 }
 
 fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, len: usize) -> checksum::Sum {
-    checksum::pseudo_header(
-        IpAddr::V6(source),
-        IpAddr::V6(destination),
-        protocol::ICMPV6,
-        len as u32,
-    )
+    checksum::pseudo_header(IpAddr::V6(source), IpAddr::V6(destination), protocol::ICMPV6, len as u32)
 }
 
 #[cfg(test)]
@@ -619,22 +545,10 @@ mod tests {
     #[test]
     fn a_recorded_echo_parses_and_is_emitted_the_same() {
         let data = &b"ethertab"[..];
-        let expected = Icmpv6Message::EchoRequest {
-            identifier: 7,
-            sequence: 3,
-            data,
-        };
+        let expected = Icmpv6Message::EchoRequest { identifier: 7, sequence: 3, data };
         assert_eq!(parse(&samples::ECHO_REQUEST_V6), Ok(expected));
         let mut out = [0xee; 20];
-        let len = emit_echo(
-            address("fd00::2"),
-            address("fd00::15"),
-            &mut out,
-            false,
-            7,
-            3,
-            data,
-        );
+        let len = emit_echo(address("fd00::2"), address("fd00::15"), &mut out, false, 7, 3, data);
         assert_eq!(len, echo_len(data.len()));
         assert_eq!(out[..len], samples::ECHO_REQUEST_V6[54..]);
     }
@@ -642,28 +556,18 @@ mod tests {
     #[test]
     fn a_recorded_neighbor_solicitation_parses_and_is_emitted_the_same() {
         let target = address("fd00::15");
-        let Ok(Icmpv6Message::NeighborSolicitation {
-            target: asked,
-            options,
-        }) = parse(&samples::NEIGHBOR_SOLICITATION)
+        let Ok(Icmpv6Message::NeighborSolicitation { target: asked, options }) = parse(&samples::NEIGHBOR_SOLICITATION)
         else {
             panic!("not a solicitation")
         };
         assert_eq!(asked, target);
-        assert_eq!(
-            NdpOptions::new(options).source_link_layer_address(),
-            Some(MAC_A)
-        );
+        assert_eq!(NdpOptions::new(options).source_link_layer_address(), Some(MAC_A));
         assert!(NdpOptions::new(options).are_well_formed());
         let group = super::super::ipv6::solicited_node_multicast(target);
         let mut out = [0xee; NEIGHBOR_LEN];
-        let len =
-            emit_neighbor_solicitation(address("fd00::2"), group, &mut out, target, Some(MAC_A));
+        let len = emit_neighbor_solicitation(address("fd00::2"), group, &mut out, target, Some(MAC_A));
         assert_eq!(out[..len], samples::NEIGHBOR_SOLICITATION[54..]);
-        assert_eq!(
-            emit_neighbor_solicitation(Ipv6Addr::UNSPECIFIED, group, &mut out, target, None),
-            24
-        );
+        assert_eq!(emit_neighbor_solicitation(Ipv6Addr::UNSPECIFIED, group, &mut out, target, None), 24);
     }
 
     #[test]
@@ -671,42 +575,20 @@ mod tests {
         let target = address("fd00::15");
         let message = parse(&samples::NEIGHBOR_ADVERTISEMENT).unwrap();
         let options = &samples::NEIGHBOR_ADVERTISEMENT[78..];
-        let expected = Icmpv6Message::NeighborAdvertisement {
-            router: false,
-            solicited: true,
-            override_: true,
-            target,
-            options,
-        };
+        let expected =
+            Icmpv6Message::NeighborAdvertisement { router: false, solicited: true, override_: true, target, options };
         assert_eq!(message, expected);
-        assert_eq!(
-            NdpOptions::new(options).target_link_layer_address(),
-            Some(MAC_B)
-        );
-        let flags = AdvertisementFlags {
-            router: false,
-            solicited: true,
-            override_: true,
-        };
+        assert_eq!(NdpOptions::new(options).target_link_layer_address(), Some(MAC_B));
+        let flags = AdvertisementFlags { router: false, solicited: true, override_: true };
         let mut out = [0xee; NEIGHBOR_LEN];
-        let len = emit_neighbor_advertisement(
-            target,
-            address("fd00::2"),
-            &mut out,
-            flags,
-            target,
-            Some(MAC_B),
-        );
+        let len = emit_neighbor_advertisement(target, address("fd00::2"), &mut out, flags, target, Some(MAC_B));
         assert_eq!(out[..len], samples::NEIGHBOR_ADVERTISEMENT[54..]);
     }
 
     #[test]
     fn a_recorded_router_solicitation_parses_and_is_emitted_the_same() {
         let options = &samples::ROUTER_SOLICITATION[62..];
-        assert_eq!(
-            parse(&samples::ROUTER_SOLICITATION),
-            Ok(Icmpv6Message::RouterSolicitation { options })
-        );
+        assert_eq!(parse(&samples::ROUTER_SOLICITATION), Ok(Icmpv6Message::RouterSolicitation { options }));
         let mut out = [0xee; 16];
         let source = super::super::ipv6::link_local(MAC_A);
         let len = emit_router_solicitation(source, address("ff02::2"), &mut out, Some(MAC_A));
@@ -721,15 +603,7 @@ mod tests {
         assert_eq!(parse(&samples::PORT_UNREACHABLE_V6), Ok(expected));
         let mut out = [0xee; 64];
         let kind = kind::DESTINATION_UNREACHABLE;
-        let len = emit_error(
-            address("fd00::15"),
-            address("fd00::2"),
-            &mut out,
-            kind,
-            code,
-            0,
-            original,
-        );
+        let len = emit_error(address("fd00::15"), address("fd00::2"), &mut out, kind, code, 0, original);
         assert_eq!(len, error_len(original.len()));
         assert_eq!(out[..len], samples::PORT_UNREACHABLE_V6[54..]);
     }
@@ -740,32 +614,12 @@ mod tests {
         let message = |kind, code, rest, expected: Icmpv6Message<'_>| {
             let mut out = [0; 12];
             emit_error(source, destination, &mut out, kind, code, rest, b"orig");
-            assert_eq!(
-                Icmpv6Message::parse(source, destination, &out),
-                Ok(expected)
-            );
+            assert_eq!(Icmpv6Message::parse(source, destination, &out), Ok(expected));
         };
         let original = &b"orig"[..];
-        message(
-            2,
-            0,
-            1280,
-            Icmpv6Message::PacketTooBig {
-                mtu: 1280,
-                original,
-            },
-        );
+        message(2, 0, 1280, Icmpv6Message::PacketTooBig { mtu: 1280, original });
         message(3, 1, 0, Icmpv6Message::TimeExceeded { code: 1, original });
-        message(
-            4,
-            2,
-            70_000,
-            Icmpv6Message::ParameterProblem {
-                code: 2,
-                pointer: 70_000,
-                original,
-            },
-        );
+        message(4, 2, 70_000, Icmpv6Message::ParameterProblem { code: 2, pointer: 70_000, original });
         message(100, 7, 0, Icmpv6Message::Other { kind: 100, code: 7 });
         assert_eq!(error_len(1500), 1240);
     }
@@ -777,18 +631,10 @@ mod tests {
         body[..8].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x03, 0xe8]);
         body[8..16].copy_from_slice(&[1, 1, 2, 0, 0, 0, 0, 0x0a]);
         body[16..24].copy_from_slice(&[5, 1, 0, 0, 0, 0, 0x05, 0x78]);
-        body[24..40].copy_from_slice(&[
-            3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x07, 0x08, 0, 0, 0, 0,
-        ]);
+        body[24..40].copy_from_slice(&[3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x07, 0x08, 0, 0, 0, 0]);
         body[40..56].copy_from_slice(&address("fd00::").octets());
         let mut out = [0; 64];
-        let len = emit_body(
-            &mut out,
-            kind::ROUTER_ADVERTISEMENT,
-            0,
-            0x4080_0708,
-            &[&body],
-        );
+        let len = emit_body(&mut out, kind::ROUTER_ADVERTISEMENT, 0, 0x4080_0708, &[&body]);
         seal(source, destination, &mut out, len);
         let message = Icmpv6Message::parse(source, destination, &out).unwrap();
         let options = &body[8..];
@@ -819,21 +665,11 @@ mod tests {
 
     #[test]
     fn options_end_at_a_length_of_zero_or_beyond_the_end() {
-        for tail in [
-            &[9, 0, 1, 1, 1, 1, 1, 1][..],
-            &[9, 2, 1, 1, 1, 1, 1, 1],
-            &[9],
-        ] {
+        for tail in [&[9, 0, 1, 1, 1, 1, 1, 1][..], &[9, 2, 1, 1, 1, 1, 1, 1], &[9]] {
             let bytes = [&[9, 1, 1, 2, 3, 4, 5, 6], tail].concat();
             let mut options = NdpOptions::new(&bytes);
             assert!(!options.are_well_formed());
-            assert_eq!(
-                options.next(),
-                Some(NdpOption::Other {
-                    kind: 9,
-                    body: &[1, 2, 3, 4, 5, 6]
-                })
-            );
+            assert_eq!(options.next(), Some(NdpOption::Other { kind: 9, body: &[1, 2, 3, 4, 5, 6] }));
             assert_eq!(options.next(), None);
             assert_eq!(options.next(), None);
         }

@@ -62,9 +62,7 @@ impl Ipv4Header {
     /// [`WireError::BadChecksum`].
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        let header = bytes
-            .first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+        let header = bytes.first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         if header[field::VERSION_IHL] >> 4 != 4 {
             return Err(WireError::BadVersion);
         }
@@ -73,9 +71,7 @@ impl Ipv4Header {
         if header_len < HEADER_LEN || usize::from(total_len) < header_len {
             return Err(WireError::BadLength);
         }
-        let datagram = bytes
-            .get(..usize::from(total_len))
-            .ok_or(WireError::Truncated)?;
+        let datagram = bytes.get(..usize::from(total_len)).ok_or(WireError::Truncated)?;
         let mut sum = checksum::sum(header);
         let (options, payload) = datagram[HEADER_LEN..].split_at(header_len - HEADER_LEN);
         if !options.is_empty() {
@@ -197,22 +193,10 @@ mod tests {
 
     #[test]
     fn what_the_header_promises_is_checked() {
-        assert_eq!(
-            Ipv4Header::parse(&changed(0, 0x65)),
-            Err(WireError::BadVersion)
-        );
-        assert_eq!(
-            Ipv4Header::parse(&changed(0, 0x44)),
-            Err(WireError::BadLength)
-        );
-        assert_eq!(
-            Ipv4Header::parse(&changed(3, 19)),
-            Err(WireError::BadLength)
-        );
-        assert_eq!(
-            Ipv4Header::parse(&changed(3, 61)),
-            Err(WireError::Truncated)
-        );
+        assert_eq!(Ipv4Header::parse(&changed(0, 0x65)), Err(WireError::BadVersion));
+        assert_eq!(Ipv4Header::parse(&changed(0, 0x44)), Err(WireError::BadLength));
+        assert_eq!(Ipv4Header::parse(&changed(3, 19)), Err(WireError::BadLength));
+        assert_eq!(Ipv4Header::parse(&changed(3, 61)), Err(WireError::Truncated));
         assert_eq!(Ipv4Header::parse(&changed(3, 20)).unwrap().1, &[]);
         let mut damaged = changed(8, 64);
         damaged[8] = 63;
@@ -221,28 +205,16 @@ mod tests {
 
     #[test]
     fn fragments_are_recognized_and_round_trip() {
-        for (byte, more, is_fragment) in [
-            (0x20, true, true),
-            (0x40, false, false),
-            (0x01, false, true),
-            (0x00, false, false),
-        ] {
+        for (byte, more, is_fragment) in
+            [(0x20, true, true), (0x40, false, false), (0x01, false, true), (0x00, false, false)]
+        {
             let datagram = changed(6, byte);
             let (header, _) = Ipv4Header::parse(&datagram).unwrap();
-            assert_eq!(
-                (header.more_fragments, header.is_fragment()),
-                (more, is_fragment)
-            );
+            assert_eq!((header.more_fragments, header.is_fragment()), (more, is_fragment));
             let mut out = [0; HEADER_LEN];
             header.emit(&mut out);
             assert_eq!(out, datagram[..HEADER_LEN]);
         }
-        assert_eq!(
-            Ipv4Header::parse(&changed(6, 0x1f))
-                .unwrap()
-                .0
-                .fragment_offset,
-            0x1f00 * 8
-        );
+        assert_eq!(Ipv4Header::parse(&changed(6, 0x1f)).unwrap().0.fragment_offset, 0x1f00 * 8);
     }
 }

@@ -48,17 +48,13 @@ impl Ipv6Header {
     /// [`WireError::BadVersion`].
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        let (header, rest) = bytes
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         let first = u32_at(header, field::VERSION_CLASS_LABEL);
         if first >> 28 != 6 {
             return Err(WireError::BadVersion);
         }
         let payload_len = u16_at(header, field::PAYLOAD_LEN);
-        let payload = rest
-            .get(..usize::from(payload_len))
-            .ok_or(WireError::Truncated)?;
+        let payload = rest.get(..usize::from(payload_len)).ok_or(WireError::Truncated)?;
         let parsed = Self {
             traffic_class: (first >> 20) as u8,
             flow_label: first & 0x000f_ffff,
@@ -90,16 +86,7 @@ impl Ipv6Header {
 /// The group that the owner of `address` listens to for neighbour solicitations (RFC 4291 §2.7.1).
 pub const fn solicited_node_multicast(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();
-    Ipv6Addr::new(
-        0xff02,
-        0,
-        0,
-        0,
-        0,
-        1,
-        0xff00 | a as u16,
-        (b as u16) << 8 | c as u16,
-    )
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | a as u16, (b as u16) << 8 | c as u16)
 }
 
 /// The link-local address with the modified EUI-64 interface identifier of `mac` (RFC 4291 §2.5.6, appendix A).
@@ -160,20 +147,14 @@ impl core::error::Error for ExtensionError {}
 /// # Errors
 /// See [`ExtensionError`].
 #[inline]
-pub fn skip_extension_headers(
-    next_header: u8,
-    payload: &[u8],
-) -> Result<(u8, &[u8], bool), ExtensionError> {
+pub fn skip_extension_headers(next_header: u8, payload: &[u8]) -> Result<(u8, &[u8], bool), ExtensionError> {
     match next_header {
         protocol::TCP | protocol::UDP | protocol::ICMPV6 => Ok((next_header, payload, false)),
         _ => walk_extension_headers(next_header, payload),
     }
 }
 
-fn walk_extension_headers(
-    first_header: u8,
-    payload: &[u8],
-) -> Result<(u8, &[u8], bool), ExtensionError> {
+fn walk_extension_headers(first_header: u8, payload: &[u8]) -> Result<(u8, &[u8], bool), ExtensionError> {
     let mut next_header = first_header;
     // Offset in the IPv6 packet of the field that names the current header.
     let mut named_at = field::NEXT_HEADER;
@@ -182,31 +163,21 @@ fn walk_extension_headers(
         let rest = &payload[at..];
         let is_known = matches!(
             next_header,
-            protocol::HOP_BY_HOP
-                | protocol::ROUTING
-                | protocol::FRAGMENT
-                | protocol::DESTINATION_OPTIONS
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::FRAGMENT | protocol::DESTINATION_OPTIONS
         );
         if !is_known {
             return Ok((next_header, rest, false));
         }
         if next_header == protocol::HOP_BY_HOP && count > 0 {
             // RFC 8200 §4.1: hop-by-hop options come only right after the IPv6 header.
-            return Err(problem(
-                super::icmpv6::code::UNRECOGNIZED_NEXT_HEADER,
-                named_at,
-            ));
+            return Err(problem(super::icmpv6::code::UNRECOGNIZED_NEXT_HEADER, named_at));
         }
-        let start = rest
-            .first_chunk::<8>()
-            .ok_or(ExtensionError::Malformed(WireError::Truncated))?;
+        let start = rest.first_chunk::<8>().ok_or(ExtensionError::Malformed(WireError::Truncated))?;
         let len = match next_header {
             protocol::FRAGMENT => 8,
             _ => (usize::from(start[1]) + 1) * 8,
         };
-        let header = rest
-            .get(..len)
-            .ok_or(ExtensionError::Malformed(WireError::Truncated))?;
+        let header = rest.get(..len).ok_or(ExtensionError::Malformed(WireError::Truncated))?;
         match next_header {
             protocol::FRAGMENT => {
                 // Offset in the upper 13 bits, the M flag in the lowest; both clear: RFC 6946 §4.
@@ -217,10 +188,7 @@ fn walk_extension_headers(
             protocol::ROUTING => {
                 // RFC 8200 §4.4: an unknown routing type is ignored with no segments left, refused otherwise.
                 if start[3] != 0 {
-                    return Err(problem(
-                        super::icmpv6::code::ERRONEOUS_HEADER_FIELD,
-                        HEADER_LEN + at + 2,
-                    ));
+                    return Err(problem(super::icmpv6::code::ERRONEOUS_HEADER_FIELD, HEADER_LEN + at + 2));
                 }
             }
             _ => check_options(&header[2..], HEADER_LEN + at + 2)?,
@@ -242,9 +210,7 @@ fn check_options(options: &[u8], offset: usize) -> Result<(), ExtensionError> {
             at += 1;
             continue;
         }
-        let len = *options
-            .get(at + 1)
-            .ok_or(ExtensionError::Malformed(WireError::Truncated))?;
+        let len = *options.get(at + 1).ok_or(ExtensionError::Malformed(WireError::Truncated))?;
         if kind != PADN {
             let code = super::icmpv6::code::UNRECOGNIZED_OPTION;
             let pointer = (offset + at) as u32;
@@ -253,29 +219,17 @@ fn check_options(options: &[u8], offset: usize) -> Result<(), ExtensionError> {
                 0b01 => return Err(ExtensionError::Discard),
                 action => {
                     let answer_multicast = action == 0b10;
-                    return Err(ExtensionError::ParameterProblem {
-                        code,
-                        pointer,
-                        answer_multicast,
-                    });
+                    return Err(ExtensionError::ParameterProblem { code, pointer, answer_multicast });
                 }
             }
         }
         at += 2 + usize::from(len);
     }
-    if at == options.len() {
-        Ok(())
-    } else {
-        Err(ExtensionError::Malformed(WireError::BadLength))
-    }
+    if at == options.len() { Ok(()) } else { Err(ExtensionError::Malformed(WireError::BadLength)) }
 }
 
 fn problem(code: u8, pointer: usize) -> ExtensionError {
-    ExtensionError::ParameterProblem {
-        code,
-        pointer: pointer as u32,
-        answer_multicast: false,
-    }
+    ExtensionError::ParameterProblem { code, pointer: pointer as u32, answer_multicast: false }
 }
 
 #[cfg(test)]
@@ -300,15 +254,9 @@ mod tests {
         let mut out = [0xee; HEADER_LEN];
         header.emit(&mut out);
         assert_eq!(out, samples::ECHO_REQUEST_V6[14..54]);
-        let marked = Ipv6Header {
-            traffic_class: 0xa5,
-            ..header
-        };
+        let marked = Ipv6Header { traffic_class: 0xa5, ..header };
         marked.emit(&mut out);
-        assert_eq!(
-            Ipv6Header::parse(&[&out[..], &[0; 20]].concat()).unwrap().0,
-            marked
-        );
+        assert_eq!(Ipv6Header::parse(&[&out[..], &[0; 20]].concat()).unwrap().0, marked);
     }
 
     #[test]
@@ -316,23 +264,14 @@ mod tests {
         let mut packet = samples::ECHO_REQUEST_V6;
         packet[14] = 0x40;
         assert_eq!(Ipv6Header::parse(&packet[14..]), Err(WireError::BadVersion));
-        assert_eq!(
-            Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..69]),
-            Err(WireError::Truncated)
-        );
-        assert_eq!(
-            Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..53]),
-            Err(WireError::Truncated)
-        );
+        assert_eq!(Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..69]), Err(WireError::Truncated));
+        assert_eq!(Ipv6Header::parse(&samples::ECHO_REQUEST_V6[14..53]), Err(WireError::Truncated));
     }
 
     #[test]
     fn addresses_made_from_others() {
         let mac = MacAddr([2, 0, 0, 0, 0, 0x0a]);
-        assert_eq!(
-            link_local(mac),
-            "fe80::ff:fe00:a".parse::<Ipv6Addr>().unwrap()
-        );
+        assert_eq!(link_local(mac), "fe80::ff:fe00:a".parse::<Ipv6Addr>().unwrap());
         let group = solicited_node_multicast("2001:db8::1:800e:8c6c".parse().unwrap());
         assert_eq!(group, "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
     }
@@ -340,26 +279,17 @@ mod tests {
     #[test]
     fn a_recorded_router_alert_is_stepped_over() {
         let (header, payload) = Ipv6Header::parse(&samples::MLD_REPORT[14..]).unwrap();
-        assert_eq!(
-            skip_extension_headers(header.next_header, payload),
-            Ok((protocol::ICMPV6, &payload[8..], false))
-        );
+        assert_eq!(skip_extension_headers(header.next_header, payload), Ok((protocol::ICMPV6, &payload[8..], false)));
     }
 
     #[test]
     fn a_fragment_is_reported_and_an_atomic_one_is_none() {
         let atomic = [protocol::UDP, 0, 0, 0, 1, 2, 3, 4, 0xaa];
-        assert_eq!(
-            skip_extension_headers(protocol::FRAGMENT, &atomic),
-            Ok((protocol::UDP, &atomic[8..], false))
-        );
+        assert_eq!(skip_extension_headers(protocol::FRAGMENT, &atomic), Ok((protocol::UDP, &atomic[8..], false)));
         for (high, low) in [(0, 1), (1, 0), (0, 8)] {
             let fragment = [protocol::UDP, 0, high, low, 1, 2, 3, 4, 0xaa];
             let expected = Ok((protocol::FRAGMENT, &fragment[..], true));
-            assert_eq!(
-                skip_extension_headers(protocol::FRAGMENT, &fragment),
-                expected
-            );
+            assert_eq!(skip_extension_headers(protocol::FRAGMENT, &fragment), expected);
         }
     }
 
@@ -371,11 +301,7 @@ mod tests {
         };
         let answer = |answer_multicast| {
             let code = icmpv6::code::UNRECOGNIZED_OPTION;
-            Err(ExtensionError::ParameterProblem {
-                code,
-                pointer: 43,
-                answer_multicast,
-            })
+            Err(ExtensionError::ParameterProblem { code, pointer: 43, answer_multicast })
         };
         assert_eq!(with_option(0x3e), Ok(protocol::TCP));
         assert_eq!(with_option(0x7e), Err(ExtensionError::Discard));
@@ -387,62 +313,25 @@ mod tests {
     fn options_must_end_with_their_header() {
         let overlong = [protocol::TCP, 0, 1, 5, 0, 0, 0, 0];
         let expected = Err(ExtensionError::Malformed(WireError::BadLength));
-        assert_eq!(
-            skip_extension_headers(protocol::DESTINATION_OPTIONS, &overlong),
-            expected
-        );
+        assert_eq!(skip_extension_headers(protocol::DESTINATION_OPTIONS, &overlong), expected);
     }
 
     #[test]
     fn routing_headers_pass_only_when_served() {
         let served = [protocol::TCP, 0, 4, 0, 0, 0, 0, 0];
-        assert_eq!(
-            skip_extension_headers(protocol::ROUTING, &served),
-            Ok((protocol::TCP, &[][..], false))
-        );
+        assert_eq!(skip_extension_headers(protocol::ROUTING, &served), Ok((protocol::TCP, &[][..], false)));
         let pending = [protocol::TCP, 0, 4, 1, 0, 0, 0, 0];
         let code = icmpv6::code::ERRONEOUS_HEADER_FIELD;
-        let expected = Err(ExtensionError::ParameterProblem {
-            code,
-            pointer: 42,
-            answer_multicast: false,
-        });
-        assert_eq!(
-            skip_extension_headers(protocol::ROUTING, &pending),
-            expected
-        );
+        let expected = Err(ExtensionError::ParameterProblem { code, pointer: 42, answer_multicast: false });
+        assert_eq!(skip_extension_headers(protocol::ROUTING, &pending), expected);
     }
 
     #[test]
     fn hop_by_hop_options_come_first_or_not_at_all() {
-        let chain = [
-            protocol::HOP_BY_HOP,
-            0,
-            1,
-            4,
-            0,
-            0,
-            0,
-            0,
-            protocol::TCP,
-            0,
-            1,
-            4,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let chain = [protocol::HOP_BY_HOP, 0, 1, 4, 0, 0, 0, 0, protocol::TCP, 0, 1, 4, 0, 0, 0, 0];
         let code = icmpv6::code::UNRECOGNIZED_NEXT_HEADER;
-        let expected = Err(ExtensionError::ParameterProblem {
-            code,
-            pointer: 40,
-            answer_multicast: false,
-        });
-        assert_eq!(
-            skip_extension_headers(protocol::DESTINATION_OPTIONS, &chain),
-            expected
-        );
+        let expected = Err(ExtensionError::ParameterProblem { code, pointer: 40, answer_multicast: false });
+        assert_eq!(skip_extension_headers(protocol::DESTINATION_OPTIONS, &chain), expected);
     }
 
     #[test]
@@ -450,9 +339,6 @@ mod tests {
         let header = [protocol::DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0];
         let chain = [header; 100];
         let expected = Err(ExtensionError::Malformed(WireError::BadFormat));
-        assert_eq!(
-            skip_extension_headers(protocol::DESTINATION_OPTIONS, chain.as_flattened()),
-            expected
-        );
+        assert_eq!(skip_extension_headers(protocol::DESTINATION_OPTIONS, chain.as_flattened()), expected);
     }
 }

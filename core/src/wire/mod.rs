@@ -142,12 +142,8 @@ mod tests {
             assert_eq!(TcpOptions::parse(&out[..len]).timestamps, parsed.timestamps);
         }
         assert!(NdpOptions::new(bytes).count() <= bytes.len() / 8);
-        for next_header in [
-            protocol::HOP_BY_HOP,
-            protocol::ROUTING,
-            protocol::FRAGMENT,
-            protocol::DESTINATION_OPTIONS,
-        ] {
+        for next_header in [protocol::HOP_BY_HOP, protocol::ROUTING, protocol::FRAGMENT, protocol::DESTINATION_OPTIONS]
+        {
             let _ = ipv6::skip_extension_headers(next_header, bytes);
         }
     }

@@ -3,8 +3,8 @@
 
 use super::ethernet::ethertype;
 use super::{
-    ArpOperation, ArpPacket, EthernetHeader, Icmpv4Message, Icmpv6Message, Ipv4Header, Ipv6Header,
-    TcpHeader, TcpOptions, UdpHeader, dhcp, dns, icmpv4, icmpv6, ipv6, protocol,
+    ArpOperation, ArpPacket, EthernetHeader, Icmpv4Message, Icmpv6Message, Ipv4Header, Ipv6Header, TcpHeader,
+    TcpOptions, UdpHeader, dhcp, dns, icmpv4, icmpv6, ipv6, protocol,
 };
 use core::fmt::{self, Write};
 use core::net::{IpAddr, SocketAddr};
@@ -20,12 +20,7 @@ pub fn summarize(frame: &[u8], out: &mut dyn Write) -> fmt::Result {
     }
 }
 
-fn link_payload(
-    header: &EthernetHeader,
-    kind: u16,
-    payload: &[u8],
-    out: &mut dyn Write,
-) -> fmt::Result {
+fn link_payload(header: &EthernetHeader, kind: u16, payload: &[u8], out: &mut dyn Write) -> fmt::Result {
     match kind {
         ethertype::ARP => arp(payload, out),
         ethertype::IPV4 => ipv4(payload, out),
@@ -44,16 +39,8 @@ fn link_payload(
             }
         }
         kind => {
-            let EthernetHeader {
-                source,
-                destination,
-                ..
-            } = header;
-            write!(
-                out,
-                "{source} > {destination} ethertype 0x{kind:04x} len={}",
-                payload.len()
-            )
+            let EthernetHeader { source, destination, .. } = header;
+            write!(out, "{source} > {destination} ethertype 0x{kind:04x} len={}", payload.len())
         }
     }
 }
@@ -63,12 +50,7 @@ fn arp(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
         Ok(packet) => packet,
         Err(error) => return write!(out, "ARP: {error}"),
     };
-    let ArpPacket {
-        sender_mac,
-        sender_ip,
-        target_ip,
-        ..
-    } = packet;
+    let ArpPacket { sender_mac, sender_ip, target_ip, .. } = packet;
     if sender_ip == target_ip {
         return write!(out, "ARP announce {sender_ip} is-at {sender_mac}");
     }
@@ -86,13 +68,7 @@ fn ipv4(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
         Ok(parsed) => parsed,
         Err(error) => return write!(out, "IPv4: {error}"),
     };
-    let Ipv4Header {
-        source,
-        destination,
-        identification,
-        fragment_offset,
-        ..
-    } = header;
+    let Ipv4Header { source, destination, identification, fragment_offset, .. } = header;
     if header.is_fragment() {
         let len = payload.len();
         return write!(
@@ -117,17 +93,9 @@ fn ipv6(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
         Ok(parsed) => parsed,
         Err(error) => return write!(out, "IPv6: {error}"),
     };
-    let Ipv6Header {
-        source,
-        destination,
-        ..
-    } = header;
+    let Ipv6Header { source, destination, .. } = header;
     match ipv6::skip_extension_headers(header.next_header, payload) {
-        Ok((_, rest, true)) => write!(
-            out,
-            "{source} > {destination} IPv6 fragment len={}",
-            rest.len()
-        ),
+        Ok((_, rest, true)) => write!(out, "{source} > {destination} IPv6 fragment len={}", rest.len()),
         Ok((protocol::ICMPV6, rest, false)) => {
             write!(out, "{source} > {destination} ICMPv6 ")?;
             match Icmpv6Message::parse(source, destination, rest) {
@@ -140,13 +108,7 @@ fn ipv6(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     }
 }
 
-fn transport(
-    source: IpAddr,
-    destination: IpAddr,
-    upper: u8,
-    bytes: &[u8],
-    out: &mut dyn Write,
-) -> fmt::Result {
+fn transport(source: IpAddr, destination: IpAddr, upper: u8, bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     match upper {
         protocol::TCP => match TcpHeader::parse(bytes) {
             Ok((header, options, payload)) => {
@@ -168,11 +130,7 @@ fn transport(
             Err(error) => write!(out, "{source} > {destination} UDP {error}"),
         },
         protocol::NO_NEXT_HEADER => write!(out, "{source} > {destination} nothing"),
-        other => write!(
-            out,
-            "{source} > {destination} protocol {other} len={}",
-            bytes.len()
-        ),
+        other => write!(out, "{source} > {destination} protocol {other} len={}", bytes.len()),
     }
 }
 
@@ -226,14 +184,11 @@ fn dhcp(message: &dhcp::Message<'_>, out: &mut dyn Write) -> fmt::Result {
         dhcp::MessageType::Inform => "inform",
     };
     write!(out, "DHCP {kind}")?;
-    let address = [
-        Some(message.yiaddr()),
-        message.address_option(dhcp::option::REQUESTED_ADDRESS),
-    ]
-    .into_iter()
-    .chain([Some(message.ciaddr())])
-    .flatten()
-    .find(|address| !address.is_unspecified());
+    let address = [Some(message.yiaddr()), message.address_option(dhcp::option::REQUESTED_ADDRESS)]
+        .into_iter()
+        .chain([Some(message.ciaddr())])
+        .flatten()
+        .find(|address| !address.is_unspecified());
     match address {
         Some(address) => write!(out, " {address}"),
         None => Ok(()),
@@ -241,11 +196,7 @@ fn dhcp(message: &dhcp::Message<'_>, out: &mut dyn Write) -> fmt::Result {
 }
 
 fn dns(header: &dns::Header, message: &[u8], out: &mut dyn Write) -> fmt::Result {
-    out.write_str(if header.response {
-        "DNS answer"
-    } else {
-        "DNS query"
-    })?;
+    out.write_str(if header.response { "DNS answer" } else { "DNS query" })?;
     if let Ok((question, _)) = dns::Question::read(message, dns::HEADER_LEN) {
         match question.record_type {
             dns::RecordType::A => out.write_str(" A")?,
@@ -275,23 +226,13 @@ fn dns(header: &dns::Header, message: &[u8], out: &mut dyn Write) -> fmt::Result
 
 fn icmpv4(message: &Icmpv4Message<'_>, out: &mut dyn Write) -> fmt::Result {
     match *message {
-        Icmpv4Message::EchoRequest {
-            identifier,
-            sequence,
-            ..
-        } => {
+        Icmpv4Message::EchoRequest { identifier, sequence, .. } => {
             write!(out, "echo request id={identifier} seq={sequence}")
         }
-        Icmpv4Message::EchoReply {
-            identifier,
-            sequence,
-            ..
-        } => {
+        Icmpv4Message::EchoReply { identifier, sequence, .. } => {
             write!(out, "echo reply id={identifier} seq={sequence}")
         }
-        Icmpv4Message::DestinationUnreachable {
-            code, next_hop_mtu, ..
-        } => match code {
+        Icmpv4Message::DestinationUnreachable { code, next_hop_mtu, .. } => match code {
             icmpv4::code::NETWORK_UNREACHABLE => out.write_str("network unreachable"),
             icmpv4::code::HOST_UNREACHABLE => out.write_str("host unreachable"),
             icmpv4::code::PROTOCOL_UNREACHABLE => out.write_str("protocol unreachable"),
@@ -299,9 +240,7 @@ fn icmpv4(message: &Icmpv4Message<'_>, out: &mut dyn Write) -> fmt::Result {
             icmpv4::code::FRAGMENTATION_NEEDED => {
                 write!(out, "fragmentation needed mtu={next_hop_mtu}")
             }
-            icmpv4::code::ADMINISTRATIVELY_PROHIBITED => {
-                out.write_str("administratively prohibited")
-            }
+            icmpv4::code::ADMINISTRATIVELY_PROHIBITED => out.write_str("administratively prohibited"),
             other => write!(out, "unreachable code={other}"),
         },
         Icmpv4Message::TimeExceeded { code, .. } => write!(out, "time exceeded code={code}"),
@@ -315,25 +254,15 @@ fn icmpv4(message: &Icmpv4Message<'_>, out: &mut dyn Write) -> fmt::Result {
 
 fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
     match *message {
-        Icmpv6Message::EchoRequest {
-            identifier,
-            sequence,
-            ..
-        } => {
+        Icmpv6Message::EchoRequest { identifier, sequence, .. } => {
             write!(out, "echo request id={identifier} seq={sequence}")
         }
-        Icmpv6Message::EchoReply {
-            identifier,
-            sequence,
-            ..
-        } => {
+        Icmpv6Message::EchoReply { identifier, sequence, .. } => {
             write!(out, "echo reply id={identifier} seq={sequence}")
         }
         Icmpv6Message::DestinationUnreachable { code, .. } => match code {
             icmpv6::code::NO_ROUTE => out.write_str("no route"),
-            icmpv6::code::ADMINISTRATIVELY_PROHIBITED => {
-                out.write_str("administratively prohibited")
-            }
+            icmpv6::code::ADMINISTRATIVELY_PROHIBITED => out.write_str("administratively prohibited"),
             icmpv6::code::ADDRESS_UNREACHABLE => out.write_str("address unreachable"),
             icmpv6::code::PORT_UNREACHABLE => out.write_str("port unreachable"),
             other => write!(out, "unreachable code={other}"),
@@ -344,17 +273,13 @@ fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
             write!(out, "parameter problem at byte {pointer}")
         }
         Icmpv6Message::RouterSolicitation { .. } => out.write_str("router solicitation"),
-        Icmpv6Message::RouterAdvertisement {
-            router_lifetime, ..
-        } => {
+        Icmpv6Message::RouterAdvertisement { router_lifetime, .. } => {
             write!(out, "router advertisement lifetime={router_lifetime}")
         }
         Icmpv6Message::NeighborSolicitation { target, .. } => {
             write!(out, "neighbor solicitation who-has {target}")
         }
-        Icmpv6Message::NeighborAdvertisement {
-            target, options, ..
-        } => {
+        Icmpv6Message::NeighborAdvertisement { target, options, .. } => {
             write!(out, "neighbor advertisement {target}")?;
             match super::NdpOptions::new(options).target_link_layer_address() {
                 Some(mac) => write!(out, " is-at {mac}"),
@@ -382,12 +307,8 @@ mod tests {
     /// An IPv4 datagram from 10.0.2.15 to 10.0.2.2 in a frame.
     fn udp_frame(source_port: u16, destination_port: u16, payload: &[u8]) -> Vec<u8> {
         let mut frame = std::vec![0; 42 + payload.len()];
-        EthernetHeader {
-            destination: MacAddr::BROADCAST,
-            source: MacAddr::default(),
-            ethertype: ethertype::IPV4,
-        }
-        .emit(&mut frame);
+        EthernetHeader { destination: MacAddr::BROADCAST, source: MacAddr::default(), ethertype: ethertype::IPV4 }
+            .emit(&mut frame);
         Ipv4Header {
             dscp_ecn: 0,
             total_len: 28 + payload.len() as u16,
@@ -403,13 +324,7 @@ mod tests {
         }
         .emit(&mut frame[14..]);
         let length = 8 + payload.len() as u16;
-        UdpHeader {
-            source_port,
-            destination_port,
-            length,
-            checksum: 0,
-        }
-        .emit(&mut frame[34..]);
+        UdpHeader { source_port, destination_port, length, checksum: 0 }.emit(&mut frame[34..]);
         frame[42..].copy_from_slice(payload);
         frame
     }
@@ -417,22 +332,10 @@ mod tests {
     #[test]
     fn recorded_frames_read_as_people_say_them() {
         for (frame, expected) in [
-            (
-                &samples::ARP_REQUEST[..],
-                "ARP who-has 10.0.2.15 tell 10.0.2.2",
-            ),
-            (
-                &samples::ARP_REPLY,
-                "ARP reply 10.0.2.15 is-at 02:00:00:00:00:0b",
-            ),
-            (
-                &samples::ECHO_REQUEST,
-                "10.0.2.2 > 10.0.2.15 ICMP echo request id=7 seq=3",
-            ),
-            (
-                &samples::PORT_UNREACHABLE,
-                "10.0.2.15 > 10.0.2.2 ICMP port unreachable",
-            ),
+            (&samples::ARP_REQUEST[..], "ARP who-has 10.0.2.15 tell 10.0.2.2"),
+            (&samples::ARP_REPLY, "ARP reply 10.0.2.15 is-at 02:00:00:00:00:0b"),
+            (&samples::ECHO_REQUEST, "10.0.2.2 > 10.0.2.15 ICMP echo request id=7 seq=3"),
+            (&samples::PORT_UNREACHABLE, "10.0.2.15 > 10.0.2.2 ICMP port unreachable"),
             (&samples::UDP, "10.0.2.2:57030 > 10.0.2.15:9 UDP len=4"),
             (&samples::UDP_V6, "[fd00::2]:56936 > [fd00::15]:9 UDP len=4"),
             (
@@ -461,10 +364,7 @@ mod tests {
     fn dns_and_dhcp_are_named() {
         let mut query = Vec::from(*b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00");
         query.extend_from_slice(b"\x04shop\x04test\x00\x00\x01\x00\x01");
-        assert_eq!(
-            line(&udp_frame(40000, 53, &query)),
-            "10.0.2.15:40000 > 10.0.2.2:53 DNS query A shop.test"
-        );
+        assert_eq!(line(&udp_frame(40000, 53, &query)), "10.0.2.15:40000 > 10.0.2.2:53 DNS query A shop.test");
         query[2..4].copy_from_slice(&[0x81, 0x83]);
         assert_eq!(
             line(&udp_frame(53, 40000, &query)),
@@ -474,10 +374,7 @@ mod tests {
         let mut discover = std::vec![0; 236];
         discover[..3].copy_from_slice(&[1, 1, 6]);
         discover.extend_from_slice(&[0x63, 0x82, 0x53, 0x63, 53, 1, 1, 50, 4, 10, 0, 2, 15, 255]);
-        assert_eq!(
-            line(&udp_frame(68, 67, &discover)),
-            "10.0.2.15:68 > 10.0.2.2:67 DHCP discover 10.0.2.15"
-        );
+        assert_eq!(line(&udp_frame(68, 67, &discover)), "10.0.2.15:68 > 10.0.2.2:67 DHCP discover 10.0.2.15");
     }
 
     #[test]
@@ -488,10 +385,7 @@ mod tests {
         let twice = [header, &[0x81, 0, 0, 5, 0x81, 0, 0, 6, 8, 0]].concat();
         assert_eq!(line(&twice), "VLAN 5 VLAN again, 4 bytes");
         let unknown = [header, &[0x88, 0xcc, 1, 2]].concat();
-        assert_eq!(
-            line(&unknown),
-            "02:00:00:00:00:0a > ff:ff:ff:ff:ff:ff ethertype 0x88cc len=2"
-        );
+        assert_eq!(line(&unknown), "02:00:00:00:00:0a > ff:ff:ff:ff:ff:ff ethertype 0x88cc len=2");
     }
 
     #[test]

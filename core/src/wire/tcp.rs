@@ -127,11 +127,7 @@ impl fmt::Display for TcpFlags {
                 separator = "|";
             }
         }
-        if separator.is_empty() {
-            f.write_str("-")
-        } else {
-            Ok(())
-        }
+        if separator.is_empty() { f.write_str("-") } else { Ok(()) }
     }
 }
 
@@ -171,17 +167,11 @@ impl TcpHeader {
     /// offset below 20 bytes.
     #[inline]
     pub fn parse(segment: &[u8]) -> Result<(Self, &[u8], &[u8]), WireError> {
-        let (header, rest) = segment
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+        let (header, rest) = segment.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         let offset_flags = u16_at(header, field::OFFSET_FLAGS);
         let header_len = usize::from(offset_flags >> 12) * 4;
-        let options_len = header_len
-            .checked_sub(HEADER_LEN)
-            .ok_or(WireError::BadLength)?;
-        let (options, payload) = rest
-            .split_at_checked(options_len)
-            .ok_or(WireError::Truncated)?;
+        let options_len = header_len.checked_sub(HEADER_LEN).ok_or(WireError::BadLength)?;
+        let (options, payload) = rest.split_at_checked(options_len).ok_or(WireError::Truncated)?;
         let parsed = Self {
             source_port: u16_at(header, field::SOURCE_PORT),
             destination_port: u16_at(header, field::DESTINATION_PORT),
@@ -200,10 +190,7 @@ impl TcpHeader {
     #[inline]
     pub fn emit(&self, out: &mut [u8]) {
         debug_assert!(out.len() >= HEADER_LEN);
-        debug_assert!(
-            (HEADER_LEN..=MAX_HEADER_LEN).contains(&self.header_len)
-                && self.header_len.is_multiple_of(4)
-        );
+        debug_assert!((HEADER_LEN..=MAX_HEADER_LEN).contains(&self.header_len) && self.header_len.is_multiple_of(4));
         let out = &mut out[..HEADER_LEN];
         let offset_flags = (self.header_len as u16 / 4) << 12 | self.flags.0 & 0x1ff;
         out[field::SOURCE_PORT].copy_from_slice(&self.source_port.to_be_bytes());
@@ -251,22 +238,9 @@ mod tests {
         for bit in 0..9 {
             let flags = TcpFlags(1 << bit);
             let mut out = [0; MAX_HEADER_LEN];
-            TcpHeader {
-                flags,
-                header_len: 60,
-                ..header
-            }
-            .emit(&mut out);
+            TcpHeader { flags, header_len: 60, ..header }.emit(&mut out);
             let (parsed, options, payload) = TcpHeader::parse(&out).unwrap();
-            assert_eq!(
-                (
-                    parsed.flags,
-                    parsed.header_len,
-                    options.len(),
-                    payload.len()
-                ),
-                (flags, 60, 40, 0)
-            );
+            assert_eq!((parsed.flags, parsed.header_len, options.len(), payload.len()), (flags, 60, 40, 0));
         }
     }
 
@@ -284,17 +258,10 @@ mod tests {
     #[test]
     fn flags_are_a_set_with_names() {
         let syn_ack = TcpFlags::SYN | TcpFlags::ACK;
-        assert!(
-            syn_ack.contains(TcpFlags::SYN) && !syn_ack.contains(TcpFlags::SYN | TcpFlags::FIN)
-        );
-        assert!(
-            syn_ack.intersects(TcpFlags::SYN | TcpFlags::FIN) && !syn_ack.intersects(TcpFlags::RST)
-        );
+        assert!(syn_ack.contains(TcpFlags::SYN) && !syn_ack.contains(TcpFlags::SYN | TcpFlags::FIN));
+        assert!(syn_ack.intersects(TcpFlags::SYN | TcpFlags::FIN) && !syn_ack.intersects(TcpFlags::RST));
         assert_eq!(syn_ack.difference(TcpFlags::SYN), TcpFlags::ACK);
         assert_eq!(format!("{syn_ack:?} {}", TcpFlags::NONE), "SYN|ACK -");
-        assert_eq!(
-            format!("{}", TcpFlags(0x1ff)),
-            "FIN|SYN|RST|PSH|ACK|URG|ECE|CWR|AE"
-        );
+        assert_eq!(format!("{}", TcpFlags(0x1ff)), "FIN|SYN|RST|PSH|ACK|URG|ECE|CWR|AE");
     }
 }

@@ -43,10 +43,7 @@ impl SackBlocks {
     /// No blocks.
     #[inline]
     pub const fn new() -> Self {
-        Self {
-            blocks: [(0, 0); Self::MAX],
-            len: 0,
-        }
+        Self { blocks: [(0, 0); Self::MAX], len: 0 }
     }
 
     /// Adds a block after the others; false when there is no room.
@@ -112,8 +109,7 @@ impl TcpOptions {
     pub fn parse(bytes: &[u8]) -> Self {
         let mut options = Self::default();
         // RFC 7323 appendix A: nearly every segment of a connection with timestamps has this layout.
-        if let Some(&[kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, ref body @ ..]) =
-            bytes.first_chunk::<12>()
+        if let Some(&[kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, ref body @ ..]) = bytes.first_chunk::<12>()
             && bytes.len() == 12
         {
             options.timestamps = Some(parse_timestamps(body));
@@ -159,10 +155,7 @@ impl TcpOptions {
                 };
                 self.sack = SackBlocks::new();
                 for &[a, b, c, d, e, f, g, h] in blocks {
-                    self.sack.push(
-                        u32::from_be_bytes([a, b, c, d]),
-                        u32::from_be_bytes([e, f, g, h]),
-                    );
+                    self.sack.push(u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
                 }
             }
             _ => {}
@@ -211,12 +204,7 @@ impl TcpOptions {
         }
         let sack = &self.sack.as_slice()[..self.sack_that_fits()];
         if !sack.is_empty() {
-            put(&[
-                kind::NOP,
-                kind::NOP,
-                kind::SACK,
-                (2 + sack.len() * BLOCK_LEN) as u8,
-            ]);
+            put(&[kind::NOP, kind::NOP, kind::SACK, (2 + sack.len() * BLOCK_LEN) as u8]);
             for (left, right) in sack {
                 put(&left.to_be_bytes());
                 put(&right.to_be_bytes());
@@ -242,19 +230,14 @@ impl TcpOptions {
     }
 
     fn sack_that_fits(&self) -> usize {
-        self.sack
-            .len()
-            .min((MAX_LEN - 4 - self.len_before_sack()) / BLOCK_LEN)
+        self.sack.len().min((MAX_LEN - 4 - self.len_before_sack()) / BLOCK_LEN)
     }
 }
 
 #[inline]
 fn parse_timestamps(body: &[u8; 8]) -> Timestamps {
     let [a, b, c, d, e, f, g, h] = *body;
-    Timestamps {
-        value: u32::from_be_bytes([a, b, c, d]),
-        echo: u32::from_be_bytes([e, f, g, h]),
-    }
+    Timestamps { value: u32::from_be_bytes([a, b, c, d]), echo: u32::from_be_bytes([e, f, g, h]) }
 }
 
 #[cfg(test)]
@@ -285,10 +268,7 @@ mod tests {
             mss: Some(1460),
             window_scale: Some(10),
             sack_permitted: true,
-            timestamps: Some(Timestamps {
-                value: 2_453_115_847,
-                echo: 0,
-            }),
+            timestamps: Some(Timestamps { value: 2_453_115_847, echo: 0 }),
             sack: SackBlocks::new(),
         };
         assert_eq!(options, expected);
@@ -299,17 +279,8 @@ mod tests {
     fn the_options_of_a_recorded_data_segment_parse_and_are_emitted_the_same() {
         let bytes = &samples::TCP_DATA[54..66];
         let options = TcpOptions::parse(bytes);
-        let timestamps = Some(Timestamps {
-            value: 2_453_115_848,
-            echo: 229_191_059,
-        });
-        assert_eq!(
-            options,
-            TcpOptions {
-                timestamps,
-                ..TcpOptions::default()
-            }
-        );
+        let timestamps = Some(Timestamps { value: 2_453_115_848, echo: 229_191_059 });
+        assert_eq!(options, TcpOptions { timestamps, ..TcpOptions::default() });
         assert_emits(&options, bytes);
     }
 
@@ -329,22 +300,9 @@ mod tests {
                 let len = options.emit(&mut out);
                 assert_eq!(len, options.emitted_len());
                 assert!(len.is_multiple_of(4) && len <= MAX_LEN);
-                let room = (MAX_LEN
-                    - 4
-                    - TcpOptions {
-                        sack: SackBlocks::new(),
-                        ..options
-                    }
-                    .emitted_len())
-                    / 8;
+                let room = (MAX_LEN - 4 - TcpOptions { sack: SackBlocks::new(), ..options }.emitted_len()) / 8;
                 let fits = sack(&blocks[..count.min(room)]);
-                assert_eq!(
-                    TcpOptions::parse(&out[..len]),
-                    TcpOptions {
-                        sack: fits,
-                        ..options
-                    }
-                );
+                assert_eq!(TcpOptions::parse(&out[..len]), TcpOptions { sack: fits, ..options });
             }
         }
     }
@@ -359,10 +317,7 @@ mod tests {
         assert_eq!(options.emitted_len(), 40);
         let mut out = [0; MAX_LEN];
         options.emit(&mut out);
-        assert_eq!(
-            TcpOptions::parse(&out).sack.as_slice(),
-            [(1, 2), (3, 4), (5, 6)]
-        );
+        assert_eq!(TcpOptions::parse(&out).sack.as_slice(), [(1, 2), (3, 4), (5, 6)]);
     }
 
     #[test]
@@ -375,10 +330,7 @@ mod tests {
     #[test]
     fn unknown_options_and_wrong_lengths_are_stepped_over() {
         let mss = [2, 4, 0x05, 0xb4];
-        let expected = TcpOptions {
-            mss: Some(1460),
-            ..TcpOptions::default()
-        };
+        let expected = TcpOptions { mss: Some(1460), ..TcpOptions::default() };
         for before in [
             &[254, 4, 1, 2][..],
             &[99, 2],
@@ -388,11 +340,7 @@ mod tests {
             &[5, 2 + 7, 0, 0, 0, 0, 0, 0, 0],
             &[8, 9, 0, 0, 0, 0, 0, 0, 0],
         ] {
-            assert_eq!(
-                TcpOptions::parse(&[before, &mss].concat()),
-                expected,
-                "{before:?}"
-            );
+            assert_eq!(TcpOptions::parse(&[before, &mss].concat()), expected, "{before:?}");
         }
     }
 
@@ -402,14 +350,7 @@ mod tests {
         for bad in [&[3, 0, 1][..], &[3, 1, 1], &[3, 200, 1], &[3], &[0]] {
             let bytes = [&mss, bad, &[4, 2]].concat();
             let options = TcpOptions::parse(&bytes[..4 + bad.len()]);
-            assert_eq!(
-                options,
-                TcpOptions {
-                    mss: Some(1460),
-                    ..TcpOptions::default()
-                },
-                "{bad:?}"
-            );
+            assert_eq!(options, TcpOptions { mss: Some(1460), ..TcpOptions::default() }, "{bad:?}");
         }
         assert!(!TcpOptions::parse(&[3, 1, 4, 2]).sack_permitted);
         assert!(!TcpOptions::parse(&[0, 4, 2]).sack_permitted);

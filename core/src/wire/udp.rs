@@ -38,13 +38,9 @@ impl UdpHeader {
     /// a length below 8.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
-        let (header, rest) = bytes
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::Truncated)?;
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WireError::Truncated)?;
         let length = u16_at(header, field::LENGTH);
-        let payload_len = usize::from(length)
-            .checked_sub(HEADER_LEN)
-            .ok_or(WireError::BadLength)?;
+        let payload_len = usize::from(length).checked_sub(HEADER_LEN).ok_or(WireError::BadLength)?;
         let payload = rest.get(..payload_len).ok_or(WireError::Truncated)?;
         let parsed = Self {
             source_port: u16_at(header, field::SOURCE_PORT),
@@ -75,12 +71,7 @@ mod tests {
     #[test]
     fn a_recorded_datagram_parses_and_is_emitted_the_same() {
         let (header, payload) = UdpHeader::parse(&samples::UDP[34..]).unwrap();
-        let expected = UdpHeader {
-            source_port: 57030,
-            destination_port: 9,
-            length: 12,
-            checksum: 0x182e,
-        };
+        let expected = UdpHeader { source_port: 57030, destination_port: 9, length: 12, checksum: 0x182e };
         assert_eq!((header, payload), (expected, &b"udp!"[..]));
         let mut out = [0xee; HEADER_LEN];
         header.emit(&mut out);

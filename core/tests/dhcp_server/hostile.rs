@@ -23,33 +23,18 @@ fn what_is_no_clients_message_is_dropped_and_counted() {
     drop(&|message| message[2] = 16);
     drop(&|message| message[28] |= 1);
     let counters = *server.counters();
-    assert_eq!(
-        (
-            counters.malformed,
-            counters.not_for_servers,
-            counters.bad_hardware
-        ),
-        (3, 2, 2)
-    );
+    assert_eq!((counters.malformed, counters.not_for_servers, counters.bad_hardware), (3, 2, 2));
     assert!(server.leases().is_empty());
 }
 
 /// What must hold whatever has been received.
 fn check_invariants(server: &DhcpServer<'_>, now: Instant) {
     let leases = server.leases();
-    assert!(
-        leases
-            .windows(2)
-            .all(|pair| pair[0].address < pair[1].address),
-        "sorted, each address once"
-    );
+    assert!(leases.windows(2).all(|pair| pair[0].address < pair[1].address), "sorted, each address once");
     for lease in leases {
         assert!((address(15)..=address(19)).contains(&lease.address));
-        let same_client =
-            |other: &&Lease| other.client == lease.client && other.state(now) == LeaseState::Bound;
-        assert!(
-            lease.state(now) != LeaseState::Bound || leases.iter().filter(same_client).count() == 1
-        );
+        let same_client = |other: &&Lease| other.client == lease.client && other.state(now) == LeaseState::Bound;
+        assert!(lease.state(now) != LeaseState::Bound || leases.iter().filter(same_client).count() == 1);
     }
 }
 

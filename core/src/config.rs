@@ -1,0 +1,218 @@
+//! What is fixed at construction: limits, seeds and the defaults of sockets.
+
+use crate::time::Duration;
+use crate::wire::MacAddr;
+
+/// How much of everything a stack can hold. Nothing grows beyond it; what happens at each limit is
+/// defined: a frame is dropped and counted, or the caller gets an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Interfaces.
+    pub interfaces: usize,
+    /// Addresses, over all interfaces.
+    pub addresses: usize,
+    /// Routes, those of the addresses' own networks not counted.
+    pub routes: usize,
+    /// Neighbour table entries, over all interfaces.
+    pub neighbors: usize,
+    /// TCP connections (without those in SYN-RECEIVED on a listener or in TIME-WAIT).
+    pub connections: usize,
+    /// TCP listeners.
+    pub listeners: usize,
+    /// Half-open connections of listeners (SYN-RECEIVED).
+    pub syn_queue: usize,
+    /// Connections in TIME-WAIT.
+    pub time_wait: usize,
+    /// UDP sockets.
+    pub udp_sockets: usize,
+    /// Echo requests under way.
+    pub pings: usize,
+    /// Pool blocks that the stack may hold ([`BLOCK_SIZE`](crate::BLOCK_SIZE) bytes each).
+    pub pool_blocks: u32,
+}
+
+impl Limits {
+    /// A host in a simulated world: hundreds of them fit in one tab.
+    pub const fn small() -> Self {
+        Limits {
+            interfaces: 2,
+            addresses: 8,
+            routes: 8,
+            neighbors: 32,
+            connections: 64,
+            listeners: 16,
+            syn_queue: 32,
+            time_wait: 64,
+            udp_sockets: 16,
+            pings: 8,
+            pool_blocks: 2_048,
+        }
+    }
+
+    /// A page or a gateway.
+    pub const fn default() -> Self {
+        Limits {
+            interfaces: 4,
+            addresses: 16,
+            routes: 32,
+            neighbors: 256,
+            connections: 1_024,
+            listeners: 64,
+            syn_queue: 256,
+            time_wait: 1_024,
+            udp_sockets: 128,
+            pings: 32,
+            pool_blocks: 8_192,
+        }
+    }
+
+    /// A server with 100,000 connections.
+    pub const fn server() -> Self {
+        Limits {
+            interfaces: 8,
+            addresses: 64,
+            routes: 256,
+            neighbors: 4_096,
+            connections: 100_000,
+            listeners: 256,
+            syn_queue: 4_096,
+            time_wait: 32_768,
+            udp_sockets: 1_024,
+            pings: 64,
+            pool_blocks: 65_536,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::default()
+    }
+}
+
+/// A stack's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Seeds all randomness of the stack: initial sequence numbers, ports, identifiers, hash keys. Must be
+    /// unpredictable where the network is not trusted; the same seed replays the same behaviour.
+    pub seed: [u64; 2],
+    /// Defaults of TCP connections.
+    pub tcp: TcpConfig,
+    /// TTL or hop limit of what the stack sends (RFC 1700: 64).
+    pub hop_limit: u8,
+}
+
+impl Config {
+    /// Defaults, with a seed.
+    pub fn new(seed: [u64; 2]) -> Self {
+        Config { seed, tcp: TcpConfig::default(), hop_limit: 64 }
+    }
+}
+
+/// Keep-alive probing (RFC 9293 §3.8.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Idle time before the first probe.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Unanswered probes until the connection is given up.
+    pub probes: u8,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        KeepAlive { idle: Duration::from_secs(7_200), interval: Duration::from_secs(75), probes: 9 }
+    }
+}
+
+/// Options of TCP connections; a connection takes a copy when it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpConfig {
+    /// Send buffer in bytes, at most 4 MiB.
+    pub send_buffer: u32,
+    /// Receive buffer in bytes, at most 4 MiB: the largest window advertised.
+    pub receive_buffer: u32,
+    /// Nagle's algorithm (RFC 1122 §4.2.3.4), on by default.
+    pub nagle: bool,
+    /// How long an ACK may wait for company (RFC 1122 §4.2.3.2: below 500 ms); 40 ms as in Linux.
+    pub delayed_ack: Duration,
+    /// Retransmission timeout before the first round trip is measured (RFC 6298 §2: 1 s).
+    pub initial_rto: Duration,
+    /// Lower bound of RTTVAR's share of the retransmission timeout: 200 ms as in Linux, RFC 6298 says 1 s.
+    pub min_rto: Duration,
+    /// Upper bound of the retransmission timeout (RFC 6298 §2.4: at least 60 s).
+    pub max_rto: Duration,
+    /// Retransmissions of a SYN until `connect` fails with a time-out: 6, about 127 s.
+    pub syn_retries: u8,
+    /// Retransmissions of a SYN-ACK until the half-open connection is dropped: 5, about 63 s.
+    pub syn_ack_retries: u8,
+    /// Retransmissions or unanswered zero-window probes until a connection fails: 15, about 15 minutes.
+    pub retries: u8,
+    /// The same after `close`, when nobody waits for the connection any more.
+    pub orphan_retries: u8,
+    /// Time in TIME-WAIT (twice the maximum segment lifetime): 60 s as in Linux.
+    pub time_wait: Duration,
+    /// Time in FIN-WAIT-2 after `close`, when the peer does not close its side: 60 s as in Linux.
+    pub fin_wait_2: Duration,
+    /// Time that sent data may stay unacknowledged (RFC 5482), counted from the first; none for `retries`.
+    pub user_timeout: Option<Duration>,
+    /// Keep-alive, off unless given.
+    pub keep_alive: Option<KeepAlive>,
+    /// Initial window in segments (RFC 6928: 10).
+    pub initial_window: u8,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        TcpConfig {
+            send_buffer: 256 * 1024,
+            receive_buffer: 256 * 1024,
+            nagle: true,
+            delayed_ack: Duration::from_millis(40),
+            initial_rto: Duration::from_secs(1),
+            min_rto: Duration::from_millis(200),
+            max_rto: Duration::from_secs(120),
+            syn_retries: 6,
+            syn_ack_retries: 5,
+            retries: 15,
+            orphan_retries: 8,
+            time_wait: Duration::from_secs(60),
+            fin_wait_2: Duration::from_secs(60),
+            user_timeout: None,
+            keep_alive: None,
+            initial_window: 10,
+        }
+    }
+}
+
+/// How a frame mover addresses its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Medium {
+    /// Ethernet II frames; neighbours are found by ARP and neighbour discovery.
+    #[default]
+    Ethernet,
+}
+
+/// An interface: the stack's port to a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InterfaceConfig {
+    /// What the frames look like.
+    pub medium: Medium,
+    /// The interface's own address; must be unicast.
+    pub mac: MacAddr,
+    /// Largest IP packet in bytes, 576 to 65,535; IPv6 needs 1,280 (RFC 8200 §5).
+    pub mtu: u16,
+}
+
+impl InterfaceConfig {
+    /// An Ethernet interface with an MTU of 1,500 bytes.
+    pub const fn ethernet(mac: MacAddr) -> Self {
+        InterfaceConfig { medium: Medium::Ethernet, mac, mtu: 1_500 }
+    }
+}

@@ -1,0 +1,216 @@
+//! Counters: what was moved, and why each frame that was not used was dropped.
+
+/// Why a frame, a packet or a datagram was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum DropReason {
+    /// Shorter than an Ethernet header, or from a group address (IEEE 802.3 §3.2.3).
+    FrameMalformed,
+    /// Addressed to another station.
+    FrameNotForUs,
+    /// Neither ARP nor IPv4 nor IPv6.
+    EtherTypeUnknown,
+    /// Not an ARP request or reply for IPv4 over Ethernet.
+    ArpMalformed,
+    /// An ARP packet that claims an address outside the interface's networks, or one of ours.
+    ArpSpoofed,
+    /// Bad version, header length or total length.
+    IpMalformed,
+    /// Bad IPv4 header checksum.
+    IpChecksum,
+    /// A fragment; reassembly is not there yet.
+    IpFragment,
+    /// A source or destination that must not come from the wire (RFC 1122 §3.2.1.3, RFC 4291 §2.5).
+    IpMartian,
+    /// Addressed to an address that is not ours.
+    IpNotForUs,
+    /// An IPv6 extension header that is malformed or must not be skipped (RFC 8200 §4.2).
+    IpExtension,
+    /// A transport protocol that the stack does not have.
+    ProtocolUnknown,
+    /// Too short for its type.
+    IcmpMalformed,
+    /// Bad ICMP or ICMPv6 checksum.
+    IcmpChecksum,
+    /// A type that needs no answer, or about a packet that was not sent.
+    IcmpIgnored,
+    /// Neighbour discovery that fails the checks of RFC 4861 §6.1 and §7.1.
+    NeighborDiscoveryInvalid,
+    /// Bad UDP length.
+    UdpMalformed,
+    /// Bad UDP checksum, or none over IPv6 (RFC 8200 §8.1).
+    UdpChecksum,
+    /// No socket is bound to the destination.
+    UdpNoSocket,
+    /// The socket's receive queue is full.
+    UdpQueueFull,
+    /// Bad data offset.
+    TcpMalformed,
+    /// Bad TCP checksum.
+    TcpChecksum,
+    /// Neither a connection nor a listener.
+    TcpNoSocket,
+    /// A segment to or from an address that is not unicast, or a SYN to oneself (RFC 9293 §3.9.2.3).
+    TcpNotUnicast,
+    /// Outside the receive window (RFC 9293 §3.10.7.4, first check).
+    TcpNotAcceptable,
+    /// An acknowledgment of something not sent, or too old (RFC 5961 §5).
+    TcpBadAck,
+    /// A reset or SYN in the window that needs confirmation (RFC 5961 §3 and §4).
+    TcpChallenged,
+    /// Flags that mean nothing in the connection's state.
+    TcpBadFlags,
+    /// The table of half-open connections is full.
+    TcpSynQueueFull,
+    /// The listener's accept queue, or the connection table, is full.
+    TcpAcceptQueueFull,
+    /// More out-of-order ranges than a connection keeps.
+    TcpReassemblyFull,
+    /// No pool block for data in the window.
+    TcpNoMemory,
+    /// Data for a connection whose owner has closed it (RFC 2525 §2.17).
+    TcpDataAfterClose,
+    /// No route to the destination.
+    NoRoute,
+    /// The next hop did not answer.
+    NeighborUnreachable,
+    /// Too many packets wait for the next hop's address.
+    NeighborQueueFull,
+    /// All neighbour entries are busy.
+    NeighborTableFull,
+    /// Too many packets that no socket owns wait to be sent.
+    ControlQueueFull,
+    /// An ICMP error that was not sent, to keep their rate down (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+    IcmpRateLimited,
+    /// A packet larger than the interface's MTU; fragmentation is not there yet.
+    PacketTooBig,
+}
+
+impl DropReason {
+    /// All reasons, with stable names.
+    pub const ALL: [(DropReason, &'static str); 40] = [
+        (DropReason::FrameMalformed, "frame_malformed"),
+        (DropReason::FrameNotForUs, "frame_not_for_us"),
+        (DropReason::EtherTypeUnknown, "ether_type_unknown"),
+        (DropReason::ArpMalformed, "arp_malformed"),
+        (DropReason::ArpSpoofed, "arp_spoofed"),
+        (DropReason::IpMalformed, "ip_malformed"),
+        (DropReason::IpChecksum, "ip_checksum"),
+        (DropReason::IpFragment, "ip_fragment"),
+        (DropReason::IpMartian, "ip_martian"),
+        (DropReason::IpNotForUs, "ip_not_for_us"),
+        (DropReason::IpExtension, "ip_extension"),
+        (DropReason::ProtocolUnknown, "protocol_unknown"),
+        (DropReason::IcmpMalformed, "icmp_malformed"),
+        (DropReason::IcmpChecksum, "icmp_checksum"),
+        (DropReason::IcmpIgnored, "icmp_ignored"),
+        (DropReason::NeighborDiscoveryInvalid, "neighbor_discovery_invalid"),
+        (DropReason::UdpMalformed, "udp_malformed"),
+        (DropReason::UdpChecksum, "udp_checksum"),
+        (DropReason::UdpNoSocket, "udp_no_socket"),
+        (DropReason::UdpQueueFull, "udp_queue_full"),
+        (DropReason::TcpMalformed, "tcp_malformed"),
+        (DropReason::TcpChecksum, "tcp_checksum"),
+        (DropReason::TcpNoSocket, "tcp_no_socket"),
+        (DropReason::TcpNotUnicast, "tcp_not_unicast"),
+        (DropReason::TcpNotAcceptable, "tcp_not_acceptable"),
+        (DropReason::TcpBadAck, "tcp_bad_ack"),
+        (DropReason::TcpChallenged, "tcp_challenged"),
+        (DropReason::TcpBadFlags, "tcp_bad_flags"),
+        (DropReason::TcpSynQueueFull, "tcp_syn_queue_full"),
+        (DropReason::TcpAcceptQueueFull, "tcp_accept_queue_full"),
+        (DropReason::TcpReassemblyFull, "tcp_reassembly_full"),
+        (DropReason::TcpNoMemory, "tcp_no_memory"),
+        (DropReason::TcpDataAfterClose, "tcp_data_after_close"),
+        (DropReason::NoRoute, "no_route"),
+        (DropReason::NeighborUnreachable, "neighbor_unreachable"),
+        (DropReason::NeighborQueueFull, "neighbor_queue_full"),
+        (DropReason::NeighborTableFull, "neighbor_table_full"),
+        (DropReason::ControlQueueFull, "control_queue_full"),
+        (DropReason::IcmpRateLimited, "icmp_rate_limited"),
+        (DropReason::PacketTooBig, "packet_too_big"),
+    ];
+}
+
+/// What a stack has counted since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Frames given to `receive`.
+    pub frames_received: u64,
+    /// Frames returned by `transmit`.
+    pub frames_sent: u64,
+    /// Bytes of those received.
+    pub bytes_received: u64,
+    /// Bytes of those sent.
+    pub bytes_sent: u64,
+    /// TCP segments that took the header prediction's branch.
+    pub tcp_predicted: u64,
+    /// TCP segments sent again.
+    pub tcp_retransmits: u64,
+    /// Retransmission timeouts.
+    pub tcp_timeouts: u64,
+    /// Resets sent.
+    pub tcp_resets_sent: u64,
+    /// Challenge ACKs sent (RFC 5961 §7).
+    pub tcp_challenge_acks: u64,
+    /// Connections in TIME-WAIT removed early because the table was full.
+    pub time_wait_evicted: u64,
+    drops: DropCounters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct DropCounters([u64; DropReason::ALL.len()]);
+
+impl Default for DropCounters {
+    fn default() -> Self {
+        DropCounters([0; DropReason::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// How often something was dropped for this reason.
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops.0[reason as usize]
+    }
+
+    /// All counters with stable names: the totals, then the drops.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let totals = [
+            ("frames_received", self.frames_received),
+            ("frames_sent", self.frames_sent),
+            ("bytes_received", self.bytes_received),
+            ("bytes_sent", self.bytes_sent),
+            ("tcp_predicted", self.tcp_predicted),
+            ("tcp_retransmits", self.tcp_retransmits),
+            ("tcp_timeouts", self.tcp_timeouts),
+            ("tcp_resets_sent", self.tcp_resets_sent),
+            ("tcp_challenge_acks", self.tcp_challenge_acks),
+            ("time_wait_evicted", self.time_wait_evicted),
+        ];
+        totals.into_iter().chain(self.drops_by_reason())
+    }
+
+    /// The drop counters with their names.
+    pub fn drops_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        DropReason::ALL.map(|(reason, name)| (name, self.drops(reason))).into_iter()
+    }
+
+    #[cold]
+    pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.drops.0[reason as usize] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed_at_its_own_place() {
+        for (index, (reason, _)) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Interfaces, their addresses, and routes.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Stack;
+use super::interface::Interface;
+use super::memory::NO_PREFIX;
+use crate::address::{Prefix, is_unicast};
+use crate::config::{InterfaceConfig, Medium};
+use crate::event::InterfaceId;
+use crate::time::Instant;
+use crate::wire::{MacAddr, ethernet, ipv6};
+
+/// The least MTU that IPv4 works with well (RFC 791 §3.2: every host takes 576).
+const MIN_MTU: u16 = 576;
+
+/// Why a configuration call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The MTU is below 576 bytes.
+    MtuTooSmall(u16),
+    /// The interface's own address is a group address.
+    MacNotUnicast(MacAddr),
+    /// The address cannot be a host's: unspecified, multicast or broadcast.
+    AddressNotUnicast(IpAddr),
+    /// There is no such interface.
+    NoSuchInterface(InterfaceId),
+    /// There is no such address or route.
+    NotFound(Prefix),
+    /// The address or route is there already.
+    Exists(Prefix),
+    /// The gateway is not in any network of an interface.
+    GatewayNotOnLink(IpAddr),
+    /// The gateway's family is not that of the destination.
+    FamilyMismatch(IpAddr),
+    /// The limit is reached; its name in [`Limits`](crate::Limits).
+    LimitReached(&'static str),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::MtuTooSmall(mtu) => write!(f, "an MTU of {mtu} bytes is too small: at least {MIN_MTU}"),
+            ConfigError::MacNotUnicast(mac) => write!(f, "{mac} is a group address, not a station's"),
+            ConfigError::AddressNotUnicast(address) => write!(f, "{address} cannot be the address of a host"),
+            ConfigError::NoSuchInterface(interface) => write!(f, "there is no interface {}", interface.0),
+            ConfigError::NotFound(prefix) => write!(f, "{prefix} is not configured"),
+            ConfigError::Exists(prefix) => write!(f, "{prefix} is configured already"),
+            ConfigError::GatewayNotOnLink(gateway) => {
+                write!(f, "the gateway {gateway} is in no network of an interface")
+            }
+            ConfigError::FamilyMismatch(gateway) => {
+                write!(f, "the gateway {gateway} is of another family than the destination")
+            }
+            ConfigError::LimitReached(limit) => write!(f, "the limit `{limit}` is reached"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// An address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The interface.
+    pub interface: InterfaceId,
+    /// The address and its network.
+    pub prefix: Prefix,
+    /// The neighbours are still to be told.
+    pub(crate) announce: bool,
+}
+
+impl InterfaceAddress {
+    /// A place that holds nothing, for memory that the caller lends.
+    pub const EMPTY: Self = InterfaceAddress { interface: InterfaceId(0), prefix: NO_PREFIX, announce: false };
+}
+
+/// A route through a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The network that the route leads to.
+    pub destination: Prefix,
+    /// The neighbour that forwards.
+    pub gateway: IpAddr,
+    /// The interface on which the gateway is.
+    pub interface: InterfaceId,
+}
+
+impl Route {
+    /// A place that holds nothing, for memory that the caller lends.
+    pub const EMPTY: Self =
+        Route { destination: NO_PREFIX, gateway: IpAddr::V4(Ipv4Addr::UNSPECIFIED), interface: InterfaceId(0) };
+}
+
+/// Where packets for a destination go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    pub(crate) interface: InterfaceId,
+    pub(crate) address: IpAddr,
+    /// The source address to use.
+    pub(crate) source: IpAddr,
+}
+
+impl Stack<'_> {
+    /// Adds an interface. IPv6 gets its link-local address at once (RFC 4291 §2.5.6, from the MAC address) where the
+    /// MTU allows IPv6.
+    pub fn add_interface(&mut self, now: Instant, config: InterfaceConfig) -> Result<InterfaceId, ConfigError> {
+        self.advance_clock(now);
+        if config.mtu < MIN_MTU {
+            return Err(ConfigError::MtuTooSmall(config.mtu));
+        }
+        let Medium::Ethernet = config.medium;
+        if !config.mac.is_unicast() {
+            return Err(ConfigError::MacNotUnicast(config.mac));
+        }
+        let key =
+            self.interfaces.insert(Interface::new(config)).map_err(|_| ConfigError::LimitReached("interfaces"))?;
+        let id = InterfaceId(key.index as u8);
+        if usize::from(config.mtu) >= IPV6_MIN_MTU {
+            let address = IpAddr::V6(ipv6::link_local(config.mac));
+            self.add_address(now, id, Prefix { address, length: 64 })?;
+        }
+        Ok(id)
+    }
+
+    /// Adds an address to an interface and announces it to the neighbours (gratuitous ARP, RFC 5227 §3; unsolicited
+    /// neighbour advertisement, RFC 4861 §7.2.6).
+    pub fn add_address(&mut self, now: Instant, interface: InterfaceId, prefix: Prefix) -> Result<(), ConfigError> {
+        self.advance_clock(now);
+        if !is_unicast(prefix.address) || prefix.address.is_loopback() {
+            return Err(ConfigError::AddressNotUnicast(prefix.address));
+        }
+        if self.is_local(prefix.address) {
+            return Err(ConfigError::Exists(prefix));
+        }
+        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else {
+            return Err(ConfigError::NoSuchInterface(interface));
+        };
+        self.addresses
+            .push(InterfaceAddress { interface, prefix, announce: true })
+            .map_err(|_| ConfigError::LimitReached("addresses"))?;
+        found.announcements += 1;
+        self.invalidate_paths();
+        Ok(())
+    }
+
+    /// Removes an address. Connections that use it are left to time out.
+    pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddr) -> Result<(), ConfigError> {
+        let place = self
+            .addresses
+            .iter()
+            .position(|entry| entry.interface == interface && entry.prefix.address == address)
+            .ok_or(ConfigError::NotFound(Prefix::host(address)))?;
+        if self.addresses[place].announce
+            && let Some(found) = self.interfaces.get_mut(u32::from(interface.0))
+        {
+            found.announcements -= 1;
+        }
+        let last = self.addresses.len() - 1;
+        self.addresses.swap(place, last);
+        self.addresses.truncate(last);
+        self.invalidate_paths();
+        Ok(())
+    }
+
+    /// Adds a route to `destination` through `gateway`, which is a neighbour on one of the interfaces.
+    pub fn add_route(&mut self, destination: Prefix, gateway: IpAddr) -> Result<(), ConfigError> {
+        let destination = destination.network();
+        if destination.address.is_ipv4() != gateway.is_ipv4() {
+            return Err(ConfigError::FamilyMismatch(gateway));
+        }
+        if self.routes.iter().any(|route| route.destination == destination) {
+            return Err(ConfigError::Exists(destination));
+        }
+        let interface =
+            self.on_link(gateway).map(|entry| entry.interface).ok_or(ConfigError::GatewayNotOnLink(gateway))?;
+        self.routes.push(Route { destination, gateway, interface }).map_err(|_| ConfigError::LimitReached("routes"))?;
+        self.invalidate_paths();
+        Ok(())
+    }
+
+    /// Removes the route to `destination`.
+    pub fn remove_route(&mut self, destination: Prefix) -> Result<(), ConfigError> {
+        let destination = destination.network();
+        let place = self
+            .routes
+            .iter()
+            .position(|route| route.destination == destination)
+            .ok_or(ConfigError::NotFound(destination))?;
+        let last = self.routes.len() - 1;
+        self.routes.swap(place, last);
+        self.routes.truncate(last);
+        self.invalidate_paths();
+        Ok(())
+    }
+
+    /// The interfaces with their configuration.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &InterfaceConfig)> {
+        self.interfaces.iter().map(|(index, interface)| (InterfaceId(index as u8), &interface.config))
+    }
+
+    /// All addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &InterfaceAddress> {
+        self.addresses.iter()
+    }
+
+    /// All routes through gateways.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    /// Bytes that [`transmit`](Self::transmit) may need for a frame of this interface.
+    pub fn frame_capacity(&self, interface: InterfaceId) -> usize {
+        self.interfaces
+            .get(u32::from(interface.0))
+            .map_or(0, |found| usize::from(found.config.mtu) + ethernet::HEADER_LEN)
+    }
+
+    pub(super) fn mtu(&self, interface: InterfaceId) -> u16 {
+        self.interfaces.get(u32::from(interface.0)).map_or(MIN_MTU, |found| found.config.mtu)
+    }
+
+    pub(super) fn mac(&self, interface: InterfaceId) -> MacAddr {
+        self.interfaces.get(u32::from(interface.0)).map_or(MacAddr([0; 6]), |found| found.config.mac)
+    }
+
+    /// Whether the address is one of ours.
+    #[inline]
+    pub(super) fn is_local(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|entry| entry.prefix.address == address)
+    }
+
+    /// Whether the address is the directed broadcast address of a network of ours.
+    pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|entry| entry.prefix.broadcast() == Some(address))
+    }
+
+    /// Whether the interface has the address whose solicited-node group this is (RFC 4291 §2.7.1).
+    pub(super) fn is_solicited_node_of(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
+        self.addresses.iter().any(|entry| match entry.prefix.address {
+            IpAddr::V6(address) => entry.interface == interface && ipv6::solicited_node_multicast(address) == group,
+            IpAddr::V4(_) => false,
+        })
+    }
+
+    /// The address of ours with the longest prefix that has `address` as a neighbour.
+    pub(super) fn on_link(&self, address: IpAddr) -> Option<&InterfaceAddress> {
+        self.addresses.iter().filter(|entry| entry.prefix.contains(address)).max_by_key(|entry| entry.prefix.length)
+    }
+
+    /// Whether `address` is a neighbour on this interface.
+    pub(super) fn is_on_link(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.addresses.iter().any(|entry| entry.interface == interface && entry.prefix.contains(address))
+    }
+
+    /// An address of the interface's for packets to `destination`: one that shares its network, else one of its
+    /// family, and of its scope for IPv6 (RFC 6724 §5, rule 2).
+    pub(super) fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
+        let is_link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if is_link_scope(v6));
+        let wanted = is_link_local(destination);
+        self.addresses
+            .iter()
+            .filter(|entry| entry.interface == interface && entry.prefix.address.is_ipv4() == destination.is_ipv4())
+            .max_by_key(|entry| {
+                let same_scope = is_link_local(entry.prefix.address) == wanted;
+                (entry.prefix.contains(destination), same_scope, entry.prefix.length)
+            })
+            .map(|entry| entry.prefix.address)
+    }
+
+    /// Where packets for `destination` go: the longest matching prefix of the interfaces' networks and the routes.
+    pub(super) fn route(&self, destination: IpAddr) -> Option<NextHop> {
+        if is_group(destination) {
+            // Without being told an interface, the first that has an address of the family.
+            let entry = self.addresses.iter().find(|entry| entry.prefix.address.is_ipv4() == destination.is_ipv4())?;
+            return self.next_hop_on(entry.interface, destination);
+        }
+        let direct = self.on_link(destination);
+        let via = self
+            .routes
+            .iter()
+            .filter(|route| route.destination.contains(destination))
+            .max_by_key(|route| route.destination.length);
+        match (direct, via) {
+            (Some(entry), via) if via.is_none_or(|route| route.destination.length <= entry.prefix.length) => {
+                Some(NextHop {
+                    interface: entry.interface,
+                    address: destination,
+                    source: self.source_on(entry.interface, destination)?,
+                })
+            }
+            (_, Some(route)) => Some(NextHop {
+                interface: route.interface,
+                address: route.gateway,
+                source: self.source_on(route.interface, destination)?,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Where packets for `destination` go that have to leave through `interface`.
+    pub(super) fn next_hop_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<NextHop> {
+        let source = self.source_on(interface, destination)?;
+        if is_group(destination) || self.is_on_link(interface, destination) {
+            return Some(NextHop { interface, address: destination, source });
+        }
+        if let IpAddr::V4(address) = destination
+            && self.is_directed_broadcast(address)
+        {
+            return Some(NextHop { interface, address: destination, source });
+        }
+        let route = self
+            .routes
+            .iter()
+            .filter(|route| route.interface == interface && route.destination.contains(destination))
+            .max_by_key(|route| route.destination.length)?;
+        Some(NextHop { interface, address: route.gateway, source })
+    }
+}
+
+/// RFC 8200 §5.
+const IPV6_MIN_MTU: usize = 1280;
+
+/// Whether the destination is more than one station.
+pub(super) fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_broadcast() || address.is_multicast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
+
+fn is_link_scope(address: Ipv6Addr) -> bool {
+    address.is_unicast_link_local() || (address.segments()[0] & 0xff0f) == 0xff02
+}

@@ -1,0 +1,400 @@
+//! ICMP and ICMPv6 (RFC 792, RFC 1122 §3.2.2, RFC 4443): echo, errors in and out.
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use super::Stack;
+use super::flow::Flow;
+use super::interface::ControlKind;
+use super::ip_input::{Cast, Packet};
+use crate::address::is_unicast;
+use crate::checksum::{self, Sum};
+use crate::counters::DropReason;
+use crate::pool::Pool;
+use crate::tcp::connection::CloseReason;
+use crate::tcp::seq::Seq;
+use crate::time::{Duration, Instant};
+use crate::wire::{
+    AdvertisementFlags, Icmpv4Message, Icmpv6Message, NdpOptions, WireError, icmpv4, icmpv6, ipv4, ipv6, protocol,
+};
+
+/// A token bucket that keeps the rate of ICMP errors down (RFC 4443 §2.4 (f)): 1,000 a second, 50 at once, as in Linux.
+#[derive(Clone, Debug)]
+pub(super) struct TokenBucket {
+    tokens: u64,
+    filled: Instant,
+}
+
+impl TokenBucket {
+    const PER_SECOND: u64 = 1_000;
+    const BURST: u64 = 50;
+    /// Microseconds in which one token comes in.
+    const INTERVAL: u64 = 1_000_000 / Self::PER_SECOND;
+
+    pub(super) fn new() -> Self {
+        TokenBucket { tokens: Self::BURST, filled: Instant::ZERO }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let gained = now.since(self.filled).as_micros() / Self::INTERVAL;
+        if gained > 0 {
+            self.tokens = (self.tokens + gained).min(Self::BURST);
+            self.filled += Duration::from_micros(gained * Self::INTERVAL);
+        }
+        let allowed = self.tokens > 0;
+        self.tokens -= u64::from(allowed);
+        allowed
+    }
+}
+
+/// Why something cannot be reached, in the codes of RFC 792's destination unreachable, for both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    Unreachable(u8),
+    /// The path's MTU in bytes.
+    TooBig(u32),
+    /// TTL or hop limit used up on the way.
+    TimeExceeded,
+    /// The other end did not like a header of ours.
+    Parameter,
+}
+
+/// The packet that an error quotes.
+struct Quoted<'a> {
+    protocol: u8,
+    source: IpAddr,
+    destination: IpAddr,
+    /// What follows the IP header: at least 8 bytes.
+    payload: &'a [u8],
+}
+
+impl Stack<'_> {
+    pub(super) fn icmpv4_input(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
+        let message = match Icmpv4Message::parse(packet.payload) {
+            Ok(message) => message,
+            Err(error) => return self.bad_icmp(error),
+        };
+        match message {
+            Icmpv4Message::EchoRequest { identifier, sequence, data } => {
+                self.echo_request(pool, packet, icmpv4::kind::ECHO_REPLY, identifier, sequence, data);
+            }
+            Icmpv4Message::EchoReply { identifier, sequence, data } => {
+                self.echo_reply(packet, identifier, sequence, data);
+            }
+            Icmpv4Message::DestinationUnreachable { code, next_hop_mtu, original } => {
+                let problem = match code {
+                    icmpv4::code::FRAGMENTATION_NEEDED => Problem::TooBig(u32::from(next_hop_mtu)),
+                    _ => Problem::Unreachable(code),
+                };
+                self.icmp_error(pool, packet, problem, quoted_v4(original));
+            }
+            Icmpv4Message::TimeExceeded { original, .. } => {
+                self.icmp_error(pool, packet, Problem::TimeExceeded, quoted_v4(original));
+            }
+            Icmpv4Message::ParameterProblem { original, .. } => {
+                self.icmp_error(pool, packet, Problem::Parameter, quoted_v4(original));
+            }
+            // Redirects (this host has one way out) and source quench (RFC 6633) among them.
+            _ => self.counters.drop(DropReason::IcmpIgnored),
+        }
+    }
+
+    pub(super) fn icmpv6_input(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (packet.source, packet.destination) else { return };
+        let message = match Icmpv6Message::parse(source, destination, packet.payload) {
+            Ok(message) => message,
+            Err(error) => return self.bad_icmp(error),
+        };
+        match message {
+            Icmpv6Message::EchoRequest { identifier, sequence, data } => {
+                self.echo_request(pool, packet, icmpv6::kind::ECHO_REPLY, identifier, sequence, data);
+            }
+            Icmpv6Message::EchoReply { identifier, sequence, data } => {
+                self.echo_reply(packet, identifier, sequence, data);
+            }
+            Icmpv6Message::NeighborSolicitation { target, options } => {
+                if self.is_valid_discovery(packet, target, options) {
+                    let mac = packet.source_mac;
+                    self.neighbor_solicitation(pool, packet.interface, source, mac, target, options);
+                }
+            }
+            Icmpv6Message::NeighborAdvertisement { router, solicited, override_, target, options } => {
+                // RFC 4861 §7.1.2: an advertisement to a group is never solicited.
+                let contradicts = solicited && destination.is_multicast();
+                if contradicts {
+                    self.counters.drop(DropReason::NeighborDiscoveryInvalid);
+                } else if self.is_valid_discovery(packet, target, options) {
+                    let flags = AdvertisementFlags { router, solicited, override_ };
+                    self.neighbor_advertisement(pool, packet.interface, target, flags, options);
+                }
+            }
+            Icmpv6Message::DestinationUnreachable { code, original } => {
+                let problem = Problem::Unreachable(unreachable_code_v4(code));
+                self.icmp_error(pool, packet, problem, quoted_v6(original));
+            }
+            Icmpv6Message::PacketTooBig { mtu, original } => {
+                self.icmp_error(pool, packet, Problem::TooBig(mtu), quoted_v6(original));
+            }
+            Icmpv6Message::TimeExceeded { original, .. } => {
+                self.icmp_error(pool, packet, Problem::TimeExceeded, quoted_v6(original));
+            }
+            Icmpv6Message::ParameterProblem { original, .. } => {
+                self.icmp_error(pool, packet, Problem::Parameter, quoted_v6(original));
+            }
+            _ => self.counters.drop(DropReason::IcmpIgnored),
+        }
+    }
+
+    fn bad_icmp(&mut self, error: WireError) {
+        self.counters.drop(match error {
+            WireError::BadChecksum => DropReason::IcmpChecksum,
+            _ => DropReason::IcmpMalformed,
+        });
+    }
+
+    /// RFC 4861 §7.1.1 and §7.1.2, the checks that both messages share.
+    fn is_valid_discovery(&mut self, packet: &Packet<'_>, target: Ipv6Addr, options: &[u8]) -> bool {
+        let code = packet.payload.get(1).copied().unwrap_or(0);
+        let options = NdpOptions::new(options);
+        let valid = packet.hop_limit == icmpv6::NDP_HOP_LIMIT
+            && code == 0
+            && !target.is_multicast()
+            && options.are_well_formed()
+            && (!packet.source.is_unspecified() || options.source_link_layer_address().is_none());
+        if !valid {
+            self.counters.drop(DropReason::NeighborDiscoveryInvalid);
+        }
+        valid
+    }
+
+    /// RFC 1122 §3.2.2.6, RFC 4443 §4.2. Requests to a broadcast address are not answered (smurf attacks); those to an
+    /// IPv6 group are, from an address of the interface.
+    fn echo_request(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        reply_kind: u8,
+        identifier: u16,
+        sequence: u16,
+        data: &[u8],
+    ) {
+        let source = match packet.cast {
+            Cast::Unicast => Some(packet.destination),
+            Cast::Group if packet.destination.is_ipv6() => self.source_on(packet.interface, packet.source),
+            Cast::Group => None,
+        };
+        let Some(source) = source.filter(|_| is_unicast(packet.source)) else {
+            self.counters.drop(DropReason::IcmpIgnored);
+            return;
+        };
+        let header = echo_header(source, packet.source, reply_kind, identifier, sequence, data);
+        let addresses = (source, packet.source);
+        let interface = Some(packet.interface);
+        self.queue_packet(pool, interface, ControlKind::Icmp, addresses, icmp_protocol(source), [&header, data]);
+    }
+
+    /// An error about a packet that we are said to have sent.
+    fn icmp_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, problem: Problem, quoted: Option<Quoted<'_>>) {
+        let handled = match quoted {
+            Some(quoted) if packet.cast == Cast::Unicast && self.is_local(quoted.source) => {
+                self.error_about(pool, problem, &quoted)
+            }
+            _ => false,
+        };
+        if !handled {
+            self.counters.drop(DropReason::IcmpIgnored);
+        }
+    }
+
+    fn error_about(&mut self, pool: &mut Pool<'_>, problem: Problem, quoted: &Quoted<'_>) -> bool {
+        let Some(&[a, b, c, d, e, f, g, h]) = quoted.payload.first_chunk::<8>() else { return false };
+        let flow = Flow {
+            local: quoted.source,
+            remote: quoted.destination,
+            local_port: u16::from_be_bytes([a, b]),
+            remote_port: u16::from_be_bytes([c, d]),
+        };
+        match quoted.protocol {
+            protocol::TCP => {
+                let sequence = Seq(u32::from_be_bytes([e, f, g, h]));
+                self.tcp_problem(pool, &flow, sequence, problem)
+            }
+            protocol::UDP => self.udp_problem(&flow, problem),
+            protocol::ICMP | protocol::ICMPV6 => {
+                self.ping_problem(quoted.destination, u16::from_be_bytes([e, f]), problem)
+            }
+            _ => false,
+        }
+    }
+
+    /// RFC 5927 and RFC 1122 §4.2.3.9: an error counts only if it is about data in flight, and ends only an attempt to
+    /// connect; what is established goes on.
+    fn tcp_problem(&mut self, pool: &mut Pool<'_>, flow: &Flow, sequence: Seq, problem: Problem) -> bool {
+        let Some(index) = self.find_connection(flow) else { return false };
+        let now = self.now;
+        let headers = super::transmit::path_headers(&flow.remote);
+        let mut handled = false;
+        self.with_connection(pool, index, |connection, context| {
+            let in_flight = sequence >= connection.snd_una && sequence < connection.snd_nxt;
+            if !in_flight {
+                return Default::default();
+            }
+            handled = true;
+            match problem {
+                Problem::Unreachable(code) if !connection.state.is_synchronized() => {
+                    let reason = match code {
+                        icmpv4::code::PORT_UNREACHABLE => CloseReason::Refused,
+                        code => CloseReason::Unreachable { code },
+                    };
+                    connection.end(context, reason)
+                }
+                Problem::TooBig(mtu) => {
+                    // RFC 1191 §3 and RFC 8201 §4: never up, never below what every link carries.
+                    let least = if flow.remote.is_ipv4() { MIN_PATH_MTU_V4 } else { MIN_PATH_MTU_V6 };
+                    connection.packet_too_big(now, mtu.max(least) - headers)
+                }
+                _ => Default::default(),
+            }
+        });
+        handled
+    }
+
+    /// Tells the sender that nobody has the port (RFC 1122 §3.2.2.1, RFC 4443 §3.1 code 4).
+    pub(super) fn port_unreachable(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
+        let (kind, code) = match packet.destination {
+            IpAddr::V4(_) => (icmpv4::kind::DESTINATION_UNREACHABLE, icmpv4::code::PORT_UNREACHABLE),
+            IpAddr::V6(_) => (icmpv6::kind::DESTINATION_UNREACHABLE, icmpv6::code::PORT_UNREACHABLE),
+        };
+        self.send_error(pool, packet, kind, code, 0);
+    }
+
+    /// Tells the sender that we don't speak the protocol (RFC 1122 §3.2.2.1).
+    pub(super) fn protocol_unreachable(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
+        let (kind, code) = (icmpv4::kind::DESTINATION_UNREACHABLE, icmpv4::code::PROTOCOL_UNREACHABLE);
+        self.send_error(pool, packet, kind, code, 0);
+    }
+
+    /// RFC 4443 §3.4.
+    pub(super) fn parameter_problem(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, code: u8, pointer: u32) {
+        // An answer to a group leaves from an address of the interface.
+        let source = match packet.cast {
+            Cast::Unicast => Some(packet.destination),
+            Cast::Group => self.source_on(packet.interface, packet.source),
+        };
+        if let Some(source) = source {
+            let kind = icmpv6::kind::PARAMETER_PROBLEM;
+            self.send_error_from(pool, packet, source, kind, code, pointer);
+        }
+    }
+
+    fn send_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, kind: u8, code: u8, rest: u32) {
+        // RFC 1122 §3.2.2: never about a packet to a group, nor from what is not one host.
+        if packet.cast == Cast::Unicast {
+            self.send_error_from(pool, packet, packet.destination, kind, code, rest);
+        }
+    }
+
+    fn send_error_from(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        source: IpAddr,
+        kind: u8,
+        code: u8,
+        rest: u32,
+    ) {
+        if !is_unicast(packet.source) {
+            return;
+        }
+        if !self.icmp_bucket.take(self.now) {
+            self.counters.drop(DropReason::IcmpRateLimited);
+            return;
+        }
+        let mut message = [0; icmpv6::error_len(usize::MAX)];
+        let len = match (source, packet.source) {
+            (IpAddr::V4(_), _) => icmpv4::emit_error(&mut message, kind, code, rest, packet.whole),
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                icmpv6::emit_error(from, to, &mut message, kind, code, rest, packet.whole)
+            }
+            _ => return,
+        };
+        let addresses = (source, packet.source);
+        let interface = Some(packet.interface);
+        let payload: [&[u8]; 2] = [&message[..len], &[]];
+        self.queue_packet(pool, interface, ControlKind::Icmp, addresses, icmp_protocol(source), payload);
+    }
+}
+
+/// RFC 1191 §3: below 68 no IPv4 packet gets through; Linux takes 552 for its floor, so that a forged error cannot make
+/// every segment tiny.
+const MIN_PATH_MTU_V4: u32 = 552;
+/// RFC 8200 §5.
+const MIN_PATH_MTU_V6: u32 = 1_280;
+
+pub(super) fn icmp_protocol(address: IpAddr) -> u8 {
+    if address.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 }
+}
+
+/// The header of an echo message, its checksum over `data` too.
+pub(super) fn echo_header(
+    source: IpAddr,
+    destination: IpAddr,
+    kind: u8,
+    identifier: u16,
+    sequence: u16,
+    data: &[u8],
+) -> [u8; icmpv4::HEADER_LEN] {
+    let ([i0, i1], [s0, s1]) = (identifier.to_be_bytes(), sequence.to_be_bytes());
+    let mut header = [kind, 0, 0, 0, i0, i1, s0, s1];
+    let mut sum = match source {
+        IpAddr::V4(_) => Sum::new(),
+        IpAddr::V6(_) => {
+            let len = (header.len() + data.len()) as u32;
+            checksum::pseudo_header(source, destination, protocol::ICMPV6, len)
+        }
+    };
+    sum.add_bytes(&header);
+    sum.add_bytes(data);
+    header[2..4].copy_from_slice(&sum.finish().to_be_bytes());
+    header
+}
+
+/// RFC 4443 §3.1's codes as RFC 792's.
+fn unreachable_code_v4(code: u8) -> u8 {
+    match code {
+        icmpv6::code::NO_ROUTE => icmpv4::code::NETWORK_UNREACHABLE,
+        icmpv6::code::ADMINISTRATIVELY_PROHIBITED => icmpv4::code::ADMINISTRATIVELY_PROHIBITED,
+        icmpv6::code::PORT_UNREACHABLE => icmpv4::code::PORT_UNREACHABLE,
+        _ => icmpv4::code::HOST_UNREACHABLE,
+    }
+}
+
+/// The quoted packet is cut short, so its lengths and checksum are not checked.
+fn quoted_v4(original: &[u8]) -> Option<Quoted<'_>> {
+    let header = original.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    let is_first_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x1fff == 0;
+    if header[0] >> 4 != 4 || header_len < ipv4::HEADER_LEN || !is_first_fragment {
+        return None;
+    }
+    Some(Quoted {
+        protocol: header[9],
+        source: IpAddr::from([header[12], header[13], header[14], header[15]]),
+        destination: IpAddr::from([header[16], header[17], header[18], header[19]]),
+        payload: original.get(header_len..)?,
+    })
+}
+
+fn quoted_v6(original: &[u8]) -> Option<Quoted<'_>> {
+    let header = original.first_chunk::<{ ipv6::HEADER_LEN }>()?;
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    let source: [u8; 16] = header[8..24].try_into().ok()?;
+    let destination: [u8; 16] = header[24..40].try_into().ok()?;
+    let (protocol, payload, is_fragment) =
+        ipv6::skip_extension_headers(header[6], &original[ipv6::HEADER_LEN..]).ok()?;
+    if is_fragment {
+        return None;
+    }
+    Some(Quoted { protocol, source: IpAddr::from(source), destination: IpAddr::from(destination), payload })
+}

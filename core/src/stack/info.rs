@@ -1,0 +1,152 @@
+//! Listings: what `ss -ti` shows of a host's connections.
+
+use core::net::SocketAddr;
+
+use super::Stack;
+use super::flow::Flow;
+use crate::address::Endpoint;
+use crate::event::{ConnectionHandle, ListenerHandle};
+use crate::tcp::connection::{Connection, State};
+use crate::tcp::recovery::CongestionState;
+use crate::time::Duration;
+
+/// One connection as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The handle, if the user holds the connection.
+    pub handle: Option<ConnectionHandle>,
+    /// Its state.
+    pub state: State,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// Congestion window in bytes.
+    pub cwnd: u32,
+    /// Slow start threshold in bytes; `u32::MAX` before the first loss.
+    pub ssthresh: u32,
+    /// Smoothed round-trip time, once measured.
+    pub srtt: Option<Duration>,
+    /// Variation of the round-trip time.
+    pub rttvar: Duration,
+    /// Retransmission timeout, with its back-off.
+    pub rto: Duration,
+    /// Bytes in the network as far as can be told.
+    pub bytes_in_flight: u32,
+    /// Bytes sent and not acknowledged.
+    pub unacknowledged: u32,
+    /// Bytes believed lost and not yet sent again.
+    pub lost: u32,
+    /// Bytes in the send buffer.
+    pub send_queue: u32,
+    /// Bytes in order in the receive buffer.
+    pub receive_queue: u32,
+    /// The peer's window in bytes.
+    pub send_window: u32,
+    /// The window that we have offered, in bytes.
+    pub receive_window: u32,
+    /// Payload bytes of a full segment.
+    pub mss: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Timeouts since the last progress.
+    pub backoff: u8,
+    /// State of loss recovery.
+    pub congestion_state: CongestionState,
+    /// Name of the congestion control algorithm.
+    pub congestion_control: &'static str,
+    /// Payload bytes sent, each once.
+    pub bytes_sent: u64,
+    /// Payload bytes received in order.
+    pub bytes_received: u64,
+}
+
+impl ConnectionInfo {
+    /// A connection of which only state and ends are known.
+    fn bare(state: State, flow: &Flow) -> Self {
+        ConnectionInfo {
+            handle: None,
+            state,
+            local: flow.local_address(),
+            remote: flow.remote_address(),
+            cwnd: 0,
+            ssthresh: u32::MAX,
+            srtt: None,
+            rttvar: Duration::ZERO,
+            rto: Duration::ZERO,
+            bytes_in_flight: 0,
+            unacknowledged: 0,
+            lost: 0,
+            send_queue: 0,
+            receive_queue: 0,
+            send_window: 0,
+            receive_window: 0,
+            mss: 0,
+            retransmits: 0,
+            backoff: 0,
+            congestion_state: CongestionState::Open,
+            congestion_control: "newreno",
+            bytes_sent: 0,
+            bytes_received: 0,
+        }
+    }
+
+    fn of(connection: &Connection, handle: Option<ConnectionHandle>) -> Self {
+        ConnectionInfo {
+            handle,
+            cwnd: connection.congestion.cwnd(),
+            ssthresh: connection.congestion.ssthresh(),
+            srtt: connection.rtt.srtt(),
+            rttvar: connection.rtt.rttvar(),
+            rto: connection.rtt.rto(&connection.config),
+            bytes_in_flight: connection.in_flight(),
+            unacknowledged: connection.outstanding(),
+            lost: connection.recovery.lost_bytes(),
+            send_queue: connection.send.len(),
+            receive_queue: connection.receive.readable(),
+            send_window: connection.snd_wnd,
+            receive_window: connection.rcv_edge.since(connection.rcv_nxt()),
+            mss: connection.mss,
+            retransmits: connection.retransmits,
+            backoff: connection.timeouts,
+            congestion_state: connection.recovery.state(),
+            bytes_sent: connection.bytes_sent,
+            bytes_received: connection.bytes_received,
+            ..ConnectionInfo::bare(connection.state, &connection.flow)
+        }
+    }
+}
+
+impl Stack<'_> {
+    /// One connection.
+    pub fn connection_info(&self, handle: ConnectionHandle) -> Option<ConnectionInfo> {
+        self.connections.lookup(handle.0).map(|connection| ConnectionInfo::of(connection, Some(handle)))
+    }
+
+    /// All connections: those that are over but still held by the user, half-open ones and those in TIME-WAIT too.
+    /// For listings; it walks the tables.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionInfo> {
+        let full = self
+            .connections
+            .iter()
+            // Those in TIME-WAIT are listed once, from their own table.
+            .filter(|(_, connection)| connection.state != State::TimeWait)
+            .map(|(index, connection)| {
+                let held = !connection.orphaned && connection.listener.is_none();
+                let handle = self.connections.key(index).filter(|_| held).map(ConnectionHandle);
+                ConnectionInfo::of(connection, handle)
+            });
+        let half_open = self.half_open.iter().map(|(_, found)| ConnectionInfo::bare(State::SynReceived, &found.flow));
+        let time_wait = self.time_wait.iter().map(|(_, found)| ConnectionInfo::bare(State::TimeWait, &found.flow));
+        full.chain(half_open).chain(time_wait)
+    }
+
+    /// All listeners: handle, address, connections waiting to be accepted, half-open ones.
+    pub fn listeners(&self) -> impl Iterator<Item = (ListenerHandle, Endpoint, usize, usize)> {
+        self.listeners.iter().filter_map(|(index, listener)| {
+            let handle = ListenerHandle(self.listeners.key(index)?);
+            Some((handle, listener.local, usize::from(listener.queued), usize::from(listener.half_open)))
+        })
+    }
+}

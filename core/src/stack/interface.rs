@@ -1,0 +1,108 @@
+//! An interface: the stack's port to a network, and what waits to leave through it.
+
+use crate::config::InterfaceConfig;
+use crate::links::List;
+use crate::pool::{Account, Pool};
+use crate::record_queue::RecordQueue;
+
+/// Bytes that a socket may send before the next one has its turn.
+pub(crate) const TURN_BYTES: u32 = 64 * 1024;
+
+/// Bytes of packets without a socket that wait on one interface.
+const CONTROL_BYTES: u32 = 192 * 1024;
+
+/// What a packet that no socket owns is; each kind has its own quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum ControlKind {
+    /// ARP and neighbour discovery: complete Ethernet frames.
+    Neighbor = 0,
+    /// ICMP: echo replies and errors.
+    Icmp = 1,
+    /// TCP resets and acknowledgments from TIME-WAIT.
+    Tcp = 2,
+    /// Echo requests of our own, and packets that waited for a neighbour.
+    Datagram = 3,
+}
+
+/// Packets of one kind that may wait on one interface.
+const CONTROL_QUOTA: [u16; 4] = [64, 64, 128, 64];
+
+/// An interface of a stack.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub(crate) config: InterfaceConfig,
+    /// Sockets with something to send.
+    pub(crate) ready: List,
+    /// Bytes that the first of them has sent in its turn.
+    pub(crate) turn_used: u32,
+    control: RecordQueue,
+    control_counts: [u16; 4],
+    /// Addresses that the neighbours are still to be told.
+    pub(crate) announcements: u16,
+    /// Whether the socket or the control packet goes next.
+    pub(crate) control_first: bool,
+}
+
+impl Interface {
+    pub(crate) fn new(config: InterfaceConfig) -> Self {
+        Interface {
+            config,
+            ready: List::default(),
+            turn_used: 0,
+            control: RecordQueue::new(CONTROL_BYTES),
+            control_counts: [0; 4],
+            announcements: 0,
+            control_first: true,
+        }
+    }
+
+    pub(crate) fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Queues a packet that no socket owns; false if its kind's quota or the memory is used up.
+    pub(crate) fn queue_control(
+        &mut self,
+        pool: &mut Pool<'_>,
+        account: &mut Account,
+        kind: ControlKind,
+        parts: &[&[u8]],
+    ) -> bool {
+        let count = &mut self.control_counts[kind as usize];
+        if *count >= CONTROL_QUOTA[kind as usize] {
+            return false;
+        }
+        let kind_byte = [kind as u8];
+        let mut all: [&[u8]; 4] = [&kind_byte, &[], &[], &[]];
+        debug_assert!(parts.len() < all.len());
+        for (place, part) in all[1..].iter_mut().zip(parts) {
+            *place = part;
+        }
+        let queued = self.control.push(pool, account, &all);
+        *count += u16::from(queued);
+        queued
+    }
+
+    /// Takes the first control packet into `out`: its kind and length. One that does not fit is dropped.
+    pub(crate) fn pop_control(
+        &mut self,
+        pool: &mut Pool<'_>,
+        account: &mut Account,
+        out: &mut [u8],
+    ) -> Option<(ControlKind, usize)> {
+        let mut kind = [0];
+        self.control.peek(pool, 0, &mut kind);
+        let len = self.control.front_len(pool)? - 1;
+        let copied = self.control.peek(pool, 1, out);
+        self.control.pop(pool, account);
+        let kind = match kind[0] {
+            0 => ControlKind::Neighbor,
+            1 => ControlKind::Icmp,
+            2 => ControlKind::Tcp,
+            _ => ControlKind::Datagram,
+        };
+        self.control_counts[kind as usize] -= 1;
+        Some((kind, if copied == len { len } else { 0 }))
+    }
+}

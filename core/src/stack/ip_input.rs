@@ -1,0 +1,241 @@
+//! From the frame to the protocol: Ethernet, IPv4 and IPv6 input (RFC 1122 §3.2.1, RFC 8200).
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::resolution::{ALL_HOSTS, ALL_NODES};
+use super::{FrameMeta, Stack};
+use crate::counters::DropReason;
+use crate::event::InterfaceId;
+use crate::pool::Pool;
+use crate::time::Instant;
+use crate::wire::ethernet::ethertype;
+use crate::wire::{EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, icmpv6, ipv6, protocol};
+
+/// To whom a packet was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cast {
+    /// To an address of ours, in a frame to our station.
+    Unicast,
+    /// To a group or by a group frame: never answered with an error or a reset.
+    Group,
+}
+
+/// A packet on its way up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet<'a> {
+    pub(super) interface: InterfaceId,
+    pub(super) source_mac: MacAddr,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) cast: Cast,
+    /// TTL or hop limit.
+    pub(super) hop_limit: u8,
+    /// The packet from its IP header on, for quotation in an ICMP error.
+    pub(super) whole: &'a [u8],
+    /// What the IP header is followed by.
+    pub(super) payload: &'a [u8],
+    pub(super) meta: FrameMeta,
+}
+
+impl Stack<'_> {
+    /// A frame has arrived on `interface`. Afterwards there may be something to [`transmit`](Self::transmit) and events
+    /// to [`poll`](Self::poll_event); a batch of frames may be delivered before either.
+    pub fn receive(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        interface: InterfaceId,
+        frame: &[u8],
+        meta: FrameMeta,
+    ) {
+        self.advance_clock(now);
+        self.counters.frames_received += 1;
+        self.counters.bytes_received += frame.len() as u64;
+        let Some(found) = self.interfaces.get(u32::from(interface.0)) else { return };
+        let Ok((link, payload)) = EthernetHeader::parse(frame) else {
+            self.counters.drop(DropReason::FrameMalformed);
+            return;
+        };
+        let to_us = link.destination == found.config.mac;
+        if !to_us && !link.destination.is_multicast() {
+            self.counters.drop(DropReason::FrameNotForUs);
+            return;
+        }
+        if !link.source.is_unicast() {
+            self.counters.drop(DropReason::FrameMalformed);
+            return;
+        }
+        let cast = if to_us { Cast::Unicast } else { Cast::Group };
+        match link.ethertype {
+            ethertype::IPV4 => self.ipv4_input(pool, interface, link.source, cast, payload, meta),
+            ethertype::IPV6 => self.ipv6_input(pool, interface, link.source, cast, payload, meta),
+            ethertype::ARP => self.arp_input(pool, interface, payload),
+            _ => self.counters.drop(DropReason::EtherTypeUnknown),
+        }
+    }
+
+    fn ipv4_input(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        source_mac: MacAddr,
+        link_cast: Cast,
+        bytes: &[u8],
+        meta: FrameMeta,
+    ) {
+        let (header, payload) = match Ipv4Header::parse(bytes) {
+            Ok(parsed) => parsed,
+            Err(WireError::BadChecksum) => {
+                self.counters.drop(DropReason::IpChecksum);
+                return;
+            }
+            Err(_) => {
+                self.counters.drop(DropReason::IpMalformed);
+                return;
+            }
+        };
+        if self.is_martian_v4(&header) {
+            self.counters.drop(DropReason::IpMartian);
+            return;
+        }
+        let destination = IpAddr::V4(header.destination);
+        let cast = if self.is_local(destination) {
+            link_cast
+        } else if header.destination.is_broadcast()
+            || header.destination == ALL_HOSTS
+            || self.is_directed_broadcast(header.destination)
+        {
+            Cast::Group
+        } else {
+            self.counters.drop(DropReason::IpNotForUs);
+            return;
+        };
+        if header.is_fragment() {
+            self.counters.drop(DropReason::IpFragment);
+            return;
+        }
+        let packet = Packet {
+            interface,
+            source_mac,
+            source: IpAddr::V4(header.source),
+            destination,
+            cast,
+            hop_limit: header.ttl,
+            whole: &bytes[..usize::from(header.total_len).min(bytes.len())],
+            payload,
+            meta,
+        };
+        match header.protocol {
+            protocol::TCP => self.tcp_input(pool, &packet),
+            protocol::UDP => self.udp_input(pool, &packet),
+            protocol::ICMP => self.icmpv4_input(pool, &packet),
+            _ => {
+                self.counters.drop(DropReason::ProtocolUnknown);
+                self.protocol_unreachable(pool, &packet);
+            }
+        }
+    }
+
+    /// RFC 1122 §3.2.1.3: sources that cannot be, and the loopback network. An unspecified source is let through to
+    /// broadcasts only: DHCP clients have no address yet.
+    fn is_martian_v4(&self, header: &Ipv4Header) -> bool {
+        let (source, destination) = (header.source, header.destination);
+        source.is_loopback()
+            || source.is_multicast()
+            || is_class_e(source)
+            || (source.octets()[0] == 0 && !(source.is_unspecified() && destination.is_broadcast()))
+            || destination.is_loopback()
+            || destination.octets()[0] == 0
+            || self.is_local(IpAddr::V4(source))
+            || self.is_directed_broadcast(source)
+    }
+
+    fn ipv6_input(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        source_mac: MacAddr,
+        link_cast: Cast,
+        bytes: &[u8],
+        meta: FrameMeta,
+    ) {
+        let Ok((header, payload)) = Ipv6Header::parse(bytes) else {
+            self.counters.drop(DropReason::IpMalformed);
+            return;
+        };
+        if self.is_martian_v6(&header) {
+            self.counters.drop(DropReason::IpMartian);
+            return;
+        }
+        let destination = IpAddr::V6(header.destination);
+        let cast = if self.is_local(destination) {
+            link_cast
+        } else if header.destination == ALL_NODES || self.is_solicited_node_of(interface, header.destination) {
+            Cast::Group
+        } else {
+            self.counters.drop(DropReason::IpNotForUs);
+            return;
+        };
+        let whole = &bytes[..(ipv6::HEADER_LEN + usize::from(header.payload_len)).min(bytes.len())];
+        let mut packet = Packet {
+            interface,
+            source_mac,
+            source: IpAddr::V6(header.source),
+            destination,
+            cast,
+            hop_limit: header.hop_limit,
+            whole,
+            payload,
+            meta,
+        };
+        let (next_header, payload, is_fragment) = match ipv6::skip_extension_headers(header.next_header, payload) {
+            Ok(found) => found,
+            Err(error) => {
+                self.counters.drop(DropReason::IpExtension);
+                if let ExtensionError::ParameterProblem { code, pointer, answer_multicast } = error
+                    && (cast == Cast::Unicast || answer_multicast)
+                {
+                    self.parameter_problem(pool, &packet, code, pointer);
+                }
+                return;
+            }
+        };
+        if is_fragment {
+            self.counters.drop(DropReason::IpFragment);
+            return;
+        }
+        packet.payload = payload;
+        match next_header {
+            protocol::TCP => self.tcp_input(pool, &packet),
+            protocol::UDP => self.udp_input(pool, &packet),
+            protocol::ICMPV6 => self.icmpv6_input(pool, &packet),
+            protocol::NO_NEXT_HEADER => {}
+            _ => {
+                self.counters.drop(DropReason::ProtocolUnknown);
+                // RFC 4443 §3.4, code 1; the pointer is that of the last next header field, here simplified to the
+                // fixed header's, which is right unless there were extension headers.
+                self.parameter_problem(pool, &packet, icmpv6::code::UNRECOGNIZED_NEXT_HEADER, NEXT_HEADER_AT);
+            }
+        }
+    }
+
+    /// RFC 4291 §2.5.2, §2.5.3, §2.5.5.2 and §2.7: addresses that are never a packet's source or destination.
+    fn is_martian_v6(&self, header: &Ipv6Header) -> bool {
+        let (source, destination) = (header.source, header.destination);
+        let never = |address: Ipv6Addr| address.is_loopback() || address.to_ipv4_mapped().is_some();
+        never(source)
+            || never(destination)
+            || source.is_multicast()
+            || destination.is_unspecified()
+            || (source.is_unspecified() && !destination.is_multicast())
+            || self.is_local(IpAddr::V6(source))
+    }
+}
+
+/// Offset of the next header field in the IPv6 header.
+const NEXT_HEADER_AT: u32 = 6;
+
+/// 240.0.0.0/4, reserved (RFC 1112 §4), the limited broadcast address included.
+fn is_class_e(address: Ipv4Addr) -> bool {
+    address.octets()[0] >= 240
+}

@@ -1,0 +1,283 @@
+//! The stack: one host with interfaces, addresses and sockets, driven from outside.
+//!
+//! The driver delivers the frames that have arrived with [`Stack::receive`], calls [`Stack::handle_timeout`] when
+//! [`Stack::next_timeout`] is due, then takes frames with [`Stack::transmit`] until there is none, then events with
+//! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
+//! them comes [`Stack::transmit`] again.
+//!
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses,
+//! routes), `resolution` (ARP and neighbour discovery over the [`neighbor`] table), `ip_input`, `transmit`, `icmp`,
+//! [`udp`], [`ping`], `tcp_input` (finding connections), `tcp_sockets` (the calls of the user) and [`info`] (listings).
+
+pub(crate) mod addressing;
+pub(crate) mod flow;
+mod icmp;
+pub(crate) mod info;
+pub(crate) mod interface;
+mod ip_input;
+pub(crate) mod memory;
+pub(crate) mod neighbor;
+mod nodes;
+pub(crate) mod path;
+pub(crate) mod ping;
+mod resolution;
+mod tcp_input;
+mod tcp_sockets;
+mod transmit;
+pub(crate) mod udp;
+
+pub use tcp_sockets::{ConnectError, ConnectOptions, ListenError, ListenOptions, RecvError, SendError, SocketError};
+
+use crate::config::{Config, Limits};
+use crate::counters::Counters;
+use crate::deadlines::Deadlines;
+use crate::event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
+use crate::hash_index::HashIndex;
+use crate::links::{Links, List};
+use crate::pool::{Account, Pool};
+use crate::random::{Generator, Use};
+use crate::slab::Slab;
+use crate::storage::Storage;
+use crate::tcp::connection::Connection;
+use crate::tcp::listener::{HalfOpen, Listener};
+use crate::tcp::time_wait::TimeWait;
+use crate::time::Instant;
+use addressing::{InterfaceAddress, Route};
+use icmp::TokenBucket;
+use interface::Interface;
+use memory::{MemoryTooSmall, StackMemory};
+use neighbor::NeighborTable;
+use nodes::{Node, Nodes};
+use ping::Ping;
+use udp::UdpSocket;
+
+/// What is known about a frame besides its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FrameMeta {
+    /// Length in bytes, the Ethernet header included and no frame check sequence.
+    pub len: usize,
+    /// Payload bytes of each segment if the frame stands for several (segmentation offload); 0 if it is one packet.
+    pub segment_size: u16,
+    /// What is known about the transport checksum.
+    pub checksum: ChecksumState,
+    /// Ties a frame to its events in the trace; 0 for none.
+    pub trace: u32,
+}
+
+/// What is known about a frame's transport checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChecksumState {
+    /// It is in the frame, to be verified by the receiver.
+    #[default]
+    Present,
+    /// It was verified already, by hardware or by a copy within one machine.
+    Verified,
+}
+
+impl FrameMeta {
+    /// A frame of `len` bytes from a wire.
+    pub const fn received(len: usize) -> Self {
+        FrameMeta { len, segment_size: 0, checksum: ChecksumState::Present, trace: 0 }
+    }
+}
+
+/// One host: see the [module's documentation](self).
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
+pub struct Stack<'m> {
+    config: Config,
+    /// The latest time that the stack was told.
+    now: Instant,
+    account: Account,
+    nodes: Nodes,
+    /// Changes whenever routes, addresses or neighbours do: cached paths of another generation are void.
+    generation: u32,
+
+    interfaces: Slab<'m, Interface>,
+    addresses: Storage<'m, InterfaceAddress>,
+    routes: Storage<'m, Route>,
+    neighbors: NeighborTable<'m>,
+
+    connections: Slab<'m, Connection>,
+    half_open: Slab<'m, HalfOpen>,
+    time_wait: Slab<'m, TimeWait>,
+    /// Connections in TIME-WAIT, the oldest first.
+    time_wait_queue: List,
+    /// Connections, half-open ones and those in TIME-WAIT by their flow.
+    flows: HashIndex<'m>,
+    /// The connection that the last segment was for.
+    last_hit: u32,
+    listeners: Slab<'m, Listener>,
+    udp_sockets: Slab<'m, UdpSocket>,
+    /// Listeners and UDP sockets by local address and port.
+    ports: HashIndex<'m>,
+    pings: Slab<'m, Ping>,
+
+    /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT.
+    links: Links<'m>,
+    /// Lists of sockets with events and of accept queues.
+    event_links: Links<'m>,
+    events: List,
+    deadlines: Deadlines<'m>,
+
+    sequence_secret: Generator,
+    port_random: Generator,
+    /// Ports that connections have moved on so far (RFC 6056 §3.3.3, `next_ephemeral`).
+    port_offset: u32,
+    hash_secret: Generator,
+    identifier_random: Generator,
+    icmp_bucket: TokenBucket,
+    counters: Counters,
+}
+
+/// Nodes whose deadlines one call of [`Stack::handle_timeout`] looks at.
+const TIMEOUTS_PER_CALL: usize = 64;
+
+#[cfg(feature = "alloc")]
+impl Stack<'static> {
+    /// A stack whose memory is allocated now, all of it.
+    pub fn new(config: Config, limits: Limits) -> Self {
+        let memory = StackMemory::allocate(&limits);
+        match Stack::with_memory(config, limits, memory) {
+            Ok(stack) => stack,
+            Err(_) => unreachable!("the memory was allocated for these limits"),
+        }
+    }
+}
+
+impl<'m> Stack<'m> {
+    /// A stack in memory that the caller lends; see [`StackMemory`] for the sizes.
+    pub fn with_memory(config: Config, limits: Limits, memory: StackMemory<'m>) -> Result<Self, MemoryTooSmall> {
+        memory.check(&limits)?;
+        let nodes = Nodes::new(&limits);
+        let seed = config.seed;
+        Ok(Stack {
+            now: Instant::ZERO,
+            account: Account::new(limits.pool_blocks),
+            nodes,
+            generation: 1,
+            interfaces: Slab::new(memory.interfaces),
+            addresses: memory.addresses,
+            routes: memory.routes,
+            neighbors: NeighborTable::new(
+                memory.neighbors,
+                memory.neighbor_buckets,
+                Links::new(memory.neighbor_links, limits.neighbors),
+                limits.neighbors,
+            ),
+            connections: Slab::new(memory.connections),
+            half_open: Slab::new(memory.half_open),
+            time_wait: Slab::new(memory.time_wait),
+            time_wait_queue: List::default(),
+            flows: HashIndex::new(memory.flow_buckets, limits.connections + limits.syn_queue + limits.time_wait),
+            last_hit: 0,
+            listeners: Slab::new(memory.listeners),
+            udp_sockets: Slab::new(memory.udp_sockets),
+            ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
+            pings: Slab::new(memory.pings),
+            links: Links::new(memory.links, nodes.count()),
+            event_links: Links::new(memory.event_links, nodes.count()),
+            events: List::default(),
+            deadlines: Deadlines::new(memory.deadlines, memory.deadline_positions, nodes.count()),
+            sequence_secret: Generator::new(seed, Use::InitialSequence),
+            port_random: Generator::new(seed, Use::EphemeralPorts),
+            port_offset: 0,
+            hash_secret: Generator::new(seed, Use::HashTables),
+            identifier_random: Generator::new(seed, Use::Identifiers),
+            icmp_bucket: TokenBucket::new(),
+            counters: Counters::default(),
+            config,
+        })
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Pool blocks that the stack holds.
+    pub fn blocks_in_use(&self) -> u32 {
+        self.account.used
+    }
+
+    /// The configuration that the stack was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. May be too early, is never too late.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Does what is due at `now`: retransmissions, probes, expiries. Frames that have arrived by then are delivered
+    /// first. A call does a bounded amount of work; if more is due, [`next_timeout`](Self::next_timeout) still says so.
+    pub fn handle_timeout(&mut self, pool: &mut Pool<'_>, now: Instant) {
+        self.advance_clock(now);
+        for _ in 0..TIMEOUTS_PER_CALL {
+            let Some(number) = self.deadlines.pop_expired(self.now) else { return };
+            match self.nodes.node(number) {
+                Node::Connection(index) => self.connection_timeout(pool, index),
+                Node::HalfOpen(index) => self.half_open_timeout(index),
+                Node::TimeWaitTimer => self.time_wait_timeout(),
+                Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
+                Node::Ping(index) => self.ping_timeout(index),
+                Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
+            }
+        }
+    }
+
+    /// The next socket that needs attention, with everything that happened to it since it was returned last.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        while let Some(number) = self.event_links.pop_front(&mut self.events) {
+            let event = match self.nodes.node(number) {
+                Node::Connection(index) => self.connections.key(index).and_then(|key| {
+                    let signals = core::mem::take(&mut self.connections.get_mut(index)?.signals);
+                    Some((signals, Event::Connection(ConnectionHandle(key), signals)))
+                }),
+                Node::Listener(index) => self.listeners.key(index).and_then(|key| {
+                    let signals = core::mem::take(&mut self.listeners.get_mut(index)?.signals);
+                    Some((signals, Event::Listener(ListenerHandle(key), signals)))
+                }),
+                Node::Udp(index) => self.udp_sockets.key(index).and_then(|key| {
+                    let signals = core::mem::take(&mut self.udp_sockets.get_mut(index)?.signals);
+                    Some((signals, Event::Udp(UdpHandle(key), signals)))
+                }),
+                Node::Ping(index) => {
+                    self.pings.key(index).map(|key| (Signals::CLOSED, Event::Ping(PingHandle(key), Signals::CLOSED)))
+                }
+                Node::HalfOpen(_) | Node::TimeWait(_) | Node::Neighbor(_) | Node::TimeWaitTimer => None,
+            };
+            if let Some((signals, event)) = event
+                && !signals.is_empty()
+            {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Whether [`transmit`](Self::transmit) may have a frame for this interface.
+    pub fn wants_transmit(&self, interface: InterfaceId) -> bool {
+        self.interfaces
+            .get(u32::from(interface.0))
+            .is_some_and(|found| !found.ready.is_empty() || found.has_control() || found.announcements > 0)
+    }
+
+    /// A time that goes backwards is clamped: for the stack it stands still.
+    fn advance_clock(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Puts a node on the list of events.
+    fn notify(&mut self, node: Node) {
+        self.event_links.push_back(&mut self.events, self.nodes.number(node));
+    }
+
+    /// Makes cached paths void.
+    fn invalidate_paths(&mut self) {
+        self.generation = self.generation.wrapping_add(1).max(1);
+    }
+}

@@ -1,0 +1,182 @@
+//! The neighbour table: which station has which address (RFC 826, RFC 4861 §5.1).
+//!
+//! This file is the table and its states. What is sent and received for it is in [`resolution`](super::resolution).
+
+use core::net::IpAddr;
+
+use crate::address::bits;
+use crate::event::InterfaceId;
+use crate::hash_index::{Bucket, HashIndex};
+use crate::links::{Links, List};
+use crate::pool::{Account, Pool};
+use crate::random::Generator;
+use crate::record_queue::RecordQueue;
+use crate::slab::{Slab, Slot};
+use crate::storage::Storage;
+use crate::time::{Duration, Instant};
+use crate::wire::MacAddr;
+
+/// How long a confirmed entry is believed without asking again (RFC 4861 §10, REACHABLE_TIME).
+pub(crate) const REACHABLE_TIME: Duration = Duration::from_secs(30);
+/// Time between two requests for one address (RFC 1122 §2.3.2.1: at most one a second; RFC 4861 §10, RETRANS_TIMER).
+pub(crate) const RETRANS_TIMER: Duration = Duration::from_secs(1);
+/// Requests until a neighbour is given up (RFC 4861 §10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
+pub(crate) const MAX_SOLICIT: u8 = 3;
+/// Bytes of packets that wait for one neighbour.
+const PENDING_BYTES: u32 = 8 * 1024;
+
+/// The state of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NeighborState {
+    /// Asked; no answer yet.
+    Incomplete,
+    /// Confirmed lately.
+    Reachable,
+    /// Known, not confirmed lately; used, and asked again when used.
+    Stale,
+    /// Being asked again.
+    Probe,
+    /// Did not answer.
+    Failed,
+    /// Set by the user, never asked and never removed.
+    Permanent,
+}
+
+/// An entry of the neighbour table.
+#[derive(Clone, Debug)]
+pub struct Neighbor {
+    pub(crate) interface: InterfaceId,
+    pub(crate) address: IpAddr,
+    pub(crate) mac: MacAddr,
+    pub(crate) state: NeighborState,
+    /// Requests sent since the state was entered.
+    pub(crate) solicits: u8,
+    pub(crate) last_solicit: Option<Instant>,
+    /// When the state's timer runs out; [`Instant::FAR_FUTURE`] if it has none.
+    pub(crate) deadline: Instant,
+    /// IP packets that wait for the address.
+    pub(crate) pending: RecordQueue,
+    /// Sockets that wait for the address.
+    pub(crate) parked: List,
+}
+
+impl Neighbor {
+    /// Whether frames can be sent to it.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(
+            self.state,
+            NeighborState::Reachable | NeighborState::Stale | NeighborState::Probe | NeighborState::Permanent
+        )
+    }
+
+    /// Whether a request is under way.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.state, NeighborState::Incomplete | NeighborState::Probe)
+    }
+
+    /// Whether nobody would miss the entry: an active one is not evicted for a new one.
+    fn is_evictable(&self) -> bool {
+        matches!(self.state, NeighborState::Stale | NeighborState::Failed)
+    }
+}
+
+/// All neighbours of a stack, found by interface and address in constant time.
+#[derive(Clone, Debug)]
+pub(crate) struct NeighborTable<'m> {
+    entries: Slab<'m, Neighbor>,
+    index: HashIndex<'m>,
+    /// Entries in the order in which they were last looked up or confirmed.
+    used: List,
+    links: Links<'m>,
+}
+
+impl<'m> NeighborTable<'m> {
+    pub(crate) fn new(
+        entries: Storage<'m, Slot<Neighbor>>,
+        buckets: Storage<'m, Bucket>,
+        links: Links<'m>,
+        capacity: usize,
+    ) -> Self {
+        NeighborTable {
+            entries: Slab::new(entries),
+            index: HashIndex::new(buckets, capacity),
+            used: List::default(),
+            links,
+        }
+    }
+
+    fn hash(secret: &Generator, interface: InterfaceId, address: IpAddr) -> u32 {
+        let bits = bits(address);
+        secret.hash(&[u64::from(interface.0), (bits >> 64) as u64, bits as u64])
+    }
+
+    pub(crate) fn find(&self, secret: &Generator, interface: InterfaceId, address: IpAddr) -> Option<u32> {
+        self.index.find(Self::hash(secret, interface, address), |entry| {
+            self.entries.get(entry).is_some_and(|found| found.address == address && found.interface == interface)
+        })
+    }
+
+    /// Adds an entry, if need be in the place of the least recently used inactive one, whose memory is released. None
+    /// if all are active.
+    pub(crate) fn insert(
+        &mut self,
+        secret: &Generator,
+        pool: &mut Pool<'_>,
+        account: &mut Account,
+        interface: InterfaceId,
+        address: IpAddr,
+        state: NeighborState,
+    ) -> Option<u32> {
+        if self.entries.is_full() {
+            let oldest = self.used.head()?;
+            if !self.entries.get(oldest)?.is_evictable() {
+                return None;
+            }
+            self.remove(secret, pool, account, oldest);
+        }
+        let neighbor = Neighbor {
+            interface,
+            address,
+            mac: MacAddr([0; 6]),
+            state,
+            solicits: 0,
+            last_solicit: None,
+            deadline: Instant::FAR_FUTURE,
+            pending: RecordQueue::new(PENDING_BYTES),
+            parked: List::default(),
+        };
+        let key = self.entries.insert(neighbor).ok()?;
+        self.index.insert(Self::hash(secret, interface, address), key.index);
+        self.links.push_back(&mut self.used, key.index);
+        Some(key.index)
+    }
+
+    /// Removes an entry that nobody is parked on.
+    pub(crate) fn remove(&mut self, secret: &Generator, pool: &mut Pool<'_>, account: &mut Account, entry: u32) {
+        self.links.remove(&mut self.used, entry);
+        if let Some(mut neighbor) = self.entries.remove(entry) {
+            debug_assert!(neighbor.parked.is_empty());
+            neighbor.pending.clear(pool, account);
+            self.index.remove(Self::hash(secret, neighbor.interface, neighbor.address), entry);
+        }
+    }
+
+    /// The entry was used: it becomes the last to be evicted.
+    pub(crate) fn touch(&mut self, entry: u32) {
+        self.links.remove(&mut self.used, entry);
+        self.links.push_back(&mut self.used, entry);
+    }
+
+    pub(crate) fn get(&self, entry: u32) -> Option<&Neighbor> {
+        self.entries.get(entry)
+    }
+
+    pub(crate) fn get_mut(&mut self, entry: u32) -> Option<&mut Neighbor> {
+        self.entries.get_mut(entry)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbor> {
+        self.entries.iter().map(|(_, neighbor)| neighbor)
+    }
+}

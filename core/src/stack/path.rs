@@ -1,0 +1,134 @@
+//! A socket's cached way to its peer: interface, link and IP headers ready to copy, partial checksums.
+
+use core::net::IpAddr;
+
+use crate::checksum::{self, Sum};
+use crate::event::InterfaceId;
+use crate::wire::ethernet::ethertype;
+use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ethernet, ipv4, ipv6, protocol, tcp};
+
+const MAX_HEADER: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
+
+/// Everything below TCP that does not change from one segment of a connection to the next. Valid while the stack's
+/// generation number is the one that it was made under.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    generation: u32,
+    pub(crate) interface: InterfaceId,
+    header: [u8; MAX_HEADER],
+    /// Length of the Ethernet and IP headers.
+    header_len: usize,
+    /// Sum of the IPv4 header with a total length and checksum of zero.
+    ip_sum: Sum,
+    /// Sum of the pseudo-header with a length of zero.
+    pseudo_sum: Sum,
+}
+
+/// What a path leads through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hop {
+    pub(crate) interface: InterfaceId,
+    pub(crate) source_mac: MacAddr,
+    pub(crate) destination_mac: MacAddr,
+}
+
+impl Path {
+    /// No path yet.
+    pub(crate) const UNKNOWN: Path = Path {
+        generation: 0,
+        interface: InterfaceId(0),
+        header: [0; MAX_HEADER],
+        header_len: 0,
+        ip_sum: Sum::new(),
+        pseudo_sum: Sum::new(),
+    };
+
+    /// No path yet, but the interface is known.
+    pub(crate) fn through(interface: InterfaceId) -> Self {
+        Path { interface, ..Path::UNKNOWN }
+    }
+
+    #[inline]
+    pub(crate) fn is_valid(&self, generation: u32) -> bool {
+        self.generation == generation
+    }
+
+    /// The path of TCP segments from `local` to `remote`, which are of one family.
+    pub(crate) fn new(generation: u32, hop: &Hop, local: IpAddr, remote: IpAddr, hop_limit: u8) -> Self {
+        let mut path = Path { generation, interface: hop.interface, ..Path::UNKNOWN };
+        let ip = ethernet::HEADER_LEN;
+        let ethertype = match (local, remote) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let header = Ipv4Header {
+                    dscp_ecn: 0,
+                    total_len: 0,
+                    // RFC 6864 §4.1: the ID of a datagram that is never fragmented means nothing.
+                    identification: 0,
+                    dont_fragment: true,
+                    more_fragments: false,
+                    fragment_offset: 0,
+                    ttl: hop_limit,
+                    protocol: protocol::TCP,
+                    source,
+                    destination,
+                    header_len: ipv4::HEADER_LEN,
+                };
+                header.emit(&mut path.header[ip..]);
+                path.header[ip + 10..ip + 12].fill(0);
+                path.header_len = ip + ipv4::HEADER_LEN;
+                path.ip_sum = checksum::sum(&path.header[ip..path.header_len]);
+                ethertype::IPV4
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let header = Ipv6Header {
+                    traffic_class: 0,
+                    flow_label: 0,
+                    payload_len: 0,
+                    next_header: protocol::TCP,
+                    hop_limit,
+                    source,
+                    destination,
+                };
+                header.emit(&mut path.header[ip..]);
+                path.header_len = ip + ipv6::HEADER_LEN;
+                ethertype::IPV6
+            }
+            _ => {
+                debug_assert!(false, "a flow is of one family");
+                return Path::UNKNOWN;
+            }
+        };
+        let link = EthernetHeader { destination: hop.destination_mac, source: hop.source_mac, ethertype };
+        link.emit(&mut path.header);
+        path.pseudo_sum = checksum::pseudo_header(local, remote, protocol::TCP, 0);
+        path
+    }
+
+    /// Length of the headers that [`finish`](Self::finish) writes before the segment.
+    #[inline]
+    pub(crate) fn header_len(&self) -> usize {
+        self.header_len
+    }
+
+    /// Writes the headers around a segment of `len` bytes that lies at [`header_len`](Self::header_len) in `frame` and sums to `sum`;
+    /// returns the length of the frame.
+    #[inline]
+    pub(crate) fn finish(&self, frame: &mut [u8], len: usize, mut sum: Sum) -> usize {
+        let ip = ethernet::HEADER_LEN;
+        frame[..self.header_len].copy_from_slice(&self.header[..self.header_len]);
+        if self.header_len == ip + ipv4::HEADER_LEN {
+            let total = (ipv4::HEADER_LEN + len) as u16;
+            frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
+            let mut ip_sum = self.ip_sum;
+            ip_sum.add_u16(total);
+            frame[ip + 10..ip + 12].copy_from_slice(&ip_sum.finish().to_be_bytes());
+        } else {
+            frame[ip + 4..ip + 6].copy_from_slice(&(len as u16).to_be_bytes());
+        }
+        sum.add(self.pseudo_sum);
+        sum.add_u16(len as u16);
+        let at = self.header_len + tcp::CHECKSUM_OFFSET;
+        frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
+        self.header_len + len
+    }
+}

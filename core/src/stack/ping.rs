@@ -1,0 +1,208 @@
+//! Echo requests of our own: is a host there, and how far away?
+
+use core::fmt;
+use core::net::IpAddr;
+
+use super::Stack;
+use super::icmp::{Problem, echo_header, icmp_protocol};
+use super::interface::ControlKind;
+use super::ip_input::Packet;
+use super::nodes::Node;
+use crate::address::is_unicast;
+use crate::counters::DropReason;
+use crate::event::PingHandle;
+use crate::pool::Pool;
+use crate::time::{Duration, Instant};
+use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
+
+/// The largest payload of an echo request in bytes.
+const MAX_PAYLOAD: usize = 8 * 1024;
+
+/// An echo request under way, or its outcome until it is taken.
+#[derive(Clone, Debug)]
+pub struct Ping {
+    destination: IpAddr,
+    identifier: u16,
+    payload_len: usize,
+    sent: Instant,
+    deadline: Instant,
+    outcome: Option<PingOutcome>,
+}
+
+/// How an echo request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PingOutcome {
+    /// It was answered.
+    Reply {
+        /// The round trip.
+        rtt: Duration,
+        /// TTL or hop limit of the answer.
+        hop_limit: u8,
+        /// Bytes of payload that came back.
+        len: usize,
+    },
+    /// The network said that the host cannot be reached; the code of RFC 792's destination unreachable.
+    Unreachable {
+        /// The code.
+        code: u8,
+    },
+    /// No answer in time.
+    TimedOut,
+}
+
+/// Why an echo request was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PingError {
+    /// There is no route to the address.
+    NoRoute(IpAddr),
+    /// The address is a group, or one of ours.
+    BadAddress(IpAddr),
+    /// The payload does not fit into one packet; the most that does, in bytes.
+    TooLong {
+        /// The most that fits.
+        max: usize,
+    },
+    /// As many requests are under way as `Limits::pings` allows.
+    TooMany,
+}
+
+impl fmt::Display for PingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PingError::NoRoute(address) => write!(f, "no route to {address}"),
+            PingError::BadAddress(address) => write!(f, "{address} cannot be pinged: it is a group or our own"),
+            PingError::TooLong { max } => write!(f, "the payload is too long: at most {max} bytes"),
+            PingError::TooMany => f.write_str("too many echo requests are under way"),
+        }
+    }
+}
+
+impl core::error::Error for PingError {}
+
+/// The byte at an offset of an echo request's payload.
+fn pattern(offset: usize) -> u8 {
+    offset as u8
+}
+
+impl Stack<'_> {
+    /// Sends one echo request with `payload_len` bytes. The outcome is told by an event and taken with
+    /// [`ping_result`](Self::ping_result).
+    pub fn ping(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        to: IpAddr,
+        payload_len: usize,
+        timeout: Duration,
+    ) -> Result<PingHandle, PingError> {
+        self.advance_clock(now);
+        if !is_unicast(to) || self.is_local(to) {
+            return Err(PingError::BadAddress(to));
+        }
+        let hop = self.route(to).ok_or(PingError::NoRoute(to))?;
+        let headers = icmpv4::HEADER_LEN + if to.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+        let max = (usize::from(self.mtu(hop.interface)) - headers).min(MAX_PAYLOAD);
+        if payload_len > max {
+            return Err(PingError::TooLong { max });
+        }
+        let ping = Ping {
+            destination: to,
+            identifier: self.identifier_random.next_u32() as u16,
+            payload_len,
+            sent: self.now,
+            deadline: self.now + timeout,
+            outcome: None,
+        };
+        let (identifier, deadline) = (ping.identifier, ping.deadline);
+        let key = self.pings.insert(ping).map_err(|_| PingError::TooMany)?;
+        self.deadlines.set_no_later(self.nodes.number(Node::Ping(key.index)), deadline);
+
+        let mut payload = [0; MAX_PAYLOAD];
+        let payload = &mut payload[..payload_len];
+        for (offset, byte) in payload.iter_mut().enumerate() {
+            *byte = pattern(offset);
+        }
+        let kind = if to.is_ipv4() { icmpv4::kind::ECHO_REQUEST } else { icmpv6::kind::ECHO_REQUEST };
+        // The sequence number is the index, so that the reply is found without a search.
+        let header = echo_header(hop.source, to, kind, identifier, key.index as u16, payload);
+        let addresses = (hop.source, to);
+        let interface = Some(hop.interface);
+        let protocol = icmp_protocol(to);
+        self.queue_packet(pool, interface, ControlKind::Datagram, addresses, protocol, [&header, payload]);
+        Ok(PingHandle(key))
+    }
+
+    /// How the request ended; None while it is under way. The handle is void once an outcome was returned.
+    pub fn ping_result(&mut self, ping: PingHandle) -> Option<PingOutcome> {
+        let outcome = self.pings.lookup(ping.0)?.outcome?;
+        self.remove_ping(ping);
+        Some(outcome)
+    }
+
+    /// Forgets a request, answered or not.
+    pub fn cancel_ping(&mut self, ping: PingHandle) {
+        if self.pings.lookup(ping.0).is_some() {
+            self.remove_ping(ping);
+        }
+    }
+
+    fn remove_ping(&mut self, ping: PingHandle) {
+        let number = self.nodes.number(Node::Ping(ping.0.index));
+        self.deadlines.remove(number);
+        self.event_links.remove(&mut self.events, number);
+        self.pings.remove(ping.0.index);
+    }
+
+    /// RFC 1122 §3.2.2.6: an echo reply goes to the request that it answers.
+    pub(super) fn echo_reply(&mut self, packet: &Packet<'_>, identifier: u16, sequence: u16, data: &[u8]) {
+        let index = u32::from(sequence);
+        let now = self.now;
+        let answered = match self.pings.get_mut(index) {
+            Some(ping)
+                if ping.outcome.is_none()
+                    && ping.identifier == identifier
+                    && ping.destination == packet.source
+                    && data.len() == ping.payload_len
+                    && data.iter().enumerate().all(|(offset, &byte)| byte == pattern(offset)) =>
+            {
+                let rtt = now.since(ping.sent);
+                Some(PingOutcome::Reply { rtt, hop_limit: packet.hop_limit, len: data.len() })
+            }
+            _ => None,
+        };
+        match answered {
+            Some(outcome) => self.ping_ended(index, outcome),
+            None => self.counters.drop(DropReason::IcmpIgnored),
+        }
+    }
+
+    /// An ICMP error that quotes an echo message of ours.
+    pub(super) fn ping_problem(&mut self, destination: IpAddr, identifier: u16, problem: Problem) -> bool {
+        let Problem::Unreachable(code) = problem else { return false };
+        let found = self.pings.iter().find(|(_, ping)| {
+            ping.outcome.is_none() && ping.destination == destination && ping.identifier == identifier
+        });
+        let Some((index, _)) = found else { return false };
+        self.ping_ended(index, PingOutcome::Unreachable { code });
+        true
+    }
+
+    pub(super) fn ping_timeout(&mut self, index: u32) {
+        let now = self.now;
+        if let Some(ping) = self.pings.get(index)
+            && ping.outcome.is_none()
+            && ping.deadline <= now
+        {
+            self.ping_ended(index, PingOutcome::TimedOut);
+        }
+    }
+
+    fn ping_ended(&mut self, index: u32, outcome: PingOutcome) {
+        if let Some(ping) = self.pings.get_mut(index) {
+            ping.outcome = Some(outcome);
+            self.notify(Node::Ping(index));
+        }
+    }
+}

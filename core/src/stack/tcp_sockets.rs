@@ -1,0 +1,601 @@
+//! The user's calls about TCP (RFC 9293 §3.9.1): open, send, receive, close, abort, status.
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use super::Stack;
+use super::flow::Flow;
+use super::nodes::Node;
+use super::path::Path;
+use super::transmit::path_headers;
+use super::udp::EPHEMERAL_PORTS;
+use crate::address::{Endpoint, is_unicast};
+use crate::config::{KeepAlive, TcpConfig};
+use crate::event::{ConnectionHandle, ListenerHandle, Signals};
+use crate::pool::Pool;
+use crate::tcp::connection::{CloseReason, Connection, Opening, State};
+use crate::tcp::isn::initial_sequence;
+use crate::tcp::listener::Listener;
+use crate::tcp::output;
+use crate::tcp::timers::Timer;
+use crate::time::{Duration, Instant};
+use crate::wire::protocol;
+
+/// Options of [`Stack::connect`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectOptions {
+    /// The local address and port; by default the routes and chance decide.
+    pub local: Option<Endpoint>,
+    /// The connection's settings instead of the stack's.
+    pub tcp: Option<TcpConfig>,
+    /// Give up if the connection is not established by then.
+    pub timeout: Option<Duration>,
+}
+
+/// Options of [`Stack::listen`].
+#[derive(Clone, Copy, Debug)]
+pub struct ListenOptions {
+    /// Established connections that may wait to be accepted: 1 to 65,535.
+    pub backlog: u16,
+    /// The connections' settings instead of the stack's.
+    pub tcp: Option<TcpConfig>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        ListenOptions { backlog: 128, tcp: None }
+    }
+}
+
+/// Why a connection could not be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// There is no route to the address.
+    NoRoute(IpAddr),
+    /// The remote address or port cannot be connected to: a group, our own address, or port 0.
+    BadAddress(SocketAddr),
+    /// The local address is not one of ours.
+    AddressNotAvailable(IpAddr),
+    /// A connection between the same two ends exists.
+    AddressInUse(SocketAddr),
+    /// All ephemeral ports to this remote end are taken.
+    PortsExhausted,
+    /// As many connections exist as the limit allows.
+    TooManyConnections,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::NoRoute(address) => write!(f, "no route to {address}"),
+            ConnectError::BadAddress(address) => write!(f, "cannot connect to {address}"),
+            ConnectError::AddressNotAvailable(address) => {
+                write!(f, "{address} is not an address of this host")
+            }
+            ConnectError::AddressInUse(address) => write!(f, "{address} is in use towards the same peer"),
+            ConnectError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
+            ConnectError::TooManyConnections => f.write_str("the limit on connections is reached"),
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+/// Why a listener could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Another listener has the address and port.
+    AddressInUse(Endpoint),
+    /// The address is not one of ours.
+    AddressNotAvailable(IpAddr),
+    /// All ephemeral ports are taken.
+    PortsExhausted,
+    /// As many listeners exist as the limit allows.
+    TooManyListeners,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenError::AddressInUse(Endpoint { address: Some(address), port }) => {
+                write!(f, "{} is in use", SocketAddr::new(*address, *port))
+            }
+            ListenError::AddressInUse(Endpoint { address: None, port }) => write!(f, "port {port} is in use"),
+            ListenError::AddressNotAvailable(address) => {
+                write!(f, "{address} is not an address of this host")
+            }
+            ListenError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
+            ListenError::TooManyListeners => f.write_str("the limit on listeners is reached"),
+        }
+    }
+}
+
+impl core::error::Error for ListenError {}
+
+/// Why data could not be queued for sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The handle's connection was closed by its user.
+    NotFound,
+    /// The sending side was shut down.
+    Shutdown,
+    /// The connection is over.
+    Closed(CloseReason),
+}
+
+/// Why nothing was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The handle's connection was closed by its user.
+    NotFound,
+    /// Nothing has come yet.
+    WouldBlock,
+    /// The connection is over, and all that had come was read.
+    Closed(CloseReason),
+}
+
+/// Why a call about a socket failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// The handle's socket was closed by its user.
+    NotFound,
+    /// The connection is over.
+    Closed(CloseReason),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::NotFound => f.write_str("the connection was closed"),
+            SendError::Shutdown => f.write_str("the sending side was shut down"),
+            SendError::Closed(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::NotFound => f.write_str("the connection was closed"),
+            RecvError::WouldBlock => f.write_str("nothing has been received yet"),
+            RecvError::Closed(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SocketError::NotFound => f.write_str("the socket was closed"),
+            SocketError::Closed(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+impl core::error::Error for RecvError {}
+impl core::error::Error for SocketError {}
+
+impl Stack<'_> {
+    /// Begins a connection (RFC 9293 §3.9.1.1, active OPEN). The event `CONNECTED` tells that it is established, `CLOSED`
+    /// that it failed. Data can be queued at once.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        options: ConnectOptions,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        self.advance_clock(now);
+        let address = remote.ip();
+        if !is_unicast(address) || remote.port() == 0 || address.is_loopback() || self.is_local(address) {
+            return Err(ConnectError::BadAddress(remote));
+        }
+        let hop = self.route(address).ok_or(ConnectError::NoRoute(address))?;
+        let wanted = options.local.unwrap_or(Endpoint::any(0));
+        let local = match wanted.address {
+            Some(local) if !self.is_local(local) || local.is_ipv4() != address.is_ipv4() => {
+                return Err(ConnectError::AddressNotAvailable(local));
+            }
+            Some(local) => local,
+            None => hop.source,
+        };
+        if self.connections.is_full() {
+            return Err(ConnectError::TooManyConnections);
+        }
+        let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port() };
+        if wanted.port == 0 {
+            self.choose_port(&mut flow)?;
+        } else if self.find_flow(self.flow_hash(&flow), &flow).is_some() {
+            return Err(ConnectError::AddressInUse(flow.local_address()));
+        }
+
+        let opening = Opening {
+            flow,
+            iss: initial_sequence(&self.sequence_secret, &flow, self.now),
+            advertised_mss: (u32::from(self.mtu(hop.interface)) - path_headers(&address)) as u16,
+            now: self.now,
+        };
+        let mut connection = Connection::connecting(&opening, options.tcp.unwrap_or(self.config.tcp));
+        connection.path = Path::through(hop.interface);
+        if let Some(timeout) = options.timeout {
+            connection.connect_deadline = true;
+            connection.timers.set(Timer::UserTimeout, self.now + timeout);
+        }
+        let deadline = connection.timers.next();
+        let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
+        let number = self.nodes.number(Node::Connection(key.index));
+        let hash = self.flow_hash(&flow);
+        self.flows.insert(hash, number);
+        if deadline < Instant::FAR_FUTURE {
+            self.deadlines.set_no_later(number, deadline);
+        }
+        self.schedule_connection(key.index);
+        Ok(ConnectionHandle(key))
+    }
+
+    /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
+    /// one further for each connection, so that ports neither repeat soon nor can be guessed.
+    fn choose_port(&mut self, flow: &mut Flow) -> Result<(), ConnectError> {
+        let count = EPHEMERAL_PORTS.len() as u64;
+        flow.local_port = 0;
+        let step = self.port_random.next_u32() % 8 + 1;
+        self.port_offset = self.port_offset.wrapping_add(step);
+        let start = self.port_random.prf(&flow.words()).wrapping_add(u64::from(self.port_offset));
+        for i in 0..count {
+            flow.local_port = EPHEMERAL_PORTS.start() + (start.wrapping_add(i) % count) as u16;
+            let listens = self.find_listener_exact(Endpoint::any(flow.local_port)).is_some();
+            if !listens && self.find_flow(self.flow_hash(flow), flow).is_none() {
+                return Ok(());
+            }
+        }
+        Err(ConnectError::PortsExhausted)
+    }
+
+    /// Opens a listener (RFC 9293 §3.9.1.1, passive OPEN) on a port of one address or of all. Port 0 takes an
+    /// ephemeral one. The event `ACCEPTABLE` tells that [`accept`](Self::accept) has something.
+    pub fn listen(&mut self, local: Endpoint, options: ListenOptions) -> Result<ListenerHandle, ListenError> {
+        if let Some(address) = local.address
+            && !self.is_local(address)
+        {
+            return Err(ListenError::AddressNotAvailable(address));
+        }
+        let local = match local.port {
+            0 => {
+                let count = EPHEMERAL_PORTS.len() as u32;
+                let start = self.port_random.next_u32() % count;
+                (0..count)
+                    .map(|i| Endpoint { port: EPHEMERAL_PORTS.start() + ((start + i) % count) as u16, ..local })
+                    .find(|&candidate| self.find_listener_exact(candidate).is_none())
+                    .ok_or(ListenError::PortsExhausted)?
+            }
+            _ if self.find_listener_exact(local).is_some() => return Err(ListenError::AddressInUse(local)),
+            _ => local,
+        };
+        let listener = Listener {
+            local,
+            backlog: options.backlog.max(1),
+            config: options.tcp.unwrap_or(self.config.tcp),
+            accept_queue: Default::default(),
+            queued: 0,
+            half_open: 0,
+            signals: Signals::NONE,
+        };
+        let key = self.listeners.insert(listener).map_err(|_| ListenError::TooManyListeners)?;
+        let hash = self.port_hash(protocol::TCP, local);
+        self.ports.insert(hash, self.nodes.number(Node::Listener(key.index)));
+        Ok(ListenerHandle(key))
+    }
+
+    /// The address and port of a listener.
+    pub fn listener_address(&self, listener: ListenerHandle) -> Option<Endpoint> {
+        self.listeners.lookup(listener.0).map(|listener| listener.local)
+    }
+
+    /// Takes the connection that has waited longest to be accepted.
+    pub fn accept(&mut self, listener: ListenerHandle) -> Option<ConnectionHandle> {
+        let found = self.listeners.lookup_mut(listener.0)?;
+        let number = self.event_links.pop_front(&mut found.accept_queue)?;
+        found.queued -= 1;
+        let Node::Connection(index) = self.nodes.node(number) else { return None };
+        let connection = self.connections.get_mut(index)?;
+        connection.listener = None;
+        if !connection.signals.is_empty() {
+            self.event_links.push_back(&mut self.events, number);
+        }
+        self.connections.key(index).map(ConnectionHandle)
+    }
+
+    /// Closes a listener. Connections that nobody accepted are reset, half-open ones forgotten.
+    pub fn close_listener(&mut self, pool: &mut Pool<'_>, now: Instant, listener: ListenerHandle) {
+        self.advance_clock(now);
+        while let Some(connection) = self.accept(listener) {
+            self.abort(pool, now, connection);
+        }
+        let Some(found) = self.listeners.lookup(listener.0) else { return };
+        let local = found.local;
+        if found.half_open > 0 {
+            // Bounded by `Limits::syn_queue`; their owner is what they have in common.
+            for index in 0..self.half_open.capacity() as u32 {
+                if self.half_open.get(index).is_some_and(|half_open| half_open.listener == listener.0) {
+                    self.remove_half_open(index);
+                }
+            }
+        }
+        let number = self.nodes.number(Node::Listener(listener.0.index));
+        self.event_links.remove(&mut self.events, number);
+        let hash = self.port_hash(protocol::TCP, local);
+        self.ports.remove(hash, number);
+        self.listeners.remove(listener.0.index);
+    }
+
+    /// Queues data; returns how many bytes were taken. Fewer than offered means that the buffer is full, and the event
+    /// `WRITABLE` tells when there is room again.
+    pub fn send(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        handle: ConnectionHandle,
+        data: &[u8],
+    ) -> Result<usize, SendError> {
+        self.advance_clock(now);
+        let connection = sendable(self.connections.lookup_mut(handle.0))?;
+        if !self.account.may_grow(connection.send.held(), self.connections.len()) {
+            return self.sent_bytes(handle, 0, data.len());
+        }
+        let Some(connection) = self.connections.lookup_mut(handle.0) else { return Err(SendError::NotFound) };
+        let taken = connection.send.write(pool, &mut self.account, data);
+        self.sent_bytes(handle, taken, data.len())
+    }
+
+    /// Lends contiguous room of the send buffer to `fill`, which writes to it and returns how many bytes it wrote.
+    pub fn send_with(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        handle: ConnectionHandle,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Result<usize, SendError> {
+        self.advance_clock(now);
+        let connection = sendable(self.connections.lookup_mut(handle.0))?;
+        let room = connection.send.room() as usize;
+        let taken = connection.send.write_with(pool, &mut self.account, fill);
+        self.sent_bytes(handle, taken, if room == 0 { 1 } else { taken })
+    }
+
+    fn sent_bytes(&mut self, handle: ConnectionHandle, taken: usize, offered: usize) -> Result<usize, SendError> {
+        let Some(connection) = self.connections.lookup_mut(handle.0) else { return Err(SendError::NotFound) };
+        connection.wants_room |= taken < offered;
+        if taken > 0 && connection.state.is_synchronized() {
+            self.schedule_connection(handle.0.index);
+        }
+        Ok(taken)
+    }
+
+    /// Takes received data into `out`; returns how many bytes. 0 means that the peer has closed its side and all was
+    /// read (or that `out` is empty).
+    pub fn recv(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        handle: ConnectionHandle,
+        out: &mut [u8],
+    ) -> Result<usize, RecvError> {
+        self.advance_clock(now);
+        let connection = self.connections.lookup_mut(handle.0).ok_or(RecvError::NotFound)?;
+        if connection.receive.readable() == 0 {
+            return nothing_to_read(connection);
+        }
+        let count = connection.receive.read(pool, &mut self.account, out);
+        self.after_reading(handle);
+        Ok(count)
+    }
+
+    /// Lends received data, as far as it is contiguous, to `take`, which returns how many bytes it has used. The slice
+    /// is empty at the end of the stream.
+    pub fn recv_with(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        handle: ConnectionHandle,
+        take: impl FnOnce(&[u8]) -> usize,
+    ) -> Result<usize, RecvError> {
+        self.advance_clock(now);
+        let connection = self.connections.lookup_mut(handle.0).ok_or(RecvError::NotFound)?;
+        if connection.receive.readable() == 0 {
+            return nothing_to_read(connection).map(|_| take(&[]).min(0));
+        }
+        let slice = connection.receive.peek(pool, 0);
+        let count = take(slice).min(slice.len());
+        connection.receive.consume(pool, &mut self.account, count as u32);
+        self.after_reading(handle);
+        Ok(count)
+    }
+
+    fn after_reading(&mut self, handle: ConnectionHandle) {
+        let Some(connection) = self.connections.lookup_mut(handle.0) else { return };
+        if output::window_update_due(connection) {
+            connection.ack_now();
+            self.schedule_connection(handle.0.index);
+        }
+    }
+
+    /// Bytes that can be received now.
+    pub fn readable_bytes(&self, handle: ConnectionHandle) -> usize {
+        self.connections.lookup(handle.0).map_or(0, |connection| connection.receive.readable() as usize)
+    }
+
+    /// Bytes that the send buffer has room for.
+    pub fn writable_bytes(&self, handle: ConnectionHandle) -> usize {
+        match self.connections.lookup(handle.0) {
+            Some(connection) if connection.state.may_send() && !connection.fin_queued => {
+                connection.send.room() as usize
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes queued and not yet acknowledged by the peer.
+    pub fn unacknowledged_bytes(&self, handle: ConnectionHandle) -> usize {
+        self.connections.lookup(handle.0).map_or(0, |connection| connection.send.len() as usize)
+    }
+
+    /// Closes the sending side: a FIN follows the data that is queued. Receiving goes on.
+    pub fn shutdown(&mut self, now: Instant, handle: ConnectionHandle) -> Result<(), SocketError> {
+        self.advance_clock(now);
+        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        if let State::Closed = connection.state {
+            return Err(SocketError::Closed(connection.reason.unwrap_or(CloseReason::Finished)));
+        }
+        if !connection.fin_queued {
+            connection.shutdown();
+            self.schedule_connection(handle.0.index);
+        }
+        Ok(())
+    }
+
+    /// Lets go of a connection: the handle is void. What is queued is still sent, then a FIN. If received data was not
+    /// read, the peer gets a reset instead and so learns that it was lost (RFC 2525 §2.17).
+    pub fn close(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
+        self.advance_clock(now);
+        let Some(connection) = self.connections.lookup_mut(handle.0) else { return };
+        let index = handle.0.index;
+        match connection.state {
+            State::Closed | State::TimeWait | State::SynSent => return self.remove_connection(pool, index),
+            _ if connection.receive.readable() > 0 => return self.abort(pool, now, handle),
+            _ => {}
+        }
+        connection.orphaned = true;
+        connection.signals = Signals::NONE;
+        if !connection.fin_queued {
+            connection.shutdown();
+        }
+        if connection.state == State::FinWait2 {
+            let deadline = self.now + connection.config.fin_wait_2;
+            connection.timers.set(Timer::FinWait2, deadline);
+            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
+        }
+        let number = self.nodes.number(Node::Connection(index));
+        self.event_links.remove(&mut self.events, number);
+        self.schedule_connection(index);
+    }
+
+    /// Ends a connection at once (RFC 9293 §3.9.1.6): the handle is void, the peer gets a reset.
+    pub fn abort(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
+        self.advance_clock(now);
+        let Some(connection) = self.connections.lookup(handle.0) else { return };
+        // RFC 9293 §3.10.5: states in which the peer may still hold the connection open.
+        let resets = matches!(
+            connection.state,
+            State::SynReceived
+                | State::Established
+                | State::FinWait1
+                | State::FinWait2
+                | State::CloseWait
+                | State::Closing
+                | State::LastAck
+        );
+        if resets {
+            let seq = connection.snd_nxt;
+            self.send_reset(pool, handle.0.index, seq);
+        }
+        self.remove_connection(pool, handle.0.index);
+    }
+
+    /// Why the connection is over; None while it is not.
+    pub fn connection_error(&self, handle: ConnectionHandle) -> Option<CloseReason> {
+        self.connections.lookup(handle.0)?.reason
+    }
+
+    /// Turns Nagle's algorithm off or on.
+    pub fn set_nodelay(&mut self, handle: ConnectionHandle, nodelay: bool) -> Result<(), SocketError> {
+        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        connection.config.nagle = !nodelay;
+        if nodelay && connection.state.is_synchronized() {
+            self.schedule_connection(handle.0.index);
+        }
+        Ok(())
+    }
+
+    /// Turns keep-alive probing on or off.
+    pub fn set_keep_alive(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<(), SocketError> {
+        self.advance_clock(now);
+        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        connection.config.keep_alive = keep_alive;
+        match keep_alive {
+            Some(settings) if connection.state.is_synchronized() => {
+                let deadline = self.now + settings.idle;
+                connection.timers.set(Timer::KeepAlive, deadline);
+                self.deadlines.set_no_later(self.nodes.number(Node::Connection(handle.0.index)), deadline);
+            }
+            Some(_) => {}
+            None => connection.timers.stop(Timer::KeepAlive),
+        }
+        Ok(())
+    }
+
+    /// Sets how long sent data may stay unacknowledged (RFC 5482); none for the configured retries. Counts from the next
+    /// transmission.
+    pub fn set_user_timeout(&mut self, handle: ConnectionHandle, timeout: Option<Duration>) -> Result<(), SocketError> {
+        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        connection.config.user_timeout = timeout;
+        if timeout.is_none() && !connection.connect_deadline {
+            connection.timers.stop(Timer::UserTimeout);
+        }
+        Ok(())
+    }
+
+    /// Drops all connections, listeners and sockets at once; peers get resets as far as the queues hold them.
+    pub fn close_all(&mut self, pool: &mut Pool<'_>, now: Instant) {
+        self.advance_clock(now);
+        for index in 0..self.listeners.capacity() as u32 {
+            if let Some(key) = self.listeners.key(index) {
+                self.close_listener(pool, now, ListenerHandle(key));
+            }
+        }
+        for index in 0..self.connections.capacity() as u32 {
+            if let Some(key) = self.connections.key(index) {
+                self.abort(pool, now, ConnectionHandle(key));
+            }
+        }
+        for index in 0..self.udp_sockets.capacity() as u32 {
+            if let Some(key) = self.udp_sockets.key(index) {
+                self.udp_close(pool, crate::event::UdpHandle(key));
+            }
+        }
+        for index in 0..self.pings.capacity() as u32 {
+            if let Some(key) = self.pings.key(index) {
+                self.cancel_ping(crate::event::PingHandle(key));
+            }
+        }
+    }
+}
+
+/// The connection, if data can be queued on it.
+fn sendable(connection: Option<&mut Connection>) -> Result<&mut Connection, SendError> {
+    let connection = connection.ok_or(SendError::NotFound)?;
+    match connection.state {
+        State::Closed => Err(SendError::Closed(connection.reason.unwrap_or(CloseReason::Finished))),
+        state if connection.fin_queued || !state.may_send() => Err(SendError::Shutdown),
+        _ => Ok(connection),
+    }
+}
+
+/// What `recv` says when the buffer is empty.
+fn nothing_to_read(connection: &Connection) -> Result<usize, RecvError> {
+    match (connection.state, connection.reason) {
+        _ if connection.fin_received => Ok(0),
+        (State::Closed | State::TimeWait, Some(CloseReason::Finished)) => Ok(0),
+        (State::Closed, reason) => Err(RecvError::Closed(reason.unwrap_or(CloseReason::Finished))),
+        _ => Err(RecvError::WouldBlock),
+    }
+}

@@ -1,0 +1,423 @@
+//! UDP sockets (RFC 768, RFC 1122 §4.1).
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::Stack;
+use super::flow::Flow;
+use super::icmp::Problem;
+use super::ip_input::Packet;
+use super::nodes::Node;
+use super::transmit::emit_ip_header;
+use crate::address::{Endpoint, bits};
+use crate::checksum;
+use crate::counters::DropReason;
+use crate::event::{InterfaceId, Signals, UdpHandle};
+use crate::pool::Pool;
+use crate::record_queue::RecordQueue;
+use crate::time::Instant;
+use crate::wire::{MacAddr, UdpHeader, ipv4, ipv6, protocol, udp};
+
+/// Bytes of datagrams that wait in a socket, in each direction.
+const QUEUE_BYTES: u32 = 256 * 1024;
+
+/// The dynamic ports (RFC 6335 §6).
+pub(super) const EPHEMERAL_PORTS: core::ops::RangeInclusive<u16> = 49_152..=65_535;
+
+/// A UDP socket.
+#[derive(Clone, Debug)]
+pub struct UdpSocket {
+    local: Endpoint,
+    receive: RecordQueue,
+    /// IP packets that wait to be sent, each after a header of `SEND_HEADER` bytes.
+    send: RecordQueue,
+    /// The interface on whose list the socket is.
+    interface: InterfaceId,
+    pub(super) signals: Signals,
+    error: Option<(SocketAddr, u8)>,
+}
+
+/// Where a datagram comes from or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UdpMeta {
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Our address: the one it was sent to, or is to be sent from.
+    pub local: Option<IpAddr>,
+    /// The interface that it came in by, or is to leave by; needed for broadcasts and groups on a host with several.
+    pub interface: Option<InterfaceId>,
+    /// The station to send to, for a peer that has no address yet and so cannot be asked for it (RFC 2131 §4.1).
+    pub link: Option<MacAddr>,
+}
+
+impl UdpMeta {
+    /// To `remote`, from wherever the routes say.
+    pub const fn to(remote: SocketAddr) -> Self {
+        UdpMeta { remote, local: None, interface: None, link: None }
+    }
+}
+
+/// Why a port could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another socket has the address and port.
+    AddressInUse(Endpoint),
+    /// The address is not one of ours.
+    AddressNotAvailable(IpAddr),
+    /// All ephemeral ports are taken.
+    PortsExhausted,
+    /// As many sockets are open as the limit allows.
+    TooManySockets,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::AddressInUse(Endpoint { address: Some(address), port }) => {
+                write!(f, "{} is in use", SocketAddr::new(*address, *port))
+            }
+            BindError::AddressInUse(Endpoint { address: None, port }) => write!(f, "port {port} is in use"),
+            BindError::AddressNotAvailable(address) => write!(f, "{address} is not an address of this host"),
+            BindError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
+            BindError::TooManySockets => f.write_str("the limit on sockets is reached"),
+        }
+    }
+}
+
+impl core::error::Error for BindError {}
+
+/// Why a datagram was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UdpSendError {
+    /// The handle's socket is closed.
+    NotFound,
+    /// The datagram does not fit into one packet; the most that does, in bytes.
+    TooLong {
+        /// The most that fits.
+        max: usize,
+    },
+    /// There is no route to the address.
+    NoRoute(IpAddr),
+    /// The socket's queue, or the pool, is full; try again after the next transmissions.
+    QueueFull,
+    /// The destination port is 0, or the source address is not ours.
+    BadAddress(SocketAddr),
+}
+
+impl fmt::Display for UdpSendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UdpSendError::NotFound => f.write_str("the socket is closed"),
+            UdpSendError::TooLong { max } => write!(f, "the datagram is too long: at most {max} bytes"),
+            UdpSendError::NoRoute(address) => write!(f, "no route to {address}"),
+            UdpSendError::QueueFull => f.write_str("the send queue is full"),
+            UdpSendError::BadAddress(address) => write!(f, "cannot send to {address}"),
+        }
+    }
+}
+
+impl core::error::Error for UdpSendError {}
+
+/// What precedes a received datagram in the queue: addresses and ports of both ends, and the interface.
+const RECEIVE_HEADER: usize = 37;
+/// What precedes a packet to send: the interface, and whether and where to a station is given.
+const SEND_HEADER: usize = 8;
+
+fn encode_received(packet: &Packet<'_>, header: &UdpHeader) -> [u8; RECEIVE_HEADER] {
+    let mut out = [0; RECEIVE_HEADER];
+    out[..16].copy_from_slice(&bits(packet.source).to_be_bytes());
+    out[16..18].copy_from_slice(&header.source_port.to_be_bytes());
+    out[18..34].copy_from_slice(&bits(packet.destination).to_be_bytes());
+    out[34..36].copy_from_slice(&header.destination_port.to_be_bytes());
+    out[36] = packet.interface.0;
+    out
+}
+
+fn decode_received(header: &[u8; RECEIVE_HEADER]) -> UdpMeta {
+    let address = |at: usize| {
+        let mut octets = [0; 16];
+        octets.copy_from_slice(&header[at..at + 16]);
+        Ipv6Addr::from(octets).to_canonical()
+    };
+    let port = u16::from_be_bytes([header[16], header[17]]);
+    UdpMeta {
+        remote: SocketAddr::new(address(0), port),
+        local: Some(address(18)),
+        interface: Some(InterfaceId(header[36])),
+        link: None,
+    }
+}
+
+impl Stack<'_> {
+    /// Opens a UDP socket on a port, on one address or on all. Port 0 takes an ephemeral one.
+    pub fn bind_udp(&mut self, local: Endpoint) -> Result<UdpHandle, BindError> {
+        if let Some(address) = local.address
+            && !self.is_local(address)
+        {
+            return Err(BindError::AddressNotAvailable(address));
+        }
+        if self.udp_sockets.is_full() {
+            return Err(BindError::TooManySockets);
+        }
+        let local = match local.port {
+            0 => self.ephemeral_udp_port(local.address)?,
+            _ if self.find_udp_exact(local).is_some() => return Err(BindError::AddressInUse(local)),
+            _ => local,
+        };
+        let socket = UdpSocket {
+            local,
+            receive: RecordQueue::new(QUEUE_BYTES),
+            send: RecordQueue::new(QUEUE_BYTES),
+            interface: InterfaceId(0),
+            signals: Signals::NONE,
+            error: None,
+        };
+        let key = self.udp_sockets.insert(socket).map_err(|_| BindError::TooManySockets)?;
+        let hash = self.port_hash(protocol::UDP, local);
+        self.ports.insert(hash, self.nodes.number(Node::Udp(key.index)));
+        Ok(UdpHandle(key))
+    }
+
+    /// RFC 6056 §3.3.1: a random port, then the next ones until one is free.
+    fn ephemeral_udp_port(&mut self, address: Option<IpAddr>) -> Result<Endpoint, BindError> {
+        let count = EPHEMERAL_PORTS.len() as u32;
+        let start = self.port_random.next_u32() % count;
+        (0..count)
+            .map(|i| Endpoint { address, port: EPHEMERAL_PORTS.start() + ((start + i) % count) as u16 })
+            .find(|&candidate| self.find_udp_exact(candidate).is_none())
+            .ok_or(BindError::PortsExhausted)
+    }
+
+    /// The address and port of a socket.
+    pub fn udp_address(&self, socket: UdpHandle) -> Option<Endpoint> {
+        self.udp_sockets.lookup(socket.0).map(|socket| socket.local)
+    }
+
+    /// Queues a datagram. It leaves with the next calls of [`transmit`](Self::transmit).
+    pub fn udp_send(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        socket: UdpHandle,
+        meta: &UdpMeta,
+        data: &[u8],
+    ) -> Result<(), UdpSendError> {
+        self.advance_clock(now);
+        let local = self.udp_sockets.lookup(socket.0).ok_or(UdpSendError::NotFound)?.local;
+        let destination = meta.remote.ip();
+        if meta.remote.port() == 0 || destination.is_unspecified() || self.is_local(destination) {
+            return Err(UdpSendError::BadAddress(meta.remote));
+        }
+        let hop = match meta.interface {
+            Some(interface) => self.next_hop_on(interface, destination).or_else(|| {
+                // A given station needs no route.
+                let source = self.source_on(interface, destination)?;
+                meta.link.map(|_| super::addressing::NextHop { interface, address: destination, source })
+            }),
+            None => self.route(destination),
+        };
+        let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
+        let source = meta.local.or(local.address).unwrap_or(hop.source);
+        if !self.is_local(source) || source.is_ipv4() != destination.is_ipv4() {
+            return Err(UdpSendError::BadAddress(meta.remote));
+        }
+        let headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+        let max = usize::from(self.mtu(hop.interface)) - headers;
+        if data.len() > max {
+            return Err(UdpSendError::TooLong { max });
+        }
+
+        let len = udp::HEADER_LEN + data.len();
+        let mut udp_header = [0; udp::HEADER_LEN];
+        let header = UdpHeader {
+            source_port: local.port,
+            destination_port: meta.remote.port(),
+            length: len as u16,
+            checksum: 0,
+        };
+        header.emit(&mut udp_header);
+        let mut sum = checksum::pseudo_header(source, destination, protocol::UDP, len as u32);
+        sum.add_bytes(&udp_header);
+        sum.add_bytes(data);
+        // RFC 768: a sum of zero is sent as all ones, since zero means that there is none.
+        let checksum = match sum.finish() {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        udp_header[udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
+        let mut ip_header = [0; ipv6::HEADER_LEN];
+        let hop_limit = self.config.hop_limit;
+        let ip_len = emit_ip_header(&mut ip_header, source, destination, protocol::UDP, len, hop_limit);
+
+        let mut prefix = [0; SEND_HEADER];
+        prefix[0] = hop.interface.0;
+        if let Some(MacAddr(mac)) = meta.link {
+            prefix[1] = 1;
+            prefix[2..8].copy_from_slice(&mac);
+        }
+        let found = self.udp_sockets.lookup_mut(socket.0).ok_or(UdpSendError::NotFound)?;
+        let was_empty = found.send.is_empty();
+        if !found.send.push(pool, &mut self.account, &[&prefix, &ip_header[..ip_len], &udp_header, data]) {
+            return Err(UdpSendError::QueueFull);
+        }
+        if was_empty {
+            self.schedule_udp(socket.0.index, hop.interface);
+        }
+        Ok(())
+    }
+
+    fn schedule_udp(&mut self, index: u32, interface: InterfaceId) {
+        let number = self.nodes.number(Node::Udp(index));
+        if let Some(socket) = self.udp_sockets.get_mut(index)
+            && let Some(found) = self.interfaces.get_mut(u32::from(interface.0))
+        {
+            socket.interface = interface;
+            self.links.push_back(&mut found.ready, number);
+        }
+    }
+
+    /// Takes a socket's next packet into `out`: its station, if given, and length. None if there is none for this
+    /// interface; the socket is then where it belongs.
+    pub(super) fn pop_udp(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        number: u32,
+        index: u32,
+        out: &mut [u8],
+    ) -> Option<(Option<MacAddr>, usize)> {
+        let mut prefix = [0; SEND_HEADER];
+        let popped = self.udp_sockets.get_mut(index).and_then(|socket| {
+            let len = socket.send.front_len(pool)?.checked_sub(SEND_HEADER)?;
+            socket.send.peek(pool, 0, &mut prefix);
+            if prefix[0] != interface.0 {
+                return None;
+            }
+            let copied = socket.send.peek(pool, SEND_HEADER, out);
+            socket.send.pop(pool, &mut self.account);
+            debug_assert_eq!(copied, len);
+            Some(copied)
+        });
+        // To the end of this list, to another interface's, or off.
+        if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
+            self.links.remove(&mut found.ready, number);
+        }
+        let mut next = [0];
+        let next_interface = self
+            .udp_sockets
+            .get(index)
+            .and_then(|socket| (socket.send.peek(pool, 0, &mut next) == 1).then_some(InterfaceId(next[0])));
+        if let Some(next_interface) = next_interface {
+            self.schedule_udp(index, next_interface);
+        }
+        let [_, has_link, mac @ ..] = prefix;
+        popped.map(|len| ((has_link == 1).then_some(MacAddr(mac)), len))
+    }
+
+    /// Takes the next datagram into `out`; what does not fit is cut off. None if there is none.
+    pub fn udp_recv(&mut self, pool: &mut Pool<'_>, socket: UdpHandle, out: &mut [u8]) -> Option<(usize, UdpMeta)> {
+        let socket = self.udp_sockets.lookup_mut(socket.0)?;
+        if socket.receive.is_empty() {
+            return None;
+        }
+        let mut header = [0; RECEIVE_HEADER];
+        socket.receive.peek(pool, 0, &mut header);
+        let len = socket.receive.peek(pool, RECEIVE_HEADER, out);
+        socket.receive.pop(pool, &mut self.account);
+        Some((len, decode_received(&header)))
+    }
+
+    /// The last error that ICMP reported about a datagram of the socket's: the destination and the code of RFC 792's
+    /// destination unreachable. Cleared by the call.
+    pub fn udp_error(&mut self, socket: UdpHandle) -> Option<(SocketAddr, u8)> {
+        self.udp_sockets.lookup_mut(socket.0)?.error.take()
+    }
+
+    /// Closes a socket; what it has queued is dropped.
+    pub fn udp_close(&mut self, pool: &mut Pool<'_>, socket: UdpHandle) {
+        let Some(found) = self.udp_sockets.lookup_mut(socket.0) else { return };
+        found.receive.clear(pool, &mut self.account);
+        found.send.clear(pool, &mut self.account);
+        let (local, interface) = (found.local, found.interface);
+        let number = self.nodes.number(Node::Udp(socket.0.index));
+        self.unlink(number, None, interface);
+        self.event_links.remove(&mut self.events, number);
+        let hash = self.port_hash(protocol::UDP, local);
+        self.ports.remove(hash, number);
+        self.udp_sockets.remove(socket.0.index);
+    }
+
+    pub(super) fn udp_input(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
+        let Ok((header, data)) = UdpHeader::parse(packet.payload) else {
+            self.counters.drop(DropReason::UdpMalformed);
+            return;
+        };
+        if !self.udp_checksum_is_right(packet, &header) {
+            self.counters.drop(DropReason::UdpChecksum);
+            return;
+        }
+        let local = Endpoint { address: Some(packet.destination), port: header.destination_port };
+        let Some(index) =
+            self.find_udp_exact(local).or_else(|| self.find_udp_exact(Endpoint { address: None, ..local }))
+        else {
+            self.counters.drop(DropReason::UdpNoSocket);
+            self.port_unreachable(pool, packet);
+            return;
+        };
+        let Some(socket) = self.udp_sockets.get_mut(index) else { return };
+        if !socket.receive.push(pool, &mut self.account, &[&encode_received(packet, &header), data]) {
+            self.counters.drop(DropReason::UdpQueueFull);
+            return;
+        }
+        socket.signals |= Signals::READABLE;
+        self.notify(Node::Udp(index));
+    }
+
+    fn udp_checksum_is_right(&self, packet: &Packet<'_>, header: &UdpHeader) -> bool {
+        if header.checksum == 0 {
+            // RFC 768: none was made; RFC 8200 §8.1 forbids that over IPv6.
+            return packet.source.is_ipv4();
+        }
+        let len = usize::from(header.length);
+        let mut sum =
+            checksum::pseudo_header(packet.source, packet.destination, protocol::UDP, u32::from(header.length));
+        sum.add_bytes(&packet.payload[..len.min(packet.payload.len())]);
+        sum.is_valid()
+    }
+
+    pub(super) fn udp_problem(&mut self, flow: &Flow, problem: Problem) -> bool {
+        let Problem::Unreachable(code) = problem else { return false };
+        let local = Endpoint { address: Some(flow.local), port: flow.local_port };
+        let index = self.find_udp_exact(local).or_else(|| self.find_udp_exact(Endpoint { address: None, ..local }));
+        let Some(socket) = index.and_then(|index| self.udp_sockets.get_mut(index)) else { return false };
+        socket.error = Some((flow.remote_address(), code));
+        socket.signals |= Signals::ERROR;
+        if let Some(index) = index {
+            self.notify(Node::Udp(index));
+        }
+        true
+    }
+
+    /// The socket bound to exactly this address and port.
+    fn find_udp_exact(&self, local: Endpoint) -> Option<u32> {
+        let hash = self.port_hash(protocol::UDP, local);
+        let number = self.ports.find(hash, |number| match self.nodes.node(number) {
+            Node::Udp(index) => self.udp_sockets.get(index).is_some_and(|socket| socket.local == local),
+            _ => false,
+        })?;
+        match self.nodes.node(number) {
+            Node::Udp(index) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// The hash of a protocol's local address and port; no address is a value of its own.
+    pub(super) fn port_hash(&self, protocol: u8, local: Endpoint) -> u32 {
+        let address = bits(local.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let port = u64::from(protocol) << 16 | u64::from(local.port);
+        self.hash_secret.hash(&[(address >> 64) as u64, address as u64, port])
+    }
+}

@@ -1,0 +1,611 @@
+//! The transmission control block and its states (RFC 9293 §3.3).
+
+use core::fmt;
+
+use crate::config::TcpConfig;
+use crate::event::Signals;
+use crate::stack::flow::Flow;
+use crate::stack::path::Path;
+use crate::tcp::Context;
+use crate::tcp::congestion::Controller;
+use crate::tcp::reassembly::ReceiveBuffer;
+use crate::tcp::recovery::Recovery;
+use crate::tcp::rtt::RttEstimator;
+use crate::tcp::send_buffer::SendBuffer;
+use crate::tcp::seq::Seq;
+use crate::tcp::timers::{Timer, Timers};
+use crate::time::{Duration, Instant};
+
+/// The states of a connection (RFC 9293 §3.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Waiting for a connection request. Only listeners are in it.
+    Listen,
+    /// A connection request was sent.
+    SynSent,
+    /// Requests were sent and received; the acknowledgment of ours is missing.
+    SynReceived,
+    /// Open both ways.
+    Established,
+    /// We have closed; the FIN is not acknowledged.
+    FinWait1,
+    /// We have closed; waiting for the peer's FIN.
+    FinWait2,
+    /// The peer has closed; waiting for our user to.
+    CloseWait,
+    /// Both have closed at once; our FIN is not acknowledged.
+    Closing,
+    /// The peer has closed, then we; our FIN is not acknowledged.
+    LastAck,
+    /// Waiting until no old segment can arrive.
+    TimeWait,
+    /// No connection.
+    Closed,
+}
+
+impl State {
+    /// Whether both sides know each other's sequence numbers (RFC 9293 §3.5.2, group 3).
+    pub fn is_synchronized(self) -> bool {
+        !matches!(self, State::Listen | State::SynSent | State::SynReceived | State::Closed)
+    }
+
+    /// Whether the user may still send: neither closed nor shut down.
+    pub(crate) fn may_send(self) -> bool {
+        matches!(self, State::SynSent | State::SynReceived | State::Established | State::CloseWait)
+    }
+
+    /// Whether the peer may still send.
+    pub(crate) fn may_receive(self) -> bool {
+        matches!(self, State::SynSent | State::SynReceived | State::Established | State::FinWait1 | State::FinWait2)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            State::Listen => "LISTEN",
+            State::SynSent => "SYN-SENT",
+            State::SynReceived => "SYN-RECEIVED",
+            State::Established => "ESTABLISHED",
+            State::FinWait1 => "FIN-WAIT-1",
+            State::FinWait2 => "FIN-WAIT-2",
+            State::CloseWait => "CLOSE-WAIT",
+            State::Closing => "CLOSING",
+            State::LastAck => "LAST-ACK",
+            State::TimeWait => "TIME-WAIT",
+            State::Closed => "CLOSED",
+        })
+    }
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Both sides have closed, in order.
+    Finished,
+    /// The peer answered the connection request with a reset.
+    Refused,
+    /// The peer has reset the connection.
+    Reset,
+    /// The peer did not answer for as long as the configuration allows.
+    TimedOut,
+    /// The network said that the peer cannot be reached; the code of RFC 792's destination unreachable
+    /// (1: host, 3: port), also for IPv6.
+    Unreachable {
+        /// The code.
+        code: u8,
+    },
+    /// Our side has aborted it.
+    Aborted,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Finished => f.write_str("closed by both sides"),
+            CloseReason::Refused => f.write_str("connection refused"),
+            CloseReason::Reset => f.write_str("connection reset by peer"),
+            CloseReason::TimedOut => f.write_str("connection timed out"),
+            CloseReason::Unreachable { code } => write!(f, "destination unreachable (code {code})"),
+            CloseReason::Aborted => f.write_str("connection aborted"),
+        }
+    }
+}
+
+/// What we owe the peer in acknowledgments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwedAcks {
+    /// An ACK is due with the next transmission.
+    pub(crate) now: bool,
+    /// Bytes received in order since the last ACK.
+    pub(crate) bytes: u32,
+    /// Out-of-order arrivals, each of which is owed an ACK of its own (RFC 5681 §4.2).
+    pub(crate) duplicates: u32,
+    /// Data segments that are still acknowledged at once, so that a peer in slow start is not held up.
+    pub(crate) quick: u8,
+}
+
+/// What happened while a connection worked, for its stack to act on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    /// What to tell the user.
+    pub(crate) signals: Signals,
+    /// There may be something to send.
+    pub(crate) output: bool,
+    /// A reset is to be sent as RFC 9293 §3.5.2 builds them: with this sequence number.
+    pub(crate) reset: Option<Seq>,
+}
+
+impl Outcome {
+    pub(crate) fn output(mut self) -> Self {
+        self.output = true;
+        self
+    }
+}
+
+/// A TCP connection: the transmission control block.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(crate) flow: Flow,
+    pub(crate) state: State,
+    pub(crate) config: TcpConfig,
+    /// The user has let go of the connection; it ends by itself.
+    pub(crate) orphaned: bool,
+    /// Why it is over, once it is.
+    pub(crate) reason: Option<CloseReason>,
+    /// Route, neighbour and header template, cached.
+    pub(crate) path: Path,
+    /// The neighbour whose address the connection waits for.
+    pub(crate) parked: Option<u32>,
+    /// Waiting to be reported.
+    pub(crate) signals: Signals,
+    /// The listener in whose accept queue the connection is.
+    pub(crate) listener: Option<u32>,
+
+    // Sending.
+    pub(crate) iss: Seq,
+    pub(crate) snd_una: Seq,
+    pub(crate) snd_nxt: Seq,
+    /// The peer's window in bytes, scaled.
+    pub(crate) snd_wnd: u32,
+    pub(crate) snd_wl1: Seq,
+    pub(crate) snd_wl2: Seq,
+    /// The largest window the peer ever offered.
+    pub(crate) max_snd_wnd: u32,
+    pub(crate) snd_scale: u8,
+    /// Payload bytes of a full segment: the peer's MSS, bounded by the path.
+    pub(crate) mss: u32,
+    pub(crate) send: SendBuffer,
+    /// The user has closed the sending side: a FIN follows the data.
+    pub(crate) fin_queued: bool,
+    /// The end of the last segment sent that was not full (Minshall's refinement of Nagle's algorithm).
+    pub(crate) small_sent: Seq,
+    /// The send buffer was full when the user offered more.
+    pub(crate) wants_room: bool,
+    pub(crate) last_sent: Instant,
+
+    // Receiving.
+    pub(crate) irs: Seq,
+    /// The peer's SYN has come: its sequence numbers are known.
+    pub(crate) peer_known: bool,
+    pub(crate) receive: ReceiveBuffer,
+    /// The right edge of the window as advertised; it never moves left.
+    pub(crate) rcv_edge: Seq,
+    pub(crate) rcv_scale: u8,
+    /// The sequence number of the peer's FIN, which may have come before the data.
+    pub(crate) peer_fin: Option<Seq>,
+    /// The peer's FIN has been reached.
+    pub(crate) fin_received: bool,
+    /// The largest payload received: an estimate of the peer's segment size.
+    pub(crate) rcv_mss: u32,
+    /// What our SYN announced.
+    pub(crate) advertised_mss: u16,
+    /// Whether our SYN offers window scaling (and the peer's did, once it has come).
+    pub(crate) scaling: bool,
+    pub(crate) acks: OwedAcks,
+    pub(crate) last_received: Instant,
+
+    // Control.
+    pub(crate) timers: Timers,
+    pub(crate) rtt: RttEstimator,
+    pub(crate) congestion: Controller,
+    pub(crate) recovery: Recovery,
+    /// The last transmission was held back by cwnd.
+    pub(crate) cwnd_limited: bool,
+    /// Consecutive timeouts of the retransmission timer without progress.
+    pub(crate) timeouts: u8,
+    /// Zero-window or keep-alive probes since the peer was heard last.
+    pub(crate) unanswered_probes: u8,
+    /// Zero-window probes since the window was open last.
+    pub(crate) persist_shift: u8,
+    /// What the timers ask `output` to send.
+    pub(crate) probe: Probe,
+    /// A SYN, or SYN and ACK, is to be sent.
+    pub(crate) syn_due: bool,
+    pub(crate) connect_deadline: bool,
+    /// Challenge ACKs sent in the second that began at `challenge_epoch` (RFC 5961 §7).
+    pub(crate) challenges: u8,
+    pub(crate) challenge_epoch: Instant,
+
+    // Figures for listings.
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) retransmits: u32,
+}
+
+/// A probe that a timer has ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Probe {
+    #[default]
+    None,
+    /// An empty segment below the window, which the peer must answer.
+    Empty,
+    /// Data, however little fits into the peer's window (RFC 9293 §3.8.6.2.1 (4)).
+    Data,
+}
+
+/// What a connection starts from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    pub(crate) flow: Flow,
+    pub(crate) iss: Seq,
+    /// The MSS that our SYN announces: the interface's MTU less the headers.
+    pub(crate) advertised_mss: u16,
+    pub(crate) now: Instant,
+}
+
+/// The shift that lets a 16-bit window field reach `buffer` bytes (RFC 7323 §2.2).
+pub(crate) fn window_scale_for(buffer: u32) -> u8 {
+    let shift = (32 - buffer.leading_zeros()).saturating_sub(16);
+    shift.min(14) as u8
+}
+
+/// RFC 9293 §3.7.1: the MSS to assume when the peer names none.
+pub(crate) fn default_mss(flow: &Flow) -> u16 {
+    if flow.is_ipv4() { 536 } else { 1_220 }
+}
+
+/// The smallest segment size that is believed; a peer that announces less cannot cause a storm of tiny segments.
+pub(crate) const MIN_MSS: u16 = 88;
+
+impl Connection {
+    /// A connection in SYN-SENT whose SYN is due.
+    pub(crate) fn connecting(opening: &Opening, config: TcpConfig) -> Self {
+        let mss = u32::from(opening.advertised_mss.min(default_mss(&opening.flow)));
+        let first = opening.iss + 1;
+        Connection {
+            flow: opening.flow,
+            state: State::SynSent,
+            config,
+            orphaned: false,
+            reason: None,
+            path: Path::UNKNOWN,
+            parked: None,
+            signals: Signals::NONE,
+            listener: None,
+            iss: opening.iss,
+            snd_una: opening.iss,
+            snd_nxt: opening.iss,
+            snd_wnd: 0,
+            snd_wl1: Seq(0),
+            snd_wl2: Seq(0),
+            max_snd_wnd: 0,
+            snd_scale: 0,
+            mss,
+            send: SendBuffer::new(first, config.send_buffer),
+            fin_queued: false,
+            small_sent: opening.iss,
+            wants_room: false,
+            last_sent: opening.now,
+            irs: Seq(0),
+            peer_known: false,
+            receive: ReceiveBuffer::new(Seq(0), config.receive_buffer),
+            rcv_edge: Seq(0),
+            rcv_scale: window_scale_for(config.receive_buffer),
+            peer_fin: None,
+            fin_received: false,
+            rcv_mss: 536,
+            advertised_mss: opening.advertised_mss,
+            scaling: true,
+            acks: OwedAcks::default(),
+            last_received: opening.now,
+            timers: Timers::NONE,
+            rtt: RttEstimator::new(),
+            congestion: Controller::new(mss, config.initial_window),
+            recovery: Recovery::new(opening.iss),
+            cwnd_limited: false,
+            timeouts: 0,
+            unanswered_probes: 0,
+            persist_shift: 0,
+            probe: Probe::None,
+            syn_due: true,
+            connect_deadline: false,
+            challenges: 0,
+            challenge_epoch: opening.now,
+            bytes_sent: 0,
+            bytes_received: 0,
+            retransmits: 0,
+        }
+    }
+
+    /// RCV.NXT: the next sequence number expected, a FIN included.
+    #[inline]
+    pub(crate) fn rcv_nxt(&self) -> Seq {
+        self.receive.next() + u32::from(self.fin_received)
+    }
+
+    /// The sequence number of our FIN, once there is one.
+    #[inline]
+    pub(crate) fn fin_seq(&self) -> Option<Seq> {
+        self.fin_queued.then_some(self.send.end())
+    }
+
+    /// Whether our FIN has been sent.
+    #[inline]
+    pub(crate) fn fin_sent(&self) -> bool {
+        self.fin_queued && self.snd_nxt > self.send.end()
+    }
+
+    /// Bytes outstanding, SYN and FIN included.
+    #[inline]
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.snd_nxt - self.snd_una
+    }
+
+    /// Bytes in the network as far as can be told.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.recovery.in_flight(self.snd_una, self.snd_nxt)
+    }
+
+    /// Takes over what the peer's SYN says (RFC 9293 §3.7.1, RFC 7323 §2.2) and readies the receive side.
+    pub(crate) fn peer_syn(&mut self, irs: Seq, window: u16, mss: Option<u16>, window_scale: Option<u8>) {
+        self.irs = irs;
+        self.peer_known = true;
+        self.receive = ReceiveBuffer::new(irs + 1, self.config.receive_buffer);
+        // What our own SYN has offered or offers; never scaled (RFC 7323 §2.2).
+        self.rcv_edge = irs + 1 + self.config.receive_buffer.min(u32::from(u16::MAX));
+        self.scaling = self.scaling && window_scale.is_some();
+        match window_scale {
+            Some(scale) if self.scaling => self.snd_scale = scale.min(14),
+            _ => (self.snd_scale, self.rcv_scale) = (0, 0),
+        }
+        let mss = mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
+        self.mss = u32::from(mss.min(self.advertised_mss));
+        self.rcv_mss = u32::from(self.advertised_mss).min(536);
+        self.congestion = Controller::new(self.mss, self.config.initial_window);
+        // The window of a SYN is never scaled (RFC 7323 §2.2).
+        self.snd_wnd = u32::from(window);
+        self.max_snd_wnd = self.snd_wnd;
+        self.snd_wl1 = irs;
+        let segments = self.config.receive_buffer / (2 * u32::from(self.advertised_mss));
+        self.acks.quick = segments.clamp(2, 16) as u8;
+    }
+
+    /// Lowers the segment size to what the path carries (RFC 1191 §6, RFC 8201 §5).
+    pub(crate) fn limit_mss(&mut self, mss: u32) {
+        self.mss = self.mss.min(mss.max(u32::from(MIN_MSS)));
+    }
+
+    /// A router could not forward a segment of ours: segments get smaller and what is outstanding goes out again
+    /// (RFC 1191 §6.4, RFC 8201 §5.4).
+    pub(crate) fn packet_too_big(&mut self, now: Instant, mss: u32) -> Outcome {
+        if mss >= self.mss || !self.state.is_synchronized() {
+            return Outcome::default();
+        }
+        self.limit_mss(mss);
+        self.recovery.resend_all(self.snd_una, self.snd_nxt);
+        self.restart_retransmit_timer(now);
+        Outcome::default().output()
+    }
+
+    /// The acknowledgment is due now, not later.
+    pub(crate) fn ack_now(&mut self) {
+        self.acks.now = true;
+    }
+
+    /// RFC 5961 §7: challenge ACKs are limited for each connection.
+    pub(crate) fn challenge(&mut self, context: &mut Context<'_, '_>) {
+        const PER_SECOND: u8 = 10;
+        if context.now.since(self.challenge_epoch) >= Duration::from_secs(1) {
+            self.challenge_epoch = context.now;
+            self.challenges = 0;
+        }
+        if self.challenges < PER_SECOND {
+            self.challenges += 1;
+            context.counters.tcp_challenge_acks += 1;
+            self.ack_now();
+        }
+    }
+
+    /// Ends the connection: nothing is sent or received any more. Data in order can still be read.
+    pub(crate) fn end(&mut self, context: &mut Context<'_, '_>, reason: CloseReason) -> Outcome {
+        self.state = State::Closed;
+        self.reason = Some(reason);
+        self.timers.stop_all();
+        self.send.clear(context.pool, context.account);
+        self.receive.forget_out_of_order(context.pool, context.account);
+        self.acks = OwedAcks::default();
+        self.probe = Probe::None;
+        self.syn_due = false;
+        Outcome { signals: Signals::CLOSED | Signals::READABLE | Signals::WRITABLE, ..Outcome::default() }
+    }
+
+    /// Drops all data that the connection holds.
+    pub(crate) fn release(&mut self, context: &mut Context<'_, '_>) {
+        self.send.clear(context.pool, context.account);
+        self.receive.clear(context.pool, context.account);
+    }
+
+    /// The user has closed the sending side (RFC 9293 §3.10.4).
+    pub(crate) fn shutdown(&mut self) {
+        self.fin_queued = true;
+        match self.state {
+            State::Established => self.state = State::FinWait1,
+            State::CloseWait => self.state = State::LastAck,
+            // In SYN-SENT and SYN-RECEIVED the FIN waits for the connection; see `established`.
+            _ => {}
+        }
+    }
+
+    /// Enters ESTABLISHED, or FIN-WAIT-1 if the user has closed in the meantime.
+    pub(crate) fn established(&mut self, now: Instant) -> Signals {
+        self.state = if self.fin_queued { State::FinWait1 } else { State::Established };
+        if self.connect_deadline {
+            self.connect_deadline = false;
+            self.timers.stop(Timer::UserTimeout);
+        }
+        self.timeouts = 0;
+        self.rtt.reset_backoff();
+        if let Some(keep_alive) = self.config.keep_alive {
+            self.timers.set(Timer::KeepAlive, now + keep_alive.idle);
+        }
+        Signals::CONNECTED | Signals::WRITABLE
+    }
+
+    /// A timer has expired.
+    pub(crate) fn timer_expired(&mut self, context: &mut Context<'_, '_>, timer: Timer) -> Outcome {
+        match timer {
+            Timer::Retransmit => self.retransmission_timeout(context),
+            Timer::Persist => self.persist_timeout(context),
+            Timer::DelayedAck => {
+                self.ack_now();
+                Outcome::default().output()
+            }
+            Timer::KeepAlive => self.keep_alive_timeout(context),
+            Timer::UserTimeout => self.give_up(context),
+            Timer::FinWait2 => self.end(context, CloseReason::TimedOut),
+        }
+    }
+
+    /// The peer is dead: RFC 9293 §3.8.3 (R2). A reset is sent in synchronized states, as Linux and BSD do for a
+    /// user timeout, so that a peer which is alive after all learns it.
+    fn give_up(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        let reset = self.state.is_synchronized().then_some(self.snd_nxt);
+        Outcome { reset, ..self.end(context, CloseReason::TimedOut) }
+    }
+
+    fn retry_limit(&self) -> u8 {
+        match self.state {
+            State::SynSent => self.config.syn_retries,
+            State::SynReceived => self.config.syn_ack_retries,
+            _ if self.orphaned => self.config.orphan_retries,
+            _ => self.config.retries,
+        }
+    }
+
+    fn retransmission_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        if self.outstanding() == 0 && !self.path_failed() {
+            return Outcome::default();
+        }
+        if self.timeouts >= self.retry_limit() {
+            return self.end(context, CloseReason::TimedOut);
+        }
+        context.counters.tcp_timeouts += 1;
+        let flight = self.in_flight();
+        let again = self.timeouts > 0;
+        self.timeouts += 1;
+        self.rtt.back_off();
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            self.syn_due = true;
+        } else {
+            self.congestion.timeout(self.mss, flight, again);
+            self.recovery.timeout(self.snd_una, self.snd_nxt);
+        }
+        self.restart_retransmit_timer(context.now);
+        Outcome::default().output()
+    }
+
+    /// Nothing could be sent because the next hop does not answer.
+    fn path_failed(&self) -> bool {
+        self.syn_due || self.send.end() > self.snd_nxt || (self.fin_queued && !self.fin_sent())
+    }
+
+    /// The next hop did not answer. A connection attempt fails (RFC 1122 §4.2.3.9 leaves the choice, Linux does so);
+    /// an open connection goes on trying until its retries are used up.
+    pub(crate) fn next_hop_unreachable(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        const HOST_UNREACHABLE: u8 = 1;
+        if self.state == State::SynSent {
+            return self.end(context, CloseReason::Unreachable { code: HOST_UNREACHABLE });
+        }
+        if !self.timers.is_set(Timer::Retransmit) {
+            self.restart_retransmit_timer(context.now);
+        }
+        Outcome::default()
+    }
+
+    /// RFC 6298 §5: the timer runs whenever something is outstanding.
+    pub(crate) fn restart_retransmit_timer(&mut self, now: Instant) {
+        self.timers.set(Timer::Retransmit, now + self.rtt.rto(&self.config));
+    }
+
+    fn persist_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        let limit = if self.orphaned { self.config.orphan_retries } else { self.config.retries };
+        // RFC 9293 §3.8.6.1: a peer that answers may keep its window closed for as long as it likes, but not after
+        // our user has gone.
+        let used = if self.orphaned { self.persist_shift } else { self.unanswered_probes };
+        if used >= limit {
+            return self.end(context, CloseReason::TimedOut);
+        }
+        self.persist_shift = self.persist_shift.saturating_add(1);
+        self.probe = if self.usable_window() > 0 {
+            Probe::Data
+        } else {
+            self.unanswered_probes = self.unanswered_probes.saturating_add(1);
+            Probe::Empty
+        };
+        self.arm_persist(context.now);
+        Outcome::default().output()
+    }
+
+    pub(crate) fn arm_persist(&mut self, now: Instant) {
+        let rto = self.rtt.rto(&self.config);
+        let wait = rto.backed_off(u32::from(self.persist_shift)).min(self.config.max_rto);
+        self.timers.set(Timer::Persist, now + wait);
+    }
+
+    fn keep_alive_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        let Some(keep_alive) = self.config.keep_alive else { return Outcome::default() };
+        if !self.state.is_synchronized() || self.state == State::TimeWait {
+            return Outcome::default();
+        }
+        let idle_until = self.last_received.max(self.last_sent_data()) + keep_alive.idle;
+        if self.unanswered_probes == 0 && idle_until > context.now {
+            self.timers.set(Timer::KeepAlive, idle_until);
+            return Outcome::default();
+        }
+        if self.outstanding() > 0 || self.timers.is_set(Timer::Persist) {
+            // The retransmission and persist timers watch over the peer meanwhile.
+            self.timers.set(Timer::KeepAlive, context.now + keep_alive.interval);
+            return Outcome::default();
+        }
+        if self.unanswered_probes >= keep_alive.probes {
+            return self.give_up(context);
+        }
+        self.unanswered_probes += 1;
+        self.probe = Probe::Empty;
+        self.timers.set(Timer::KeepAlive, context.now + keep_alive.interval);
+        Outcome::default().output()
+    }
+
+    fn last_sent_data(&self) -> Instant {
+        self.last_sent
+    }
+
+    /// Bytes that the peer's window still takes.
+    #[inline]
+    pub(crate) fn usable_window(&self) -> u32 {
+        (self.snd_una + self.snd_wnd).since(self.snd_nxt)
+    }
+
+    /// Asserts what must always hold (debug builds).
+    pub(crate) fn check_invariants(&self) {
+        debug_assert!(self.snd_una <= self.snd_nxt, "SND.UNA ≤ SND.NXT");
+        debug_assert!(
+            self.outstanding() == 0 || self.state == State::Closed || self.timers.is_set(Timer::Retransmit),
+            "data outstanding means that the retransmission timer runs ({})",
+            self.state
+        );
+        debug_assert!(self.state != State::Closed || self.reason.is_some());
+    }
+}

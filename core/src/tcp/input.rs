@@ -1,0 +1,492 @@
+//! An arriving segment (RFC 9293 §3.10.7). Changes state and says what must happen; never sends.
+
+use crate::checksum::Sum;
+use crate::counters::DropReason;
+use crate::event::Signals;
+use crate::tcp::congestion::{Acknowledged, Controller};
+use crate::tcp::connection::{CloseReason, Connection, Outcome, State};
+use crate::tcp::reassembly::Placement;
+use crate::tcp::recovery::{OnAdvance, OnDuplicate};
+use crate::tcp::seq::Seq;
+use crate::tcp::timers::Timer;
+use crate::tcp::{Context, Segment};
+use crate::wire::{TcpFlags, TcpOptions};
+
+/// Header prediction: the next segment of a connection that only receives, or only sends small answers.
+///
+/// Everything that this branch leaves out is what [`segment_arrives`] would find nothing to do for.
+#[inline]
+pub(crate) fn is_predicted(connection: &Connection, segment: &Segment<'_>) -> bool {
+    connection.state == State::Established
+        && segment.flags.difference(TcpFlags::PSH) == TcpFlags::ACK
+        && segment.seq == connection.receive.next()
+        && segment.options.is_empty()
+        && !segment.payload.is_empty()
+        && !connection.receive.has_gap()
+        && connection.peer_fin.is_none()
+        && segment.seq + segment.payload.len() as u32 <= connection.rcv_edge
+        && segment.ack >= connection.snd_una
+        && segment.ack <= connection.snd_nxt
+}
+
+/// What became of a predicted segment.
+pub(crate) enum Predicted {
+    /// Processed.
+    Done(Outcome),
+    /// The checksum is wrong; nothing has changed.
+    BadChecksum,
+    /// Blocks are short: take the full path, which knows what to give up.
+    NoMemory,
+}
+
+/// Processes a segment for which [`is_predicted`] holds: the payload is copied to its place and summed in one pass.
+/// `header_sum` covers the pseudo-header and the TCP header.
+#[inline]
+pub(crate) fn predicted(
+    connection: &mut Connection,
+    context: &mut Context<'_, '_>,
+    segment: &Segment<'_>,
+    header_sum: Sum,
+) -> Predicted {
+    let len = segment.payload.len() as u32;
+    if context.account.under_pressure() {
+        return Predicted::NoMemory;
+    }
+    let Some(payload_sum) = connection.receive.copy_next(context.pool, context.account, segment.payload) else {
+        connection.receive.refuse(context.pool, context.account, len);
+        return Predicted::NoMemory;
+    };
+    let mut sum = header_sum;
+    sum.add(payload_sum);
+    if !sum.is_valid() {
+        connection.receive.refuse(context.pool, context.account, len);
+        return Predicted::BadChecksum;
+    }
+    context.counters.tcp_predicted += 1;
+    heard_from_peer(connection, context);
+    let mut outcome = Outcome::default();
+    if segment.ack != connection.snd_una || u32::from(segment.window) << connection.snd_scale != connection.snd_wnd {
+        acknowledgment(connection, context, segment, &mut outcome);
+    }
+    connection.receive.accept(len);
+    received_in_order(connection, context, len, &mut outcome);
+    outcome.output |= connection.acks.now;
+    Predicted::Done(outcome)
+}
+
+/// Processes a segment in the order of RFC 9293 §3.10.7.
+pub(crate) fn segment_arrives(
+    connection: &mut Connection,
+    context: &mut Context<'_, '_>,
+    segment: &Segment<'_>,
+) -> Outcome {
+    let outcome = match connection.state {
+        State::Listen | State::Closed | State::TimeWait => Outcome::default(),
+        State::SynSent => in_syn_sent(connection, context, segment),
+        _ => in_other_states(connection, context, segment),
+    };
+    connection.check_invariants();
+    outcome
+}
+
+/// RFC 9293 §3.10.7.3.
+fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    // First, check the ACK bit.
+    let acknowledged = segment.has(TcpFlags::ACK);
+    if acknowledged && (segment.ack <= connection.iss || segment.ack > connection.snd_nxt) {
+        context.counters.drop(DropReason::TcpBadAck);
+        if !segment.has(TcpFlags::RST) {
+            outcome.reset = Some(segment.ack);
+        }
+        return outcome;
+    }
+    // Second, check the RST bit. Without an acceptable ACK it may be blind (RFC 5961 §3).
+    if segment.has(TcpFlags::RST) {
+        if acknowledged {
+            return connection.end(context, CloseReason::Refused);
+        }
+        context.counters.drop(DropReason::TcpChallenged);
+        return outcome;
+    }
+    // Fourth, check the SYN bit.
+    if !segment.has(TcpFlags::SYN) {
+        context.counters.drop(DropReason::TcpBadFlags);
+        return outcome;
+    }
+    let options = TcpOptions::parse(segment.options);
+    connection.peer_syn(segment.seq, segment.window, options.mss, options.window_scale);
+    heard_from_peer(connection, context);
+    if !acknowledged {
+        // Simultaneous open: our SYN is sent again, now with an ACK.
+        connection.state = State::SynReceived;
+        connection.syn_due = true;
+        return outcome.output();
+    }
+    connection.snd_una = segment.ack;
+    connection.snd_wl2 = segment.ack;
+    connection.rtt.acknowledged(segment.ack, context.now);
+    if connection.timeouts > 0 {
+        // RFC 5681 §3.1: after a lost SYN the initial window is one segment.
+        connection.congestion = Controller::new(connection.mss, 1);
+    }
+    connection.timers.stop(Timer::Retransmit);
+    outcome.signals |= connection.established(context.now);
+    connection.ack_now();
+    // "If there are other controls or text in the segment, then continue processing at the sixth step."
+    let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
+    text_and_fin(connection, context, &rest, &mut outcome);
+    outcome.output()
+}
+
+/// RFC 9293 §3.10.7.4.
+fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let rcv_nxt = connection.rcv_nxt();
+    let window = connection.rcv_edge.since(rcv_nxt);
+
+    // First, check the sequence number.
+    if !is_acceptable(segment.seq, segment.len(), rcv_nxt, window) {
+        context.counters.drop(DropReason::TcpNotAcceptable);
+        if segment.has(TcpFlags::RST) {
+            return outcome;
+        }
+        if segment.has(TcpFlags::SYN) && connection.state == State::SynReceived {
+            // Our SYN and ACK was lost: it is what the peer needs, not a bare ACK.
+            connection.syn_due = true;
+        } else if segment.payload.is_empty() && !segment.has(TcpFlags::FIN) {
+            // Two peers that disagree would answer each other's empty segments for ever.
+            connection.challenge(context);
+        } else {
+            connection.ack_now();
+        }
+        return outcome.output();
+    }
+
+    // Second, check the RST bit (RFC 5961 §3.2).
+    if segment.has(TcpFlags::RST) {
+        if segment.seq != rcv_nxt {
+            context.counters.drop(DropReason::TcpChallenged);
+            connection.challenge(context);
+            return outcome.output();
+        }
+        let reason = if connection.state == State::SynReceived { CloseReason::Refused } else { CloseReason::Reset };
+        return connection.end(context, reason);
+    }
+
+    // Fourth, check the SYN bit (RFC 5961 §4.2: whatever its sequence number, it is challenged).
+    if segment.has(TcpFlags::SYN) {
+        context.counters.drop(DropReason::TcpChallenged);
+        connection.challenge(context);
+        return outcome.output();
+    }
+
+    // Fifth, check the ACK field.
+    if !segment.has(TcpFlags::ACK) {
+        context.counters.drop(DropReason::TcpBadFlags);
+        return outcome;
+    }
+    if connection.state == State::SynReceived {
+        if segment.ack <= connection.snd_una || segment.ack > connection.snd_nxt {
+            context.counters.drop(DropReason::TcpBadAck);
+            outcome.reset = Some(segment.ack);
+            return outcome;
+        }
+        outcome.signals |= connection.established(context.now);
+        outcome.output = true;
+    }
+    if segment.ack > connection.snd_nxt
+        || segment.ack < connection.snd_una - connection.max_snd_wnd.min(i32::MAX as u32)
+    {
+        // "If the ACK acks something not yet sent, then send an ACK, drop the segment"; RFC 5961 §5.2 treats
+        // what is older than any window the same.
+        context.counters.drop(DropReason::TcpBadAck);
+        connection.challenge(context);
+        return outcome.output();
+    }
+    heard_from_peer(connection, context);
+    acknowledgment(connection, context, segment, &mut outcome);
+    if connection.state == State::Closed {
+        return outcome;
+    }
+
+    // Sixth, the URG bit: urgent data is delivered in line (RFC 6093 §6), so there is nothing to do.
+    // Seventh and eighth, the segment text and the FIN bit.
+    text_and_fin(connection, context, segment, &mut outcome);
+    outcome
+}
+
+/// RFC 9293 §3.4, table 6; an empty segment at the right edge also counts, since a peer that has filled our
+/// window sends its acknowledgments from there. A closed window takes what is in `rcv_nxt`'s place for its ACK and RST.
+fn is_acceptable(seq: Seq, len: u32, rcv_nxt: Seq, window: u32) -> bool {
+    let edge = rcv_nxt + window;
+    if len == 0 || window == 0 {
+        return seq >= rcv_nxt && seq <= edge;
+    }
+    let last = seq + (len - 1);
+    (seq >= rcv_nxt && seq < edge) || (last >= rcv_nxt && last < edge) || (seq < rcv_nxt && last >= edge)
+}
+
+#[inline]
+fn heard_from_peer(connection: &mut Connection, context: &Context<'_, '_>) {
+    connection.last_received = context.now;
+    connection.unanswered_probes = 0;
+}
+
+/// The ACK field of an acceptable segment with SND.UNA - MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT.
+fn acknowledgment(
+    connection: &mut Connection,
+    context: &mut Context<'_, '_>,
+    segment: &Segment<'_>,
+    outcome: &mut Outcome,
+) {
+    let window = u32::from(segment.window) << connection.snd_scale;
+    if segment.ack > connection.snd_una {
+        advance(connection, context, segment.ack, outcome);
+    } else if segment.ack == connection.snd_una {
+        // RFC 5681 §2: what makes an acknowledgment a duplicate.
+        let is_duplicate = connection.outstanding() > 0
+            && segment.payload.is_empty()
+            && !segment.has(TcpFlags::FIN)
+            && window == connection.snd_wnd;
+        if is_duplicate {
+            duplicate(connection, context);
+        }
+    }
+    // RFC 9293 §3.10.7.4: only a segment that is not older may change the window.
+    if segment.ack >= connection.snd_una
+        && (connection.snd_wl1 < segment.seq
+            || (connection.snd_wl1 == segment.seq && connection.snd_wl2 <= segment.ack))
+    {
+        connection.snd_wl1 = segment.seq;
+        connection.snd_wl2 = segment.ack;
+        if window != connection.snd_wnd {
+            connection.snd_wnd = window;
+            connection.max_snd_wnd = connection.max_snd_wnd.max(window);
+            if window > 0 {
+                connection.persist_shift = 0;
+                connection.timers.stop(Timer::Persist);
+            }
+        }
+    }
+    outcome.output |= connection.send.end() > connection.snd_nxt
+        || connection.recovery.lost_bytes() > 0
+        || (connection.fin_queued && !connection.fin_sent());
+    our_fin_acknowledged(connection, context, outcome);
+}
+
+/// SND.UNA moves on.
+fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq, outcome: &mut Outcome) {
+    let acked = ack - connection.snd_una;
+    connection.send.acknowledge(context.pool, context.account, ack);
+    connection.snd_una = ack;
+    connection.timeouts = 0;
+    connection.rtt.acknowledged(ack, context.now);
+    connection.rtt.reset_backoff();
+    let mss = connection.mss;
+    let mut restart_timer = true;
+    match connection.recovery.advanced(ack, connection.snd_nxt, acked, mss) {
+        OnAdvance::Normal => {
+            let cwnd_limited = connection.cwnd_limited;
+            connection.congestion.acknowledged(mss, Acknowledged { now: context.now, bytes: acked, cwnd_limited });
+        }
+        // RFC 6582 §3.2 step 3: the timer restarts for the first partial acknowledgment only.
+        OnAdvance::Partial(count) => restart_timer = count == 1,
+        OnAdvance::Recovered => connection.congestion.recovered(mss, connection.outstanding()),
+    }
+    if connection.outstanding() == 0 {
+        connection.timers.stop(Timer::Retransmit);
+        connection.timers.stop(Timer::UserTimeout);
+    } else if restart_timer {
+        connection.restart_retransmit_timer(context.now);
+        if let Some(patience) = connection.config.user_timeout {
+            connection.timers.set(Timer::UserTimeout, context.now + patience);
+        }
+    }
+    // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
+    if connection.wants_room && connection.send.room() >= connection.send.limit() / 3 {
+        connection.wants_room = false;
+        outcome.signals |= Signals::WRITABLE;
+    }
+}
+
+fn duplicate(connection: &mut Connection, context: &mut Context<'_, '_>) {
+    let flight = connection.outstanding();
+    let (una, nxt, mss) = (connection.snd_una, connection.snd_nxt, connection.mss);
+    if connection.recovery.duplicate(una, nxt, mss) == OnDuplicate::Loss {
+        connection.congestion.loss(mss, flight);
+        connection.restart_retransmit_timer(context.now);
+    }
+}
+
+/// The state changes of the ACK step once our FIN is acknowledged.
+fn our_fin_acknowledged(connection: &mut Connection, context: &mut Context<'_, '_>, outcome: &mut Outcome) {
+    let Some(fin) = connection.fin_seq() else { return };
+    if connection.snd_una <= fin {
+        return;
+    }
+    match connection.state {
+        State::FinWait1 => {
+            connection.state = State::FinWait2;
+            if connection.orphaned {
+                connection.timers.set(Timer::FinWait2, context.now + connection.config.fin_wait_2);
+            }
+        }
+        State::Closing => enter_time_wait(connection, outcome),
+        State::LastAck => {
+            let end = connection.end(context, CloseReason::Finished);
+            outcome.signals |= end.signals;
+        }
+        _ => {}
+    }
+}
+
+fn enter_time_wait(connection: &mut Connection, outcome: &mut Outcome) {
+    connection.state = State::TimeWait;
+    connection.reason = Some(CloseReason::Finished);
+    connection.timers.stop_all();
+    outcome.signals |= Signals::CLOSED;
+}
+
+/// Steps seven and eight of RFC 9293 §3.10.7.4.
+fn text_and_fin(
+    connection: &mut Connection,
+    context: &mut Context<'_, '_>,
+    segment: &Segment<'_>,
+    outcome: &mut Outcome,
+) {
+    let has_fin = segment.has(TcpFlags::FIN);
+    if segment.payload.is_empty() && !has_fin {
+        outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
+        return;
+    }
+    // After the peer's FIN: "This should not occur [...] Ignore the segment text."
+    if connection.fin_received || !connection.state.may_receive() {
+        connection.ack_now();
+        outcome.output = true;
+        return;
+    }
+    let rcv_nxt = connection.rcv_nxt();
+    let mut end = segment.seq + segment.payload.len() as u32;
+    if connection.orphaned && end > rcv_nxt {
+        // RFC 2525 §2.17, RFC 1122 §4.2.2.13: nobody will read this, and the peer must learn it.
+        context.counters.drop(DropReason::TcpDataAfterClose);
+        outcome.reset = Some(connection.snd_nxt);
+        let end = connection.end(context, CloseReason::Aborted);
+        outcome.signals |= end.signals;
+        return;
+    }
+    // What lies beyond the window or the peer's FIN is cut off; a FIN that was cut off has not come.
+    let mut limit = connection.rcv_edge;
+    if let Some(fin) = connection.peer_fin {
+        limit = limit.min(fin);
+    }
+    let fin_fits = end <= limit || (end == rcv_nxt && segment.payload.is_empty());
+    if end > limit {
+        end = limit;
+        connection.ack_now();
+    }
+    if has_fin && fin_fits && connection.peer_fin.is_none() {
+        connection.peer_fin = Some(end);
+    }
+    let start = segment.seq.max(rcv_nxt);
+    if end > start {
+        let from = (start - segment.seq) as usize;
+        let to = (end - segment.seq) as usize;
+        place(connection, context, start, &segment.payload[from..to], outcome);
+    } else if !segment.payload.is_empty() {
+        // All of it had come before.
+        connection.ack_now();
+    }
+    reach_fin(connection, outcome);
+    outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
+}
+
+/// Puts a trimmed payload into the receive buffer.
+fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, payload: &[u8], outcome: &mut Outcome) {
+    let had_gap = connection.receive.has_gap();
+    let before = connection.receive.next();
+    match insert(connection, context, seq, payload) {
+        Placement::InOrder => {
+            let len = connection.receive.next() - before;
+            if had_gap {
+                // RFC 5681 §4.2: at once when the segment fills in all or part of a gap.
+                connection.ack_now();
+            }
+            received_in_order(connection, context, len, outcome);
+        }
+        Placement::OutOfOrder | Placement::Duplicate => {
+            connection.acks.duplicates = connection.acks.duplicates.saturating_add(1);
+        }
+        Placement::TooManyRanges => {
+            context.counters.drop(DropReason::TcpReassemblyFull);
+            connection.acks.duplicates = connection.acks.duplicates.saturating_add(1);
+        }
+        Placement::NoMemory => {
+            context.counters.drop(DropReason::TcpNoMemory);
+            connection.ack_now();
+        }
+    }
+}
+
+/// Under pressure growth stops first, then what is out of order makes room (allowed, RFC 2018 §8: it will be sent
+/// again), then data in the window is dropped.
+fn insert(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, payload: &[u8]) -> Placement {
+    let receive = &mut connection.receive;
+    let in_order = seq == receive.next();
+    if context.account.under_pressure() {
+        if !in_order {
+            return Placement::NoMemory;
+        }
+        if receive.has_gap() {
+            receive.forget_out_of_order(context.pool, context.account);
+        }
+        if receive.readable() > 0 && !context.account.may_grow(receive.held(), context.holders) {
+            return Placement::NoMemory;
+        }
+    }
+    let placement = receive.insert(context.pool, context.account, seq, payload);
+    if placement == Placement::NoMemory && in_order && receive.has_gap() {
+        receive.forget_out_of_order(context.pool, context.account);
+        return receive.insert(context.pool, context.account, seq, payload);
+    }
+    placement
+}
+
+/// RCV.NXT has moved on by `len` bytes: decides when to acknowledge them (RFC 9293 §3.8.6.3, RFC 5681 §4.2).
+#[inline]
+fn received_in_order(connection: &mut Connection, context: &mut Context<'_, '_>, len: u32, outcome: &mut Outcome) {
+    connection.bytes_received += u64::from(len);
+    connection.rcv_mss = connection.rcv_mss.max(len.min(u32::from(connection.advertised_mss)));
+    connection.acks.bytes += len;
+    if connection.acks.quick > 0 {
+        connection.acks.quick -= 1;
+        connection.acks.now = true;
+    } else if connection.acks.bytes >= 2 * connection.rcv_mss {
+        // "an ACK for at least every second full-sized segment"
+        connection.acks.now = true;
+    } else if !connection.timers.is_set(Timer::DelayedAck) {
+        connection.timers.set(Timer::DelayedAck, context.now + connection.config.delayed_ack);
+    }
+    outcome.signals |= Signals::READABLE;
+}
+
+/// RFC 9293 §3.10.7.4, eighth step, once all data before the FIN has come.
+fn reach_fin(connection: &mut Connection, outcome: &mut Outcome) {
+    if connection.peer_fin != Some(connection.receive.next()) || connection.fin_received {
+        return;
+    }
+    connection.fin_received = true;
+    connection.rcv_edge = connection.rcv_edge.max(connection.rcv_nxt());
+    connection.ack_now();
+    outcome.signals |= Signals::PEER_CLOSED | Signals::READABLE;
+    match connection.state {
+        State::SynReceived | State::Established => connection.state = State::CloseWait,
+        State::FinWait1 => connection.state = State::Closing,
+        State::FinWait2 => {
+            connection.timers.stop(Timer::FinWait2);
+            enter_time_wait(connection, outcome);
+        }
+        _ => {}
+    }
+}

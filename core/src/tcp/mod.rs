@@ -1,0 +1,75 @@
+//! TCP (RFC 9293), one connection state machine split by concern.
+//!
+//! [`connection`] is the transmission control block and its states; [`input`] processes an arriving segment in the
+//! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
+//! decides what to send next; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
+//! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control, the
+//! [`listener`] with its half-open connections, [`time_wait`] and [`isn`] generation.
+//!
+//! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
+//! [`Segment`], and writes the headers around what [`output`] plans.
+
+pub(crate) mod congestion;
+pub(crate) mod connection;
+pub(crate) mod input;
+pub(crate) mod isn;
+pub(crate) mod listener;
+pub(crate) mod output;
+pub(crate) mod reassembly;
+pub(crate) mod recovery;
+pub(crate) mod rtt;
+pub(crate) mod send_buffer;
+pub(crate) mod seq;
+pub(crate) mod time_wait;
+pub(crate) mod timers;
+
+use crate::counters::Counters;
+use crate::pool::{Account, Pool};
+use crate::time::Instant;
+use crate::wire::{TcpFlags, TcpHeader};
+use seq::Seq;
+
+/// What a connection needs of its stack while it works.
+pub(crate) struct Context<'c, 'p> {
+    pub(crate) now: Instant,
+    pub(crate) pool: &'c mut Pool<'p>,
+    pub(crate) account: &'c mut Account,
+    pub(crate) counters: &'c mut Counters,
+    /// Connections among which the stack's quota of blocks is shared.
+    pub(crate) holders: usize,
+}
+
+/// A segment as it arrived, its checksum verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) ack: Seq,
+    pub(crate) flags: TcpFlags,
+    /// The window field, not scaled.
+    pub(crate) window: u16,
+    pub(crate) options: &'a [u8],
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    pub(crate) fn new(header: &TcpHeader, options: &'a [u8], payload: &'a [u8]) -> Self {
+        Segment {
+            seq: Seq(header.sequence),
+            ack: Seq(header.acknowledgment),
+            flags: header.flags,
+            window: header.window,
+            options,
+            payload,
+        }
+    }
+
+    /// SEG.LEN: the payload, and one for each of SYN and FIN (RFC 9293 §3.4).
+    pub(crate) fn len(&self) -> u32 {
+        self.payload.len() as u32 + u32::from(self.has(TcpFlags::SYN)) + u32::from(self.has(TcpFlags::FIN))
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flags: TcpFlags) -> bool {
+        self.flags.contains(flags)
+    }
+}

@@ -1,0 +1,376 @@
+//! What to send next (RFC 9293 §3.8), and the only place that builds segments of a connection.
+
+use crate::checksum::{self, Sum};
+use crate::stack::flow::Flow;
+use crate::tcp::connection::{Connection, Probe, State, window_scale_for};
+use crate::tcp::listener::HalfOpen;
+use crate::tcp::seq::Seq;
+use crate::tcp::timers::Timer;
+use crate::tcp::{Context, Segment};
+use crate::wire::tcp::{CHECKSUM_OFFSET, HEADER_LEN};
+use crate::wire::{TcpFlags, TcpHeader, TcpOptions, protocol};
+
+/// A segment in the caller's buffer: its length, and the sum of its bytes with a checksum field of zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Built {
+    pub(crate) len: usize,
+    pub(crate) sum: Sum,
+}
+
+/// What a segment carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plan {
+    seq: Seq,
+    len: u32,
+    flags: TcpFlags,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Syn,
+    New,
+    Retransmission,
+    Probe,
+    Ack,
+    DuplicateAck,
+}
+
+/// Builds the next segment of the connection into `out` (room for a full segment), or returns None when there
+/// is nothing to send now. To be called again until it does.
+pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
+    let Some(plan) = plan(connection, context) else {
+        watch_closed_window(connection, context);
+        return None;
+    };
+    let options = if plan.kind == Kind::Syn { syn_options(connection) } else { TcpOptions::default() };
+    let options_len = if plan.kind == Kind::Syn { options.emit(&mut out[HEADER_LEN..]) } else { 0 };
+    let header_len = HEADER_LEN + options_len;
+    let acknowledges = plan.flags.contains(TcpFlags::ACK);
+    let header = TcpHeader {
+        source_port: connection.flow.local_port,
+        destination_port: connection.flow.remote_port,
+        sequence: plan.seq.0,
+        acknowledgment: if acknowledges { connection.rcv_nxt().0 } else { 0 },
+        flags: plan.flags,
+        window: advertise(connection, plan.kind == Kind::Syn),
+        urgent: 0,
+        header_len,
+    };
+    header.emit(out);
+    let mut sum = checksum::sum(&out[..header_len]);
+    let len = header_len + plan.len as usize;
+    if plan.len > 0 {
+        sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
+    }
+    sent(connection, context, &plan);
+    connection.check_invariants();
+    Some(Built { len, sum })
+}
+
+fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
+    match connection.state {
+        State::Listen | State::Closed => return None,
+        State::SynSent | State::SynReceived => return plan_syn(connection),
+        _ => {}
+    }
+    if connection.acks.duplicates > 0 {
+        return Some(empty(connection.snd_nxt, Kind::DuplicateAck));
+    }
+    if let Some(plan) = plan_retransmission(connection) {
+        return Some(plan);
+    }
+    if let Some(plan) = plan_new(connection, context) {
+        return Some(plan);
+    }
+    if connection.probe == Probe::Empty {
+        // Below the window, so that the peer must answer (RFC 9293 §3.10.7.4, first check), as Linux does it.
+        return Some(empty(connection.snd_una - 1, Kind::Probe));
+    }
+    connection.acks.now.then(|| empty(connection.snd_nxt, Kind::Ack))
+}
+
+fn empty(seq: Seq, kind: Kind) -> Plan {
+    Plan { seq, len: 0, flags: TcpFlags::ACK, kind }
+}
+
+fn plan_syn(connection: &Connection) -> Option<Plan> {
+    let flags = match connection.state {
+        State::SynReceived => TcpFlags::SYN | TcpFlags::ACK,
+        _ => TcpFlags::SYN,
+    };
+    connection.syn_due.then_some(Plan { seq: connection.iss, len: 0, flags, kind: Kind::Syn })
+}
+
+/// The first part of what is lost, if cwnd and the peer's window allow it.
+fn plan_retransmission(connection: &Connection) -> Option<Plan> {
+    let (from, to, urgent) = connection.recovery.next_lost()?;
+    let data_end = connection.send.end();
+    let len = to.min(data_end).since(from).min(connection.mss);
+    let with_fin = connection.fin_sent() && from + len == data_end && to > data_end;
+    let window_end = connection.snd_una + connection.snd_wnd;
+    // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
+    let allowed_by_window = from == connection.snd_una || from + len <= window_end;
+    let allowed_by_cwnd = urgent || connection.in_flight() + len <= connection.congestion.cwnd();
+    if !allowed_by_window || !allowed_by_cwnd {
+        return None;
+    }
+    let mut flags = TcpFlags::ACK;
+    if with_fin {
+        flags = flags | TcpFlags::FIN;
+    }
+    if len > 0 && from + len == data_end {
+        flags = flags | TcpFlags::PSH;
+    }
+    Some(Plan { seq: from, len, flags, kind: Kind::Retransmission })
+}
+
+fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Plan> {
+    let from = connection.snd_nxt;
+    let queued = connection.send.end().since(from);
+    let fin_due = connection.fin_queued && !connection.fin_sent();
+    if queued == 0 && !fin_due {
+        connection.cwnd_limited = false;
+        return None;
+    }
+    if queued > 0 && connection.outstanding() == 0 && is_idle(connection, context) {
+        connection.congestion.idle(connection.mss, connection.config.initial_window);
+    }
+    let usable = connection.usable_window();
+    let len = queued.min(connection.mss).min(usable);
+    // RFC 5681 §3.1: never more in flight than cwnd; something may always be.
+    let in_flight = connection.in_flight();
+    connection.cwnd_limited = in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0;
+    if connection.cwnd_limited {
+        return None;
+    }
+    let is_all = len == queued;
+    let with_fin = fin_due && is_all;
+    if !with_fin && !may_send(connection, len, is_all) {
+        return None;
+    }
+    if len == 0 && !with_fin {
+        return None;
+    }
+    let mut flags = TcpFlags::ACK;
+    if with_fin {
+        flags = flags | TcpFlags::FIN;
+    }
+    if is_all && len > 0 {
+        // RFC 9293 §3.8.6.2.1: PSH when the buffer is emptied.
+        flags = flags | TcpFlags::PSH;
+    }
+    Some(Plan { seq: from, len, flags, kind: Kind::New })
+}
+
+/// Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1) with Nagle's algorithm (§3.7.4).
+fn may_send(connection: &Connection, len: u32, is_all: bool) -> bool {
+    if len == 0 {
+        return false;
+    }
+    if len >= connection.mss || connection.probe == Probe::Data {
+        return true;
+    }
+    if is_all {
+        // Minshall: only an outstanding segment that was small itself holds back another.
+        return !connection.config.nagle || connection.small_sent <= connection.snd_una;
+    }
+    // The window cuts the segment short.
+    connection.max_snd_wnd > 0 && len >= connection.max_snd_wnd / 2
+}
+
+/// RFC 5681 §4.1: nothing was sent for more than a retransmission timeout.
+fn is_idle(connection: &Connection, context: &Context<'_, '_>) -> bool {
+    context.now.since(connection.last_sent) > connection.rtt.rto(&connection.config) && connection.bytes_sent > 0
+}
+
+/// Accounts for a segment that goes out now.
+fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan) {
+    let with_syn = u32::from(plan.flags.contains(TcpFlags::SYN));
+    let with_fin = u32::from(plan.flags.contains(TcpFlags::FIN));
+    let end = plan.seq + plan.len + with_syn + with_fin;
+    match plan.kind {
+        Kind::Syn => {
+            connection.syn_due = false;
+            if end > connection.snd_nxt {
+                connection.snd_nxt = end;
+                connection.rtt.sent(end, context.now);
+            } else {
+                resent(connection, context);
+            }
+            arm_retransmit_timer(connection, context);
+        }
+        Kind::New => {
+            connection.bytes_sent += u64::from(plan.len);
+            connection.snd_nxt = end;
+            connection.rtt.sent(end, context.now);
+            if plan.len > 0 && plan.len < connection.mss {
+                connection.small_sent = end;
+            } else if connection.small_sent < connection.snd_una {
+                connection.small_sent = connection.snd_una;
+            }
+            if plan.len > 0 {
+                // The connection carries answers: acknowledgments can wait for them.
+                connection.acks.quick = 0;
+            }
+            connection.probe = Probe::None;
+            connection.timers.stop(Timer::Persist);
+            connection.last_sent = context.now;
+            arm_retransmit_timer(connection, context);
+        }
+        Kind::Retransmission => {
+            connection.recovery.retransmitted(end);
+            connection.last_sent = context.now;
+            resent(connection, context);
+            arm_retransmit_timer(connection, context);
+        }
+        Kind::Probe => connection.probe = Probe::None,
+        Kind::DuplicateAck => connection.acks.duplicates -= 1,
+        Kind::Ack => {}
+    }
+    if plan.flags.contains(TcpFlags::ACK) {
+        connection.acks.now = false;
+        connection.acks.bytes = 0;
+        connection.timers.stop(Timer::DelayedAck);
+    }
+}
+
+fn resent(connection: &mut Connection, context: &mut Context<'_, '_>) {
+    connection.rtt.retransmitted();
+    connection.retransmits = connection.retransmits.saturating_add(1);
+    context.counters.tcp_retransmits += 1;
+}
+
+/// RFC 6298 §5.1.
+fn arm_retransmit_timer(connection: &mut Connection, context: &Context<'_, '_>) {
+    if !connection.timers.is_set(Timer::Retransmit) {
+        connection.restart_retransmit_timer(context.now);
+    }
+    if let Some(patience) = connection.config.user_timeout
+        && !connection.timers.is_set(Timer::UserTimeout)
+    {
+        connection.timers.set(Timer::UserTimeout, context.now + patience);
+    }
+}
+
+/// With data to send, nothing outstanding and a window too small, only the persist timer gets things going again
+/// (RFC 9293 §3.8.6.1).
+fn watch_closed_window(connection: &mut Connection, context: &Context<'_, '_>) {
+    if !connection.state.is_synchronized() {
+        return;
+    }
+    let waits = connection.send.end() > connection.snd_nxt || (connection.fin_queued && !connection.fin_sent());
+    if waits && connection.outstanding() == 0 && !connection.timers.is_set(Timer::Persist) {
+        connection.arm_persist(context.now);
+    }
+}
+
+/// The window field, and the right edge that it promises (RFC 9293 §3.8.6.2.2: it moves by a segment or half the
+/// buffer or not at all, and never left).
+fn advertise(connection: &mut Connection, is_syn: bool) -> u16 {
+    let receive = &connection.receive;
+    if is_syn {
+        // Never scaled (RFC 7323 §2.2).
+        return receive.limit().min(u32::from(u16::MAX)) as u16;
+    }
+    let rcv_nxt = connection.rcv_nxt();
+    let scale = u32::from(connection.rcv_scale);
+    let room = receive.room().min(u32::from(u16::MAX) << scale);
+    let edge = receive.next() + ((room >> scale) << scale);
+    let least = (receive.limit() / 2).min(connection.rcv_mss);
+    if edge.since(connection.rcv_edge) >= least {
+        connection.rcv_edge = edge;
+    }
+    // Rounded in the peer's favour: what was promised stays promised.
+    let window = connection.rcv_edge.since(rcv_nxt);
+    window.div_ceil(1 << scale).min(u32::from(u16::MAX)) as u16
+}
+
+/// Whether reading has opened the window enough to tell the peer, who may be waiting for it.
+pub(crate) fn window_update_due(connection: &Connection) -> bool {
+    if connection.fin_received || !connection.state.may_receive() || !connection.state.is_synchronized() {
+        return false;
+    }
+    let promised = connection.rcv_edge.since(connection.rcv_nxt());
+    let room = connection.receive.room();
+    let least = (connection.receive.limit() / 2).min(connection.rcv_mss);
+    room >= promised.saturating_mul(2) && room - promised >= least
+}
+
+/// What our SYN, or SYN and ACK, offers.
+fn syn_options(connection: &Connection) -> TcpOptions {
+    // RFC 9293 §3.10.7 and adversity of middleboxes: the last tries go out without anything a box may choke on.
+    let plain = connection.state == State::SynSent && connection.timeouts > PLAIN_SYN_AFTER;
+    TcpOptions {
+        mss: Some(connection.advertised_mss),
+        window_scale: (connection.scaling && !plain).then_some(connection.rcv_scale),
+        ..TcpOptions::default()
+    }
+}
+
+/// SYNs with window scaling before one is sent without.
+const PLAIN_SYN_AFTER: u8 = 4;
+
+/// Builds the SYN and ACK of a half-open connection.
+pub(crate) fn build_syn_ack(half_open: &HalfOpen, receive_buffer: u32, out: &mut [u8]) -> Built {
+    let options = TcpOptions {
+        mss: Some(half_open.advertised_mss),
+        window_scale: half_open.window_scale.map(|_| window_scale_for(receive_buffer)),
+        ..TcpOptions::default()
+    };
+    let header_len = HEADER_LEN + options.emit(&mut out[HEADER_LEN..]);
+    let header = TcpHeader {
+        source_port: half_open.flow.local_port,
+        destination_port: half_open.flow.remote_port,
+        sequence: half_open.iss.0,
+        acknowledgment: (half_open.irs + 1).0,
+        flags: TcpFlags::SYN | TcpFlags::ACK,
+        window: receive_buffer.min(u32::from(u16::MAX)) as u16,
+        urgent: 0,
+        header_len,
+    };
+    header.emit(out);
+    Built { len: header_len, sum: checksum::sum(&out[..header_len]) }
+}
+
+/// A segment without options and data that belongs to no connection block: a reset, or an ACK from TIME-WAIT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bare {
+    pub(crate) flow: Flow,
+    pub(crate) seq: Seq,
+    pub(crate) ack: Seq,
+    pub(crate) flags: TcpFlags,
+    pub(crate) window: u16,
+}
+
+impl Bare {
+    /// The reset that answers a segment without connection (RFC 9293 §3.10.7.1).
+    pub(crate) fn reset_for(flow: Flow, segment: &Segment<'_>) -> Self {
+        if segment.has(TcpFlags::ACK) {
+            Bare { flow, seq: segment.ack, ack: Seq(0), flags: TcpFlags::RST, window: 0 }
+        } else {
+            let ack = segment.seq + segment.len();
+            Bare { flow, seq: Seq(0), ack, flags: TcpFlags::RST | TcpFlags::ACK, window: 0 }
+        }
+    }
+
+    /// Builds the segment; its checksum covers the pseudo-header too.
+    pub(crate) fn build(&self) -> [u8; HEADER_LEN] {
+        let header = TcpHeader {
+            source_port: self.flow.local_port,
+            destination_port: self.flow.remote_port,
+            sequence: self.seq.0,
+            acknowledgment: self.ack.0,
+            flags: self.flags,
+            window: self.window,
+            urgent: 0,
+            header_len: HEADER_LEN,
+        };
+        let mut bytes = [0; HEADER_LEN];
+        header.emit(&mut bytes);
+        let mut sum = checksum::pseudo_header(self.flow.local, self.flow.remote, protocol::TCP, HEADER_LEN as u32);
+        sum.add_bytes(&bytes);
+        bytes[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&sum.finish().to_be_bytes());
+        bytes
+    }
+}

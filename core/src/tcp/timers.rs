@@ -1,0 +1,68 @@
+//! A connection's timers: one slot each, so that setting one never overwrites another.
+
+use crate::time::Instant;
+
+/// What a connection waits for. Further timers (tail loss probe, RACK reordering, pacing) get slots of their own here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Timer {
+    /// Retransmission of the oldest unacknowledged segment (RFC 6298 §5), the SYN included.
+    Retransmit,
+    /// Probe of a closed window, or override of the sender's silly-window avoidance (RFC 9293 §3.8.6).
+    Persist,
+    /// An ACK that waits for company (RFC 9293 §3.8.6.3).
+    DelayedAck,
+    /// Probe of an idle connection (RFC 9293 §3.8.4).
+    KeepAlive,
+    /// The end of the user's patience (RFC 9293 §3.8.3, RFC 5482).
+    UserTimeout,
+    /// The peer's FIN does not come after `close`.
+    FinWait2,
+}
+
+impl Timer {
+    pub(crate) const ALL: [Timer; 6] =
+        [Timer::Retransmit, Timer::Persist, Timer::DelayedAck, Timer::KeepAlive, Timer::UserTimeout, Timer::FinWait2];
+}
+
+/// The deadlines of all timers.
+#[derive(Clone, Debug)]
+pub(crate) struct Timers {
+    deadlines: [Instant; Timer::ALL.len()],
+}
+
+impl Timers {
+    pub(crate) const NONE: Timers = Timers { deadlines: [Instant::FAR_FUTURE; Timer::ALL.len()] };
+
+    #[inline]
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
+        self.deadlines[timer as usize] = at;
+    }
+
+    #[inline]
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.deadlines[timer as usize] = Instant::FAR_FUTURE;
+    }
+
+    pub(crate) fn stop_all(&mut self) {
+        *self = Timers::NONE;
+    }
+
+    #[inline]
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines[timer as usize] != Instant::FAR_FUTURE
+    }
+
+    /// The earliest deadline, [`Instant::FAR_FUTURE`] if no timer is set.
+    #[inline]
+    pub(crate) fn next(&self) -> Instant {
+        self.deadlines.iter().copied().fold(Instant::FAR_FUTURE, Ord::min)
+    }
+
+    /// Stops and returns a timer that is due.
+    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<Timer> {
+        let timer = Timer::ALL.into_iter().find(|&timer| self.deadlines[timer as usize] <= now)?;
+        self.stop(timer);
+        Some(timer)
+    }
+}
