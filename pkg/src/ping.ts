@@ -14,7 +14,7 @@ const LARGEST = 65_507;
 /** What `Network.ping_result` tells. */
 type Outcome =
   | { kind: "reply"; rtt: number; ttl: number; size: number }
-  | { kind: "unreachable"; from: string }
+  | { kind: "unreachable"; text: string }
   | { kind: "timeout" };
 
 /** Sends an echo request and waits for what comes of it. `stop` is the stack's end. */
@@ -48,13 +48,10 @@ export async function ping(
   };
   engine.addSink(id, sink);
   engine.wake();
-  // The request stays in the stack's table until its own time-out, where the sink takes its outcome.
   const onAbort = (): void => {
-    if (signal?.aborted) reject(aborted(signal));
-    else {
-      engine.removeSink(id);
-      reject(stop.reason);
-    }
+    engine.removeSink(id);
+    engine.call((network) => network.ping_cancel(id));
+    reject(signal?.aborted ? aborted(signal) : stop.reason);
   };
   signal?.addEventListener("abort", onAbort, { once: true });
   stop.addEventListener("abort", onAbort, { once: true });
@@ -71,10 +68,7 @@ function replyOf(to: string, timeout: number, outcome: Outcome): PingReply {
     case "reply":
       return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
     case "unreachable":
-      throw new SocketError(
-        "EHOSTUNREACH",
-        `ping ${to}: ${outcome.from} says it cannot be reached`,
-      );
+      throw new SocketError("EHOSTUNREACH", `ping ${to}: ${outcome.text}`);
     case "timeout":
       throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`);
   }

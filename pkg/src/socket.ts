@@ -43,8 +43,6 @@ export interface SocketStart {
   remote: SocketAddress;
   allowHalfOpen: boolean;
   signal: AbortSignal | null;
-  /** Milliseconds, or null for the stack's own limit. */
-  connectTimeout: number | null;
   /** The connection is open already. */
   accepted: boolean;
   /** Called once, when the socket has let go of its connection. */
@@ -71,7 +69,6 @@ export class SocketImpl implements Socket, Sink {
   /** Whether the end of the peer's stream was read. */
   #ended = false;
   #finSent = false;
-  #connectTimer: unknown = null;
   #onAbort: (() => void) | null = null;
   #readable: ReturnType<typeof readableOf> | null = null;
   #writable: ReturnType<typeof writableOf> | null = null;
@@ -97,11 +94,6 @@ export class SocketImpl implements Socket, Sink {
       this.#open();
       // What happened before it was accepted was told to nobody.
       this.#checkEnd();
-    } else if (start.connectTimeout !== null) {
-      this.#connectTimer = engine.clock.setTimer(
-        () => this.#connectTimedOut(),
-        start.connectTimeout,
-      );
     }
   }
 
@@ -128,7 +120,6 @@ export class SocketImpl implements Socket, Sink {
     const info = this.info();
     this.#local = info?.local ?? null;
     this.#phase = "open";
-    this.#clearConnectTimer();
     this.#opening.resolve({
       remoteAddress: check.hostPort(this.remote.address, this.remote.port),
       localAddress: info === null ? "" : check.hostPort(info.local.address, info.local.port),
@@ -154,13 +145,6 @@ export class SocketImpl implements Socket, Sink {
     } else if (this.#ended || this.readableBytes === 0) {
       this.#release(null);
     }
-  }
-
-  #connectTimedOut(): void {
-    this.#connectTimer = null;
-    if (this.#phase !== "connecting") return;
-    const after = `after ${this.#start.connectTimeout} ms`;
-    this.#release(new SocketError("ETIMEDOUT", `${this.#describe()}: no answer ${after}`), true);
   }
 
   /** The connection as error messages name it. */
@@ -195,7 +179,6 @@ export class SocketImpl implements Socket, Sink {
     this.#phase = "over";
     this.#error = error;
     this.#engine.removeSink(this.#id);
-    this.#clearConnectTimer();
     if (this.#onAbort !== null) this.#start.signal?.removeEventListener("abort", this.#onAbort);
     this.#onAbort = null;
     if (wasConnecting) this.#opening.reject(error ?? this.#closedEarly());
@@ -214,11 +197,6 @@ export class SocketImpl implements Socket, Sink {
 
   #describeRemote(): string {
     return `connection to ${check.hostPort(this.remote.address, this.remote.port)}`;
-  }
-
-  #clearConnectTimer(): void {
-    if (this.#connectTimer !== null) this.#engine.clock.clearTimer(this.#connectTimer);
-    this.#connectTimer = null;
   }
 
   close(_reason?: unknown): Promise<void> {

@@ -216,7 +216,7 @@ export class StackImpl implements Stack, Dependent {
     const signal = check.abortSignal("options.signal", given.signal);
     const connectTimeout =
       given.connectTimeout === undefined
-        ? null
+        ? Number.POSITIVE_INFINITY
         : check.duration("options.connectTimeout", given.connectTimeout);
     const noDelay = check.boolean("options.noDelay", given.noDelay, false);
     const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
@@ -238,9 +238,10 @@ export class StackImpl implements Stack, Dependent {
           localAddress,
           localPort,
           noDelay,
+          connectTimeout * MICROSECONDS,
         ),
       );
-    return this.#socket(id, remote, { allowHalfOpen, signal, connectTimeout, accepted: false });
+    return this.#socket(id, remote, { allowHalfOpen, signal, accepted: false });
   }
 
   /** The number of a new connection, or why there is none: that is told by the socket's promises. */
@@ -258,12 +259,7 @@ export class StackImpl implements Stack, Dependent {
   #socket(
     id: number | Error,
     remote: SocketAddress,
-    how: {
-      allowHalfOpen: boolean;
-      signal: AbortSignal | null;
-      connectTimeout: number | null;
-      accepted: boolean;
-    },
+    how: { allowHalfOpen: boolean; signal: AbortSignal | null; accepted: boolean },
   ): SocketImpl {
     const socket = new SocketImpl(this.engine, {
       id,
@@ -295,7 +291,7 @@ export class StackImpl implements Stack, Dependent {
           network.connection_remote(id),
         ) as SocketAddress;
         if (noDelay) this.engine.call((network) => network.set_no_delay(id, true));
-        const how = { allowHalfOpen, signal: null, connectTimeout: null, accepted: true };
+        const how = { allowHalfOpen, signal: null, accepted: true };
         return this.#socket(id, remote, how);
       },
       (closed) => this.#others.delete(closed),

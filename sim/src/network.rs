@@ -17,7 +17,7 @@ use crate::cable::{Cable, Side};
 use crate::capture::{Capture, CaptureConfig, Direction};
 use crate::impairment::{Impairment, ImpairmentError};
 use crate::random::Random;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Wake};
 use crate::slots::{Key, Slots};
 use crate::switch::{Switch, SwitchConfig};
 use ethertab::time::Instant;
@@ -311,6 +311,24 @@ impl Network {
         Ok(port)
     }
 
+    /// Removes a host, its ports and the cables in them. Its connections are reset, and its memory goes back to the
+    /// pool.
+    pub fn remove_host(&mut self, host: HostId) {
+        let now = self.now;
+        let Some((stack, pool)) = self.host_mut(host) else {
+            return;
+        };
+        stack.close_all(pool, now);
+        self.say_farewell(host);
+        self.schedule.set(Wake::Host(host.0.index), None);
+        let Some(node) = self.hosts.remove(host.0) else {
+            return;
+        };
+        for (_, port) in node.ports {
+            self.remove_port_of_anything(port);
+        }
+    }
+
     /// A host's stack.
     pub fn host(&self, host: HostId) -> Option<&Stack<'static>> {
         self.hosts.get(host.0).map(|node| &node.stack)
@@ -321,19 +339,6 @@ impl Network {
         self.wake_host(host);
         let node = self.hosts.get_mut(host.0)?;
         Some((&mut node.stack, &mut self.pool))
-    }
-
-    /// Removes a host, its ports and the cables in them. Pool blocks that its stack still holds are lost to the pool: end
-    /// its sockets first and wait until [`Stack::blocks_in_use`] is 0.
-    pub fn remove_host(&mut self, host: HostId) {
-        let Some(node) = self.hosts.remove(host.0) else {
-            return;
-        };
-        self.schedule
-            .set(crate::schedule::Wake::Host(host.0.index), None);
-        for (_, port) in node.ports {
-            self.remove_port_of_anything(port);
-        }
     }
 
     /// The hosts and their names.
@@ -502,10 +507,8 @@ impl Network {
         let Some((cable, _)) = self.ports.get(port.0).and_then(|node| node.plug) else {
             return;
         };
-        self.schedule
-            .set(crate::schedule::Wake::Lane(cable.0.index, Side::A), None);
-        self.schedule
-            .set(crate::schedule::Wake::Lane(cable.0.index, Side::B), None);
+        self.schedule.set(Wake::Lane(cable.0.index, Side::A), None);
+        self.schedule.set(Wake::Lane(cable.0.index, Side::B), None);
         let Some(node) = self.cables.remove(cable.0) else {
             return;
         };

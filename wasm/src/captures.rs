@@ -60,7 +60,8 @@ impl Network {
         let kept = packet.bytes.len().min(self.scratch.len());
         self.scratch[..kept].copy_from_slice(&packet.bytes[..kept]);
         let mut summary = String::new();
-        ethertab::wire::summary::summarize(packet.bytes, &mut summary);
+        // Writing to a String cannot fail.
+        let _ = ethertab::wire::summary::summarize(packet.bytes, &mut summary);
         let seen = Seen {
             index: packet.number as f64,
             time: packet.time.since(Instant::ZERO).as_micros() as f64,

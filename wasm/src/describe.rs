@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ethertab::{ConnectionInfo, PingOutcome, UdpError, UdpMeta};
+use ethertab::{ConnectionInfo, PingOutcome, UdpMeta};
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 
@@ -85,9 +85,9 @@ pub(crate) fn connection(info: &ConnectionInfo) -> Connection {
         bytes_in_flight: info.bytes_in_flight,
         send_queue: info.send_queue,
         receive_queue: info.receive_queue,
-        send_window: info.snd_wnd,
-        receive_window: info.rcv_wnd,
-        mss: u32::from(info.mss),
+        send_window: info.send_window,
+        receive_window: info.receive_window,
+        mss: info.mss,
         retransmits: info.retransmits,
         bytes_sent: info.bytes_sent as f64,
         bytes_received: info.bytes_received as f64,
@@ -127,12 +127,27 @@ pub(crate) struct DatagramError {
     text: String,
 }
 
-pub(crate) fn udp_error(remote: SocketAddr, error: UdpError) -> DatagramError {
+/// `code` is that of RFC 792's destination unreachable.
+pub(crate) fn udp_error(remote: SocketAddr, code: u8) -> DatagramError {
     DatagramError {
         address: remote.ip(),
         port: remote.port(),
-        refused: matches!(error, UdpError::PortUnreachable),
-        text: error.to_string(),
+        refused: code == PORT_UNREACHABLE,
+        text: unreachable(code).into(),
+    }
+}
+
+const PORT_UNREACHABLE: u8 = 3;
+
+fn unreachable(code: u8) -> &'static str {
+    match code {
+        0 => "network unreachable",
+        1 => "host unreachable",
+        2 => "protocol unreachable",
+        PORT_UNREACHABLE => "port unreachable",
+        4 => "the packet is too big",
+        9 | 10 | 13 => "prohibited by a filter",
+        _ => "destination unreachable",
     }
 }
 
@@ -141,14 +156,14 @@ pub(crate) fn udp_error(remote: SocketAddr, error: UdpError) -> DatagramError {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Ping {
     Reply { rtt: f64, ttl: u8, size: u32 },
-    Unreachable { from: IpAddr },
+    Unreachable { text: &'static str },
     Timeout,
 }
 
 pub(crate) fn ping(outcome: &PingOutcome) -> Ping {
     match *outcome {
-        PingOutcome::Reply { rtt, ttl, len } => Ping::Reply { rtt: millis(rtt), ttl, size: len as u32 },
-        PingOutcome::Unreachable { from, .. } => Ping::Unreachable { from },
+        PingOutcome::Reply { rtt, hop_limit, len } => Ping::Reply { rtt: millis(rtt), ttl: hop_limit, size: len as u32 },
+        PingOutcome::Unreachable { code } => Ping::Unreachable { text: unreachable(code) },
         _ => Ping::Timeout,
     }
 }

@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::describe::ToJs;
 use crate::failure::Failure;
-use crate::network::{Network, Socket, instant};
+use crate::network::{Network, instant};
 
 /// `StackLimits` of the package.
 #[derive(Debug, Deserialize)]
@@ -136,15 +136,10 @@ impl Network {
         let sockets: Vec<u32> =
             self.sockets.iter().filter(|(_, socket)| socket.host() == id).map(|(number, _)| number).collect();
         for number in sockets {
-            match self.sockets.get(number)? {
-                Socket::Connection(..) => self.abort(now, number),
-                Socket::Listener(..) => self.close_listener(now, number),
-                Socket::Udp(..) => self.udp_close(number),
-                Socket::Ping(..) => {
-                    self.sockets.remove(number);
-                }
-            }
+            self.sockets.remove(number);
         }
+        let (stack, pool) = self.stack_mut(id)?;
+        stack.close_all(pool, instant(now));
         self.inner.advance(instant(now));
         for (_, _, number) in self.interfaces.extract_if(.., |(owner, ..)| *owner == id) {
             if let Some(port) = self.ports.remove(number) {

@@ -26,7 +26,6 @@ mod udp;
 
 pub use network::Network;
 
-
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Runs once when the module is instantiated: a panic is printed before it becomes a trap.

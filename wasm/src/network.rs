@@ -2,7 +2,8 @@
 
 use ethertab::time::Instant;
 use ethertab::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Pool, Stack, UdpHandle};
-use ethertab_sim::{CableId, CaptureId, HostId, MAX_FRAME_LEN, PortId, SwitchId};
+use ethertab_sim::network::MAX_FRAME_LEN;
+use ethertab_sim::{CableId, CaptureId, HostId, PortId, SwitchId};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::failure::Failure;

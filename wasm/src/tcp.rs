@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use ethertab::time::Duration;
 use ethertab::{
     CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Endpoint, ListenError, ListenOptions, ListenerHandle,
-    RecvError, SendError,
+    RecvError, SendError, SocketError,
 };
 use ethertab_sim::HostId;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 use crate::hosts::parse_address;
 use crate::network::{Network, Socket, instant};
 
-/// `recv`: nothing has arrived yet. `send`: not connected yet.
+/// `recv`: nothing has arrived yet.
 const WOULD_BLOCK: i32 = -1;
 /// `send`: the sending side is shut down.
 const SHUT_DOWN: i32 = -2;
@@ -25,7 +26,8 @@ const NOBODY: i32 = -1;
 
 #[wasm_bindgen]
 impl Network {
-    /// Starts a connection and returns its number. Without a local address or with port 0 the stack chooses.
+    /// Starts a connection and returns its number. Without a local address or with port 0 the stack chooses. `timeout` is in
+    /// microseconds, infinity for the stack's own.
     #[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
     pub fn connect(
         &mut self,
@@ -36,21 +38,23 @@ impl Network {
         local_address: Option<String>,
         local_port: u16,
         no_delay: bool,
+        timeout: f64,
     ) -> Result<u32, Failure> {
         let attempt = format!("connect to {}", describe::endpoint(address, port));
         let host = self.hosts.get(host)?;
         let remote = SocketAddr::new(parse_address(address)?, port);
         let local = endpoint(local_address.as_deref(), local_port)?;
-        let (stack, pool) = self.stack_mut(host)?;
+        let (stack, _) = self.stack_mut(host)?;
         let mut options = ConnectOptions::default();
         if local.address.is_some() || local.port != 0 {
             options.local = Some(local);
         }
+        options.timeout = timeout.is_finite().then(|| Duration::from_micros(timeout as u64));
         let handle = stack
-            .connect(pool, instant(now), remote, options)
+            .connect(instant(now), remote, options)
             .map_err(|error| Failure::from(error).context(attempt))?;
         if no_delay {
-            stack.set_nodelay(handle, true);
+            stack.set_nodelay(handle, true).map_err(over)?;
         }
         Ok(self.sockets.insert(Socket::Connection(host, handle)))
     }
@@ -91,15 +95,14 @@ impl Network {
         }
     }
 
-    /// Hands the first `length` bytes of the scratch buffer to a connection. Returns how many it took, -1 or -2 or -3 (see
-    /// the constants of this module).
+    /// Hands the first `length` bytes of the scratch buffer to a connection. Returns how many it took, -2 or -3 (see the
+    /// constants of this module).
     pub fn send(&mut self, now: f64, socket: u32, length: u32) -> Result<i32, Failure> {
         let (host, handle) = self.connection(socket)?;
         let Some((stack, pool)) = self.inner.host_mut(host) else { return Ok(OVER) };
         let data = &self.scratch[..(length as usize).min(self.scratch.len())];
         Ok(match stack.send(pool, instant(now), handle, data) {
             Ok(count) => count as i32,
-            Err(SendError::NotConnected) => WOULD_BLOCK,
             Err(SendError::Shutdown) => SHUT_DOWN,
             Err(_) => OVER,
         })
@@ -133,9 +136,9 @@ impl Network {
     /// Sends FIN after what was sent.
     pub fn shutdown(&mut self, now: f64, socket: u32) -> Result<(), Failure> {
         let (host, handle) = self.connection(socket)?;
-        let (stack, pool) = self.stack_mut(host)?;
+        let (stack, _) = self.stack_mut(host)?;
         // A connection that is over has nothing to shut down.
-        let _ = stack.shutdown(pool, instant(now), handle);
+        let _ = stack.shutdown(instant(now), handle);
         Ok(())
     }
 
@@ -161,8 +164,7 @@ impl Network {
     pub fn set_no_delay(&mut self, socket: u32, no_delay: bool) -> Result<(), Failure> {
         let (host, handle) = self.connection(socket)?;
         let (stack, _) = self.stack_mut(host)?;
-        stack.set_nodelay(handle, no_delay);
-        Ok(())
+        stack.set_nodelay(handle, no_delay).map_err(over)
     }
 
     /// Why a connection is over: undefined while it is not, else an object with a `code` (null for a good end) and a `text`.
@@ -217,6 +219,10 @@ pub(crate) fn endpoint(address: Option<&str>, port: u16) -> Result<Endpoint, Fai
     Ok(Endpoint { address, port })
 }
 
+fn over(error: SocketError) -> Failure {
+    Failure::new("EPIPE", error)
+}
+
 fn code_of(reason: CloseReason) -> Option<&'static str> {
     match reason {
         CloseReason::Finished => None,
@@ -231,9 +237,9 @@ fn code_of(reason: CloseReason) -> Option<&'static str> {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let code = match error {
-            ConnectError::NoRoute => "ENETUNREACH",
-            ConnectError::NoAddress => "EADDRNOTAVAIL",
-            ConnectError::AddressInUse | ConnectError::PortsExhausted => "EADDRINUSE",
+            ConnectError::NoRoute(_) => "ENETUNREACH",
+            ConnectError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
+            ConnectError::AddressInUse(_) | ConnectError::PortsExhausted => "EADDRINUSE",
             ConnectError::TooManyConnections => "EMFILE",
             _ => "EINVAL",
         };
@@ -244,8 +250,8 @@ impl From<ConnectError> for Failure {
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let code = match error {
-            ListenError::AddressInUse => "EADDRINUSE",
-            ListenError::NoAddress => "EADDRNOTAVAIL",
+            ListenError::AddressInUse(_) | ListenError::PortsExhausted => "EADDRINUSE",
+            ListenError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
             _ => "EMFILE",
         };
         Failure::new(code, error)

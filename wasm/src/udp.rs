@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ethertab::time::Duration;
-use ethertab::{BindError, InterfaceId, PingError, PingOutcome, UdpHandle, UdpMeta, UdpSendError};
+use ethertab::{BindError, InterfaceId, PingError, UdpHandle, UdpMeta, UdpSendError};
 use ethertab_sim::HostId;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
@@ -73,8 +73,8 @@ impl Network {
     pub fn udp_error(&mut self, socket: u32) -> Result<JsValue, Failure> {
         let (host, handle) = self.udp(socket)?;
         let (stack, _) = self.stack_mut(host)?;
-        let Some((remote, error)) = stack.udp_error(handle) else { return Ok(JsValue::UNDEFINED) };
-        describe::udp_error(remote, error).to_js()
+        let Some((remote, code)) = stack.udp_error(handle) else { return Ok(JsValue::UNDEFINED) };
+        describe::udp_error(remote, code).to_js()
     }
 
     /// Closes a UDP socket and forgets its number.
@@ -98,6 +98,15 @@ impl Network {
         Ok(self.sockets.insert(Socket::Ping(host, handle)))
     }
 
+    /// Forgets an echo request and its number.
+    pub fn ping_cancel(&mut self, socket: u32) {
+        let Ok(Socket::Ping(host, handle)) = self.sockets.get(socket) else { return };
+        self.sockets.remove(socket);
+        if let Ok((stack, _)) = self.stack_mut(host) {
+            stack.cancel_ping(handle);
+        }
+    }
+
     /// What has come of an echo request: an object, or undefined while it waits. The number is forgotten with the outcome.
     pub fn ping_result(&mut self, socket: u32) -> Result<JsValue, Failure> {
         let Socket::Ping(host, handle) = self.sockets.get(socket)? else {
@@ -116,5 +125,40 @@ impl Network {
             Socket::Udp(host, handle) => Ok((host, handle)),
             _ => Err(Failure::invalid(format!("socket {socket} is no UDP socket"))),
         }
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        let code = match error {
+            BindError::AddressInUse(_) | BindError::PortsExhausted => "EADDRINUSE",
+            BindError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
+            _ => "EMFILE",
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<UdpSendError> for Failure {
+    fn from(error: UdpSendError) -> Self {
+        let code = match error {
+            UdpSendError::TooLong { .. } => "EMSGSIZE",
+            UdpSendError::NoRoute(_) => "ENETUNREACH",
+            UdpSendError::QueueFull => "ENOBUFS",
+            _ => "EINVAL",
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<PingError> for Failure {
+    fn from(error: PingError) -> Self {
+        let code = match error {
+            PingError::NoRoute(_) => "ENETUNREACH",
+            PingError::TooLong { .. } => "EMSGSIZE",
+            PingError::TooMany => "EMFILE",
+            _ => "EINVAL",
+        };
+        Failure::new(code, error)
     }
 }
