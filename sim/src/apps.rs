@@ -290,7 +290,7 @@ impl Conversation {
             Finish::AfterPeer if !self.peer_finished => {}
             Finish::Shutdown | Finish::AfterPeer => {
                 if !self.finished {
-                    self.finished = stack.shutdown(pool, now, handle).is_ok();
+                    self.finished = stack.shutdown(now, handle).is_ok();
                 }
                 if self.finished && self.peer_finished {
                     stack.close(pool, now, handle);
@@ -416,10 +416,10 @@ impl Apps {
         remote: SocketAddr,
         plan: Plan,
     ) -> Option<Result<ConversationId, ConnectError>> {
-        let (stack, pool) = network.host_mut(host)?;
+        let (stack, _) = network.host_mut(host)?;
         Some(
             stack
-                .connect(pool, now, remote, ConnectOptions::default())
+                .connect(now, remote, ConnectOptions::default())
                 .map(|handle| self.add(host, handle, plan)),
         )
     }

@@ -121,12 +121,8 @@ impl Scene {
 
     fn connect(&mut self, remote: &str) {
         let remote = remote.parse().unwrap();
-        let (client, pool, now) = (&mut self.hosts[0], &mut self.pool, self.now);
-        let connection = watched(|| {
-            client
-                .stack
-                .connect(pool, now, remote, ConnectOptions::default())
-        });
+        let (client, now) = (&mut self.hosts[0], self.now);
+        let connection = watched(|| client.stack.connect(now, remote, ConnectOptions::default()));
         client.connections.push((connection.unwrap(), 0, 0));
     }
 
@@ -204,7 +200,7 @@ impl Host {
                     Err(_) => break,
                 }
                 if *sent == BYTES {
-                    watched(|| stack.shutdown(pool, now, handle)).unwrap();
+                    watched(|| stack.shutdown(now, handle)).unwrap();
                 } else if stack.writable_bytes(handle) == 0 {
                     break;
                 }

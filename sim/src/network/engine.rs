@@ -447,6 +447,12 @@ impl Network {
         on_its_way
     }
 
+    /// Lets a host send what it still has, up to the usual bound.
+    pub(super) fn say_farewell(&mut self, host: HostId) {
+        let mut budget = FRAMES_PER_CALL;
+        self.run_host(host.0.index, &mut budget);
+    }
+
     /// Lets a host's timers expire and sends what it has to send, as far as its cables take it.
     fn run_host(&mut self, index: u32, budget: &mut usize) {
         let Some(key) = self.hosts.key_at(index) else {
