@@ -376,9 +376,10 @@ export class StackImpl implements Stack, Dependent {
     if (this.#over === null) {
       const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
       for (const socket of this.#sockets) socket.abort(error);
+      // The resets that this causes go out before the interfaces are unplugged.
+      this.engine.call((network, now) => network.close_host(now, this.#host));
       this.#end(error);
-      // The resets that the sockets have just caused go out before the host does.
-      this.engine.call((network, now) => network.remove_host(now, this.#host));
+      this.engine.call((network) => network.remove_host(this.#host));
       this.engine.wake();
       this.engine.removeDependent(this);
     }

@@ -6,7 +6,7 @@ import { ManualClock, pattern, settle, twoStacks, until } from "./support.mjs";
 const hasCode = (code) => (error) => error instanceof SocketError && error.code === code;
 
 test("datagrams go both ways, and tell where they come from", async () => {
-  const { engine, a, b, nicA, nicB } = await twoStacks();
+  const { engine, a, b, nicB } = await twoStacks();
   const server = b.bindUdp({ port: 53 });
   const client = a.bindUdp();
   assert.deepEqual(server.address, { address: "::", port: 53 });
@@ -15,14 +15,13 @@ test("datagrams go both ways, and tell where they come from", async () => {
     ["fd00::1", "fd00::2"],
   ]) {
     client.send(pattern(1_000), { remoteAddress: to, remotePort: 53 });
-    const { data, ...meta } = await server.receive();
+    const { data, mac: _, ...meta } = await server.receive();
     assert.deepEqual(data, pattern(1_000));
     assert.deepEqual(meta, {
       remoteAddress: from,
       remotePort: client.address.port,
       localAddress: to,
       nic: nicB,
-      mac: nicA.mac,
     });
     server.send(Uint8Array.of(42), meta);
     assert.deepEqual((await client.receive()).data, Uint8Array.of(42));

@@ -85,5 +85,7 @@ test("a long transfer leaves memory where it was", {
   const grown = (await heap()) - before.heap;
   assert.ok(grown < 512 * 1024, `the heap grew by ${grown} bytes`);
   assert.equal(engine.memoryBytes, before.wasm);
+  client.onready = null;
+  server.onready = null;
   engine.close();
 });

@@ -72,7 +72,7 @@ test("a dead address rejects: on the same network as unreachable or timed out, w
   const hasty = a.connect("10.0.0.99:80", { connectTimeout: 250 });
   const outcome = assert.rejects(hasty.opened, (error) => {
     assert.ok(hasCode("ETIMEDOUT")(error));
-    assert.match(error.message, /250 ms/);
+    assert.match(error.message, /timed out/);
     return true;
   });
   await clock.advance(249);
@@ -395,7 +395,8 @@ test("closing a stack settles everything that waits in it", async () => {
   assert.throws(() => a.connections(), hasCode("ABORT_ERR"));
   await settle();
   assert.equal(b.connections().length, 0);
-  assert.equal(network.engine.blocksInUse, 0);
+  // The echo request waits for its neighbour until that has not answered.
+  await until(() => network.engine.blocksInUse === 0, "no block in use");
   network.engine.close();
 });
 
