@@ -22,127 +22,45 @@ fn scene(seed: u64) -> Scene {
     let mut world = World::new(seed);
     let switch = world.switch("switch");
     let mut host = |name: &str, addresses: &[&str]| {
-        let host = world
-            .host_with(name, addresses, HostOptions::default())
-            .unwrap();
-        world
-            .cable(host, switch, Impairment::latency(Duration::from_millis(2)))
-            .unwrap();
+        let host = world.host_with(name, addresses, HostOptions::default()).unwrap();
+        world.cable(host, switch, Impairment::latency(Duration::from_millis(2))).unwrap();
         host
     };
     let peer = host("peer", &["10.0.0.1/8", "fd00::1/64"]);
     let target = host("target", &["10.0.0.2/8", "fd00::2/64"]);
-    let bystander = host(
-        "bystander",
-        &["10.171.93.214/8", "fd00::a5a5:5a5a:c3c3:3c3c/64"],
-    );
+    let bystander = host("bystander", &["10.171.93.214/8", "fd00::a5a5:5a5a:c3c3:3c3c/64"]);
 
-    world
-        .serve(
-            target,
-            9,
-            Plan {
-                finish: Finish::Stay,
-                ..Plan::echo()
-            },
-        )
-        .unwrap();
-    let far = world.connect(
-        bystander,
-        "10.0.0.2:9",
-        Plan {
-            finish: Finish::Stay,
-            expect: Some(1),
-            ..Plan::send(40_000)
-        },
-    );
-    let near = world.connect(
-        bystander,
-        "[fd00::2]:9",
-        Plan {
-            finish: Finish::Stay,
-            expect: Some(1),
-            ..Plan::send(40_000)
-        },
-    );
+    world.serve(target, 9, Plan { finish: Finish::Stay, ..Plan::echo() }).unwrap();
+    let far =
+        world.connect(bystander, "10.0.0.2:9", Plan { finish: Finish::Stay, expect: Some(1), ..Plan::send(40_000) });
+    let near =
+        world.connect(bystander, "[fd00::2]:9", Plan { finish: Finish::Stay, expect: Some(1), ..Plan::send(40_000) });
     world.run_for(Duration::from_secs(20));
 
-    let slow = Reading::Paced {
-        bytes: 700,
-        every: Duration::from_millis(3),
-    };
-    world
-        .serve(
-            target,
-            80,
-            Plan {
-                send: 30_000,
-                ..Plan::receive()
-            },
-        )
-        .unwrap();
-    world
-        .serve(
-            target,
-            81,
-            Plan {
-                reading: slow,
-                ..Plan::receive()
-            },
-        )
-        .unwrap();
-    world
-        .serve(
-            target,
-            82,
-            Plan {
-                reading: Reading::Never,
-                finish: Finish::Stay,
-                ..Plan::receive()
-            },
-        )
-        .unwrap();
-    world
-        .serve(
-            target,
-            83,
-            Plan {
-                send: 5_000,
-                finish: Finish::Close,
-                ..Plan::receive()
-            },
-        )
-        .unwrap();
+    let slow = Reading::Paced { bytes: 700, every: Duration::from_millis(3) };
+    world.serve(target, 80, Plan { send: 30_000, ..Plan::receive() }).unwrap();
+    world.serve(target, 81, Plan { reading: slow, ..Plan::receive() }).unwrap();
+    world.serve(target, 82, Plan { reading: Reading::Never, finish: Finish::Stay, ..Plan::receive() }).unwrap();
+    world.serve(target, 83, Plan { send: 5_000, finish: Finish::Close, ..Plan::receive() }).unwrap();
     for address in ["10.0.0.2", "[fd00::2]"] {
         for port in [80, 81, 82, 83, 84] {
-            world
-                .connect(peer, &format!("{address}:{port}"), Plan::send(60_000))
-                .unwrap();
+            world.connect(peer, &format!("{address}:{port}"), Plan::send(60_000)).unwrap();
         }
     }
     for address in ["10.0.0.1:80", "[fd00::1]:80", "10.0.0.1:99", "10.0.0.5:80"] {
         world.serve(peer, 80, Plan::echo()).ok();
         world.connect(target, address, Plan::send(20_000)).unwrap();
     }
-    Scene {
-        world,
-        target,
-        bystanders: [far.unwrap(), near.unwrap()],
-    }
+    Scene { world, target, bystanders: [far.unwrap(), near.unwrap()] }
 }
 
 /// The frames that arrive at the target in the recorded conversations.
 fn corpus() -> Vec<Vec<u8>> {
-    let Scene {
-        mut world, target, ..
-    } = scene(1);
+    let Scene { mut world, target, .. } = scene(1);
     let capture = world.capture(&[target]).unwrap();
     world.run_for(Duration::from_secs(40));
     let packets = world.network().capture(capture).unwrap().packets();
-    packets
-        .filter(|packet| packet.direction == Direction::In)
-        .map(|packet| packet.bytes.to_vec())
-        .collect()
+    packets.filter(|packet| packet.direction == Direction::In).map(|packet| packet.bytes.to_vec()).collect()
 }
 
 #[test]
@@ -167,13 +85,7 @@ fn a_million_damaged_frames_do_no_harm() {
             mutator.mutate(original, other, &mut frame);
             let now = world.now();
             let (stack, pool) = world.stack_mut(recorded.target).unwrap();
-            stack.receive(
-                pool,
-                now,
-                InterfaceId(0),
-                &frame,
-                FrameMeta::received(frame.len()),
-            );
+            stack.receive(pool, now, InterfaceId(0), &frame, FrameMeta::received(frame.len()));
             if number % 16 == 0 {
                 world.settle();
             }
@@ -193,35 +105,21 @@ fn check_bystanders(mut world: World, stage: usize, scene: &Scene) {
     world.run_for(Duration::from_secs(5));
     for id in scene.bystanders {
         let conversation = world.conversation(id);
-        assert_eq!(
-            (conversation.received, conversation.mismatch),
-            (40_000, None),
-            "stage {stage}: {world}"
-        );
+        assert_eq!((conversation.received, conversation.mismatch), (40_000, None), "stage {stage}: {world}");
         let (host, handle) = (conversation.host, conversation.handle.unwrap());
         let now = world.now();
         let (stack, pool) = world.stack_mut(host).unwrap();
         stack.send(pool, now, handle, &[0; 1_000]).unwrap();
         world.run_for(Duration::from_secs(5));
-        assert_eq!(
-            world.conversation(id).received,
-            41_000,
-            "stage {stage}: {world}"
-        );
+        assert_eq!(world.conversation(id).received, 41_000, "stage {stage}: {world}");
     }
     let hosts: Vec<HostId> = world.network().hosts().map(|(host, _)| host).collect();
     for host in hosts {
         let now = world.now();
         let (stack, pool) = world.stack_mut(host).unwrap();
         let handles: Vec<_> = stack.connections().filter_map(|info| info.handle).collect();
-        handles
-            .into_iter()
-            .for_each(|handle| stack.abort(pool, now, handle));
+        handles.into_iter().for_each(|handle| stack.abort(pool, now, handle));
     }
     world.run_for(Duration::from_secs(1_000));
-    assert_eq!(
-        world.network().pool().blocks_in_use(),
-        0,
-        "stage {stage}: {world}"
-    );
+    assert_eq!(world.network().pool().blocks_in_use(), 0, "stage {stage}: {world}");
 }

@@ -2,9 +2,7 @@
 
 use ethertab::time::{Duration, Instant};
 use ethertab_sim::network::MAX_FRAME_LEN;
-use ethertab_sim::{
-    CaptureConfig, Direction, Impairment, Network, NetworkError, PortId, SwitchConfig, SwitchId,
-};
+use ethertab_sim::{CaptureConfig, Direction, Impairment, Network, NetworkError, PortId, SwitchConfig, SwitchId};
 
 const BROADCAST: u8 = 0xff;
 
@@ -15,19 +13,9 @@ fn network() -> Network {
 /// A frame between stations named by a byte; 0xff is everybody.
 fn frame(to: u8, from: u8, number: u8) -> Vec<u8> {
     let station = |name: u8| {
-        if name == BROADCAST {
-            [0xff; 6]
-        } else {
-            [2, 0, 0, 0, 0, name]
-        }
+        if name == BROADCAST { [0xff; 6] } else { [2, 0, 0, 0, 0, name] }
     };
-    [
-        &station(to)[..],
-        &station(from),
-        &[0x88, 0xb5],
-        &[number; 46],
-    ]
-    .concat()
+    [&station(to)[..], &station(from), &[0x88, 0xb5], &[number; 46]].concat()
 }
 
 fn settle(network: &mut Network, now: Instant) {
@@ -102,9 +90,7 @@ fn a_late_frame_wakes_the_network_when_it_arrives() {
     let mut network = network();
     let (a, b) = (network.add_port("a"), network.add_port("b"));
     let cable = network.plug(a, b).unwrap();
-    network
-        .impair(cable, Impairment::latency(Duration::from_millis(5)))
-        .unwrap();
+    network.impair(cable, Impairment::latency(Duration::from_millis(5))).unwrap();
     network.inject(a, Instant::from_millis(10), &frame(2, 1, 7));
     settle(&mut network, Instant::from_millis(10));
     assert_eq!(network.next_timeout(), Some(Instant::from_millis(15)));
@@ -190,14 +176,8 @@ fn the_same_seed_gives_the_same_frames_and_a_clone_goes_on_the_same() {
             }
             let now = Instant::from_micros(step * 400);
             let number = step as u8 % 4;
-            network.inject(
-                ports[usize::from(number)],
-                now,
-                &frame((number + 1) % 4, number, step as u8),
-            );
-            ports
-                .iter()
-                .for_each(|port| drop(arrived(&mut network, *port, now)));
+            network.inject(ports[usize::from(number)], now, &frame((number + 1) % 4, number, step as u8));
+            ports.iter().for_each(|port| drop(arrived(&mut network, *port, now)));
         }
         network.trace()
     };
@@ -210,9 +190,7 @@ fn a_port_that_nobody_drains_holds_a_bounded_number_of_frames() {
     let mut network = network();
     let (a, b) = (network.add_port("a"), network.add_port("b"));
     let (cable, _) = (network.plug(a, b).unwrap(), ());
-    let accepted = (0..5_000)
-        .filter(|_| network.inject(a, T0, &[1; 1_514]))
-        .count();
+    let accepted = (0..5_000).filter(|_| network.inject(a, T0, &[1; 1_514])).count();
     assert!((600..800).contains(&accepted), "{accepted}");
     let lane = network.cable(cable).unwrap().lane(ethertab_sim::Side::A);
     assert_eq!(lane.counters().overflowed, 5_000 - accepted as u64);
@@ -247,28 +225,15 @@ fn captures_see_both_directions_of_the_ports_they_watch() {
 #[test]
 fn what_cannot_be_plugged_says_why() {
     let mut network = network();
-    let (a, b, c) = (
-        network.add_port("a"),
-        network.add_port("b"),
-        network.add_port("c"),
-    );
+    let (a, b, c) = (network.add_port("a"), network.add_port("b"), network.add_port("c"));
     assert_eq!(network.plug(a, a), Err(NetworkError::SamePort(a)));
     let cable = network.plug(a, b).unwrap();
     assert_eq!(network.plug(c, b), Err(NetworkError::AlreadyPlugged(b)));
-    let wrong = Impairment {
-        loss: 2.0,
-        ..Impairment::PERFECT
-    };
-    assert!(matches!(
-        network.impair(cable, wrong),
-        Err(NetworkError::Impairment(_))
-    ));
+    let wrong = Impairment { loss: 2.0, ..Impairment::PERFECT };
+    assert!(matches!(network.impair(cable, wrong), Err(NetworkError::Impairment(_))));
     network.remove_port(b);
     assert_eq!(network.plug(b, c), Err(NetworkError::NotFound));
-    assert_eq!(
-        network.impair(cable, Impairment::PERFECT),
-        Err(NetworkError::NotFound)
-    );
+    assert_eq!(network.impair(cable, Impairment::PERFECT), Err(NetworkError::NotFound));
     network.plug(a, c).unwrap();
     assert!(!network.inject(b, T0, &frame(1, 2, 3)));
     assert!(!network.inject(a, T0, &vec![0; MAX_FRAME_LEN + 1]));

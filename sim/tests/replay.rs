@@ -20,34 +20,18 @@ fn world(seed: u64) -> World {
     let hosts: Vec<_> = (1..=4)
         .map(|number| {
             let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];
-            let host = world
-                .host(&format!("host {number}"), &[&addresses[0], &addresses[1]])
-                .unwrap();
+            let host = world.host(&format!("host {number}"), &[&addresses[0], &addresses[1]]).unwrap();
             world.cable(host, switch, bad).unwrap();
             host
         })
         .collect();
-    let slow = Reading::Paced {
-        bytes: 5_000,
-        every: Duration::from_millis(20),
-    };
-    for (host, plan) in hosts.iter().zip([
-        Plan::receive(),
-        Plan::echo(),
-        Plan {
-            reading: slow,
-            ..Plan::receive()
-        },
-    ]) {
+    let slow = Reading::Paced { bytes: 5_000, every: Duration::from_millis(20) };
+    for (host, plan) in hosts.iter().zip([Plan::receive(), Plan::echo(), Plan { reading: slow, ..Plan::receive() }]) {
         world.serve(*host, 80, plan).unwrap();
     }
     for (number, from) in hosts.iter().enumerate() {
         for to in (0..3).filter(|to| *to != number) {
-            let remote = if to % 2 == 0 {
-                format!("10.0.0.{}:80", to + 1)
-            } else {
-                format!("[fd00::{}]:80", to + 1)
-            };
+            let remote = if to % 2 == 0 { format!("10.0.0.{}:80", to + 1) } else { format!("[fd00::{}]:80", to + 1) };
             world.connect(*from, &remote, Plan::send(150_000)).unwrap();
         }
     }
@@ -81,11 +65,7 @@ fn a_clone_of_a_running_world_replays_byte_for_byte() {
     for mut clone in clones {
         let forked = clone.now();
         clone.run_until(END);
-        assert_eq!(
-            clone.trace(),
-            original.trace(),
-            "forked at {forked}: {clone}"
-        );
+        assert_eq!(clone.trace(), original.trace(), "forked at {forked}: {clone}");
         assert_eq!(clone.to_string(), original.to_string());
     }
 }
