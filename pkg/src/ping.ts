@@ -50,7 +50,7 @@ export async function ping(
   engine.wake();
   const onAbort = (): void => {
     engine.removeSink(id);
-    engine.call((network) => network.ping_cancel(id));
+    if (engine.over === null) engine.call((network) => network.ping_cancel(id));
     reject(signal?.aborted ? aborted(signal) : stop.reason);
   };
   signal?.addEventListener("abort", onAbort, { once: true });

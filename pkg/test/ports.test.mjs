@@ -12,7 +12,7 @@ import {
   webSocketPort,
 } from "ethertab";
 import { WebSocket, WebSocketServer } from "ws";
-import { connected, pattern, readAll, twoStacks, until, writeAll } from "./support.mjs";
+import { connected, pattern, readAll, settle, twoStacks, until, writeAll } from "./support.mjs";
 
 /** A relay that passes every message on to all others. */
 async function hub() {
@@ -142,6 +142,8 @@ test("closing a nic takes it off the network", async () => {
   assert.deepEqual(nicB.addresses, []);
   await assert.rejects(a.ping("10.0.0.2", { timeout: 50 }));
   plug(nicA, b.addInterface({ addresses: ["10.0.0.2/24"] }));
+  // The new interface announces itself, and with that its MAC address.
+  await settle();
   await a.ping("10.0.0.2");
   engine.close();
 });
