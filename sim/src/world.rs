@@ -1,6 +1,6 @@
 //! A world: a network under a virtual clock, in which nothing takes longer than the work it is.
 //!
-//! ```no_run
+//! ```
 //! use ethertab_sim::apps::Plan;
 //! use ethertab_sim::{Impairment, World};
 //! use ethertab::time::Duration;
