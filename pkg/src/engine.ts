@@ -7,7 +7,7 @@ import { EngineError } from "./errors.js";
 import type { Engine, EngineOptions, WasmSource } from "./types.js";
 import { createBindings } from "./wasm/bindings.js";
 
-const DEFAULT_POOL_BYTES = 256 * 1024 * 1024;
+const DEFAULT_POOL_BYTES = 128 * 1024 * 1024;
 const LARGEST_POOL_BYTES = 2 * 1024 * 1024 * 1024;
 
 /** Compiled once, however many engines are made from it. */

@@ -38,7 +38,10 @@ export interface EngineOptions {
   wasm?: WasmSource;
   /** By default real time. */
   clock?: Clock;
-  /** Payload memory that the stacks of this engine share, in bytes; grows by need up to this. By default 256 MiB. */
+  /**
+   * Payload memory that the stacks of this engine share, in bytes: address space at once, memory as it is used. By default
+   * 128 MiB.
+   */
   memory?: number;
 }
 

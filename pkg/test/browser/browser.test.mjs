@@ -1,0 +1,88 @@
+/** The package in headless Chromium, in a page and in a worker; CHROMIUM names another browser than Debian's. */
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const SCENARIOS = 4;
+const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".map": "application/json" };
+
+let server;
+let browser;
+let origin;
+before(async () => {
+  server = createServer(async (request, response) => {
+    if (request.url === "/") {
+      response.setHeader("content-type", "text/html").end("<!doctype html><title>ethertab</title>");
+      return;
+    }
+    if (request.url === "/favicon.ico") {
+      response.writeHead(204).end();
+      return;
+    }
+    // The folder of the tests, and the package's built files.
+    const path = request.url.startsWith("/dist/") ? `../..${request.url}` : `.${request.url}`;
+    try {
+      const body = await readFile(new URL(path, import.meta.url));
+      response.setHeader("content-type", TYPES[extname(path)] ?? "text/plain").end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  origin = `http://127.0.0.1:${server.address().port}/`;
+  browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+for (const [place, run] of [
+  ["a page", () => import("/scenarios.js").then(({ runAll }) => runAll())],
+  [
+    "a worker",
+    () =>
+      new Promise((resolve, reject) => {
+        const worker = new Worker("/worker.js", { type: "module" });
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+      }),
+  ],
+]) {
+  test(`the package works in ${place} of Chromium`, { timeout: 60_000 }, async () => {
+    const page = await browser.newPage();
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(error.stack));
+    page.on("console", (message) => {
+      if (message.type() === "error") errors.push(message.text());
+    });
+    try {
+      await page.goto(origin);
+      const lines = await page.evaluate(run);
+      assert.equal(lines.length, SCENARIOS);
+      assert.deepEqual(
+        lines.filter((line) => !line.startsWith("ok")),
+        [],
+      );
+      assert.deepEqual(errors, []);
+    } finally {
+      await page.close();
+    }
+  });
+}

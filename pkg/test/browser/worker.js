@@ -1,0 +1,3 @@
+import { runAll } from "./scenarios.js";
+
+postMessage(await runAll());
