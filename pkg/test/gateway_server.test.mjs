@@ -24,7 +24,7 @@ function server(handlers, limits = {}) {
   const context = {
     parser,
     clock,
-    limits: httpLimits({ keepAliveTimeout: 500, stallTimeout: 2000, ...limits }),
+    limits: httpLimits({ headTimeout: 500, keepAliveTimeout: 500, stallTimeout: 2000, ...limits }),
     routes,
     exchanged: (record) => records.push(record),
     failed: (error, url) => failures.push({ error, url }),

@@ -207,6 +207,8 @@ class IncomingRequest {
   #awaitsContinue: boolean;
   #bodyStarted = false;
   #finished = false;
+  /** Held until the exchange is over: Node's `Request` lets go of its signal when it is collected itself. */
+  request: Request | undefined;
   /** What was wrong with the peer or its body, if anything was: then a handler that fails is not to blame. */
   refusal: unknown;
 
@@ -252,6 +254,7 @@ class IncomingRequest {
     }
     // In a browser the headers of a Request that a page makes lose Host, Cookie and others that a server needs.
     Object.defineProperty(request, "headers", { value: headers, enumerable: true });
+    this.request = request;
     return request;
   }
 
