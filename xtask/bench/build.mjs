@@ -16,7 +16,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const workspace = path.dirname(fileURLToPath(import.meta.url));
 
 /** Names of the programs; each is the crate `ethertab-bench-NAME` and becomes `NAME.simd.wasm` and `NAME.scalar.wasm`. */
-export const PROGRAMS = ["reference", "smoltcp"];
+export const PROGRAMS = ["reference", "smoltcp", "ethertab"];
 
 const FLAVOURS = { simd: "-C target-feature=+simd128", scalar: "" };
 

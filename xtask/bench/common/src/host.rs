@@ -29,7 +29,10 @@ pub trait Host: Sized {
 
     /// A host whose connections have `buffer_bytes` each way, with room for `idle` more that need
     /// no payload buffers to speak of. A server listens.
-    fn new(side: Side, buffer_bytes: usize, idle: usize) -> Self;
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when the stack does not take the configuration.
+    fn new(side: Side, buffer_bytes: usize, idle: usize) -> Result<Self, Failure>;
 
     /// Takes a frame that has arrived.
     fn receive(&mut self, now: u64, frame: &[u8]);
@@ -68,4 +71,9 @@ pub trait Host: Sized {
     /// Whether the connection is over for the application: gone, or in TIME-WAIT. It is not
     /// named again after this has returned true.
     fn is_over(&mut self, socket: Self::Socket) -> bool;
+
+    /// Bytes in use of memory that was set aside at the start, whose use does not show on the heap.
+    fn pooled_bytes(&self) -> usize {
+        0
+    }
 }

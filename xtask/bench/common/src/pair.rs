@@ -37,8 +37,8 @@ impl<H: Host> Pair<H> {
     /// [`Failure::Refused`] or [`Failure::Stalled`] when the connections do not come about.
     pub fn new(buffer_bytes: usize, idle: usize) -> Result<Self, Failure> {
         let mut pair = Self {
-            client: H::new(Side::Client, buffer_bytes, idle),
-            server: H::new(Side::Server, buffer_bytes, idle),
+            client: H::new(Side::Client, buffer_bytes, idle)?,
+            server: H::new(Side::Server, buffer_bytes, idle)?,
             to_server: Cable::default(),
             to_client: Cable::default(),
             now: 1_000_000,
@@ -58,6 +58,11 @@ impl<H: Host> Pair<H> {
             }
         }
         Ok(pair)
+    }
+
+    /// What both hosts use of memory that was set aside at the start, in bytes.
+    pub fn pooled_bytes(&self) -> usize {
+        self.client.pooled_bytes() + self.server.pooled_bytes()
     }
 
     /// Moves `bytes` from the client's application to the server's and compares each of them.

@@ -65,7 +65,7 @@ impl SmoltcpHost {
 impl Host for SmoltcpHost {
     type Socket = SocketHandle;
 
-    fn new(side: Side, buffer_bytes: usize, idle: usize) -> Self {
+    fn new(side: Side, buffer_bytes: usize, idle: usize) -> Result<Self, Failure> {
         let hardware = EthernetAddress([2, 0, 0, 0, 0, side.number()]);
         let mut config = Config::new(hardware.into());
         config.random_seed = u64::from(side.number());
@@ -89,7 +89,7 @@ impl Host for SmoltcpHost {
         if side == Side::Server {
             host.listen(idle > 0);
         }
-        host
+        Ok(host)
     }
 
     fn receive(&mut self, now: u64, frame: &[u8]) {
