@@ -162,7 +162,9 @@ pub(crate) enum Ping {
 
 pub(crate) fn ping(outcome: &PingOutcome) -> Ping {
     match *outcome {
-        PingOutcome::Reply { rtt, hop_limit, len } => Ping::Reply { rtt: millis(rtt), ttl: hop_limit, size: len as u32 },
+        PingOutcome::Reply { rtt, hop_limit, len } => {
+            Ping::Reply { rtt: millis(rtt), ttl: hop_limit, size: len as u32 }
+        }
         PingOutcome::Unreachable { code } => Ping::Unreachable { text: unreachable(code) },
         _ => Ping::Timeout,
     }

@@ -129,9 +129,8 @@ impl Network {
         Ok(self.hosts.insert(host))
     }
 
-    /// Ends a host's sockets, sends what that causes, and takes its ports off the network. The stack itself goes once it
-    /// holds no pool block any more.
-    pub fn remove_host(&mut self, now: f64, host: u32) -> Result<(), Failure> {
+    /// Ends all sockets of a host, forgets their numbers, and sends what that causes.
+    pub fn close_host(&mut self, now: f64, host: u32) -> Result<(), Failure> {
         let id = self.hosts.get(host)?;
         let sockets: Vec<u32> =
             self.sockets.iter().filter(|(_, socket)| socket.host() == id).map(|(number, _)| number).collect();
@@ -141,6 +140,12 @@ impl Network {
         let (stack, pool) = self.stack_mut(id)?;
         stack.close_all(pool, instant(now));
         self.inner.advance(instant(now));
+        Ok(())
+    }
+
+    /// Takes a host off the network. Its stack goes once it holds no pool block any more.
+    pub fn remove_host(&mut self, host: u32) -> Result<(), Failure> {
+        let id = self.hosts.get(host)?;
         for (_, _, number) in self.interfaces.extract_if(.., |(owner, ..)| *owner == id) {
             if let Some(port) = self.ports.remove(number) {
                 self.inner.unplug(port);

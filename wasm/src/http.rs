@@ -47,13 +47,8 @@ pub fn parse_response_head(bytes: &[u8]) -> Result<Option<Box<[u32]>>, JsValue> 
     let mut response = Response::new(&mut headers);
     // RFC 9112 §5.2: a user agent replaces obs-fold; only a server has to refuse it.
     let mut config = ParserConfig::default();
-    config
-        .allow_obsolete_multiline_headers_in_responses(true)
-        .allow_spaces_after_header_name_in_responses(true);
-    let Status::Complete(length) = config
-        .parse_response(&mut response, bytes)
-        .map_err(head_error)?
-    else {
+    config.allow_obsolete_multiline_headers_in_responses(true).allow_spaces_after_header_name_in_responses(true);
+    let Status::Complete(length) = config.parse_response(&mut response, bytes).map_err(head_error)? else {
         return Ok(None);
     };
     let mut head = Offsets::new(bytes, length, response.version);
@@ -73,14 +68,10 @@ pub fn parse_response_head(bytes: &[u8]) -> Result<Option<Box<[u32]>>, JsValue> 
 pub fn parse_chunk_size(bytes: &[u8]) -> Result<Option<Box<[f64]>>, JsValue> {
     // httparse takes a line without digits for zero and lets an extension hold a bare LF: both read differently elsewhere,
     // which is how requests are smuggled.
-    if bytes
-        .first()
-        .is_some_and(|first| !first.is_ascii_hexdigit())
-    {
+    if bytes.first().is_some_and(|first| !first.is_ascii_hexdigit()) {
         return Err(syntax_error("a chunk size starts with a hexadecimal digit"));
     }
-    let parsed =
-        httparse::parse_chunk_size(bytes).map_err(|_| syntax_error("invalid chunk size"))?;
+    let parsed = httparse::parse_chunk_size(bytes).map_err(|_| syntax_error("invalid chunk size"))?;
     let line = match parsed {
         Status::Complete((length, _)) => &bytes[..length - 2],
         Status::Partial => bytes,
@@ -89,9 +80,7 @@ pub fn parse_chunk_size(bytes: &[u8]) -> Result<Option<Box<[f64]>>, JsValue> {
         return Err(syntax_error("bare LF in a chunk extension"));
     }
     match parsed {
-        Status::Complete((_, size)) if size > MAX_SAFE_INTEGER => {
-            Err(syntax_error("chunk size over 2^53 bytes"))
-        }
+        Status::Complete((_, size)) if size > MAX_SAFE_INTEGER => Err(syntax_error("chunk size over 2^53 bytes")),
         Status::Complete((length, size)) => Ok(Some(Box::new([length as f64, size as f64]))),
         Status::Partial => Ok(None),
     }
@@ -113,11 +102,7 @@ impl<'b> Offsets<'b> {
     /// Adds where `text` lies in the bytes. The parser's placeholder for an absent text lies elsewhere and becomes empty.
     fn push(&mut self, text: &[u8]) {
         let start = (text.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
-        let range = if start <= self.bytes.len() {
-            [start as u32, (start + text.len()) as u32]
-        } else {
-            [0, 0]
-        };
+        let range = if start <= self.bytes.len() { [start as u32, (start + text.len()) as u32] } else { [0, 0] };
         self.values.extend(range);
     }
 

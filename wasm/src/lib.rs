@@ -24,7 +24,9 @@ mod tcp;
 mod topology;
 mod udp;
 
+pub use http::{parse_chunk_size, parse_request_head, parse_response_head};
 pub use network::Network;
+pub use services::{DhcpService, DnsService};
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

@@ -34,7 +34,9 @@ pub(crate) enum Socket {
 impl Socket {
     pub(crate) fn host(self) -> HostId {
         match self {
-            Socket::Connection(host, _) | Socket::Listener(host, _) | Socket::Udp(host, _) | Socket::Ping(host, _) => host,
+            Socket::Connection(host, _) | Socket::Listener(host, _) | Socket::Udp(host, _) | Socket::Ping(host, _) => {
+                host
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ethertab::services::{
-    Answer, DhcpConfig, DhcpServer, DnsAction, DnsConfig, DnsServer, Lease, LeaseEvent, LeaseState,
-    QueryId, Text, UnknownNames,
+    Answer, DhcpConfig, DhcpServer, DnsAction, DnsConfig, DnsServer, Lease, LeaseEvent, LeaseState, QueryId, Text,
+    UnknownNames,
 };
 use ethertab::storage::Storage;
 use ethertab::time::{Duration, Instant};
@@ -76,8 +76,7 @@ impl DhcpService {
         config.mtu = Some(options.mtu);
         config.lease_time = Duration::from_secs(options.lease_time as u64);
         let leases = Storage::with_capacity(MAX_LEASES);
-        let server = DhcpServer::new(config, leases)
-            .map_err(|error| range_error(&format!("dhcp: {error:?}")))?;
+        let server = DhcpServer::new(config, leases).map_err(|error| range_error(&format!("dhcp: {error:?}")))?;
         Ok(Self { server })
     }
 
@@ -85,21 +84,10 @@ impl DhcpService {
     ///
     /// # Errors
     /// A `RangeError` that says why that cannot be.
-    pub fn reserve(
-        &mut self,
-        now: f64,
-        mac: &str,
-        address: &str,
-        hostname: &str,
-    ) -> Result<(), JsValue> {
+    pub fn reserve(&mut self, now: f64, mac: &str, address: &str, hostname: &str) -> Result<(), JsValue> {
         let hostname = text("hostname", hostname)?;
         self.server
-            .reserve(
-                instant(now),
-                parse::<MacAddr>(mac)?,
-                parse(address)?,
-                hostname,
-            )
+            .reserve(instant(now), parse::<MacAddr>(mac)?, parse(address)?, hostname)
             .map_err(|error| range_error(&format!("static lease {address} for {mac}: {error:?}")))
     }
 
@@ -108,11 +96,7 @@ impl DhcpService {
     pub fn handle(&mut self, now: f64, message: &[u8]) -> Option<Object> {
         let mut out = [0; MAX_DATAGRAM];
         let reply = self.server.handle(instant(now), message, &mut out)?;
-        let answer = datagram(
-            &out[..reply.len],
-            IpAddr::V4(*reply.destination.ip()),
-            reply.destination.port(),
-        );
+        let answer = datagram(&out[..reply.len], IpAddr::V4(*reply.destination.ip()), reply.destination.port());
         if let Some(mac) = reply.link_destination {
             set(&answer, "mac", &mac.to_string().into());
         }
@@ -135,12 +119,7 @@ impl DhcpService {
     /// None that is known.
     pub fn leases(&self, now: f64) -> Result<JsValue, JsValue> {
         let now = instant(now);
-        let leases: Vec<_> = self
-            .server
-            .leases()
-            .iter()
-            .map(|lease| lease_info(lease, now))
-            .collect();
+        let leases: Vec<_> = self.server.leases().iter().map(|lease| lease_info(lease, now)).collect();
         Ok(serde_wasm_bindgen::to_value(&leases)?)
     }
 
@@ -200,21 +179,9 @@ impl DnsService {
     /// A server whose own answers may be kept for `ttl` seconds.
     #[wasm_bindgen(constructor)]
     pub fn new(ttl: u32) -> Self {
-        let config = DnsConfig {
-            ttl,
-            unknown: UnknownNames::Ask,
-            ..DnsConfig::default()
-        };
-        let server = DnsServer::new(
-            config,
-            Storage::with_capacity(MAX_NAMES),
-            Storage::with_capacity(MAX_QUESTIONS),
-        );
-        Self {
-            server,
-            waiting: Vec::new(),
-            next_number: 0,
-        }
+        let config = DnsConfig { ttl, unknown: UnknownNames::Ask, ..DnsConfig::default() };
+        let server = DnsServer::new(config, Storage::with_capacity(MAX_NAMES), Storage::with_capacity(MAX_QUESTIONS));
+        Self { server, waiting: Vec::new(), next_number: 0 }
     }
 
     /// Adds an address of a name.
@@ -222,9 +189,7 @@ impl DnsService {
     /// # Errors
     /// A `RangeError` that names the value.
     pub fn add(&mut self, name: &str, address: &str) -> Result<(), JsValue> {
-        self.server
-            .add(name, parse(address)?)
-            .map_err(|error| range_error(&format!("name {name:?}: {error:?}")))
+        self.server.add(name, parse(address)?).map_err(|error| range_error(&format!("name {name:?}: {error:?}")))
     }
 
     /// Removes a name with all its addresses.
@@ -237,12 +202,7 @@ impl DnsService {
         let Ok(name) = Name::from_text(name) else {
             return Vec::new();
         };
-        self.server
-            .entries()
-            .iter()
-            .filter(|entry| entry.name == name)
-            .map(|entry| entry.address.to_string())
-            .collect()
+        self.server.entries().iter().filter(|entry| entry.name == name).map(|entry| entry.address.to_string()).collect()
     }
 
     /// Takes a message that came to port 53, over TCP if `stream`. Returns `{ message }` to send back, or
@@ -259,17 +219,9 @@ impl DnsService {
         stream: bool,
     ) -> Result<Option<Object>, JsValue> {
         let from = (parse::<IpAddr>(address)?, port).into();
-        let mut out = vec![
-            0;
-            if stream {
-                MAX_STREAM_MESSAGE
-            } else {
-                MAX_DATAGRAM
-            }
-        ];
+        let mut out = vec![0; if stream { MAX_STREAM_MESSAGE } else { MAX_DATAGRAM }];
         let action = if stream {
-            self.server
-                .handle_stream(instant(now), from, message, &mut out)
+            self.server.handle_stream(instant(now), from, message, &mut out)
         } else {
             self.server.handle(instant(now), from, message, &mut out)
         };
@@ -305,31 +257,18 @@ impl DnsService {
         failure: Option<String>,
         ttl: u32,
     ) -> Result<Option<Uint8Array>, JsValue> {
-        let addresses = addresses
-            .iter()
-            .map(|address| parse(address))
-            .collect::<Result<Vec<IpAddr>, _>>()?;
+        let addresses = addresses.iter().map(|address| parse(address)).collect::<Result<Vec<IpAddr>, _>>()?;
         let name = pointer
-            .map(|text| {
-                Name::from_text(&text)
-                    .map_err(|_| range_error(&format!("{text:?} is no domain name")))
-            })
+            .map(|text| Name::from_text(&text).map_err(|_| range_error(&format!("{text:?} is no domain name"))))
             .transpose()?;
         let answer = match (failure.as_deref(), &name) {
             (Some("nxdomain"), _) => Answer::NxDomain,
             (Some("refused"), _) => Answer::Refused,
             (Some(_), _) => Answer::ServFail,
             (None, Some(name)) => Answer::Pointer { name, ttl },
-            (None, None) => Answer::Addresses {
-                addresses: &addresses,
-                ttl,
-            },
+            (None, None) => Answer::Addresses { addresses: &addresses, ttl },
         };
-        let Some(index) = self
-            .waiting
-            .iter()
-            .position(|(number, _)| *number == question)
-        else {
+        let Some(index) = self.waiting.iter().position(|(number, _)| *number == question) else {
             return Ok(None);
         };
         let (_, id) = self.waiting.swap_remove(index);
@@ -359,8 +298,7 @@ impl DnsService {
 
     /// Numbers a question. Those that have expired are forgotten, so that there are never more than wait in the server.
     fn wait(&mut self, id: QueryId) -> u32 {
-        self.waiting
-            .retain(|(_, waiting)| self.server.question(*waiting).is_some());
+        self.waiting.retain(|(_, waiting)| self.server.question(*waiting).is_some());
         let number = self.next_number;
         self.next_number = number.wrapping_add(1);
         self.waiting.push((number, id));
@@ -384,14 +322,11 @@ fn instant(micros: f64) -> Instant {
 }
 
 fn parse<T: std::str::FromStr>(value: &str) -> Result<T, JsValue> {
-    value
-        .parse()
-        .map_err(|_| range_error(&format!("{value:?} is not valid")))
+    value.parse().map_err(|_| range_error(&format!("{value:?} is not valid")))
 }
 
 fn text<const N: usize>(what: &str, value: &str) -> Result<Text<N>, JsValue> {
-    Text::new(value)
-        .ok_or_else(|| range_error(&format!("{what} {value:?} has more than {N} bytes")))
+    Text::new(value).ok_or_else(|| range_error(&format!("{what} {value:?} has more than {N} bytes")))
 }
 
 fn range_error(message: &str) -> JsValue {

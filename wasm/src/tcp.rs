@@ -50,9 +50,8 @@ impl Network {
             options.local = Some(local);
         }
         options.timeout = timeout.is_finite().then(|| Duration::from_micros(timeout as u64));
-        let handle = stack
-            .connect(instant(now), remote, options)
-            .map_err(|error| Failure::from(error).context(attempt))?;
+        let handle =
+            stack.connect(instant(now), remote, options).map_err(|error| Failure::from(error).context(attempt))?;
         if no_delay {
             stack.set_nodelay(handle, true).map_err(over)?;
         }
@@ -66,8 +65,7 @@ impl Network {
         let host = self.hosts.get(host)?;
         let local = endpoint(address.as_deref(), port)?;
         let (stack, _) = self.stack_mut(host)?;
-        let mut options = ListenOptions::default();
-        options.backlog = backlog;
+        let options = ListenOptions { backlog, ..ListenOptions::default() };
         let handle = stack.listen(local, options).map_err(|error| Failure::from(error).context(attempt))?;
         Ok(self.sockets.insert(Socket::Listener(host, handle)))
     }
@@ -178,7 +176,8 @@ impl Network {
     /// The peer of a connection: an object with `address` and `port`.
     pub fn connection_remote(&self, socket: u32) -> Result<JsValue, Failure> {
         let (host, handle) = self.connection(socket)?;
-        let info = self.stack(host)?.connection_info(handle).ok_or_else(|| Failure::invalid("the connection is over"))?;
+        let info =
+            self.stack(host)?.connection_info(handle).ok_or_else(|| Failure::invalid("the connection is over"))?;
         describe::SocketAddress::from(info.remote).to_js()
     }
 

@@ -90,7 +90,8 @@ impl Network {
         let Some(switch) = self.switches.remove(switch) else { return };
         self.inner.remove_switch(switch);
         let inner = &self.inner;
-        let gone: Vec<u32> = self.ports.iter().filter(|(_, port)| inner.port_name(*port).is_none()).map(|(number, _)| number).collect();
+        let gone: Vec<u32> =
+            self.ports.iter().filter(|(_, port)| inner.port_name(*port).is_none()).map(|(number, _)| number).collect();
         for number in gone {
             self.ports.remove(number);
         }

@@ -54,9 +54,9 @@ impl Network {
             return Err(Failure::invalid("there is no such host"));
         };
         let data = &self.scratch[..(length as usize).min(self.scratch.len())];
-        stack
-            .udp_send(pool, instant(now), handle, &meta, data)
-            .map_err(|error| Failure::from(error).context(format_args!("datagram to {}", describe::endpoint(address, port))))
+        stack.udp_send(pool, instant(now), handle, &meta, data).map_err(|error| {
+            Failure::from(error).context(format_args!("datagram to {}", describe::endpoint(address, port)))
+        })
     }
 
     /// Moves the next datagram into the scratch buffer and tells about it: an object, or undefined if there is none.
