@@ -36,17 +36,19 @@ impl Account {
     pub(crate) fn new(quota: u32) -> Self {
         Account { used: 0, quota, refused: 0 }
     }
+}
 
-    /// More than three quarters of the quota are in use: what can be sent again later is not kept.
-    pub(crate) fn under_pressure(&self) -> bool {
-        self.used > self.quota - self.quota / 4
-    }
-
-    /// Whether a holder of `held` blocks, one of `holders`, may take more: under pressure nobody goes beyond twice a
-    /// fair share of the quota.
-    pub(crate) fn may_grow(&self, held: u32, holders: usize) -> bool {
-        !self.under_pressure() || u64::from(held) * (holders.max(1) as u64) < 2 * u64::from(self.quota)
-    }
+/// How scarce blocks are for one account: by its quota or in the whole pool, whichever is nearer its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pressure {
+    /// Everybody takes what they like.
+    None,
+    /// More than three quarters are in use: growth stops for who holds twice a fair share, and what can be sent again
+    /// later is not kept.
+    High,
+    /// More than seven eighths are in use: the rest is for data in order and for control, which make progress
+    /// possible.
+    Critical,
 }
 
 impl<'m> Pool<'m> {
@@ -78,6 +80,33 @@ impl<'m> Pool<'m> {
     /// The most blocks that were ever in use at once.
     pub fn peak_blocks(&self) -> usize {
         self.peak as usize
+    }
+
+    /// How scarce blocks are for `account`.
+    pub(crate) fn pressure(&self, account: &Account) -> Pressure {
+        let level = |used: u32, total: u32| match total - total.min(used) {
+            free if free < total / 8 => Pressure::Critical,
+            free if free < total / 4 => Pressure::High,
+            _ => Pressure::None,
+        };
+        level(account.used, account.quota).max(level(self.used, self.blocks() as u32))
+    }
+
+    /// Blocks that the sender of a connection may take more, if it holds `held` and there are `holders` connections.
+    pub(crate) fn send_allowance(&self, account: &Account, held: u32, holders: usize) -> u32 {
+        let free = |used: u32, total: u32| (total - total / 8).saturating_sub(used);
+        let left = free(account.used, account.quota).min(free(self.used, self.blocks() as u32));
+        match self.pressure(account) {
+            Pressure::None => left,
+            Pressure::High if self.has_fair_share(account, held, holders) => left.min(1),
+            Pressure::High | Pressure::Critical => 0,
+        }
+    }
+
+    /// Whether who holds `held` blocks, one of `holders`, has no more than twice a fair share.
+    pub(crate) fn has_fair_share(&self, account: &Account, held: u32, holders: usize) -> bool {
+        let total = u64::from(account.quota).min(self.blocks() as u64);
+        u64::from(held) * (holders.max(1) as u64) < 2 * total
     }
 
     /// Takes a block; its contents are whatever they were.
@@ -146,6 +175,23 @@ impl<'m> Pool<'m> {
 #[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_rises_with_the_quota_or_the_pool_and_stops_the_greedy_first() {
+        let mut pool = Pool::new(64);
+        let mut a = Account::new(32);
+        let b = Account::new(1_000);
+        for _ in 0..25 {
+            pool.allocate(&mut a).unwrap();
+        }
+        assert_eq!((pool.pressure(&a), pool.pressure(&b)), (Pressure::High, Pressure::None));
+        assert_eq!(pool.send_allowance(&a, 1, 10), 1, "twice a fair share is six blocks");
+        assert_eq!(pool.send_allowance(&a, 7, 10), 0);
+        for _ in 0..4 {
+            pool.allocate(&mut a).unwrap();
+        }
+        assert_eq!((pool.pressure(&a), pool.send_allowance(&a, 0, 10)), (Pressure::Critical, 0));
+    }
 
     #[test]
     fn quota_and_pool_bound_what_is_taken_and_the_last_freed_block_comes_first() {

@@ -343,16 +343,21 @@ impl Stack<'_> {
         data: &[u8],
     ) -> Result<usize, SendError> {
         self.advance_clock(now);
+        let holders = self.connections.len();
         let connection = sendable(self.connections.lookup_mut(handle.0))?;
-        if !self.account.may_grow(connection.send.held(), self.connections.len()) {
-            return self.sent_bytes(handle, 0, data.len());
+        let allowed = connection.allowed_to_send(pool, &self.account, holders, data.len());
+        let taken = connection.send.write(pool, &mut self.account, &data[..allowed]);
+        if taken < data.len() {
+            self.wait_for_room(handle.0.index);
         }
-        let Some(connection) = self.connections.lookup_mut(handle.0) else { return Err(SendError::NotFound) };
-        let taken = connection.send.write(pool, &mut self.account, data);
-        self.sent_bytes(handle, taken, data.len())
+        if taken > 0 && connection_may_transmit(self.connections.get(handle.0.index)) {
+            self.schedule_connection(handle.0.index);
+        }
+        Ok(taken)
     }
 
-    /// Lends contiguous room of the send buffer to `fill`, which writes to it and returns how many bytes it wrote.
+    /// Lends contiguous room of the send buffer to `fill`, which writes to it and returns how many bytes it wrote. Without
+    /// room, `fill` is lent nothing, and the event `WRITABLE` tells when there is some.
     pub fn send_with(
         &mut self,
         pool: &mut Pool<'_>,
@@ -361,19 +366,29 @@ impl Stack<'_> {
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<usize, SendError> {
         self.advance_clock(now);
+        let holders = self.connections.len();
         let connection = sendable(self.connections.lookup_mut(handle.0))?;
-        let room = connection.send.room() as usize;
+        if connection.allowed_to_send(pool, &self.account, holders, 1) == 0 {
+            self.wait_for_room(handle.0.index);
+            return Ok(fill(&mut []).min(0));
+        }
         let taken = connection.send.write_with(pool, &mut self.account, fill);
-        self.sent_bytes(handle, taken, if room == 0 { 1 } else { taken })
-    }
-
-    fn sent_bytes(&mut self, handle: ConnectionHandle, taken: usize, offered: usize) -> Result<usize, SendError> {
-        let Some(connection) = self.connections.lookup_mut(handle.0) else { return Err(SendError::NotFound) };
-        connection.wants_room |= taken < offered;
-        if taken > 0 && connection.state.is_synchronized() {
+        if taken > 0 && connection_may_transmit(self.connections.get(handle.0.index)) {
             self.schedule_connection(handle.0.index);
         }
         Ok(taken)
+    }
+
+    /// The user is told when there is room: by the acknowledgment of what is queued, or, if nothing is and the pool is
+    /// short of blocks, after a while (as Linux does in `sk_stream_wait_memory`).
+    fn wait_for_room(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.wants_room = true;
+        if connection.send.room() > connection.send.limit() / 3 {
+            let at = self.now + MEMORY_RETRY;
+            connection.timers.set(Timer::Memory, at);
+            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), at);
+        }
     }
 
     /// Takes received data into `out`; returns how many bytes. 0 means that the peer has closed its side and all was
@@ -429,7 +444,7 @@ impl Stack<'_> {
         self.connections.lookup(handle.0).map_or(0, |connection| connection.receive.readable() as usize)
     }
 
-    /// Bytes that the send buffer has room for.
+    /// Bytes that the send buffer has room for; [`send`](Self::send) may take fewer when the pool is short of blocks.
     pub fn writable_bytes(&self, handle: ConnectionHandle) -> usize {
         match self.connections.lookup(handle.0) {
             Some(connection) if connection.state.may_send() && !connection.fin_queued => {
@@ -578,6 +593,14 @@ impl Stack<'_> {
             }
         }
     }
+}
+
+/// When a user who could not write for want of blocks tries again.
+const MEMORY_RETRY: Duration = Duration::from_millis(20);
+
+/// Whether queued data can leave, as far as the state goes.
+fn connection_may_transmit(connection: Option<&Connection>) -> bool {
+    connection.is_some_and(|connection| connection.state.is_synchronized())
 }
 
 /// The connection, if data can be queued on it.

@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::config::TcpConfig;
 use crate::event::Signals;
+use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::tcp::Context;
@@ -399,6 +400,16 @@ impl Connection {
         Outcome::default().output()
     }
 
+    /// How many of `offered` bytes may be queued: what the buffer has room for and the shortage of blocks allows.
+    pub(crate) fn allowed_to_send(&self, pool: &Pool<'_>, account: &Account, holders: usize, offered: usize) -> usize {
+        let wanted = offered.min(self.send.room() as usize);
+        if pool.pressure(account) == Pressure::None && wanted <= BLOCK_SIZE {
+            return wanted;
+        }
+        let blocks = pool.send_allowance(account, self.send.held(), holders) as usize;
+        wanted.min(blocks * BLOCK_SIZE + self.send.room_in_last_block())
+    }
+
     /// The acknowledgment is due now, not later.
     pub(crate) fn ack_now(&mut self) {
         self.acks.now = true;
@@ -475,6 +486,10 @@ impl Connection {
             Timer::KeepAlive => self.keep_alive_timeout(context),
             Timer::UserTimeout => self.give_up(context),
             Timer::FinWait2 => self.end(context, CloseReason::TimedOut),
+            Timer::Memory => {
+                self.wants_room = false;
+                Outcome { signals: Signals::WRITABLE, ..Outcome::default() }
+            }
         }
     }
 

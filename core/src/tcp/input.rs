@@ -3,6 +3,7 @@
 use crate::checksum::Sum;
 use crate::counters::DropReason;
 use crate::event::Signals;
+use crate::pool::Pressure;
 use crate::tcp::congestion::{Acknowledged, Controller};
 use crate::tcp::connection::{CloseReason, Connection, Outcome, State};
 use crate::tcp::reassembly::Placement;
@@ -49,7 +50,7 @@ pub(crate) fn predicted(
     header_sum: Sum,
 ) -> Predicted {
     let len = segment.payload.len() as u32;
-    if context.account.under_pressure() {
+    if context.pool.pressure(context.account) != Pressure::None {
         return Predicted::NoMemory;
     }
     let Some(payload_sum) = connection.receive.copy_next(context.pool, context.account, segment.payload) else {
@@ -434,14 +435,15 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
 fn insert(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, payload: &[u8]) -> Placement {
     let receive = &mut connection.receive;
     let in_order = seq == receive.next();
-    if context.account.under_pressure() {
+    if context.pool.pressure(context.account) != Pressure::None {
         if !in_order {
             return Placement::NoMemory;
         }
         if receive.has_gap() {
             receive.forget_out_of_order(context.pool, context.account);
         }
-        if receive.readable() > 0 && !context.account.may_grow(receive.held(), context.holders) {
+        let is_fair = context.pool.has_fair_share(context.account, receive.held(), context.holders);
+        if receive.readable() > 0 && !is_fair {
             return Placement::NoMemory;
         }
     }

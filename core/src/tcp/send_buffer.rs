@@ -2,7 +2,7 @@
 
 use crate::blocks::{Blocks, MAX_WINDOW};
 use crate::checksum::Sum;
-use crate::pool::{Account, Pool};
+use crate::pool::{Account, BLOCK_SIZE, Pool};
 use crate::tcp::seq::Seq;
 
 /// Bytes `start..end` of the stream, in pool blocks at their sequence numbers.
@@ -36,6 +36,14 @@ impl SendBuffer {
     #[inline]
     pub(crate) fn room(&self) -> u32 {
         self.limit.saturating_sub(self.len())
+    }
+
+    /// Bytes that still go into the block at the end.
+    pub(crate) fn room_in_last_block(&self) -> usize {
+        match self.len() {
+            0 => 0,
+            _ => self.end.0.wrapping_neg() as usize % BLOCK_SIZE,
+        }
     }
 
     pub(crate) fn limit(&self) -> u32 {

@@ -18,11 +18,20 @@ pub(crate) enum Timer {
     UserTimeout,
     /// The peer's FIN does not come after `close`.
     FinWait2,
+    /// The user could not write for want of memory, and no acknowledgment will tell when to try again.
+    Memory,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Timer; 6] =
-        [Timer::Retransmit, Timer::Persist, Timer::DelayedAck, Timer::KeepAlive, Timer::UserTimeout, Timer::FinWait2];
+    pub(crate) const ALL: [Timer; 7] = [
+        Timer::Retransmit,
+        Timer::Persist,
+        Timer::DelayedAck,
+        Timer::KeepAlive,
+        Timer::UserTimeout,
+        Timer::FinWait2,
+        Timer::Memory,
+    ];
 }
 
 /// The deadlines of all timers.
