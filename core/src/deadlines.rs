@@ -21,7 +21,8 @@ impl Deadline {
     pub const EMPTY: Deadline = Deadline { at: Instant::FAR_FUTURE, node: ABSENT };
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct Deadlines<'m> {
     heap: Storage<'m, Deadline>,
     /// Where in the heap each node's entry is.

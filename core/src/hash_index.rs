@@ -25,7 +25,8 @@ pub(crate) const fn buckets_for(entries: usize) -> usize {
     wanted.next_power_of_two()
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct HashIndex<'m> {
     buckets: Storage<'m, Bucket>,
     mask: usize,

@@ -44,7 +44,8 @@ impl List {
 }
 
 /// The links of all nodes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct Links<'m> {
     links: Storage<'m, Link>,
 }

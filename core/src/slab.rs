@@ -25,7 +25,8 @@ impl<T> Slot<T> {
 }
 
 /// A bounded slab; free entries are reused last in, first out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct Slab<'m, T> {
     slots: Storage<'m, Slot<T>>,
     free: u32,

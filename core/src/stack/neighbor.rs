@@ -82,7 +82,8 @@ impl Neighbor {
 }
 
 /// All neighbours of a stack, found by interface and address in constant time.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct NeighborTable<'m> {
     entries: Slab<'m, Neighbor>,
     index: HashIndex<'m>,

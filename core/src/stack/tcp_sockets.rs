@@ -370,7 +370,8 @@ impl Stack<'_> {
         let connection = sendable(self.connections.lookup_mut(handle.0))?;
         if connection.allowed_to_send(pool, &self.account, holders, 1) == 0 {
             self.wait_for_room(handle.0.index);
-            return Ok(fill(&mut []).min(0));
+            fill(&mut []);
+            return Ok(0);
         }
         let taken = connection.send.write_with(pool, &mut self.account, fill);
         if taken > 0 && connection_may_transmit(self.connections.get(handle.0.index)) {
@@ -422,7 +423,9 @@ impl Stack<'_> {
         self.advance_clock(now);
         let connection = self.connections.lookup_mut(handle.0).ok_or(RecvError::NotFound)?;
         if connection.receive.readable() == 0 {
-            return nothing_to_read(connection).map(|_| take(&[]).min(0));
+            let end = nothing_to_read(connection)?;
+            take(&[]);
+            return Ok(end);
         }
         let slice = connection.receive.peek(pool, 0);
         let count = take(slice).min(slice.len());

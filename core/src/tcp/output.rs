@@ -117,10 +117,10 @@ fn plan_retransmission(connection: &Connection) -> Option<Plan> {
     }
     let mut flags = TcpFlags::ACK;
     if with_fin {
-        flags = flags | TcpFlags::FIN;
+        flags |= TcpFlags::FIN;
     }
     if len > 0 && from + len == data_end {
-        flags = flags | TcpFlags::PSH;
+        flags |= TcpFlags::PSH;
     }
     Some(Plan { seq: from, len, flags, kind: Kind::Retransmission })
 }
@@ -154,11 +154,11 @@ fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Pl
     }
     let mut flags = TcpFlags::ACK;
     if with_fin {
-        flags = flags | TcpFlags::FIN;
+        flags |= TcpFlags::FIN;
     }
     if is_all && len > 0 {
         // RFC 9293 §3.8.6.2.1: PSH when the buffer is emptied.
-        flags = flags | TcpFlags::PSH;
+        flags |= TcpFlags::PSH;
     }
     Some(Plan { seq: from, len, flags, kind: Kind::New })
 }

@@ -344,15 +344,15 @@ mod tests {
                 let next = (buffer.next() - start) as usize;
                 let window_end = (next + buffer.room() as usize).min(stream.len());
                 let choice = random.next_u32() as usize;
-                let from = if choice % 4 == 0 { next } else { next + choice / 4 % (window_end - next + 1) };
+                let from = if choice.is_multiple_of(4) { next } else { next + choice / 4 % (window_end - next + 1) };
                 let to = (from + random.next_u32() as usize % 3_000).min(window_end);
                 buffer.insert(&mut pool, &mut account, start + from as u32, &stream[from..to]);
-                if choice % 3 == 0 {
+                if choice.is_multiple_of(3) {
                     let mut out = vec![0; random.next_u32() as usize % 9_000];
                     let count = buffer.read(&mut pool, &mut account, &mut out);
                     received.extend_from_slice(&out[..count]);
                 }
-                if choice % 97 == 0 {
+                if choice.is_multiple_of(97) {
                     buffer.forget_out_of_order(&mut pool, &mut account);
                 }
             }
