@@ -70,6 +70,7 @@ async function start(options: EngineOptions): Promise<EngineCore> {
     options.memory === undefined
       ? DEFAULT_POOL_BYTES
       : check.integer("options.memory", options.memory, 64 * 1024, LARGEST_POOL_BYTES);
+  const seed = check.seed("options.seed", options.seed);
   const clock = options.clock ?? realClock;
   const bindings = createBindings();
   let module: WebAssembly.Module;
@@ -82,7 +83,7 @@ async function start(options: EngineOptions): Promise<EngineCore> {
     });
   }
   const { memory } = bindings.initSync({ module });
-  return new EngineCore(bindings, memory, clock, poolBytes);
+  return new EngineCore(bindings, memory, clock, poolBytes, seed);
 }
 
 function compileOwn(): Promise<WebAssembly.Module> {

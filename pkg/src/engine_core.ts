@@ -70,12 +70,18 @@ export class EngineCore implements Engine {
   #over: Error | null = null;
   #settleClosed: { resolve: () => void; reject: (error: Error) => void };
 
-  constructor(bindings: Bindings, memory: WebAssembly.Memory, clock: Clock, poolBytes: number) {
+  constructor(
+    bindings: Bindings,
+    memory: WebAssembly.Memory,
+    clock: Clock,
+    poolBytes: number,
+    seed: readonly [high: number, low: number],
+  ) {
     this.clock = clock;
     this.bindings = bindings;
     this.#origin = clock.now();
     this.#memory = memory;
-    this.#network = new bindings.Network(poolBytes);
+    this.#network = new bindings.Network(poolBytes, ...seed);
     this.#ingress = this.#network.ingress_address();
     this.#ingressCapacity = this.#network.ingress_capacity();
     this.#view = new Uint8Array(memory.buffer as ArrayBuffer);

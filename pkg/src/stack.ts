@@ -57,10 +57,10 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
     given.hostname === undefined ? "stack" : check.string("options.hostname", given.hostname);
   const limits = limitsOf(given.limits);
   const tcp = tcpOf(given.tcp);
-  const [high, low] = check.seed("options.seed", given.seed);
+  const seed = check.seed("options.seed", given.seed);
   const engine = await engineFor(given.engine);
-  const host = engine.call((network) => network.add_host(name, high, low, limits, tcp));
-  return new StackImpl(engine, host, name);
+  const host = engine.call((network) => network.add_host(name, ...seed, limits, tcp));
+  return new StackImpl(engine, host, name, seed);
 }
 
 function limitsOf(limits: StackLimits | undefined): object {
@@ -101,6 +101,16 @@ function tcpOf(tcp: TcpOptions | undefined): object {
   return checked;
 }
 
+type Seed = readonly [high: number, low: number];
+
+/** 32 bits, each of which depends on all of `value` (the finaliser of MurmurHash3). */
+function mixed(value: number): number {
+  let bits = value | 0;
+  bits = Math.imul(bits ^ (bits >>> 16), 0x85eb_ca6b);
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2_ae35);
+  return (bits ^ (bits >>> 16)) >>> 0;
+}
+
 /** Something that ends when its stack does. */
 interface Closable {
   close(): unknown;
@@ -112,6 +122,9 @@ export class StackImpl implements Stack, Dependent {
   readonly engine: EngineCore;
   readonly closed: Promise<void>;
   readonly #host: number;
+  readonly #seed: Seed;
+  /** Interfaces that were given a MAC address here. */
+  #macs = 0;
   readonly #nics = new Map<number, NicImpl>();
   readonly #sockets = new Set<SocketImpl>();
   readonly #others = new Set<Closable>();
@@ -120,11 +133,12 @@ export class StackImpl implements Stack, Dependent {
   readonly #stop = new AbortController();
   #over: Error | null = null;
 
-  constructor(engine: EngineCore, host: number, hostname: string) {
+  constructor(engine: EngineCore, host: number, hostname: string, seed: Seed) {
     this.engine = engine;
     this.hostname = hostname;
     this.closed = this.#closing.promise;
     this.#host = host;
+    this.#seed = seed;
     engine.addDependent(this);
   }
 
@@ -134,7 +148,7 @@ export class StackImpl implements Stack, Dependent {
 
   addInterface(options: InterfaceOptions): Nic {
     const given = check.options("options", options);
-    const mac = given.mac === undefined ? undefined : check.mac("options.mac", given.mac);
+    const mac = given.mac === undefined ? this.#nextMac() : check.mac("options.mac", given.mac);
     const mtu =
       given.mtu === undefined ? DEFAULT_MTU : check.integer("options.mtu", given.mtu, 576, 65_535);
     const name =
@@ -155,7 +169,7 @@ export class StackImpl implements Stack, Dependent {
       id,
       port: this.engine.call((network) => network.interface_port(this.#host, id)),
       name,
-      mac: check.macText(this.engine.call((network) => network.interface_mac(this.#host, id))),
+      mac: check.macText(mac),
       mtu,
       released: () => this.#removeNic(id),
     });
@@ -169,6 +183,17 @@ export class StackImpl implements Stack, Dependent {
       throw error;
     }
     return nic;
+  }
+
+  /** A unicast address, locally administered (IEEE 802 §8.2.1), by the stack's seed. */
+  #nextMac(): Uint8Array {
+    const [high, low] = this.#seed;
+    const first = mixed(high ^ mixed(low + this.#macs));
+    const second = mixed(first + low);
+    this.#macs += 1;
+    const octets = new Uint8Array(Uint32Array.of(first, second).buffer, 0, 6);
+    octets[0] = ((octets[0] ?? 0) & 0xfc) | 0x02;
+    return octets;
   }
 
   #removeNic(id: number): void {

@@ -43,6 +43,8 @@ export interface EngineOptions {
    * 128 MiB.
    */
   memory?: number;
+  /** Seed of what cables do at random, so that a run in virtual time repeats. By default from `crypto.getRandomValues`. */
+  seed?: number | bigint;
 }
 
 /** One WebAssembly instance: stacks, switches and cables in it exchange frames without passing through JavaScript. */
@@ -462,8 +464,6 @@ export interface Impairment {
 /** How a cable is made. */
 export interface CableOptions extends Impairment {
   name?: string;
-  /** Repeats the same losses on every run. */
-  seed?: number | bigint;
   engine?: Engine;
 }
 

@@ -4,7 +4,15 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { createEngine, createStack, createSwitch, EngineError, init, plug } from "ethertab";
+import {
+  capture,
+  createEngine,
+  createStack,
+  createSwitch,
+  EngineError,
+  init,
+  plug,
+} from "ethertab";
 import {
   connected,
   ManualClock,
@@ -143,6 +151,36 @@ test("the module comes from a URL, a path, bytes, a module or a response", async
     assert.equal(engine.blocksInUse, 0);
     engine.close();
   }
+});
+
+test("a seed and a virtual clock repeat a run, frame by frame", async () => {
+  const run = async (seed) => {
+    const clock = new ManualClock();
+    const engine = await createEngine({ clock, seed });
+    const a = await createStack({ hostname: "a", engine, seed: 1 });
+    const b = await createStack({ hostname: "b", engine, seed: 2 });
+    const nic = a.addInterface({ addresses: ["10.0.0.1/24"] });
+    plug(nic, b.addInterface({ addresses: ["10.0.0.2/24"] }), { latency: 5, jitter: 2, loss: 0.1 });
+    const seen = capture(nic);
+    const opening = connected({ a, b });
+    await clock.advance(20_000);
+    const { client, server } = await opening;
+    const moved = Promise.all([
+      readAll(server.readable),
+      writeAll(client.writable, pattern(50_000)),
+    ]);
+    await clock.advance(60_000);
+    await moved;
+    const frames = [];
+    seen.stop();
+    for await (const { data } of seen.frames) frames.push(Buffer.from(data).toString("base64"));
+    engine.close();
+    return frames;
+  };
+  const first = await run(7);
+  assert.ok(first.length > 50);
+  assert.deepEqual(await run(7), first);
+  assert.notDeepEqual(await run(8), first);
 });
 
 test("one timer at most is armed, and none when nothing is due", async () => {

@@ -156,21 +156,10 @@ impl Network {
         Ok(())
     }
 
-    /// Adds an interface and its port and returns the interface's number within the host. Without a MAC address it gets a locally
-    /// administered one at random.
-    pub fn add_interface(
-        &mut self,
-        now: f64,
-        host: u32,
-        name: &str,
-        mac: Option<Vec<u8>>,
-        mtu: u16,
-    ) -> Result<u8, Failure> {
+    /// Adds an interface and its port and returns the interface's number within the host.
+    pub fn add_interface(&mut self, now: f64, host: u32, name: &str, mac: &[u8], mtu: u16) -> Result<u8, Failure> {
         let host = self.hosts.get(host)?;
-        let mac = match mac {
-            Some(octets) => parse_mac(&octets)?,
-            None => random_mac(),
-        };
+        let mac = parse_mac(mac)?;
         let (stack, _) = self.stack_mut(host)?;
         let mut config = InterfaceConfig::ethernet(mac);
         config.mtu = mtu;
@@ -187,13 +176,6 @@ impl Network {
         let host = self.hosts.get(host)?;
         let found = self.interfaces.iter().find(|(owner, id, _)| *owner == host && id.0 == interface);
         found.map(|(_, _, port)| *port).ok_or_else(|| no_interface(interface))
-    }
-
-    /// The six octets of an interface's MAC address.
-    pub fn interface_mac(&self, host: u32, interface: u8) -> Result<Vec<u8>, Failure> {
-        let stack = self.stack(self.hosts.get(host)?)?;
-        let found = stack.interfaces().find(|(id, _)| id.0 == interface);
-        found.map(|(_, config)| config.mac.0.to_vec()).ok_or_else(|| no_interface(interface))
     }
 
     /// Takes an interface off the network: its cable is pulled and its addresses are removed.
@@ -281,10 +263,4 @@ impl Network {
 
 fn no_interface(interface: u8) -> Failure {
     Failure::invalid(format!("there is no interface {interface}"))
-}
-
-/// A random unicast address, locally administered (IEEE 802 §8.2.1).
-fn random_mac() -> MacAddr {
-    let [a, b, c, d, e, f, ..] = ((js_sys::Math::random() * 281_474_976_710_656.0) as u64).to_le_bytes();
-    MacAddr([a & 0xfc | 0x02, b, c, d, e, f])
 }

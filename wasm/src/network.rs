@@ -74,10 +74,10 @@ fn read_word(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 #[wasm_bindgen]
 impl Network {
-    /// An empty network whose stacks share a pool of `pool_bytes`.
+    /// An empty network whose stacks share a pool of `pool_bytes`. What its cables do at random depends on the seed.
     #[wasm_bindgen(constructor)]
-    pub fn new(pool_bytes: u32) -> Network {
-        let seed = (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64;
+    pub fn new(pool_bytes: u32, seed_high: u32, seed_low: u32) -> Network {
+        let seed = u64::from(seed_high) << 32 | u64::from(seed_low);
         Network {
             inner: ethertab_sim::Network::new(seed, pool_bytes as usize / ethertab::BLOCK_SIZE),
             hosts: Registry::new("host"),
