@@ -1,6 +1,6 @@
-// The benchmarks: `node xtask/bench/run.mjs [NAME-PREFIX] [--json FILE] [--wasm-dir DIR] [--repetitions N]`
+// The benchmarks: `node xtask/bench/run.mjs [NAME-PREFIX] [--json FILE] [--wasm-dir DIR] [--dist DIR] [--repetitions N]`
 //
-// Without --wasm-dir the programs are compiled first (build.mjs). docs/BENCHMARKS.md explains every figure.
+// Without --wasm-dir the programs are compiled first (build.mjs); --dist is the built package (pkg/dist). docs/BENCHMARKS.md explains every figure.
 
 import { writeFileSync } from "node:fs";
 import path from "node:path";
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
 import { formatNumber } from "./lib/measure.mjs";
+import { benchmarks as js } from "./suites/js.mjs";
 import { benchmarks as size } from "./suites/size.mjs";
 import { benchmarks as wasm } from "./suites/wasm.mjs";
 
@@ -18,6 +19,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: "string" },
     "wasm-dir": { type: "string" },
+    dist: { type: "string" },
     repetitions: { type: "string", default: "5" },
   },
 });
@@ -25,12 +27,14 @@ const { values, positionals } = parseArgs({
 const [wanted = ""] = positionals;
 const repetitions = Number(values.repetitions);
 if (positionals.length > 1 || !Number.isInteger(repetitions) || repetitions < 1) {
-  console.error("usage: run.mjs [NAME-PREFIX] [--json FILE] [--wasm-dir DIR] [--repetitions N]");
+  console.error(
+    "usage: run.mjs [NAME-PREFIX] [--json FILE] [--wasm-dir DIR] [--dist DIR] [--repetitions N]",
+  );
   process.exit(2);
 }
 
 // A prefix may name a group of figures or lie within one.
-const chosen = [...wasm, ...size].filter(
+const chosen = [...wasm, ...js, ...size].filter(
   ({ prefix }) => prefix.startsWith(wanted) || wanted.startsWith(prefix),
 );
 if (chosen.length === 0) {
@@ -41,13 +45,15 @@ if (chosen.length === 0) {
 const folder = path.resolve(values["wasm-dir"] ?? path.join(root, ".build/bench"));
 if (!values["wasm-dir"] && chosen.some(({ prefix }) => prefix.startsWith("wasm."))) build(folder);
 
+const dist = path.resolve(values.dist ?? path.join(root, "pkg/dist"));
+
 const figures = [];
 let failed = 0;
 for (const { prefix, run } of chosen) {
   const started = performance.now();
   console.log(`bench: ${prefix}*`);
   try {
-    figures.push(...(await run({ folder, repetitions, dist: path.join(root, "pkg/dist") })));
+    figures.push(...(await run({ folder, repetitions, dist })));
   } catch (error) {
     failed += 1;
     console.error(`bench: ${prefix}* failed: ${error.message}`);

@@ -1,53 +1,57 @@
 // Repetitions, taken in turns, and what is made of them.
 
-/** CPU seconds that this process takes for `work()`: other work on the machine does not count. */
-function cpuSeconds(work) {
+/** What `work()` takes: CPU seconds of this process, which other work on the machine does not lengthen, and the clock's. */
+async function seconds(work) {
+  const start = performance.now();
   const before = process.cpuUsage();
-  work();
+  await work();
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1e6;
+  return { cpu: (user + system) / 1e6, clock: (performance.now() - start) / 1e3 };
 }
 
 /**
  * Measures contenders in turns (first, second, first, second, ...), so that a change of the machine's speed meets all of them.
  *
- * Each is `{ work(amount), unit, limit? }`: `work` does `amount` units and throws when the outcome is wrong. The amount is
- * grown in the warm-up until a repetition takes about `seconds`.
+ * Each is `{ work(amount), start?, limit? }`: `work` does `amount` units, in a promise if it likes, and throws when the
+ * outcome is wrong. The amount is grown in the warm-up, from `start`, until a repetition takes about `length` CPU seconds.
  *
- * @returns for each contender its rates in units a CPU second, one a repetition
+ * @returns for each contender its rates, one a repetition: `rates` in units a CPU second, `clockRates` by the clock
  */
-export function takeTurns(label, contenders, { repetitions = 5, seconds = 0.7 } = {}) {
+export async function takeTurns(label, contenders, { repetitions = 5, length = 0.7 } = {}) {
   const amounts = {};
   for (const [name, contender] of Object.entries(contenders)) {
-    amounts[name] = calibrate(contender, seconds);
+    amounts[name] = await calibrate(contender, length);
   }
-  const rates = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+  const none = () => Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+  const rates = none();
+  const clockRates = none();
   for (let repetition = 1; repetition <= repetitions; repetition++) {
     const line = [];
     for (const [name, contender] of Object.entries(contenders)) {
-      const rate = amounts[name] / cpuSeconds(() => contender.work(amounts[name]));
-      rates[name].push(rate);
-      line.push(`${name} ${formatNumber(rate)}`);
+      const { cpu, clock } = await seconds(() => contender.work(amounts[name]));
+      rates[name].push(amounts[name] / cpu);
+      clockRates[name].push(amounts[name] / clock);
+      line.push(`${name} ${formatNumber(amounts[name] / cpu)}`);
     }
     console.log(`  ${label} ${repetition}/${repetitions}: ${line.join(", ")}`);
   }
-  return rates;
+  return { rates, clockRates };
 }
 
-/** The amount of work that takes about `seconds`. The code is compiled and warm after it. */
-function calibrate({ work, start = 1000, limit = 4_000_000_000 }, seconds) {
+/** The amount of work that takes about `length` CPU seconds. The code is compiled and warm after it. */
+async function calibrate({ work, start = 1000, limit = 4_000_000_000 }, length) {
   let amount = start;
   for (;;) {
-    const taken = cpuSeconds(() => work(amount));
+    const { cpu } = await seconds(() => work(amount));
     if (amount >= limit) return limit;
-    if (taken < seconds / 3) {
+    if (cpu < length / 3) {
       amount = Math.min(limit, amount * 2);
       continue;
     }
-    amount = Math.min(limit, Math.round((amount * seconds) / taken));
+    amount = Math.min(limit, Math.round((amount * length) / cpu));
     // The first run may have been slow code; the second sets the amount.
-    const warm = cpuSeconds(() => work(amount));
-    return Math.min(limit, Math.max(1, Math.round((amount * seconds) / warm)));
+    const warm = await seconds(() => work(amount));
+    return Math.min(limit, Math.max(1, Math.round((amount * length) / warm.cpu)));
   }
 }
 

@@ -24,7 +24,7 @@ function pick(started, entry) {
 
 const STACKS = { ethertab: "ethertab.simd", smoltcp: "smoltcp.simd" };
 
-function bulk({ folder, repetitions }) {
+async function bulk({ folder, repetitions }) {
   const programs = {
     ...STACKS,
     ethertab_scalar: "ethertab.scalar",
@@ -32,7 +32,9 @@ function bulk({ folder, repetitions }) {
     memcpy_checksum: "reference.simd",
   };
   const started = contenders(folder, programs, { bufferBytes: BUFFER_BYTES });
-  const rates = takeTurns("bulk, MB/s", megabytes(pick(started, "bulk")), { repetitions });
+  const { rates } = await takeTurns("bulk, MB/s", megabytes(pick(started, "bulk")), {
+    repetitions,
+  });
   const figures = [];
   if (rates.ethertab) {
     figures.push(
@@ -48,11 +50,15 @@ function bulk({ folder, repetitions }) {
   return figures;
 }
 
-function bulkSmallBuffers({ folder, repetitions }) {
+async function bulkSmallBuffers({ folder, repetitions }) {
   const started = contenders(folder, STACKS, { bufferBytes: 64 * KIB });
-  const rates = takeTurns("bulk, 64 KiB buffers, MB/s", megabytes(pick(started, "bulk")), {
-    repetitions,
-  });
+  const { rates } = await takeTurns(
+    "bulk, 64 KiB buffers, MB/s",
+    megabytes(pick(started, "bulk")),
+    {
+      repetitions,
+    },
+  );
   const figures = [];
   if (rates.ethertab) {
     figures.push(
@@ -66,9 +72,9 @@ function bulkSmallBuffers({ folder, repetitions }) {
 
 /** A benchmark of events a second, for the two stacks. */
 function events(prefix, label, entry) {
-  return ({ folder, repetitions }) => {
+  return async ({ folder, repetitions }) => {
     const started = contenders(folder, STACKS, { bufferBytes: BUFFER_BYTES });
-    const rates = takeTurns(label, pick(started, entry), { repetitions });
+    const { rates } = await takeTurns(label, pick(started, entry), { repetitions });
     const figures = [];
     if (rates.ethertab) {
       figures.push(
@@ -81,7 +87,7 @@ function events(prefix, label, entry) {
   };
 }
 
-function idle({ folder, repetitions }) {
+async function idle({ folder, repetitions }) {
   const figures = [];
   for (const [name, program] of Object.entries(STACKS)) {
     if (!hasProgram(folder, program)) continue;
@@ -94,7 +100,7 @@ function idle({ folder, repetitions }) {
     });
     // Both ends of every connection are in the module.
     const each = (crowded.liveBytes() - aloneBytes) / (2 * IDLE_CONNECTIONS);
-    const rates = takeTurns(
+    const { rates } = await takeTurns(
       `idle10k, ${name}, MB/s`,
       megabytes({ alone: alone.bulk, crowded: crowded.bulk }),
       { repetitions },

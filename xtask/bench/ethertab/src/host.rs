@@ -118,7 +118,7 @@ impl Host for EthertabHost {
 
 impl EthertabHost {
     fn state(&self, socket: ConnectionHandle) -> Option<State> {
-        self.stack.connection_info(socket).map(|info| info.state)
+        self.stack.connection_state(socket)
     }
 }
 
