@@ -91,7 +91,7 @@ pub(crate) fn connection(info: &ConnectionInfo) -> Connection {
         retransmits: info.retransmits,
         bytes_sent: info.bytes_sent as f64,
         bytes_received: info.bytes_received as f64,
-        congestion_state: format!("{:?}", info.congestion_state).to_lowercase(),
+        congestion_state: format!("{:?}", info.congestion_state).to_ascii_lowercase(),
     }
 }
 

@@ -238,7 +238,7 @@ impl Network {
         let found = stack.neighbors().map(|(interface, address, mac, state)| NeighborInfo {
             address: address.to_string(),
             mac: mac.map(|mac| mac.to_string()),
-            state: format!("{state:?}").to_lowercase(),
+            state: format!("{state:?}").to_ascii_lowercase(),
             interface: interface.0,
         });
         found.collect::<Vec<_>>().to_js()
