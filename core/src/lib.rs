@@ -84,13 +84,14 @@ pub use stack::{
 pub use tcp::connection::{CloseReason, State};
 pub use tcp::recovery::CongestionState;
 
-/// The types of a stack's tables, for memory that the caller lends; see [`StackMemory`].
+/// A stack's tables, for memory that the caller lends; see [`Tables`](memory::Tables) and [`StackMemory`].
 pub mod memory {
     pub use crate::deadlines::Deadline;
     pub use crate::hash_index::Bucket;
     pub use crate::links::Link;
     pub use crate::slab::Slot;
     pub use crate::stack::interface::Interface;
+    pub use crate::stack::memory::{Tables, buckets, nodes};
     pub use crate::stack::neighbor::Neighbor;
     pub use crate::stack::ping::Ping;
     pub use crate::stack::udp::UdpSocket;

@@ -1,7 +1,6 @@
 //! Randomness, seeded once: one keyed generator for each use, so that what one of them reveals says
 //! nothing about another (RFC 6528 §3, RFC 6056 §3.3.3, RFC 7739 §5).
 
-use core::hash::Hasher;
 use siphasher::sip::{SipHasher13, SipHasher24};
 
 /// A keyed pseudorandom function and the counter-mode generator on top of it.
@@ -25,10 +24,8 @@ impl Generator {
     /// The generator for one use, derived from the stack's 128-bit seed.
     pub(crate) fn new(seed: [u64; 2], purpose: Use) -> Self {
         let derive = |part: u64| {
-            let mut hasher = SipHasher24::new_with_keys(seed[0], seed[1]);
-            hasher.write_u64(purpose as u64);
-            hasher.write_u64(part);
-            hasher.finish()
+            let words = [purpose as u64, part];
+            SipHasher24::new_with_keys(seed[0], seed[1]).hash(to_bytes(&words).as_flattened())
         };
         Generator { key: (derive(0), derive(1)), counter: 0 }
     }
@@ -45,22 +42,18 @@ impl Generator {
     }
 
     /// The keyed function itself (SipHash-2-4): for values that must not be guessed.
-    pub(crate) fn prf(&self, words: &[u64]) -> u64 {
-        let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
-        for &word in words {
-            hasher.write_u64(word);
-        }
-        hasher.finish()
+    pub(crate) fn prf<const WORDS: usize>(&self, words: &[u64; WORDS]) -> u64 {
+        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(to_bytes(words).as_flattened())
     }
 
     /// The keyed function for hash tables (SipHash-1-3): fast, and enough against flooding.
-    pub(crate) fn hash(&self, words: &[u64]) -> u32 {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        for &word in words {
-            hasher.write_u64(word);
-        }
-        (hasher.finish() >> 32) as u32
+    pub(crate) fn hash<const WORDS: usize>(&self, words: &[u64; WORDS]) -> u32 {
+        (SipHasher13::new_with_keys(self.key.0, self.key.1).hash(to_bytes(words).as_flattened()) >> 32) as u32
     }
+}
+
+fn to_bytes<const WORDS: usize>(words: &[u64; WORDS]) -> [[u8; 8]; WORDS] {
+    words.map(u64::to_le_bytes)
 }
 
 #[cfg(test)]

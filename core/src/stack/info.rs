@@ -119,6 +119,11 @@ impl ConnectionInfo {
 }
 
 impl Stack<'_> {
+    /// The state of a connection.
+    pub fn connection_state(&self, handle: ConnectionHandle) -> Option<State> {
+        self.connections.lookup(handle.0).map(|connection| connection.state)
+    }
+
     /// One connection.
     pub fn connection_info(&self, handle: ConnectionHandle) -> Option<ConnectionInfo> {
         self.connections.lookup(handle.0).map(|connection| ConnectionInfo::of(connection, Some(handle)))

@@ -19,8 +19,8 @@ use crate::tcp::connection::Connection;
 use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 
-/// The tables of a stack. [`StackMemory::allocate`] makes them; without an allocator the caller lends slices, filled with
-/// each type's `EMPTY` constant, of at least the lengths that [`TableSizes`] names.
+/// The tables of a stack. [`StackMemory::allocate`] makes them; without an allocator [`Tables::lend`] lends arrays, or the
+/// caller slices of its own, filled with each type's `EMPTY` constant, of the lengths that [`TableSizes`] names.
 #[derive(Debug)]
 pub struct StackMemory<'m> {
     /// One for each of `Limits::interfaces`.
@@ -158,6 +158,147 @@ impl<'m> StackMemory<'m> {
             Some((table, needed, given)) => Err(MemoryTooSmall { table, needed, given }),
             None => Ok(()),
         }
+    }
+}
+
+/// A stack's tables as arrays, for a program without an allocator: in a `static`, or in a variable of `main`.
+///
+/// They hold `CONNECTIONS` connections, as many half-open ones and as many in TIME-WAIT, and `OTHERS` of each other thing
+/// (interfaces, addresses, routes, neighbours, listeners, UDP sockets, echo requests). The other two lengths follow from
+/// these by [`nodes`] and [`buckets`], which are parameters because an array's length cannot be computed from another
+/// parameter; the compiler checks them.
+///
+/// ```
+/// use ethertab::memory::{Tables, buckets, nodes};
+/// use ethertab::{BLOCK_SIZE, Config, Pool, Stack};
+///
+/// const CONNECTIONS: usize = 4;
+/// const OTHERS: usize = 3;
+///
+/// let mut tables = Tables::<CONNECTIONS, OTHERS, { nodes(CONNECTIONS, OTHERS) }, { buckets(CONNECTIONS, OTHERS) }>::new();
+/// let (mut bytes, mut links) = ([0; 16 * BLOCK_SIZE], [0; 16]);
+/// let pool = Pool::borrowed(&mut bytes, &mut links);
+/// let limits = tables.limits(pool.blocks() as u32);
+/// let stack = Stack::with_memory(Config::new([1, 2]), limits, tables.lend())?;
+/// # assert_eq!((limits.connections, limits.listeners, stack.blocks_in_use()), (4, 3, 0));
+/// # Ok::<(), ethertab::MemoryTooSmall>(())
+/// ```
+#[derive(Debug)]
+pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BUCKETS: usize> {
+    interfaces: [Slot<Interface>; OTHERS],
+    addresses: [InterfaceAddress; OTHERS],
+    routes: [Route; OTHERS],
+    neighbors: [Slot<Neighbor>; OTHERS],
+    neighbor_buckets: [Bucket; BUCKETS],
+    neighbor_links: [Link; OTHERS],
+    connections: [Slot<Connection>; CONNECTIONS],
+    half_open: [Slot<HalfOpen>; CONNECTIONS],
+    time_wait: [Slot<TimeWait>; CONNECTIONS],
+    flow_buckets: [Bucket; BUCKETS],
+    listeners: [Slot<Listener>; OTHERS],
+    udp_sockets: [Slot<UdpSocket>; OTHERS],
+    port_buckets: [Bucket; BUCKETS],
+    pings: [Slot<Ping>; OTHERS],
+    links: [Link; NODES],
+    event_links: [Link; NODES],
+    deadlines: [Deadline; NODES],
+    deadline_positions: [u32; NODES],
+}
+
+/// The `NODES` of [`Tables`] with so many connections and other things.
+pub const fn nodes(connections: usize, others: usize) -> usize {
+    TableSizes::of(&limits_of(connections, others, 0)).nodes
+}
+
+/// The `BUCKETS` of [`Tables`] with so many connections and other things.
+pub const fn buckets(connections: usize, others: usize) -> usize {
+    let sizes = TableSizes::of(&limits_of(connections, others, 0));
+    let most = if sizes.flow_buckets > sizes.port_buckets { sizes.flow_buckets } else { sizes.port_buckets };
+    if most > sizes.neighbor_buckets { most } else { sizes.neighbor_buckets }
+}
+
+const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limits {
+    Limits {
+        interfaces: others,
+        addresses: others,
+        routes: others,
+        neighbors: others,
+        connections,
+        listeners: others,
+        syn_queue: connections,
+        time_wait: connections,
+        udp_sockets: others,
+        pings: others,
+        pool_blocks,
+    }
+}
+
+impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BUCKETS: usize>
+    Tables<CONNECTIONS, OTHERS, NODES, BUCKETS>
+{
+    /// Empty tables.
+    pub const fn new() -> Self {
+        const {
+            assert!(NODES == nodes(CONNECTIONS, OTHERS), "NODES is not what `nodes` says");
+            assert!(BUCKETS == buckets(CONNECTIONS, OTHERS), "BUCKETS is not what `buckets` says");
+        }
+        Tables {
+            interfaces: [const { Slot::EMPTY }; OTHERS],
+            addresses: [InterfaceAddress::EMPTY; OTHERS],
+            routes: [Route::EMPTY; OTHERS],
+            neighbors: [const { Slot::EMPTY }; OTHERS],
+            neighbor_buckets: [Bucket::EMPTY; BUCKETS],
+            neighbor_links: [Link::UNLINKED; OTHERS],
+            connections: [const { Slot::EMPTY }; CONNECTIONS],
+            half_open: [const { Slot::EMPTY }; CONNECTIONS],
+            time_wait: [const { Slot::EMPTY }; CONNECTIONS],
+            flow_buckets: [Bucket::EMPTY; BUCKETS],
+            listeners: [const { Slot::EMPTY }; OTHERS],
+            udp_sockets: [const { Slot::EMPTY }; OTHERS],
+            port_buckets: [Bucket::EMPTY; BUCKETS],
+            pings: [const { Slot::EMPTY }; OTHERS],
+            links: [Link::UNLINKED; NODES],
+            event_links: [Link::UNLINKED; NODES],
+            deadlines: [Deadline::EMPTY; NODES],
+            deadline_positions: [0; NODES],
+        }
+    }
+
+    /// The limits that these tables are made for, with a quota of pool blocks.
+    pub const fn limits(&self, pool_blocks: u32) -> Limits {
+        limits_of(CONNECTIONS, OTHERS, pool_blocks)
+    }
+
+    /// Lends the tables to a stack.
+    pub fn lend(&mut self) -> StackMemory<'_> {
+        StackMemory {
+            interfaces: Storage::borrowed(&mut self.interfaces),
+            addresses: Storage::borrowed(&mut self.addresses),
+            routes: Storage::borrowed(&mut self.routes),
+            neighbors: Storage::borrowed(&mut self.neighbors),
+            neighbor_buckets: Storage::borrowed(&mut self.neighbor_buckets),
+            neighbor_links: Storage::borrowed(&mut self.neighbor_links),
+            connections: Storage::borrowed(&mut self.connections),
+            half_open: Storage::borrowed(&mut self.half_open),
+            time_wait: Storage::borrowed(&mut self.time_wait),
+            flow_buckets: Storage::borrowed(&mut self.flow_buckets),
+            listeners: Storage::borrowed(&mut self.listeners),
+            udp_sockets: Storage::borrowed(&mut self.udp_sockets),
+            port_buckets: Storage::borrowed(&mut self.port_buckets),
+            pings: Storage::borrowed(&mut self.pings),
+            links: Storage::borrowed(&mut self.links),
+            event_links: Storage::borrowed(&mut self.event_links),
+            deadlines: Storage::borrowed(&mut self.deadlines),
+            deadline_positions: Storage::borrowed(&mut self.deadline_positions),
+        }
+    }
+}
+
+impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BUCKETS: usize> Default
+    for Tables<CONNECTIONS, OTHERS, NODES, BUCKETS>
+{
+    fn default() -> Self {
+        Tables::new()
     }
 }
 

@@ -90,6 +90,8 @@ pub(crate) struct NeighborTable<'m> {
     /// Entries in the order in which they were last looked up or confirmed.
     used: List,
     links: Links<'m>,
+    /// The entry found last, compared before hashing.
+    last_hit: u32,
 }
 
 impl<'m> NeighborTable<'m> {
@@ -104,6 +106,7 @@ impl<'m> NeighborTable<'m> {
             index: HashIndex::new(buckets, capacity),
             used: List::default(),
             links,
+            last_hit: 0,
         }
     }
 
@@ -112,10 +115,14 @@ impl<'m> NeighborTable<'m> {
         secret.hash(&[u64::from(interface.0), (bits >> 64) as u64, bits as u64])
     }
 
-    pub(crate) fn find(&self, secret: &Generator, interface: InterfaceId, address: IpAddr) -> Option<u32> {
-        self.index.find(Self::hash(secret, interface, address), |entry| {
-            self.entries.get(entry).is_some_and(|found| found.address == address && found.interface == interface)
-        })
+    pub(crate) fn find(&mut self, secret: &Generator, interface: InterfaceId, address: IpAddr) -> Option<u32> {
+        let entries = &self.entries;
+        let is_it =
+            |entry| entries.get(entry).is_some_and(|found| found.address == address && found.interface == interface);
+        if !is_it(self.last_hit) {
+            self.last_hit = self.index.find(Self::hash(secret, interface, address), is_it)?;
+        }
+        Some(self.last_hit)
     }
 
     /// Adds an entry, if need be in the place of the least recently used inactive one, whose memory is released. None
@@ -156,15 +163,19 @@ impl<'m> NeighborTable<'m> {
     /// Removes an entry that nobody is parked on.
     pub(crate) fn remove(&mut self, secret: &Generator, pool: &mut Pool<'_>, account: &mut Account, entry: u32) {
         self.links.remove(&mut self.used, entry);
-        if let Some(mut neighbor) = self.entries.remove(entry) {
+        if let Some(neighbor) = self.entries.get_mut(entry) {
             debug_assert!(neighbor.parked.is_empty());
             neighbor.pending.clear(pool, account);
             self.index.remove(Self::hash(secret, neighbor.interface, neighbor.address), entry);
+            self.entries.remove(entry);
         }
     }
 
     /// The entry was used: it becomes the last to be evicted.
     pub(crate) fn touch(&mut self, entry: u32) {
+        if self.used.tail() == Some(entry) {
+            return;
+        }
         self.links.remove(&mut self.used, entry);
         self.links.push_back(&mut self.used, entry);
     }

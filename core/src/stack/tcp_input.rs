@@ -57,7 +57,7 @@ impl Stack<'_> {
         match found {
             Some(Node::HalfOpen(index)) => self.segment_for_half_open(pool, index, &segment),
             Some(Node::TimeWait(index)) => self.segment_for_time_wait(pool, packet, index, &segment),
-            _ => self.segment_without_connection(pool, packet, &flow, &segment),
+            _ => self.segment_without_connection(pool, packet, &flow, hash, &segment),
         }
     }
 
@@ -184,9 +184,7 @@ impl Stack<'_> {
         match connection.state {
             State::TimeWait => self.enter_time_wait(pool, index),
             State::Closed => {
-                let hash = self.flow_hash(&connection.flow);
-                let number = self.nodes.number(Node::Connection(index));
-                self.flows.remove(hash, number);
+                self.flows.remove(connection.flow_hash, self.nodes.number(Node::Connection(index)));
                 self.leave_lists(index);
             }
             _ => return,
@@ -229,12 +227,12 @@ impl Stack<'_> {
         self.event_links.remove(&mut self.events, number);
         self.deadlines.remove(number);
         let holders = self.connections.len();
-        let Some(mut connection) = self.connections.remove(index) else { return };
-        let hash = self.flow_hash(&connection.flow);
-        self.flows.remove(hash, number);
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        self.flows.remove(connection.flow_hash, number);
         let mut context =
             Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
         connection.release(&mut context);
+        self.connections.remove(index);
     }
 
     pub(super) fn connection_timeout(&mut self, pool: &mut Pool<'_>, index: u32) {
@@ -293,6 +291,7 @@ impl Stack<'_> {
         pool: &mut Pool<'_>,
         packet: &Packet<'_>,
         flow: &Flow,
+        flow_hash: u32,
         segment: &Segment<'_>,
     ) {
         if segment.has(TcpFlags::RST) {
@@ -304,7 +303,7 @@ impl Stack<'_> {
             Some(_) if is_request && segment.has(TcpFlags::FIN) => {
                 self.counters.drop(DropReason::TcpBadFlags);
             }
-            Some(listener) if is_request => self.connection_request(packet, flow, listener, segment),
+            Some(listener) if is_request => self.connection_request(packet, (flow, flow_hash), listener, segment),
             Some(_) if !segment.has(TcpFlags::ACK) => self.counters.drop(DropReason::TcpBadFlags),
             _ => {
                 self.counters.drop(DropReason::TcpNoSocket);
@@ -332,7 +331,13 @@ impl Stack<'_> {
     }
 
     /// A SYN for a listener.
-    fn connection_request(&mut self, packet: &Packet<'_>, flow: &Flow, listener_index: u32, segment: &Segment<'_>) {
+    fn connection_request(
+        &mut self,
+        packet: &Packet<'_>,
+        (flow, flow_hash): (&Flow, u32),
+        listener_index: u32,
+        segment: &Segment<'_>,
+    ) {
         let Some(key) = self.listeners.key(listener_index) else { return };
         let Some(listener) = self.listeners.get_mut(listener_index) else { return };
         if listener.queued >= listener.backlog {
@@ -346,6 +351,7 @@ impl Stack<'_> {
         let options = TcpOptions::parse(segment.options);
         let half_open = HalfOpen {
             flow: *flow,
+            flow_hash,
             listener: key,
             path: Path::through(packet.interface),
             parked: None,
@@ -363,8 +369,7 @@ impl Stack<'_> {
             Ok(half_open) => {
                 listener.half_open += 1;
                 let number = self.nodes.number(Node::HalfOpen(half_open.index));
-                let hash = self.flow_hash(flow);
-                self.flows.insert(hash, number);
+                self.flows.insert(flow_hash, number);
                 self.schedule_half_open(half_open.index);
             }
             Err(_) => self.counters.drop(DropReason::TcpSynQueueFull),
@@ -415,14 +420,13 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return;
         }
-        let flow = half_open.flow;
         let mut connection = half_open.promote(self.now, listener.config);
         connection.listener = Some(listener_index);
+        let flow_hash = connection.flow_hash;
         self.remove_half_open(half_open_index);
         let Ok(key) = self.connections.insert(connection) else { return };
         let number = self.nodes.number(Node::Connection(key.index));
-        let hash = self.flow_hash(&flow);
-        self.flows.insert(hash, number);
+        self.flows.insert(flow_hash, number);
         self.last_hit = key.index;
         if let Some(listener) = self.listeners.get_mut(listener_index) {
             self.event_links.push_back(&mut listener.accept_queue, number);
@@ -458,14 +462,13 @@ impl Stack<'_> {
     pub(super) fn remove_half_open(&mut self, index: u32) {
         let number = self.nodes.number(Node::HalfOpen(index));
         let Some(half_open) = self.half_open.get(index) else { return };
-        let (parked, interface, flow) = (half_open.parked, half_open.path.interface, half_open.flow);
+        let (parked, interface, flow_hash) = (half_open.parked, half_open.path.interface, half_open.flow_hash);
         if let Some(listener) = self.listeners.lookup_mut(half_open.listener) {
             listener.half_open -= 1;
         }
         self.unlink(number, parked, interface);
         self.deadlines.remove(number);
-        let hash = self.flow_hash(&flow);
-        self.flows.remove(hash, number);
+        self.flows.remove(flow_hash, number);
         self.half_open.remove(index);
     }
 
@@ -475,7 +478,7 @@ impl Stack<'_> {
     fn enter_time_wait(&mut self, pool: &mut Pool<'_>, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
         let flow = connection.flow;
-        let hash = self.flow_hash(&flow);
+        let hash = connection.flow_hash;
         let number = self.nodes.number(Node::Connection(index));
         if self.find_flow(hash, &flow) != Some(number) {
             return; // it is there already
@@ -483,6 +486,7 @@ impl Stack<'_> {
         let window = connection.rcv_edge.since(connection.rcv_nxt()) >> connection.rcv_scale;
         let entry = TimeWait {
             flow,
+            flow_hash: hash,
             snd_nxt: connection.snd_nxt,
             rcv_nxt: connection.rcv_nxt(),
             window: window.min(u32::from(u16::MAX)) as u16,
@@ -529,9 +533,9 @@ impl Stack<'_> {
     fn remove_time_wait(&mut self, index: u32) {
         let number = self.nodes.number(Node::TimeWait(index));
         self.links.remove(&mut self.time_wait_queue, number);
-        if let Some(entry) = self.time_wait.remove(index) {
-            let hash = self.flow_hash(&entry.flow);
-            self.flows.remove(hash, number);
+        if let Some(entry) = self.time_wait.get(index) {
+            self.flows.remove(entry.flow_hash, number);
+            self.time_wait.remove(index);
         }
     }
 
@@ -566,9 +570,9 @@ impl Stack<'_> {
                 self.links.push_back(&mut self.time_wait_queue, number);
             }
             Verdict::Reopen => {
-                let flow = entry.flow;
+                let (flow, flow_hash) = (entry.flow, entry.flow_hash);
                 self.remove_time_wait(index);
-                self.segment_without_connection(pool, packet, &flow, segment);
+                self.segment_without_connection(pool, packet, &flow, flow_hash, segment);
             }
         }
     }

@@ -208,14 +208,17 @@ impl Stack<'_> {
             return Err(ConnectError::TooManyConnections);
         }
         let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port() };
-        if wanted.port == 0 {
-            self.choose_port(&mut flow)?;
-        } else if self.find_flow(self.flow_hash(&flow), &flow).is_some() {
+        let flow_hash = match wanted.port {
+            0 => self.choose_port(&mut flow)?,
+            _ => self.flow_hash(&flow),
+        };
+        if wanted.port != 0 && self.find_flow(flow_hash, &flow).is_some() {
             return Err(ConnectError::AddressInUse(flow.local_address()));
         }
 
         let opening = Opening {
             flow,
+            flow_hash,
             iss: initial_sequence(&self.sequence_secret, &flow, self.now),
             advertised_mss: (u32::from(self.mtu(hop.interface)) - path_headers(&address)) as u16,
             now: self.now,
@@ -229,8 +232,7 @@ impl Stack<'_> {
         let deadline = connection.timers.next();
         let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
         let number = self.nodes.number(Node::Connection(key.index));
-        let hash = self.flow_hash(&flow);
-        self.flows.insert(hash, number);
+        self.flows.insert(flow_hash, number);
         if deadline < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(number, deadline);
         }
@@ -239,8 +241,9 @@ impl Stack<'_> {
     }
 
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
-    /// one further for each connection, so that ports neither repeat soon nor can be guessed.
-    fn choose_port(&mut self, flow: &mut Flow) -> Result<(), ConnectError> {
+    /// a little further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
+    /// returns the flow's hash.
+    fn choose_port(&mut self, flow: &mut Flow) -> Result<u32, ConnectError> {
         let count = EPHEMERAL_PORTS.len() as u64;
         flow.local_port = 0;
         let step = self.port_random.next_u32() % 8 + 1;
@@ -248,9 +251,9 @@ impl Stack<'_> {
         let start = self.port_random.prf(&flow.words()).wrapping_add(u64::from(self.port_offset));
         for i in 0..count {
             flow.local_port = EPHEMERAL_PORTS.start() + (start.wrapping_add(i) % count) as u16;
-            let listens = self.find_listener_exact(Endpoint::any(flow.local_port)).is_some();
-            if !listens && self.find_flow(self.flow_hash(flow), flow).is_none() {
-                return Ok(());
+            let hash = self.flow_hash(flow);
+            if self.find_flow(hash, flow).is_none() {
+                return Ok(hash);
             }
         }
         Err(ConnectError::PortsExhausted)

@@ -1,7 +1,7 @@
 //! UDP sockets (RFC 768, RFC 1122 §4.1).
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::flow::Flow;
@@ -360,9 +360,7 @@ impl Stack<'_> {
             return;
         }
         let local = Endpoint { address: Some(packet.destination), port: header.destination_port };
-        let Some(index) =
-            self.find_udp_exact(local).or_else(|| self.find_udp_exact(Endpoint { address: None, ..local }))
-        else {
+        let Some(index) = self.find_udp(local) else {
             self.counters.drop(DropReason::UdpNoSocket);
             self.port_unreachable(pool, packet);
             return;
@@ -391,7 +389,7 @@ impl Stack<'_> {
     pub(super) fn udp_problem(&mut self, flow: &Flow, problem: Problem) -> bool {
         let Problem::Unreachable(code) = problem else { return false };
         let local = Endpoint { address: Some(flow.local), port: flow.local_port };
-        let index = self.find_udp_exact(local).or_else(|| self.find_udp_exact(Endpoint { address: None, ..local }));
+        let index = self.find_udp(local);
         let Some(socket) = index.and_then(|index| self.udp_sockets.get_mut(index)) else { return false };
         socket.error = Some((flow.remote_address(), code));
         socket.signals |= Signals::ERROR;
@@ -414,10 +412,15 @@ impl Stack<'_> {
         }
     }
 
-    /// The hash of a protocol's local address and port; no address is a value of its own.
+    /// The socket for packets to an address and port: the one bound to both, else the one bound to the port alone.
+    fn find_udp(&self, local: Endpoint) -> Option<u32> {
+        self.find_udp_exact(local).or_else(|| self.find_udp_exact(Endpoint::any(local.port)))
+    }
+
+    /// Where in the table of ports to look. Sockets on one port of several addresses share the hash; there are at most
+    /// as many as the host has addresses.
     pub(super) fn port_hash(&self, protocol: u8, local: Endpoint) -> u32 {
-        let address = bits(local.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-        let port = u64::from(protocol) << 16 | u64::from(local.port);
-        self.hash_secret.hash(&[(address >> 64) as u64, address as u64, port])
+        let spread = (u32::from(protocol) << 16 | u32::from(local.port)).wrapping_mul(0x9e37_79b1);
+        spread ^ spread >> 15
     }
 }

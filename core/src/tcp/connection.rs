@@ -149,6 +149,8 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub(crate) flow: Flow,
+    /// The flow's hash in its stack's table.
+    pub(crate) flow_hash: u32,
     pub(crate) state: State,
     pub(crate) config: TcpConfig,
     /// The user has let go of the connection; it ends by itself.
@@ -250,6 +252,7 @@ pub(crate) enum Probe {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening {
     pub(crate) flow: Flow,
+    pub(crate) flow_hash: u32,
     pub(crate) iss: Seq,
     /// The MSS that our SYN announces: the interface's MTU less the headers.
     pub(crate) advertised_mss: u16,
@@ -277,6 +280,7 @@ impl Connection {
         let first = opening.iss + 1;
         Connection {
             flow: opening.flow,
+            flow_hash: opening.flow_hash,
             state: State::SynSent,
             config,
             orphaned: false,

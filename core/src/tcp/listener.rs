@@ -30,6 +30,8 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub struct HalfOpen {
     pub(crate) flow: Flow,
+    /// The flow's hash in its stack's table.
+    pub(crate) flow_hash: u32,
     /// The listener's index and generation.
     pub(crate) listener: crate::slab::Key,
     pub(crate) path: Path,
@@ -60,7 +62,13 @@ impl HalfOpen {
 
     /// The full connection, in SYN-RECEIVED with the SYN and ACK sent, for the peer's acknowledgment to be processed by.
     pub(crate) fn promote(&self, now: Instant, config: TcpConfig) -> Connection {
-        let opening = Opening { flow: self.flow, iss: self.iss, advertised_mss: self.advertised_mss, now };
+        let opening = Opening {
+            flow: self.flow,
+            flow_hash: self.flow_hash,
+            iss: self.iss,
+            advertised_mss: self.advertised_mss,
+            now,
+        };
         let mut connection = Connection::connecting(&opening, config);
         connection.state = State::SynReceived;
         connection.syn_due = false;

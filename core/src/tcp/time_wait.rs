@@ -11,6 +11,8 @@ use crate::wire::TcpFlags;
 #[derive(Clone, Debug)]
 pub struct TimeWait {
     pub(crate) flow: Flow,
+    /// The flow's hash in its stack's table.
+    pub(crate) flow_hash: u32,
     pub(crate) snd_nxt: Seq,
     pub(crate) rcv_nxt: Seq,
     /// The window field of our last segment.
