@@ -7,8 +7,8 @@
 use crate::network::{HostId, Network};
 use ethertab::time::{Duration, Instant};
 use ethertab::{
-    CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Endpoint, Event, ListenError,
-    ListenOptions, ListenerHandle, Pool, RecvError, SendError, Stack,
+    CloseReason, ConnectError, ConnectOptions, ConnectionHandle, Endpoint, Event, ListenError, ListenOptions,
+    ListenerHandle, Pool, RecvError, SendError, Stack,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -70,32 +70,17 @@ pub enum Finish {
 impl Plan {
     /// Sends `bytes` bytes, says so, reads to the end.
     pub const fn send(bytes: u64) -> Plan {
-        Plan {
-            send: bytes,
-            pattern: 1,
-            expect: None,
-            echo: false,
-            reading: Reading::AtOnce,
-            finish: Finish::Shutdown,
-        }
+        Plan { send: bytes, pattern: 1, expect: None, echo: false, reading: Reading::AtOnce, finish: Finish::Shutdown }
     }
 
     /// Reads to the end and then closes; everything must be the pattern of [`Plan::send`].
     pub const fn receive() -> Plan {
-        Plan {
-            expect: Some(1),
-            finish: Finish::AfterPeer,
-            ..Plan::send(0)
-        }
+        Plan { expect: Some(1), finish: Finish::AfterPeer, ..Plan::send(0) }
     }
 
     /// Sends back what it receives.
     pub const fn echo() -> Plan {
-        Plan {
-            echo: true,
-            finish: Finish::AfterPeer,
-            ..Plan::send(0)
-        }
+        Plan { echo: true, finish: Finish::AfterPeer, ..Plan::send(0) }
     }
 }
 
@@ -179,13 +164,7 @@ impl Conversation {
         self.finish(stack, pool, now, handle);
     }
 
-    fn read(
-        &mut self,
-        stack: &mut Stack<'static>,
-        pool: &mut Pool<'static>,
-        now: Instant,
-        handle: ConnectionHandle,
-    ) {
+    fn read(&mut self, stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant, handle: ConnectionHandle) {
         let (mut allowed, again) = match self.plan.reading {
             Reading::Never => return,
             Reading::AtOnce | Reading::From(_) => (usize::MAX, None),
@@ -225,13 +204,7 @@ impl Conversation {
         }
     }
 
-    fn write(
-        &mut self,
-        stack: &mut Stack<'static>,
-        pool: &mut Pool<'static>,
-        now: Instant,
-        handle: ConnectionHandle,
-    ) {
+    fn write(&mut self, stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant, handle: ConnectionHandle) {
         if self.finished {
             return;
         }
@@ -264,18 +237,9 @@ impl Conversation {
         }
     }
 
-    fn finish(
-        &mut self,
-        stack: &mut Stack<'static>,
-        pool: &mut Pool<'static>,
-        now: Instant,
-        handle: ConnectionHandle,
-    ) {
-        let ended =
-            self.reason.is_some() && (self.peer_finished || self.plan.reading == Reading::Never);
-        let failed = self
-            .reason
-            .is_some_and(|reason| reason != CloseReason::Finished);
+    fn finish(&mut self, stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant, handle: ConnectionHandle) {
+        let ended = self.reason.is_some() && (self.peer_finished || self.plan.reading == Reading::Never);
+        let failed = self.reason.is_some_and(|reason| reason != CloseReason::Finished);
         if ended || failed {
             stack.close(pool, now, handle);
             self.handle = None;
@@ -310,27 +274,15 @@ impl Conversation {
 
     /// When it wants to run although nothing happened.
     fn wake(&self) -> Option<Instant> {
-        self.reads_at
-            .filter(|_| self.handle.is_some() && !self.peer_finished)
+        self.reads_at.filter(|_| self.handle.is_some() && !self.peer_finished)
     }
 }
 
 impl fmt::Display for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = |finished| if finished { "finished" } else { "open" };
-        write!(
-            f,
-            "sent {} of {} ({})",
-            self.sent,
-            self.plan.send,
-            end(self.finished)
-        )?;
-        write!(
-            f,
-            ", received {} ({})",
-            self.received,
-            end(self.peer_finished)
-        )?;
+        write!(f, "sent {} of {} ({})", self.sent, self.plan.send, end(self.finished))?;
+        write!(f, ", received {} ({})", self.received, end(self.peer_finished))?;
         if !self.connected {
             f.write_str(", not connected")?;
         }
@@ -398,12 +350,7 @@ impl Apps {
             Err(error) => return Some(Err(error)),
         };
         let id = ServerId(self.servers.len());
-        self.servers.push(Server {
-            host,
-            listener,
-            plan,
-            accepted: Vec::new(),
-        });
+        self.servers.push(Server { host, listener, plan, accepted: Vec::new() });
         self.by_listener.insert((host, listener.to_bits()), id);
         Some(Ok(id))
     }
@@ -417,11 +364,7 @@ impl Apps {
         plan: Plan,
     ) -> Option<Result<ConversationId, ConnectError>> {
         let (stack, _) = network.host_mut(host)?;
-        Some(
-            stack
-                .connect(now, remote, ConnectOptions::default())
-                .map(|handle| self.add(host, handle, plan)),
-        )
+        Some(stack.connect(now, remote, ConnectOptions::default()).map(|handle| self.add(host, handle, plan)))
     }
 
     fn add(&mut self, host: HostId, handle: ConnectionHandle, plan: Plan) -> ConversationId {
@@ -454,20 +397,13 @@ impl Apps {
     }
 
     /// Hands an event to the application that it is for, if there is one.
-    pub(crate) fn handle(
-        &mut self,
-        network: &mut Network,
-        now: Instant,
-        host: HostId,
-        event: Event,
-    ) {
+    pub(crate) fn handle(&mut self, network: &mut Network, now: Instant, host: HostId, event: Event) {
         match event {
             Event::Connection(handle, signals) => {
                 let Some(&id) = self.by_connection.get(&(host, handle.to_bits())) else {
                     return;
                 };
-                self.conversations[id.0].connected |=
-                    signals.contains(ethertab::Signals::CONNECTED);
+                self.conversations[id.0].connected |= signals.contains(ethertab::Signals::CONNECTED);
                 self.run(network, now, id);
             }
             Event::Listener(handle, _) => {
@@ -481,16 +417,8 @@ impl Apps {
     }
 
     fn accept(&mut self, network: &mut Network, now: Instant, id: ServerId) {
-        let Server {
-            host,
-            listener,
-            plan,
-            ..
-        } = self.servers[id.0];
-        while let Some(handle) = network
-            .host_mut(host)
-            .and_then(|(stack, _)| stack.accept(listener))
-        {
+        let Server { host, listener, plan, .. } = self.servers[id.0];
+        while let Some(handle) = network.host_mut(host).and_then(|(stack, _)| stack.accept(listener)) {
             let conversation = self.add(host, handle, plan);
             self.conversations[conversation.0].connected = true;
             self.servers[id.0].accepted.push(conversation);
@@ -513,8 +441,7 @@ impl Apps {
             self.wakes.insert((time, id));
         }
         if conversation.is_over() {
-            self.by_connection
-                .remove(&(conversation.host, handle.to_bits()));
+            self.by_connection.remove(&(conversation.host, handle.to_bits()));
         }
     }
 }
@@ -547,18 +474,10 @@ pub fn fill_pattern(key: u64, offset: u64, buf: &mut [u8]) {
 /// The offset of the first byte that is not pattern `key`, where `bytes` begin at `offset`.
 pub fn first_difference(key: u64, offset: u64, bytes: &[u8]) -> Option<u64> {
     let mut expected = [0; 1_024];
-    for (chunk, at) in bytes
-        .chunks(expected.len())
-        .zip((offset..).step_by(expected.len()))
-    {
+    for (chunk, at) in bytes.chunks(expected.len()).zip((offset..).step_by(expected.len())) {
         fill_pattern(key, at, &mut expected[..chunk.len()]);
         if chunk != &expected[..chunk.len()] {
-            return chunk
-                .iter()
-                .zip(&expected)
-                .zip(at..)
-                .find(|((a, b), _)| a != b)
-                .map(|(_, at)| at);
+            return chunk.iter().zip(&expected).zip(at..).find(|((a, b), _)| a != b).map(|(_, at)| at);
         }
     }
     None
@@ -571,15 +490,7 @@ mod tests {
     #[test]
     fn the_pattern_is_the_same_however_it_is_cut() {
         let whole: Vec<u8> = (0..5_000).map(|offset| pattern_byte(9, offset)).collect();
-        for (start, len) in [
-            (0, 5_000),
-            (1, 7),
-            (3, 2),
-            (8, 8),
-            (1_023, 2_050),
-            (4_999, 1),
-            (17, 0),
-        ] {
+        for (start, len) in [(0, 5_000), (1, 7), (3, 2), (8, 8), (1_023, 2_050), (4_999, 1), (17, 0)] {
             let mut cut = vec![0; len];
             fill_pattern(9, start as u64, &mut cut);
             assert_eq!(cut, whole[start..start + len], "{start} {len}");

@@ -82,15 +82,8 @@ pub struct Cable {
 impl Cable {
     /// A perfect cable. What its impairments draw later depends on `seed` and `stream` alone.
     pub fn new(seed: u64, stream: u64) -> Self {
-        let lane = |side: Side| {
-            Lane::new(Random::new(
-                seed,
-                stream.wrapping_mul(2).wrapping_add(side.index() as u64),
-            ))
-        };
-        Cable {
-            lanes: [lane(Side::A), lane(Side::B)],
-        }
+        let lane = |side: Side| Lane::new(Random::new(seed, stream.wrapping_mul(2).wrapping_add(side.index() as u64)));
+        Cable { lanes: [lane(Side::A), lane(Side::B)] }
     }
 
     /// Changes what happens to the frames sent from `side` from now on. Those under way are not touched.
@@ -150,11 +143,7 @@ impl Lane {
         impairment.check()?;
         self.impairment = impairment;
         self.chances = (!impairment.is_perfect()).then(|| Chances::new(&impairment));
-        self.in_order.set_limit(if self.chances.is_some() {
-            IN_FLIGHT_LIMIT
-        } else {
-            PERFECT_LIMIT
-        });
+        self.in_order.set_limit(if self.chances.is_some() { IN_FLIGHT_LIMIT } else { PERFECT_LIMIT });
         self.in_burst &= impairment.burst_loss.is_some();
         Ok(())
     }
@@ -195,13 +184,7 @@ impl Lane {
     }
 
     /// [`send`](Self::send) for a frame that has passed `hops` switches.
-    pub(crate) fn send_after(
-        &mut self,
-        now: Instant,
-        frame: &[u8],
-        meta: FrameMeta,
-        hops: u8,
-    ) -> bool {
+    pub(crate) fn send_after(&mut self, now: Instant, frame: &[u8], meta: FrameMeta, hops: u8) -> bool {
         if frame.is_empty() {
             return false;
         }
@@ -247,28 +230,12 @@ impl Lane {
         self.in_order.back().map(|(_, frame)| frame)
     }
 
-    fn send_impaired(
-        &mut self,
-        now: Instant,
-        frame: &[u8],
-        meta: FrameMeta,
-        hops: u8,
-        chances: &Chances,
-    ) -> bool {
-        if self
-            .impairment
-            .mtu
-            .is_some_and(|mtu| frame.len() > usize::from(mtu) + header_len(frame))
-        {
+    fn send_impaired(&mut self, now: Instant, frame: &[u8], meta: FrameMeta, hops: u8, chances: &Chances) -> bool {
+        if self.impairment.mtu.is_some_and(|mtu| frame.len() > usize::from(mtu) + header_len(frame)) {
             self.counters.too_long += 1;
             return false;
         }
-        let Some(sent) = self.line.send(
-            now,
-            frame.len(),
-            self.impairment.rate,
-            self.impairment.queue,
-        ) else {
+        let Some(sent) = self.line.send(now, frame.len(), self.impairment.rate, self.impairment.queue) else {
             self.counters.queue_dropped += 1;
             return false;
         };
@@ -296,11 +263,7 @@ impl Lane {
         }
         if corrupt {
             let bit = self.random.index(frame.len() * 8);
-            let ring = if held_back {
-                &mut self.held_back
-            } else {
-                &mut self.in_order
-            };
+            let ring = if held_back { &mut self.held_back } else { &mut self.in_order };
             if let Some(bytes) = ring.back_mut() {
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
@@ -313,19 +276,8 @@ impl Lane {
         true
     }
 
-    fn put(
-        &mut self,
-        held_back: bool,
-        frame: &[u8],
-        due: Instant,
-        meta: FrameMeta,
-        hops: u8,
-    ) -> bool {
-        let ring = if held_back {
-            &mut self.held_back
-        } else {
-            &mut self.in_order
-        };
+    fn put(&mut self, held_back: bool, frame: &[u8], due: Instant, meta: FrameMeta, hops: u8) -> bool {
+        let ring = if held_back { &mut self.held_back } else { &mut self.in_order };
         let fits = ring.push(frame, due, meta, hops);
         if fits {
             self.bytes += frame.len();
@@ -336,11 +288,7 @@ impl Lane {
     }
 
     fn is_lost_in_burst(&mut self, chances: &Chances) -> bool {
-        let changes = if self.in_burst {
-            chances.burst_stop
-        } else {
-            chances.burst_start
-        };
+        let changes = if self.in_burst { chances.burst_stop } else { chances.burst_start };
         if self.random.happens(changes) {
             self.in_burst = !self.in_burst;
         }
@@ -353,10 +301,7 @@ impl Lane {
         if jitter == 0 {
             return self.impairment.latency;
         }
-        let varied = latency.saturating_add(
-            self.random
-                .below(jitter.saturating_mul(2).saturating_add(1)),
-        );
+        let varied = latency.saturating_add(self.random.below(jitter.saturating_mul(2).saturating_add(1)));
         Duration::from_micros(varied.saturating_sub(jitter))
     }
 
@@ -367,8 +312,7 @@ impl Lane {
 
     /// The next frame, if it has arrived by `now`; [`pop`](Self::pop) takes it off the cable.
     pub fn arrived(&self, now: Instant) -> Option<(&[u8], FrameMeta)> {
-        self.next_arrived(now)
-            .map(|(record, frame)| (frame, record.meta))
+        self.next_arrived(now).map(|(record, frame)| (frame, record.meta))
     }
 
     #[inline]
@@ -394,11 +338,8 @@ impl Lane {
     /// Takes the next frame off the cable.
     #[inline]
     pub fn pop(&mut self) {
-        let ring = if self.held_back.is_empty() || self.in_order_is_next() {
-            &mut self.in_order
-        } else {
-            &mut self.held_back
-        };
+        let ring =
+            if self.held_back.is_empty() || self.in_order_is_next() { &mut self.in_order } else { &mut self.held_back };
         if let Some((_, frame)) = ring.front() {
             self.bytes -= frame.len();
             self.counters.delivered += 1;
@@ -426,13 +367,7 @@ struct Line {
 
 impl Line {
     /// When the last bit of a frame of `len` bytes has left, rounded up to a microsecond; `None` if the queue is full.
-    fn send(
-        &mut self,
-        now: Instant,
-        len: usize,
-        rate: Option<u64>,
-        queue: Queue,
-    ) -> Option<Instant> {
+    fn send(&mut self, now: Instant, len: usize, rate: Option<u64>, queue: Queue) -> Option<Instant> {
         let Some(rate) = rate else {
             self.waiting.clear();
             self.waiting_bytes = 0;
@@ -446,9 +381,7 @@ impl Line {
         }
         let full = match queue {
             Queue::Frames(frames) => self.waiting.len() >= frames as usize,
-            Queue::Bytes(bytes) => {
-                !self.waiting.is_empty() && self.waiting_bytes + len > bytes as usize
-            }
+            Queue::Bytes(bytes) => !self.waiting.is_empty() && self.waiting_bytes + len > bytes as usize,
         };
         if full {
             return None;
@@ -461,11 +394,7 @@ impl Line {
         let ticks = len as u64 * 8 * 1_000_000 + self.remainder;
         self.free_at += Duration::from_micros(ticks / rate);
         self.remainder = ticks % rate;
-        let gone = if self.remainder == 0 {
-            self.free_at
-        } else {
-            self.free_at + Duration::from_micros(1)
-        };
+        let gone = if self.remainder == 0 { self.free_at } else { self.free_at + Duration::from_micros(1) };
         self.waiting.push_back((gone, len));
         self.waiting_bytes += len;
         Some(gone)
@@ -484,11 +413,7 @@ mod tests {
     }
 
     fn send(cable: &mut Cable, now: u64, frame: &[u8]) -> bool {
-        cable.lane_mut(Side::A).send(
-            Instant::from_micros(now),
-            frame,
-            FrameMeta::received(frame.len()),
-        )
+        cable.lane_mut(Side::A).send(Instant::from_micros(now), frame, FrameMeta::received(frame.len()))
     }
 
     /// All frames in the order of arrival, with their times in microseconds.
@@ -510,10 +435,7 @@ mod tests {
     }
 
     fn numbers(frames: &[(u64, Vec<u8>)]) -> Vec<u32> {
-        frames
-            .iter()
-            .map(|(_, frame)| u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]))
-            .collect()
+        frames.iter().map(|(_, frame)| u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]])).collect()
     }
 
     #[test]
@@ -532,14 +454,9 @@ mod tests {
     #[test]
     fn a_perfect_cable_that_nobody_empties_is_bounded() {
         let mut cable = cable(Impairment::PERFECT);
-        let accepted = (0..2_000)
-            .filter(|_| send(&mut cable, 0, &[0; 1_514]))
-            .count();
+        let accepted = (0..2_000).filter(|_| send(&mut cable, 0, &[0; 1_514])).count();
         assert_eq!(accepted, PERFECT_LIMIT / 1_514);
-        assert_eq!(
-            cable.lane(Side::A).counters().overflowed,
-            2_000 - accepted as u64
-        );
+        assert_eq!(cable.lane(Side::A).counters().overflowed, 2_000 - accepted as u64);
         assert!(cable.lane(Side::A).memory() <= PERFECT_LIMIT);
     }
 
@@ -547,15 +464,7 @@ mod tests {
     fn loss_is_exact_for_the_seed() {
         let run = |stream| {
             let mut cable = Cable::new(42, stream);
-            cable
-                .impair(
-                    Side::A,
-                    Impairment {
-                        loss: 0.01,
-                        ..Impairment::PERFECT
-                    },
-                )
-                .unwrap();
+            cable.impair(Side::A, Impairment { loss: 0.01, ..Impairment::PERFECT }).unwrap();
             for number in 0..10_000 {
                 send(&mut cable, 0, &numbered(number));
             }
@@ -569,18 +478,9 @@ mod tests {
 
     #[test]
     fn burst_loss_comes_in_bursts_of_the_given_length() {
-        let burst_loss = Some(BurstLoss {
-            start: 0.001,
-            stop: 0.1,
-            loss: 1.0,
-        });
-        let mut cable = cable(Impairment {
-            burst_loss,
-            ..Impairment::PERFECT
-        });
-        let fates: Vec<bool> = (0..100_000)
-            .map(|number| send(&mut cable, 0, &numbered(number)))
-            .collect();
+        let burst_loss = Some(BurstLoss { start: 0.001, stop: 0.1, loss: 1.0 });
+        let mut cable = cable(Impairment { burst_loss, ..Impairment::PERFECT });
+        let fates: Vec<bool> = (0..100_000).map(|number| send(&mut cable, 0, &numbered(number))).collect();
         let lost = fates.iter().filter(|arrives| !**arrives).count();
         let bursts = fates.windows(2).filter(|pair| pair[0] && !pair[1]).count();
         assert_eq!(cable.lane(Side::A).counters().burst_lost, lost as u64);
@@ -591,16 +491,9 @@ mod tests {
     #[test]
     fn the_rate_is_exact_to_the_microsecond() {
         // 3 Mbit/s and 100 bytes: 266.67 µs a frame, which no rounding of single frames adds up to.
-        let mut cable = cable(Impairment {
-            rate: Some(3_000_000),
-            ..Impairment::PERFECT
-        });
+        let mut cable = cable(Impairment { rate: Some(3_000_000), ..Impairment::PERFECT });
         for number in 0..900 {
-            send(
-                &mut cable,
-                1_000,
-                &[&numbered(number)[..], &[0; 40]].concat(),
-            );
+            send(&mut cable, 1_000, &[&numbered(number)[..], &[0; 40]].concat());
         }
         let times: Vec<u64> = receive(&mut cable).iter().map(|(at, _)| *at).collect();
         assert_eq!(times[..4], [1_267, 1_534, 1_800, 2_067]);
@@ -609,10 +502,7 @@ mod tests {
 
     #[test]
     fn an_idle_line_starts_afresh() {
-        let mut cable = cable(Impairment {
-            rate: Some(8_000_000),
-            ..Impairment::PERFECT
-        });
+        let mut cable = cable(Impairment { rate: Some(8_000_000), ..Impairment::PERFECT });
         send(&mut cable, 0, &[0; 100]);
         send(&mut cable, 50, &[0; 100]);
         send(&mut cable, 1_000, &[0; 100]);
@@ -623,44 +513,24 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_drains_with_the_line() {
         let queue = Queue::Frames(3);
-        let mut frames = cable(Impairment {
-            rate: Some(8_000_000),
-            queue,
-            ..Impairment::PERFECT
-        });
-        assert_eq!(
-            (0..5).filter(|_| send(&mut frames, 0, &[0; 100])).count(),
-            3
-        );
+        let mut frames = cable(Impairment { rate: Some(8_000_000), queue, ..Impairment::PERFECT });
+        assert_eq!((0..5).filter(|_| send(&mut frames, 0, &[0; 100])).count(), 3);
         assert_eq!(frames.lane(Side::A).counters().queue_dropped, 2);
         assert!(!send(&mut frames, 99, &[0; 100]));
         assert!(send(&mut frames, 100, &[0; 100]));
 
         let queue = Queue::Bytes(250);
-        let mut bytes = cable(Impairment {
-            rate: Some(8_000_000),
-            queue,
-            ..Impairment::PERFECT
-        });
+        let mut bytes = cable(Impairment { rate: Some(8_000_000), queue, ..Impairment::PERFECT });
         assert!(send(&mut bytes, 0, &[0; 1_000]));
         assert!(!send(&mut bytes, 999, &[0; 100]));
-        assert_eq!(
-            (0..5)
-                .filter(|_| send(&mut bytes, 1_000, &[0; 100]))
-                .count(),
-            2
-        );
+        assert_eq!((0..5).filter(|_| send(&mut bytes, 1_000, &[0; 100])).count(), 2);
     }
 
     #[test]
     fn frames_held_back_arrive_late_and_the_others_keep_their_order() {
         let reorder_by = Duration::from_micros(500);
-        let mut cable = cable(Impairment {
-            latency: Duration::from_millis(1),
-            reorder: 0.1,
-            reorder_by,
-            ..Impairment::PERFECT
-        });
+        let mut cable =
+            cable(Impairment { latency: Duration::from_millis(1), reorder: 0.1, reorder_by, ..Impairment::PERFECT });
         for number in 0..1_000 {
             send(&mut cable, u64::from(number) * 10, &numbered(number));
         }
@@ -690,40 +560,24 @@ mod tests {
         }
         let frames = receive(&mut cable);
         assert_eq!(numbers(&frames), (0..1_000).collect::<Vec<_>>());
-        let delays: Vec<u64> = frames
-            .iter()
-            .zip(0..)
-            .map(|((at, _), number)| at - number * 10_000)
-            .collect();
+        let delays: Vec<u64> = frames.iter().zip(0..).map(|((at, _), number)| at - number * 10_000).collect();
         let (least, most) = (*delays.iter().min().unwrap(), *delays.iter().max().unwrap());
-        assert!(
-            (7_000..7_050).contains(&least) && (12_950..=13_000).contains(&most),
-            "{least} {most}"
-        );
+        assert!((7_000..7_050).contains(&least) && (12_950..=13_000).contains(&most), "{least} {most}");
     }
 
     #[test]
     fn duplicates_follow_and_corruption_flips_one_bit() {
-        let mut cable = cable(Impairment {
-            duplicate: 1.0,
-            corrupt: 1.0,
-            ..Impairment::PERFECT
-        });
+        let mut cable = cable(Impairment { duplicate: 1.0, corrupt: 1.0, ..Impairment::PERFECT });
         send(&mut cable, 0, &[0; 60]);
         let frames = receive(&mut cable);
-        let flipped: Vec<u32> = frames
-            .iter()
-            .map(|(_, frame)| frame.iter().map(|byte| byte.count_ones()).sum())
-            .collect();
+        let flipped: Vec<u32> =
+            frames.iter().map(|(_, frame)| frame.iter().map(|byte| byte.count_ones()).sum()).collect();
         assert_eq!(flipped, [1, 0]);
     }
 
     #[test]
     fn too_long_frames_are_dropped_but_a_vlan_tag_is_not_counted() {
-        let mut cable = cable(Impairment {
-            mtu: Some(1_500),
-            ..Impairment::PERFECT
-        });
+        let mut cable = cable(Impairment { mtu: Some(1_500), ..Impairment::PERFECT });
         assert!(send(&mut cable, 0, &[0; 1_514]));
         assert!(!send(&mut cable, 0, &[0; 1_515]));
         let mut tagged = [0; 1_518];
@@ -739,11 +593,7 @@ mod tests {
         cable.impair(Side::A, Impairment::PERFECT).unwrap();
         send(&mut cable, 1, &numbered(1));
         let frames = receive(&mut cable);
-        assert_eq!(
-            numbers(&frames),
-            [0, 1],
-            "a shorter cable does not let frames overtake"
-        );
+        assert_eq!(numbers(&frames), [0, 1], "a shorter cable does not let frames overtake");
         assert_eq!(frames[1].0, 5_000);
     }
 }

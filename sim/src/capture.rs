@@ -8,12 +8,8 @@ use ethertab::FrameMeta;
 use ethertab::time::Instant;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
-};
-use pcap_file::pcapng::blocks::interface_statistics::{
-    InterfaceStatisticsBlock, InterfaceStatisticsOption,
-};
+use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::{DataLink, Endianness, PcapError};
 use std::borrow::Cow;
@@ -39,10 +35,7 @@ pub struct CaptureConfig {
 
 impl Default for CaptureConfig {
     fn default() -> Self {
-        CaptureConfig {
-            max_bytes: 16 * 1024 * 1024,
-            snap_len: SNAP_LEN,
-        }
+        CaptureConfig { max_bytes: 16 * 1024 * 1024, snap_len: SNAP_LEN }
     }
 }
 
@@ -100,10 +93,7 @@ impl Capture {
         let snap_len = config.snap_len.clamp(1, SNAP_LEN);
         let max_bytes = config.max_bytes.max(snap_len);
         Capture {
-            config: CaptureConfig {
-                max_bytes,
-                snap_len,
-            },
+            config: CaptureConfig { max_bytes, snap_len },
             interfaces: Vec::new(),
             frames: FrameRing::new(max_bytes),
             entries: VecDeque::new(),
@@ -130,17 +120,10 @@ impl Capture {
             return;
         }
         let kept = &frame[..frame.len().min(self.config.snap_len)];
-        while !self
-            .frames
-            .push(kept, time, FrameMeta::received(kept.len()), 0)
-        {
+        while !self.frames.push(kept, time, FrameMeta::received(kept.len()), 0) {
             self.forget_oldest();
         }
-        self.entries.push_back(Entry {
-            interface,
-            direction,
-            original_len: frame.len() as u32,
-        });
+        self.entries.push_back(Entry { interface, direction, original_len: frame.len() as u32 });
     }
 
     fn forget_oldest(&mut self) {
@@ -166,9 +149,7 @@ impl Capture {
     /// `since(n + 1)`, and has missed some if the first number that it gets is higher.
     pub fn since(&self, number: u64) -> impl Iterator<Item = Packet<'_>> {
         let skip = number.saturating_sub(self.first);
-        let skip = usize::try_from(skip)
-            .unwrap_or(usize::MAX)
-            .min(self.entries.len());
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.entries.len());
         (skip..self.entries.len()).filter_map(|index| {
             let entry = self.entries[index];
             let (record, bytes) = self.frames.get(index)?;
@@ -198,8 +179,7 @@ impl Capture {
         }
         let comment = self.comments.entry(number).or_default();
         let added = text.len() + usize::from(!comment.is_empty());
-        let fits = comment.len() + added <= MAX_COMMENT
-            && self.comment_bytes + added <= self.config.max_bytes / 4;
+        let fits = comment.len() + added <= MAX_COMMENT && self.comment_bytes + added <= self.config.max_bytes / 4;
         if fits {
             if !comment.is_empty() {
                 comment.push('\n');
@@ -251,18 +231,13 @@ impl Capture {
                 Direction::In => 1,
                 Direction::Out => 2,
             };
-            let comment = packet
-                .comment
-                .map(|comment| EnhancedPacketOption::Comment(Cow::Borrowed(comment)));
+            let comment = packet.comment.map(|comment| EnhancedPacketOption::Comment(Cow::Borrowed(comment)));
             writer.write_pcapng_block(EnhancedPacketBlock {
                 interface_id: packet.interface,
                 timestamp: epoch + Duration::from_micros(packet.time.as_micros()),
                 original_len: packet.original_len,
                 data: Cow::Borrowed(packet.bytes),
-                options: comment
-                    .into_iter()
-                    .chain([EnhancedPacketOption::Flags(flags)])
-                    .collect(),
+                options: comment.into_iter().chain([EnhancedPacketOption::Flags(flags)]).collect(),
             })?;
         }
         if self.dropped() > 0 && !self.interfaces.is_empty() {
@@ -286,10 +261,7 @@ mod tests {
     }
 
     fn capture(max_bytes: usize, packets: u8) -> Capture {
-        let mut capture = Capture::new(CaptureConfig {
-            max_bytes,
-            snap_len: 100,
-        });
+        let mut capture = Capture::new(CaptureConfig { max_bytes, snap_len: 100 });
         let interface = capture.add_interface("a");
         for number in 0..packets {
             let time = Instant::from_micros(1_000_000 + u64::from(number));
@@ -305,11 +277,7 @@ mod tests {
         assert_eq!(capture.dropped(), 15);
         let numbers: Vec<u64> = capture.packets().map(|packet| packet.number).collect();
         assert_eq!(numbers, (15..25).collect::<Vec<_>>());
-        assert!(
-            capture
-                .packets()
-                .all(|packet| packet.bytes == frame(packet.number as u8))
-        );
+        assert!(capture.packets().all(|packet| packet.bytes == frame(packet.number as u8)));
     }
 
     #[test]
@@ -325,10 +293,7 @@ mod tests {
 
     #[test]
     fn long_frames_are_cut_and_say_so() {
-        let mut capture = Capture::new(CaptureConfig {
-            max_bytes: 1_000,
-            snap_len: 60,
-        });
+        let mut capture = Capture::new(CaptureConfig { max_bytes: 1_000, snap_len: 60 });
         capture.record(Instant::ZERO, 0, Direction::In, &[7; 1_514]);
         capture.record(Instant::ZERO, 0, Direction::In, &[]);
         let packet = capture.packets().next().unwrap();
@@ -343,10 +308,7 @@ mod tests {
         assert!(capture.annotate(0, "twice"));
         assert!(!capture.annotate(10, "not yet seen"));
         assert!(!capture.annotate(1, &"x".repeat(300)));
-        assert_eq!(
-            capture.packets().next().unwrap().comment,
-            Some("the first\ntwice")
-        );
+        assert_eq!(capture.packets().next().unwrap().comment, Some("the first\ntwice"));
         assert_eq!(capture.packets().nth(1).unwrap().comment, None);
         capture.record(Instant::ZERO, 0, Direction::In, &frame(10));
         assert!(capture.comments.is_empty() && capture.comment_bytes == 0);
@@ -356,34 +318,23 @@ mod tests {
     fn the_file_says_what_was_captured() {
         let mut capture = capture(1_000, 12);
         capture.annotate(5, "retransmission");
-        let file = capture
-            .to_pcapng(Duration::from_secs(1_700_000_000))
-            .unwrap();
+        let file = capture.to_pcapng(Duration::from_secs(1_700_000_000)).unwrap();
         let mut reader = PcapNgReader::new(&file[..]).unwrap();
         let (mut packets, mut dropped) = (Vec::new(), 0);
         while let Some(block) = reader.next_block() {
             match block.unwrap() {
                 Block::EnhancedPacket(packet) => packets.push(packet.into_owned()),
                 Block::InterfaceStatistics(statistics) => {
-                    assert_eq!(
-                        statistics.options,
-                        [InterfaceStatisticsOption::IsbOsDrop(2)]
-                    );
+                    assert_eq!(statistics.options, [InterfaceStatisticsOption::IsbOsDrop(2)]);
                     dropped += 1;
                 }
                 _ => {}
             }
         }
         assert_eq!((packets.len(), dropped), (10, 1));
-        assert_eq!(
-            packets[0].timestamp,
-            Duration::from_micros(1_700_000_001_000_002)
-        );
+        assert_eq!(packets[0].timestamp, Duration::from_micros(1_700_000_001_000_002));
         assert_eq!(packets[0].data, frame(2));
         let comment = EnhancedPacketOption::Comment("retransmission".into());
-        assert_eq!(
-            packets[3].options,
-            [comment, EnhancedPacketOption::Flags(2)]
-        );
+        assert_eq!(packets[3].options, [comment, EnhancedPacketOption::Flags(2)]);
     }
 }

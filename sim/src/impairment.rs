@@ -77,10 +77,7 @@ impl Impairment {
 
     /// A perfect cable but for its latency.
     pub const fn latency(latency: Duration) -> Impairment {
-        Impairment {
-            latency,
-            ..Impairment::PERFECT
-        }
+        Impairment { latency, ..Impairment::PERFECT }
     }
 
     /// Whether frames pass unharmed and without delay.
@@ -99,11 +96,7 @@ impl Impairment {
     /// # Errors
     /// Names the first field whose value makes no sense.
     pub fn check(&self) -> Result<(), ImpairmentError> {
-        let burst = self.burst_loss.unwrap_or(BurstLoss {
-            start: 0.0,
-            stop: 0.0,
-            loss: 0.0,
-        });
+        let burst = self.burst_loss.unwrap_or(BurstLoss { start: 0.0, stop: 0.0, loss: 0.0 });
         let probabilities = [
             ("loss", self.loss),
             ("burst_loss.start", burst.start),
@@ -179,11 +172,7 @@ pub(crate) struct Chances {
 
 impl Chances {
     pub(crate) fn new(impairment: &Impairment) -> Self {
-        let burst = impairment.burst_loss.unwrap_or(BurstLoss {
-            start: 0.0,
-            stop: 0.0,
-            loss: 0.0,
-        });
+        let burst = impairment.burst_loss.unwrap_or(BurstLoss { start: 0.0, stop: 0.0, loss: 0.0 });
         Chances {
             loss: Chance::new(impairment.loss),
             burst_start: Chance::new(burst.start),
@@ -204,45 +193,14 @@ mod tests {
     fn nonsense_is_named() {
         let wrong = |impairment: Impairment| impairment.check().unwrap_err().to_string();
         assert_eq!(
-            wrong(Impairment {
-                loss: 1.5,
-                ..Impairment::PERFECT
-            }),
+            wrong(Impairment { loss: 1.5, ..Impairment::PERFECT }),
             "loss is a probability from 0 to 1, not 1.5"
         );
-        assert!(
-            wrong(Impairment {
-                corrupt: f64::NAN,
-                ..Impairment::PERFECT
-            })
-            .contains("corrupt")
-        );
-        let burst = BurstLoss {
-            start: 0.1,
-            stop: -0.5,
-            loss: 1.0,
-        };
-        assert!(
-            wrong(Impairment {
-                burst_loss: Some(burst),
-                ..Impairment::PERFECT
-            })
-            .contains("burst_loss.stop")
-        );
-        assert!(
-            wrong(Impairment {
-                rate: Some(0),
-                ..Impairment::PERFECT
-            })
-            .contains("rate")
-        );
-        assert!(
-            wrong(Impairment {
-                queue: Queue::Bytes(0),
-                ..Impairment::PERFECT
-            })
-            .contains("queue")
-        );
+        assert!(wrong(Impairment { corrupt: f64::NAN, ..Impairment::PERFECT }).contains("corrupt"));
+        let burst = BurstLoss { start: 0.1, stop: -0.5, loss: 1.0 };
+        assert!(wrong(Impairment { burst_loss: Some(burst), ..Impairment::PERFECT }).contains("burst_loss.stop"));
+        assert!(wrong(Impairment { rate: Some(0), ..Impairment::PERFECT }).contains("rate"));
+        assert!(wrong(Impairment { queue: Queue::Bytes(0), ..Impairment::PERFECT }).contains("queue"));
         assert_eq!(Impairment::PERFECT.check(), Ok(()));
     }
 }

@@ -51,32 +51,10 @@ const ICMPV6: u8 = 58;
 
 /// Offset and length of the fields worth attacking, from the start of their header.
 const ETHERNET_FIELDS: &[(usize, usize)] = &[(0, 6), (6, 6), (12, 2)];
-const ARP_FIELDS: &[(usize, usize)] = &[
-    (0, 2),
-    (2, 2),
-    (4, 1),
-    (5, 1),
-    (6, 2),
-    (8, 6),
-    (14, 4),
-    (18, 6),
-    (24, 4),
-];
-const IPV4_FIELDS: &[(usize, usize)] = &[
-    (0, 1),
-    (1, 1),
-    (2, 2),
-    (4, 2),
-    (6, 2),
-    (8, 1),
-    (9, 1),
-    (10, 2),
-    (12, 4),
-    (16, 4),
-    (20, 4),
-];
-const IPV6_FIELDS: &[(usize, usize)] =
-    &[(0, 4), (4, 2), (6, 1), (7, 1), (8, 16), (24, 16), (40, 2)];
+const ARP_FIELDS: &[(usize, usize)] = &[(0, 2), (2, 2), (4, 1), (5, 1), (6, 2), (8, 6), (14, 4), (18, 6), (24, 4)];
+const IPV4_FIELDS: &[(usize, usize)] =
+    &[(0, 1), (1, 1), (2, 2), (4, 2), (6, 2), (8, 1), (9, 1), (10, 2), (12, 4), (16, 4), (20, 4)];
+const IPV6_FIELDS: &[(usize, usize)] = &[(0, 4), (4, 2), (6, 1), (7, 1), (8, 16), (24, 16), (40, 2)];
 const TCP_FIELDS: &[(usize, usize)] = &[
     (0, 2),
     (2, 2),
@@ -95,26 +73,13 @@ const TCP_FIELDS: &[(usize, usize)] = &[
     (32, 4),
 ];
 const UDP_FIELDS: &[(usize, usize)] = &[(0, 2), (2, 2), (4, 2), (6, 2)];
-const ICMP_FIELDS: &[(usize, usize)] = &[
-    (0, 1),
-    (1, 1),
-    (2, 2),
-    (4, 4),
-    (8, 1),
-    (8, 16),
-    (10, 2),
-    (24, 1),
-    (25, 1),
-    (26, 6),
-    (28, 4),
-];
+const ICMP_FIELDS: &[(usize, usize)] =
+    &[(0, 1), (1, 1), (2, 2), (4, 4), (8, 1), (8, 16), (10, 2), (24, 1), (25, 1), (26, 6), (28, 4)];
 
 impl Mutator {
     /// A mutator whose choices depend on `seed` alone.
     pub fn new(seed: u64) -> Self {
-        Mutator {
-            random: Random::new(seed, 0),
-        }
+        Mutator { random: Random::new(seed, 0) }
     }
 
     /// Puts a damaged copy of `frame` into `out`; `other` lends its tail for splicing. In seven of eight results the
@@ -169,51 +134,12 @@ impl Mutator {
     fn replace_field(&mut self, out: &mut [u8]) -> Damage {
         let layout = layout(out);
         let (header, fields) = match (layout, self.random.below(8)) {
-            (
-                Some(Layout {
-                    transport: Some((at, TCP)),
-                    ..
-                }),
-                0..=4,
-            ) => (at, TCP_FIELDS),
-            (
-                Some(Layout {
-                    transport: Some((at, UDP)),
-                    ..
-                }),
-                0..=4,
-            ) => (at, UDP_FIELDS),
-            (
-                Some(Layout {
-                    transport: Some((at, ICMP | ICMPV6)),
-                    ..
-                }),
-                0..=4,
-            ) => (at, ICMP_FIELDS),
-            (
-                Some(Layout {
-                    network,
-                    version: Version::Four,
-                    ..
-                }),
-                1..=6,
-            ) => (network, IPV4_FIELDS),
-            (
-                Some(Layout {
-                    network,
-                    version: Version::Six,
-                    ..
-                }),
-                1..=6,
-            ) => (network, IPV6_FIELDS),
-            (
-                Some(Layout {
-                    network,
-                    version: Version::Other,
-                    ..
-                }),
-                1..=6,
-            ) => (network, ARP_FIELDS),
+            (Some(Layout { transport: Some((at, TCP)), .. }), 0..=4) => (at, TCP_FIELDS),
+            (Some(Layout { transport: Some((at, UDP)), .. }), 0..=4) => (at, UDP_FIELDS),
+            (Some(Layout { transport: Some((at, ICMP | ICMPV6)), .. }), 0..=4) => (at, ICMP_FIELDS),
+            (Some(Layout { network, version: Version::Four, .. }), 1..=6) => (network, IPV4_FIELDS),
+            (Some(Layout { network, version: Version::Six, .. }), 1..=6) => (network, IPV6_FIELDS),
+            (Some(Layout { network, version: Version::Other, .. }), 1..=6) => (network, ARP_FIELDS),
             _ => (0, ETHERNET_FIELDS),
         };
         let (offset, len) = fields[self.random.index(fields.len())];
@@ -279,11 +205,7 @@ impl Mutator {
             _ => BOUNDARIES[random.index(BOUNDARIES.len())].min(len),
         };
         let at = cut(&mut self.random, out.len());
-        let from = if self.random.below(2) == 0 {
-            at.min(other.len())
-        } else {
-            cut(&mut self.random, other.len())
-        };
+        let from = if self.random.below(2) == 0 { at.min(other.len()) } else { cut(&mut self.random, other.len()) };
         out.truncate(at);
         out.extend_from_slice(&other[from..]);
         Damage::Splice
@@ -308,34 +230,17 @@ fn layout(frame: &[u8]) -> Option<Layout> {
         ([0x08, 0x00], [first, ..]) => {
             let header = usize::from(first & 0x0f) * 4;
             let protocol = ip.get(9).copied();
-            (
-                Version::Four,
-                protocol
-                    .filter(|_| header >= 20)
-                    .map(|protocol| (network + header, protocol)),
-            )
+            (Version::Four, protocol.filter(|_| header >= 20).map(|protocol| (network + header, protocol)))
         }
-        ([0x86, 0xdd], _) => (
-            Version::Six,
-            ip.get(6).map(|protocol| (network + 40, *protocol)),
-        ),
+        ([0x86, 0xdd], _) => (Version::Six, ip.get(6).map(|protocol| (network + 40, *protocol))),
         _ => (Version::Other, None),
     };
-    Some(Layout {
-        network,
-        version,
-        transport: transport.filter(|(at, _)| *at < frame.len()),
-    })
+    Some(Layout { network, version, transport: transport.filter(|(at, _)| *at < frame.len()) })
 }
 
 /// Makes the IP and UDP length fields say how long the frame is.
 pub fn repair_lengths(frame: &mut [u8]) {
-    let Some(Layout {
-        network,
-        version,
-        transport,
-    }) = layout(frame)
-    else {
+    let Some(Layout { network, version, transport }) = layout(frame) else {
         return;
     };
     let len = frame.len() - network;
@@ -351,27 +256,16 @@ pub fn repair_lengths(frame: &mut [u8]) {
 
 /// Makes the checksums of IPv4, TCP, UDP and ICMP right, as far as the lengths in the headers fit the frame.
 pub fn repair_checksums(frame: &mut [u8]) {
-    let Some(Layout {
-        network,
-        version,
-        transport,
-    }) = layout(frame)
-    else {
+    let Some(Layout { network, version, transport }) = layout(frame) else {
         return;
     };
     let (end, addresses) = match version {
         Version::Four => {
             let header_end = transport.map_or(network + 20, |(at, _)| at);
             put_checksum(frame, network..header_end, network + 10, 0);
-            (
-                network + usize::from(get_u16(frame, network + 2)),
-                network + 12..network + 20,
-            )
+            (network + usize::from(get_u16(frame, network + 2)), network + 12..network + 20)
         }
-        Version::Six => (
-            network + 40 + usize::from(get_u16(frame, network + 4)),
-            network + 8..network + 40,
-        ),
+        Version::Six => (network + 40 + usize::from(get_u16(frame, network + 4)), network + 8..network + 40),
         Version::Other => return,
     };
     let Some((at, protocol)) = transport else {
@@ -412,16 +306,11 @@ fn put_checksum(frame: &mut [u8], range: std::ops::Range<usize>, at: usize, init
 
 /// RFC 1071, before folding.
 fn sum(bytes: &[u8]) -> u64 {
-    bytes
-        .chunks(2)
-        .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)))
-        .sum()
+    bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum()
 }
 
 fn get_u16(frame: &[u8], at: usize) -> u16 {
-    frame
-        .get(at..at + 2)
-        .map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+    frame.get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
 fn put_u16(frame: &mut [u8], at: usize, value: u16) {
@@ -439,8 +328,7 @@ mod tests {
     const TCP_FRAME: [u8; 58] = [
         2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, // Ethernet
         0x45, 0, 0, 44, 0, 1, 0x40, 0, 64, 6, 0x26, 0xc9, 10, 0, 0, 1, 10, 0, 0, 2, // IPv4
-        0x04, 0xd2, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 0x20, 0, 0x5f, 0x01, 0, 0, 2, 4, 5,
-        0xb4, // TCP
+        0x04, 0xd2, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 0x20, 0, 0x5f, 0x01, 0, 0, 2, 4, 5, 0xb4, // TCP
     ];
 
     #[test]
@@ -454,14 +342,9 @@ mod tests {
 
     #[test]
     fn checksums_verify_for_every_protocol() {
-        for (ethertype, protocol) in [
-            (0x0800, TCP),
-            (0x0800, UDP),
-            (0x0800, ICMP),
-            (0x86dd, TCP),
-            (0x86dd, UDP),
-            (0x86dd, ICMPV6),
-        ] {
+        for (ethertype, protocol) in
+            [(0x0800, TCP), (0x0800, UDP), (0x0800, ICMP), (0x86dd, TCP), (0x86dd, UDP), (0x86dd, ICMPV6)]
+        {
             let ip = if ethertype == 0x0800 { 20 } else { 40 };
             let mut frame: Vec<u8> = (0..ETHERNET + ip + 33).map(|at| at as u8).collect();
             put_u16(&mut frame, 12, ethertype);
@@ -491,18 +374,8 @@ mod tests {
         let results = run(1);
         assert_eq!(results, run(1));
         assert_ne!(results, run(2));
-        assert_eq!(
-            results
-                .iter()
-                .map(|(damage, _)| *damage)
-                .collect::<HashSet<_>>()
-                .len(),
-            7
-        );
-        let changed = results
-            .iter()
-            .filter(|(_, frame)| frame[..] != TCP_FRAME)
-            .count();
+        assert_eq!(results.iter().map(|(damage, _)| *damage).collect::<HashSet<_>>().len(), 7);
+        let changed = results.iter().filter(|(_, frame)| frame[..] != TCP_FRAME).count();
         assert!(changed > 1_600, "{changed}");
     }
 

@@ -199,8 +199,7 @@ struct Trace(SipHasher13);
 impl Trace {
     fn add(&mut self, now: Instant, port: PortId, direction: Direction, frame: &[u8]) {
         self.0.write_u64(now.as_micros());
-        self.0
-            .write_u64(u64::from(port.0.index) << 1 | u64::from(direction == Direction::In));
+        self.0.write_u64(u64::from(port.0.index) << 1 | u64::from(direction == Direction::In));
         self.0.write_usize(frame.len());
         self.0.write(frame);
     }
@@ -280,13 +279,7 @@ impl Network {
 
     /// Adds a stack. Its interfaces get ports by [`attach`](Self::attach).
     pub fn add_host(&mut self, name: &str, stack: Stack<'static>) -> HostId {
-        let host = Host {
-            name: name.into(),
-            stack,
-            ports: Vec::new(),
-            queued: false,
-            announced: false,
-        };
+        let host = Host { name: name.into(), stack, ports: Vec::new(), queued: false, announced: false };
         let id = HostId(self.hosts.insert(host));
         self.wake_host(id);
         id
@@ -302,10 +295,7 @@ impl Network {
             0 => node.name.clone(),
             number => format!("{}:{number}", node.name),
         };
-        let port = PortId(
-            self.ports
-                .insert(Port::new(name, Owner::Host(host, interface))),
-        );
+        let port = PortId(self.ports.insert(Port::new(name, Owner::Host(host, interface))));
         node.ports.push((interface, port));
         self.wake_host(host);
         Ok(port)
@@ -343,17 +333,12 @@ impl Network {
 
     /// The hosts and their names.
     pub fn hosts(&self) -> impl Iterator<Item = (HostId, &str)> {
-        self.hosts
-            .iter()
-            .map(|(key, host)| (HostId(key), host.name.as_str()))
+        self.hosts.iter().map(|(key, host)| (HostId(key), host.name.as_str()))
     }
 
     /// The ports of a host, in the order in which they were attached.
     pub fn host_ports(&self, host: HostId) -> impl Iterator<Item = PortId> {
-        self.hosts
-            .get(host.0)
-            .into_iter()
-            .flat_map(|node| node.ports.iter().map(|(_, port)| *port))
+        self.hosts.get(host.0).into_iter().flat_map(|node| node.ports.iter().map(|(_, port)| *port))
     }
 
     // Switches
@@ -362,11 +347,7 @@ impl Network {
     pub fn add_switch(&mut self, name: &str, config: SwitchConfig) -> SwitchId {
         let mut random = Random::new(self.seed, self.next_stream());
         let switch = Switch::new(config, (random.next_u64(), random.next_u64()));
-        SwitchId(self.switches.insert(SwitchNode {
-            name: name.into(),
-            switch,
-            ports: Vec::new(),
-        }))
+        SwitchId(self.switches.insert(SwitchNode { name: name.into(), switch, ports: Vec::new() }))
     }
 
     /// A switch, for its counters.
@@ -379,16 +360,10 @@ impl Network {
     /// # Errors
     /// If there is no such switch, or it has 65,536 ports.
     pub fn add_switch_port(&mut self, switch: SwitchId) -> Result<PortId, NetworkError> {
-        let node = self
-            .switches
-            .get_mut(switch.0)
-            .ok_or(NetworkError::NotFound)?;
+        let node = self.switches.get_mut(switch.0).ok_or(NetworkError::NotFound)?;
         let number = u16::try_from(node.ports.len()).map_err(|_| NetworkError::NoFreePort)?;
         let name = format!("{}:{number}", node.name);
-        let port = PortId(
-            self.ports
-                .insert(Port::new(name, Owner::Switch(switch, number))),
-        );
+        let port = PortId(self.ports.insert(Port::new(name, Owner::Switch(switch, number))));
         node.ports.push(port);
         Ok(port)
     }
@@ -412,11 +387,7 @@ impl Network {
 
     /// Removes a port added by [`add_port`](Self::add_port) and the cable in it; other ports go with what they belong to.
     pub fn remove_port(&mut self, port: PortId) {
-        if self
-            .ports
-            .get(port.0)
-            .is_some_and(|node| node.owner == Owner::External)
-        {
+        if self.ports.get(port.0).is_some_and(|node| node.owner == Owner::External) {
             self.remove_port_of_anything(port);
         }
     }
@@ -449,20 +420,11 @@ impl Network {
     ///
     /// # Errors
     /// If one of them does not exist, has a cable already or has no free port, or if they are the same.
-    pub fn plug(
-        &mut self,
-        a: impl Into<Socket>,
-        b: impl Into<Socket>,
-    ) -> Result<CableId, NetworkError> {
+    pub fn plug(&mut self, a: impl Into<Socket>, b: impl Into<Socket>) -> Result<CableId, NetworkError> {
         let a = self.free_port(a.into(), None)?;
         let b = self.free_port(b.into(), Some(a))?;
         let cable = Cable::new(self.seed, self.next_stream());
-        let node = CableNode {
-            cable,
-            ends: [a, b],
-            queued: [false; 2],
-            blocked: [false; 2],
-        };
+        let node = CableNode { cable, ends: [a, b], queued: [false; 2], blocked: [false; 2] };
         let id = CableId(self.cables.insert(node));
         for (port, side) in [(a, Side::A), (b, Side::B)] {
             if let Some(node) = self.ports.get_mut(port.0) {
@@ -488,9 +450,7 @@ impl Network {
             Socket::Host(host) => {
                 let node = self.hosts.get(host.0).ok_or(NetworkError::NotFound)?;
                 let mut ports = node.ports.iter().map(|(_, port)| *port);
-                ports
-                    .find(|port| is_free(&self.ports, *port))
-                    .ok_or(NetworkError::NoFreePort)
+                ports.find(|port| is_free(&self.ports, *port)).ok_or(NetworkError::NoFreePort)
             }
             Socket::Switch(switch) => {
                 let node = self.switches.get(switch.0).ok_or(NetworkError::NotFound)?;
@@ -549,12 +509,7 @@ impl Network {
     ///
     /// # Errors
     /// As there.
-    pub fn impair_from(
-        &mut self,
-        cable: CableId,
-        side: Side,
-        impairment: Impairment,
-    ) -> Result<(), NetworkError> {
+    pub fn impair_from(&mut self, cable: CableId, side: Side, impairment: Impairment) -> Result<(), NetworkError> {
         let node = self.cables.get_mut(cable.0).ok_or(NetworkError::NotFound)?;
         node.cable.impair(side, impairment)?;
         let port = node.ends[side.index()];
@@ -575,13 +530,9 @@ impl Network {
     /// If there is no such capture or port.
     pub fn watch(&mut self, capture: CaptureId, port: PortId) -> Result<(), NetworkError> {
         let node = self.ports.get_mut(port.0).ok_or(NetworkError::NotFound)?;
-        let target = self
-            .captures
-            .get_mut(capture.0)
-            .ok_or(NetworkError::NotFound)?;
+        let target = self.captures.get_mut(capture.0).ok_or(NetworkError::NotFound)?;
         if node.watchers.iter().all(|(watcher, _)| *watcher != capture) {
-            node.watchers
-                .push((capture, target.add_interface(&node.name)));
+            node.watchers.push((capture, target.add_interface(&node.name)));
         }
         Ok(())
     }
@@ -624,13 +575,6 @@ impl Network {
 
 impl Port {
     fn new(name: String, owner: Owner) -> Self {
-        Port {
-            name,
-            owner,
-            plug: None,
-            watchers: Vec::new(),
-            counters: PortCounters::default(),
-            announced: false,
-        }
+        Port { name, owner, plug: None, watchers: Vec::new(), counters: PortCounters::default(), announced: false }
     }
 }

@@ -78,9 +78,7 @@ mod tests {
         let mut random = Random::new(7, 0);
         assert!((0..1000).all(|_| random.happens(Chance::new(1.0))));
         assert!((0..1000).all(|_| !random.happens(Chance::new(0.0))));
-        let quarter = (0..100_000)
-            .filter(|_| random.happens(Chance::new(0.25)))
-            .count();
+        let quarter = (0..100_000).filter(|_| random.happens(Chance::new(0.25))).count();
         assert!((24_500..25_500).contains(&quarter), "{quarter}");
     }
 

@@ -33,12 +33,7 @@ const FIRST_SIZE: usize = 8 * 1024;
 impl FrameRing {
     /// An empty ring that grows to `limit` bytes; it holds no memory until the first frame.
     pub(crate) const fn new(limit: usize) -> Self {
-        FrameRing {
-            bytes: Vec::new(),
-            records: VecDeque::new(),
-            tail: 0,
-            limit,
-        }
+        FrameRing { bytes: Vec::new(), records: VecDeque::new(), tail: 0, limit }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -79,13 +74,7 @@ impl FrameRing {
             return Pushed::Nothing;
         }
         self.tail = start + len;
-        self.records.push_back(Record {
-            start,
-            len,
-            due,
-            meta,
-            hops,
-        });
+        self.records.push_back(Record { start, len, due, meta, hops });
         Pushed::Frame
     }
 
@@ -167,18 +156,14 @@ impl FrameRing {
         if wanted > self.limit {
             return None;
         }
-        let size = (self.bytes.len() * 2)
-            .max(FIRST_SIZE)
-            .max(wanted)
-            .min(self.limit);
+        let size = (self.bytes.len() * 2).max(FIRST_SIZE).max(wanted).min(self.limit);
         if size <= self.bytes.len() {
             return None;
         }
         let mut bytes = vec![0; size];
         let mut tail = 0;
         for record in &mut self.records {
-            bytes[tail..tail + record.len]
-                .copy_from_slice(&self.bytes[record.start..record.start + record.len]);
+            bytes[tail..tail + record.len].copy_from_slice(&self.bytes[record.start..record.start + record.len]);
             record.start = tail;
             tail += record.len;
         }
@@ -209,9 +194,7 @@ mod tests {
     use super::*;
 
     fn frame(number: usize) -> Vec<u8> {
-        (0..60 + number * 7 % 900)
-            .map(|at| (at + number) as u8)
-            .collect()
+        (0..60 + number * 7 % 900).map(|at| (at + number) as u8).collect()
     }
 
     #[test]
@@ -242,8 +225,7 @@ mod tests {
     #[test]
     fn a_full_ring_refuses_and_keeps_what_it_has() {
         let mut ring = FrameRing::new(1_000);
-        let push =
-            |ring: &mut FrameRing| ring.push(&[1; 300], Instant::ZERO, FrameMeta::received(300), 0);
+        let push = |ring: &mut FrameRing| ring.push(&[1; 300], Instant::ZERO, FrameMeta::received(300), 0);
         assert_eq!((0..5).filter(|_| push(&mut ring)).count(), 3);
         assert_eq!(ring.len(), 3);
         ring.pop();

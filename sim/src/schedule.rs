@@ -141,19 +141,11 @@ mod tests {
                 model.insert(wake.slot(), time);
             }
             let earliest = model.iter().map(|(slot, time)| (*time, *slot)).min();
-            assert_eq!(
-                schedule.next().map(Instant::as_micros),
-                earliest.map(|(time, _)| time)
-            );
+            assert_eq!(schedule.next().map(Instant::as_micros), earliest.map(|(time, _)| time));
             if random.below(8) == 0 {
                 let now = random.below(50);
-                let due = earliest
-                    .filter(|(time, _)| *time <= now)
-                    .map(|(_, slot)| slot);
-                assert_eq!(
-                    schedule.pop_due(Instant::from_micros(now)).map(Wake::slot),
-                    due
-                );
+                let due = earliest.filter(|(time, _)| *time <= now).map(|(_, slot)| slot);
+                assert_eq!(schedule.pop_due(Instant::from_micros(now)).map(Wake::slot), due);
                 due.map(|slot| model.remove(&slot));
             }
         }

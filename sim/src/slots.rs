@@ -22,33 +22,21 @@ pub(crate) struct Slots<T> {
 
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
-        Slots {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Slots { slots: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn insert(&mut self, thing: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                thing: None,
-            });
+            self.slots.push(Slot { generation: 0, thing: None });
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
         slot.thing = Some(thing);
-        Key {
-            index,
-            generation: slot.generation,
-        }
+        Key { index, generation: slot.generation }
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let slot = self
-            .slots
-            .get_mut(key.index as usize)
-            .filter(|slot| slot.generation == key.generation)?;
+        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
         let thing = slot.thing.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.index);
@@ -57,33 +45,23 @@ impl<T> Slots<T> {
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
-        slot.thing
-            .as_ref()
-            .filter(|_| slot.generation == key.generation)
+        slot.thing.as_ref().filter(|_| slot.generation == key.generation)
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
-        slot.thing
-            .as_mut()
-            .filter(|_| slot.generation == key.generation)
+        slot.thing.as_mut().filter(|_| slot.generation == key.generation)
     }
 
     /// The key of whatever is at `index`.
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
         let slot = self.slots.get(index as usize)?;
-        slot.thing.as_ref().map(|_| Key {
-            index,
-            generation: slot.generation,
-        })
+        slot.thing.as_ref().map(|_| Key { index, generation: slot.generation })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| {
-            let key = Key {
-                index,
-                generation: slot.generation,
-            };
+            let key = Key { index, generation: slot.generation };
             slot.thing.as_ref().map(|thing| (key, thing))
         })
     }
@@ -99,10 +77,7 @@ impl Key {
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
-        Key {
-            index: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+        Key { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
 
@@ -118,10 +93,7 @@ mod tests {
         assert_eq!(slots.remove(a), Some("a"));
         assert_eq!(slots.remove(a), None);
         let c = slots.insert("c");
-        assert_eq!(
-            (a.index, slots.get(a), slots.get(c)),
-            (c.index, None, Some(&"c"))
-        );
+        assert_eq!((a.index, slots.get(a), slots.get(c)), (c.index, None, Some(&"c")));
         assert_eq!(slots.key_at(c.index), Some(c));
         assert_eq!(slots.iter().map(|(key, _)| key).collect::<Vec<_>>(), [c, b]);
         assert_eq!(Key::from_bits(c.to_bits()), c);

@@ -30,11 +30,7 @@ pub struct SwitchConfig {
 
 impl Default for SwitchConfig {
     fn default() -> Self {
-        SwitchConfig {
-            stations: 1_024,
-            ageing: Duration::from_secs(300),
-            flood_limit: 20_000,
-        }
+        SwitchConfig { stations: 1_024, ageing: Duration::from_secs(300), flood_limit: 20_000 }
     }
 }
 
@@ -88,11 +84,7 @@ pub struct Switch {
 impl Switch {
     /// A switch that knows no station; `key` is secret to those who send frames through it.
     pub fn new(config: SwitchConfig, key: (u64, u64)) -> Self {
-        let sets = config
-            .stations
-            .div_ceil(WAYS)
-            .clamp(1, 1 << 20)
-            .next_power_of_two();
+        let sets = config.stations.div_ceil(WAYS).clamp(1, 1 << 20).next_power_of_two();
         Switch {
             config,
             key,
@@ -114,16 +106,8 @@ impl Switch {
     }
 
     /// [`forward`](Self::forward) for a frame that has passed `hops` switches before.
-    pub(crate) fn forward_after(
-        &mut self,
-        now: Instant,
-        port: u16,
-        frame: &[u8],
-        hops: u8,
-    ) -> Forward {
-        let Some((destination, source)) =
-            addresses(frame).filter(|(_, source)| source.is_unicast())
-        else {
+    pub(crate) fn forward_after(&mut self, now: Instant, port: u16, frame: &[u8], hops: u8) -> Forward {
+        let Some((destination, source)) = addresses(frame).filter(|(_, source)| source.is_unicast()) else {
             self.counters.malformed += 1;
             return Forward::Drop;
         };
@@ -174,19 +158,13 @@ impl Switch {
     fn learn(&mut self, now: Instant, port: u16, mac: MacAddr) {
         let index = self.set_of(mac);
         let set = &mut self.sets[index];
-        let known = set
-            .iter()
-            .position(|place| place.is_some_and(|station| station.mac == mac));
+        let known = set.iter().position(|place| place.is_some_and(|station| station.mac == mac));
         let place = known.or_else(|| {
             // An empty place sorts before every station.
             (0..WAYS).min_by_key(|&place| set[place].map(|station| station.heard))
         });
         if let Some(place) = place {
-            set[place] = Some(Station {
-                mac,
-                port,
-                heard: now,
-            });
+            set[place] = Some(Station { mac, port, heard: now });
         }
     }
 
@@ -239,27 +217,11 @@ mod tests {
     #[test]
     fn it_learns_where_stations_live() {
         let mut switch = switch(SwitchConfig::default());
-        assert_eq!(
-            switch.forward(T0, 0, &frame(mac(2), mac(1))),
-            Forward::Flood
-        );
-        assert_eq!(
-            switch.forward(T0, 1, &frame(mac(1), mac(2))),
-            Forward::To(0)
-        );
-        assert_eq!(
-            switch.forward(T0, 0, &frame(mac(2), mac(1))),
-            Forward::To(1)
-        );
-        assert_eq!(
-            switch.forward(T0, 3, &frame(mac(9), mac(1))),
-            Forward::Flood,
-            "the station has moved"
-        );
-        assert_eq!(
-            switch.forward(T0, 1, &frame(mac(1), mac(2))),
-            Forward::To(3)
-        );
+        assert_eq!(switch.forward(T0, 0, &frame(mac(2), mac(1))), Forward::Flood);
+        assert_eq!(switch.forward(T0, 1, &frame(mac(1), mac(2))), Forward::To(0));
+        assert_eq!(switch.forward(T0, 0, &frame(mac(2), mac(1))), Forward::To(1));
+        assert_eq!(switch.forward(T0, 3, &frame(mac(9), mac(1))), Forward::Flood, "the station has moved");
+        assert_eq!(switch.forward(T0, 1, &frame(mac(1), mac(2))), Forward::To(3));
     }
 
     #[test]
@@ -274,10 +236,7 @@ mod tests {
     fn broadcast_and_multicast_are_flooded_and_never_learned() {
         let mut switch = switch(SwitchConfig::default());
         let group = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
-        assert_eq!(
-            switch.forward(T0, 0, &frame(MacAddr::BROADCAST, mac(1))),
-            Forward::Flood
-        );
+        assert_eq!(switch.forward(T0, 0, &frame(MacAddr::BROADCAST, mac(1))), Forward::Flood);
         assert_eq!(switch.forward(T0, 0, &frame(group, mac(1))), Forward::Flood);
         assert_eq!(switch.forward(T0, 0, &frame(mac(1), group)), Forward::Drop);
         assert_eq!(switch.forward(T0, 0, &[0; 13]), Forward::Drop);
@@ -288,10 +247,7 @@ mod tests {
     fn stations_age() {
         let mut switch = switch(SwitchConfig::default());
         switch.forward(T0, 0, &frame(mac(9), mac(1)));
-        assert_eq!(
-            switch.port_of(Instant::from_millis(299_999), mac(1)),
-            Some(0)
-        );
+        assert_eq!(switch.port_of(Instant::from_millis(299_999), mac(1)), Some(0));
         assert_eq!(switch.port_of(Instant::from_secs(300), mac(1)), None);
         switch.forward(Instant::from_secs(300), 0, &frame(mac(9), mac(1)));
         assert_eq!(switch.port_of(Instant::from_secs(301), mac(1)), Some(0));
@@ -299,21 +255,12 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_keeps_the_stations_heard_last() {
-        let mut switch = switch(SwitchConfig {
-            stations: 64,
-            ..SwitchConfig::default()
-        });
+        let mut switch = switch(SwitchConfig { stations: 64, ..SwitchConfig::default() });
         for number in 0..5_000 {
-            switch.forward(
-                Instant::from_millis(number.into()),
-                0,
-                &frame(MacAddr::BROADCAST, mac(number)),
-            );
+            switch.forward(Instant::from_millis(number.into()), 0, &frame(MacAddr::BROADCAST, mac(number)));
         }
         let now = Instant::from_secs(5);
-        let known = (0..5_000)
-            .filter(|&number| switch.port_of(now, mac(number)).is_some())
-            .count();
+        let known = (0..5_000).filter(|&number| switch.port_of(now, mac(number)).is_some()).count();
         assert_eq!(known, 64);
         assert_eq!(switch.port_of(now, mac(4_999)), Some(0));
     }
@@ -330,29 +277,16 @@ mod tests {
 
     #[test]
     fn floods_and_loops_are_bounded() {
-        let mut switch = switch(SwitchConfig {
-            flood_limit: 100,
-            ..SwitchConfig::default()
-        });
+        let mut switch = switch(SwitchConfig { flood_limit: 100, ..SwitchConfig::default() });
         let broadcast = frame(MacAddr::BROADCAST, mac(1));
-        let mut flooded = |now| {
-            (0..1_000)
-                .filter(|_| switch.forward(now, 0, &broadcast) == Forward::Flood)
-                .count()
-        };
+        let mut flooded = |now| (0..1_000).filter(|_| switch.forward(now, 0, &broadcast) == Forward::Flood).count();
         assert_eq!(flooded(T0), 100);
         assert_eq!(flooded(Instant::from_millis(100)), 10);
         assert_eq!(flooded(Instant::from_secs(100)), 100);
         assert_eq!(switch.counters().storm_dropped, 2_790);
         let later = Instant::from_secs(200);
-        assert_eq!(
-            switch.forward_after(later, 0, &broadcast, MAX_HOPS - 1),
-            Forward::Flood
-        );
-        assert_eq!(
-            switch.forward_after(later, 0, &broadcast, MAX_HOPS),
-            Forward::Drop
-        );
+        assert_eq!(switch.forward_after(later, 0, &broadcast, MAX_HOPS - 1), Forward::Flood);
+        assert_eq!(switch.forward_after(later, 0, &broadcast, MAX_HOPS), Forward::Drop);
         assert_eq!(switch.counters().loop_dropped, 1);
     }
 }

@@ -31,8 +31,7 @@ use crate::switch::SwitchConfig;
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConfigError, ConnectError, Endpoint, InterfaceConfig, Limits, ListenError, Pool,
-    Prefix, Stack, TcpConfig,
+    Config, ConfigError, ConnectError, Endpoint, InterfaceConfig, Limits, ListenError, Pool, Prefix, Stack, TcpConfig,
 };
 use std::fmt;
 use std::net::SocketAddr;
@@ -56,11 +55,7 @@ pub struct HostOptions {
 
 impl Default for HostOptions {
     fn default() -> Self {
-        HostOptions {
-            limits: Limits::small(),
-            tcp: TcpConfig::default(),
-            mtu: 1_500,
-        }
+        HostOptions { limits: Limits::small(), tcp: TcpConfig::default(), mtu: 1_500 }
     }
 }
 
@@ -184,12 +179,7 @@ impl World {
     ///
     /// # Errors
     /// As there, and if the MTU is out of range.
-    pub fn host_with(
-        &mut self,
-        name: &str,
-        addresses: &[&str],
-        options: HostOptions,
-    ) -> Result<HostId, WorldError> {
+    pub fn host_with(&mut self, name: &str, addresses: &[&str], options: HostOptions) -> Result<HostId, WorldError> {
         let mut config = Config::new([self.random.next_u64(), self.random.next_u64()]);
         config.tcp = options.tcp;
         let mut stack = Stack::new(config, options.limits);
@@ -199,9 +189,7 @@ impl World {
         interface.mtu = options.mtu;
         let interface = stack.add_interface(self.now, interface)?;
         for text in addresses {
-            let prefix: Prefix = text
-                .parse()
-                .map_err(|_| WorldError::Prefix((*text).into()))?;
+            let prefix: Prefix = text.parse().map_err(|_| WorldError::Prefix((*text).into()))?;
             stack.add_address(self.now, interface, prefix)?;
         }
         let host = self.network.add_host(name, stack);
@@ -259,10 +247,7 @@ impl World {
     ///
     /// # Errors
     /// If there is no such host.
-    pub fn stack_mut(
-        &mut self,
-        host: HostId,
-    ) -> Result<(&mut Stack<'static>, &mut Pool<'static>), WorldError> {
+    pub fn stack_mut(&mut self, host: HostId) -> Result<(&mut Stack<'static>, &mut Pool<'static>), WorldError> {
         Ok(self.network.host_mut(host).ok_or(NetworkError::NotFound)?)
     }
 
@@ -271,33 +256,18 @@ impl World {
     /// # Errors
     /// If the host does not exist or refuses.
     pub fn serve(&mut self, host: HostId, port: u16, plan: Plan) -> Result<ServerId, WorldError> {
-        let served = self
-            .apps
-            .serve(&mut self.network, host, Endpoint::any(port), plan);
-        served
-            .ok_or(NetworkError::NotFound)?
-            .map_err(WorldError::Listen)
+        let served = self.apps.serve(&mut self.network, host, Endpoint::any(port), plan);
+        served.ok_or(NetworkError::NotFound)?.map_err(WorldError::Listen)
     }
 
     /// Connects to `remote` (`10.0.0.2:80`, `[fd00::2]:80`) and follows the plan.
     ///
     /// # Errors
     /// If the address is none, or the host does not exist or refuses.
-    pub fn connect(
-        &mut self,
-        host: HostId,
-        remote: &str,
-        plan: Plan,
-    ) -> Result<ConversationId, WorldError> {
-        let address: SocketAddr = remote
-            .parse()
-            .map_err(|_| WorldError::Address(remote.into()))?;
-        let connected = self
-            .apps
-            .connect(&mut self.network, self.now, host, address, plan);
-        connected
-            .ok_or(NetworkError::NotFound)?
-            .map_err(WorldError::Connect)
+    pub fn connect(&mut self, host: HostId, remote: &str, plan: Plan) -> Result<ConversationId, WorldError> {
+        let address: SocketAddr = remote.parse().map_err(|_| WorldError::Address(remote.into()))?;
+        let connected = self.apps.connect(&mut self.network, self.now, host, address, plan);
+        connected.ok_or(NetworkError::NotFound)?.map_err(WorldError::Connect)
     }
 
     /// One end of a connection. Ids belong to the world that gave them, and to its clones.
@@ -314,10 +284,7 @@ impl World {
 
     /// When something happens next, if nothing is done before.
     pub fn next_event(&self) -> Option<Instant> {
-        [self.network.next_timeout(), self.apps.next_wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.network.next_timeout(), self.apps.next_wake()].into_iter().flatten().min()
     }
 
     /// Does everything that is due now, without moving the clock.
@@ -371,11 +338,7 @@ impl World {
 
     /// Lets time pass until `done` holds, for at most `limit`, looking after everything that happens. Returns whether it
     /// holds; the clock stands where it began to.
-    pub fn run_until_true(
-        &mut self,
-        limit: Duration,
-        mut done: impl FnMut(&World) -> bool,
-    ) -> bool {
+    pub fn run_until_true(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) -> bool {
         let deadline = self.now + limit;
         self.settle();
         while !done(self) {
@@ -398,20 +361,11 @@ impl fmt::Display for World {
         const SHOWN: usize = 20;
         let stuck = if self.stuck { ", stuck" } else { "" };
         let (seed, now, trace) = (self.seed(), self.now, self.trace());
-        writeln!(
-            f,
-            "world with seed {seed} at {now}, trace {trace:016x}{stuck}"
-        )?;
-        let open = || {
-            self.apps
-                .iter()
-                .filter(|conversation| !conversation.went_well())
-        };
+        writeln!(f, "world with seed {seed} at {now}, trace {trace:016x}{stuck}")?;
+        let open = || self.apps.iter().filter(|conversation| !conversation.went_well());
         for conversation in open().take(SHOWN) {
             let mut hosts = self.network.hosts();
-            let name = hosts
-                .find(|(host, _)| *host == conversation.host)
-                .map_or("?", |host| host.1);
+            let name = hosts.find(|(host, _)| *host == conversation.host).map_or("?", |host| host.1);
             writeln!(f, "  {name}: {conversation}")?;
         }
         match open().count() {

@@ -70,11 +70,7 @@ impl Network {
 
     /// When to call [`advance`](Self::advance) next, if nothing else happens before. Never late.
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.is_idle() {
-            self.schedule.next()
-        } else {
-            Some(self.now)
-        }
+        if self.is_idle() { self.schedule.next() } else { Some(self.now) }
     }
 
     /// The next event of any host.
@@ -97,13 +93,8 @@ impl Network {
     /// such port, no cable in it, or if the cable drops the frame at once.
     pub fn inject(&mut self, port: PortId, now: Instant, frame: &[u8]) -> bool {
         self.now = self.now.max(now);
-        let external = self
-            .ports
-            .get(port.0)
-            .is_some_and(|node| node.owner == Owner::External);
-        external
-            && frame.len() <= super::MAX_FRAME_LEN
-            && self.send(port, frame, FrameMeta::received(frame.len()), 0)
+        let external = self.ports.get(port.0).is_some_and(|node| node.owner == Owner::External);
+        external && frame.len() <= super::MAX_FRAME_LEN && self.send(port, frame, FrameMeta::received(frame.len()), 0)
     }
 
     /// An external port at which frames have arrived: [`drain`](Self::drain) it. A port that is not drained to its end is
@@ -122,18 +113,9 @@ impl Network {
 
     /// Hands the frames that have arrived at an external port to `take`, oldest first. When `take` returns false, that
     /// frame stays, as do those behind it. Returns how many were taken.
-    pub fn drain(
-        &mut self,
-        port: PortId,
-        now: Instant,
-        mut take: impl FnMut(&[u8], FrameMeta) -> bool,
-    ) -> usize {
+    pub fn drain(&mut self, port: PortId, now: Instant, mut take: impl FnMut(&[u8], FrameMeta) -> bool) -> usize {
         self.now = self.now.max(now);
-        let Some(node) = self
-            .ports
-            .get_mut(port.0)
-            .filter(|node| node.owner == Owner::External)
-        else {
+        let Some(node) = self.ports.get_mut(port.0).filter(|node| node.owner == Owner::External) else {
             return 0;
         };
         let Some((cable, end)) = node.plug else {
@@ -144,11 +126,7 @@ impl Network {
         };
         let side = end.other();
         let lane = joint.cable.lane_mut(side);
-        let mut observers = Observers {
-            captures: &mut self.captures,
-            trace: &mut self.trace,
-            now: self.now,
-        };
+        let mut observers = Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now };
         let mut taken = 0;
         while let Some((frame, meta)) = lane.arrived(self.now) {
             if !take(frame, meta) {
@@ -161,8 +139,7 @@ impl Network {
             taken += 1;
         }
         if lane.arrived(self.now).is_none() {
-            self.schedule
-                .set(Wake::Lane(cable.0.index, side), lane.next_arrival());
+            self.schedule.set(Wake::Lane(cable.0.index, side), lane.next_arrival());
         }
         self.unblock(cable.0.index, side);
         taken
@@ -219,11 +196,7 @@ impl Network {
     }
 
     fn queue_lane(&mut self, cable: u32, side: Side) {
-        let Some(node) = self
-            .cables
-            .key_at(cable)
-            .and_then(|key| self.cables.get_mut(key))
-        else {
+        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else {
             return;
         };
         if !node.queued[side.index()] {
@@ -234,11 +207,7 @@ impl Network {
 
     /// After frames went onto or off a lane: to the ready list if one has arrived, else into the schedule.
     fn lane_changed(&mut self, cable: u32, side: Side) {
-        let Some(node) = self
-            .cables
-            .key_at(cable)
-            .and_then(|key| self.cables.get(key))
-        else {
+        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get(key)) else {
             return;
         };
         match node.cable.lane(side).next_arrival() {
@@ -249,11 +218,7 @@ impl Network {
 
     /// Lets the host that waits for room on a lane go on.
     fn unblock(&mut self, cable: u32, side: Side) {
-        let Some(node) = self
-            .cables
-            .key_at(cable)
-            .and_then(|key| self.cables.get_mut(key))
-        else {
+        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else {
             return;
         };
         if std::mem::take(&mut node.blocked[side.index()]) {
@@ -264,11 +229,7 @@ impl Network {
 
     /// Hands the frames that have arrived over one direction of a cable to whatever is at its end.
     fn deliver(&mut self, cable: u32, side: Side, budget: &mut usize) {
-        let Some(node) = self
-            .cables
-            .key_at(cable)
-            .and_then(|key| self.cables.get_mut(key))
-        else {
+        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else {
             return;
         };
         node.queued[side.index()] = false;
@@ -299,11 +260,7 @@ impl Network {
     }
 
     fn deliver_to_host(&mut self, cable: u32, side: Side, to: PortId, budget: &mut usize) {
-        let Some(node) = self
-            .cables
-            .key_at(cable)
-            .and_then(|key| self.cables.get_mut(key))
-        else {
+        let Some(node) = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key)) else {
             return;
         };
         let Some(port) = self.ports.get_mut(to.0) else {
@@ -315,11 +272,7 @@ impl Network {
         let Some(host) = self.hosts.get_mut(host.0) else {
             return;
         };
-        let mut observers = Observers {
-            captures: &mut self.captures,
-            trace: &mut self.trace,
-            now: self.now,
-        };
+        let mut observers = Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now };
         let watched = observers.are_watching(port);
         let lane = node.cable.lane_mut(side);
         while *budget > 0
@@ -330,8 +283,7 @@ impl Network {
             }
             port.counters.frames_in += 1;
             port.counters.bytes_in += frame.len() as u64;
-            host.stack
-                .receive(&mut self.pool, self.now, interface, frame, record.meta);
+            host.stack.receive(&mut self.pool, self.now, interface, frame, record.meta);
             lane.pop();
             *budget -= 1;
         }
@@ -356,38 +308,27 @@ impl Network {
         to: PortId,
         scratch: &mut [u8],
     ) -> Option<(usize, FrameMeta, u8)> {
-        let node = self
-            .cables
-            .key_at(cable)
-            .and_then(|key| self.cables.get_mut(key))?;
+        let node = self.cables.key_at(cable).and_then(|key| self.cables.get_mut(key))?;
         let port = self.ports.get_mut(to.0)?;
         let lane = node.cable.lane_mut(side);
         let (record, frame) = lane.next_arrived(self.now)?;
         let len = frame.len();
         let (meta, hops) = (record.meta, record.hops);
         scratch[..len].copy_from_slice(frame);
-        Observers {
-            captures: &mut self.captures,
-            trace: &mut self.trace,
-            now: self.now,
-        }
-        .see(to, port, Direction::In, frame);
+        Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now }.see(
+            to,
+            port,
+            Direction::In,
+            frame,
+        );
         port.counters.frames_in += 1;
         port.counters.bytes_in += len as u64;
         lane.pop();
         Some((len, meta, hops))
     }
 
-    fn switch_frame(
-        &mut self,
-        from: PortId,
-        frame: &[u8],
-        meta: FrameMeta,
-        hops: u8,
-        budget: &mut usize,
-    ) {
-        let Some(Owner::Switch(switch, number)) = self.ports.get(from.0).map(|port| port.owner)
-        else {
+    fn switch_frame(&mut self, from: PortId, frame: &[u8], meta: FrameMeta, hops: u8, budget: &mut usize) {
+        let Some(Owner::Switch(switch, number)) = self.ports.get(from.0).map(|port| port.owner) else {
             return;
         };
         let Some(node) = self.switches.get_mut(switch.0) else {
@@ -403,11 +344,7 @@ impl Network {
             }
             Forward::Flood => {
                 for index in 0..node.ports.len() {
-                    let Some(&port) = self
-                        .switches
-                        .get(switch.0)
-                        .and_then(|node| node.ports.get(index))
-                    else {
+                    let Some(&port) = self.switches.get(switch.0).and_then(|node| node.ports.get(index)) else {
                         break;
                     };
                     if port != from {
@@ -424,12 +361,12 @@ impl Network {
         let Some(port) = self.ports.get_mut(from.0) else {
             return false;
         };
-        Observers {
-            captures: &mut self.captures,
-            trace: &mut self.trace,
-            now: self.now,
-        }
-        .see(from, port, Direction::Out, frame);
+        Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now }.see(
+            from,
+            port,
+            Direction::Out,
+            frame,
+        );
         port.counters.frames_out += 1;
         port.counters.bytes_out += frame.len() as u64;
         let Some((cable, side)) = port.plug else {
@@ -439,10 +376,7 @@ impl Network {
         let Some(node) = self.cables.get_mut(cable.0) else {
             return false;
         };
-        let on_its_way = node
-            .cable
-            .lane_mut(side)
-            .send_after(self.now, frame, meta, hops);
+        let on_its_way = node.cable.lane_mut(side).send_after(self.now, frame, meta, hops);
         self.lane_changed(cable.0.index, side);
         on_its_way
     }
@@ -496,18 +430,8 @@ impl Network {
         let Some(port) = self.ports.get_mut(id.0) else {
             return false;
         };
-        let observers = Observers {
-            captures: &mut self.captures,
-            trace: &mut self.trace,
-            now: self.now,
-        };
-        let mut sender = Sender {
-            host: node,
-            port,
-            id,
-            pool: &mut self.pool,
-            observers,
-        };
+        let observers = Observers { captures: &mut self.captures, trace: &mut self.trace, now: self.now };
+        let mut sender = Sender { host: node, port, id, pool: &mut self.pool, observers };
         let Some((cable, side)) = sender.port.plug else {
             while *budget > 0
                 && let Some(meta) = sender.next(interface, &mut self.scratch)
@@ -552,25 +476,17 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn next(&mut self, interface: ethertab::InterfaceId, buf: &mut [u8]) -> Option<FrameMeta> {
-        self.host
-            .stack
-            .transmit(self.pool, self.observers.now, interface, buf)
+        self.host.stack.transmit(self.pool, self.observers.now, interface, buf)
     }
 
     fn account(&mut self, frame: &[u8]) {
         self.port.counters.frames_out += 1;
         self.port.counters.bytes_out += frame.len() as u64;
-        self.observers
-            .see(self.id, self.port, Direction::Out, frame);
+        self.observers.see(self.id, self.port, Direction::Out, frame);
     }
 
     /// Lets the host write its frames right into a perfect cable. Returns whether it must wait for room.
-    fn fill(
-        &mut self,
-        lane: &mut Lane,
-        interface: ethertab::InterfaceId,
-        budget: &mut usize,
-    ) -> bool {
+    fn fill(&mut self, lane: &mut Lane, interface: ethertab::InterfaceId, budget: &mut usize) -> bool {
         let now = self.observers.now;
         let capacity = self.host.stack.frame_capacity(interface);
         let watched = self.observers.are_watching(self.port);
@@ -581,9 +497,7 @@ impl Sender<'_> {
                 blocked = true;
                 break;
             }
-            match lane.send_in_place(now, capacity, |buf| {
-                self.host.stack.transmit(self.pool, now, interface, buf)
-            }) {
+            match lane.send_in_place(now, capacity, |buf| self.host.stack.transmit(self.pool, now, interface, buf)) {
                 Pushed::Frame => *budget -= 1,
                 Pushed::Nothing => break,
                 Pushed::Full => {
@@ -592,8 +506,7 @@ impl Sender<'_> {
                 }
             }
             if watched && let Some(frame) = lane.last_sent() {
-                self.observers
-                    .see(self.id, self.port, Direction::Out, frame);
+                self.observers.see(self.id, self.port, Direction::Out, frame);
             }
         }
         self.port.counters.frames_out += lane.counters().sent - before.sent;
