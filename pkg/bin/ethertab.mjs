@@ -92,7 +92,9 @@ function application(guest) {
       return answer(response, 405, "text/plain; charset=utf-8", "Only GET and HEAD.\n");
     }
     const path = request.url.split("?")[0];
-    if (path === GUEST_MANIFEST) return sendManifest(guest, response, notFound);
+    // Without a guest, the page's own empty list.
+    const noGuest = () => page(request, response, notFound);
+    if (path === GUEST_MANIFEST) return sendManifest(guest, response, noGuest);
     if (!path.startsWith(`${GUEST_PATH}/`)) return page(request, response, notFound);
     if (guestFiles === null) return notFound();
     request.url = request.url.slice(GUEST_PATH.length);
@@ -101,13 +103,13 @@ function application(guest) {
 }
 
 /** Lists what there is of the guest: the images, the memory that it needs, the saved states by network card. */
-async function sendManifest(guest, response, notFound) {
-  if (guest === null) return notFound();
+async function sendManifest(guest, response, noGuest) {
+  if (guest === null) return noGuest();
   let list;
   try {
     list = JSON.parse(await readFile(join(guest, GUEST_LIST), "utf8"));
   } catch {
-    return notFound();
+    return noGuest();
   }
   const there = ([, name]) => typeof name === "string" && existsSync(join(guest, name));
   const present = (names) => Object.fromEntries(Object.entries(names ?? {}).filter(there));
