@@ -51,6 +51,7 @@ export class GuestConsole {
     this.#sink = sink;
     this.#size = { columns, rows };
     for (const bytes of this.#unseen.splice(0)) sink(bytes);
+    this.#lookForPrompt();
   }
 
   /** A byte from the guest. Bytes are collected for a moment: the guest prints one at a time. */
@@ -96,10 +97,12 @@ export class GuestConsole {
 
   #lookForPrompt(): void {
     const text = this.#tail.replace(ESCAPE_SEQUENCE, "");
-    if (!PROMPT.test(text)) return;
+    // The size of the terminal is part of the greeting.
+    if (this.#sink === null || !PROMPT.test(text)) return;
     if (!this.#greeted && text.endsWith(OWN_PROMPT)) {
       // The guest is made for programs: it does not echo until told so.
       this.#greeted = true;
+      this.#tail = "";
       const { columns, rows } = this.#size;
       this.#send(
         this.#encoder.encode(`stty -F /dev/ttyS0 echo cols ${columns} rows ${rows}; clear\n`),
