@@ -10,6 +10,7 @@ import { build } from "./build.mjs";
 import { formatNumber } from "./lib/measure.mjs";
 import { benchmarks as js } from "./suites/js.mjs";
 import { benchmarks as size } from "./suites/size.mjs";
+import { benchmarks as v86 } from "./suites/v86.mjs";
 import { benchmarks as wasm } from "./suites/wasm.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -34,7 +35,7 @@ if (positionals.length > 1 || !Number.isInteger(repetitions) || repetitions < 1)
 }
 
 // A prefix may name a group of figures or lie within one.
-const chosen = [...wasm, ...js, ...size].filter(
+const chosen = [...wasm, ...js, ...v86, ...size].filter(
   ({ prefix }) => prefix.startsWith(wanted) || wanted.startsWith(prefix),
 );
 if (chosen.length === 0) {

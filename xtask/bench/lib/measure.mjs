@@ -12,8 +12,9 @@ async function seconds(work) {
 /**
  * Measures contenders in turns (first, second, first, second, ...), so that a change of the machine's speed meets all of them.
  *
- * Each is `{ work(amount), start?, limit? }`: `work` does `amount` units, in a promise if it likes, and throws when the
- * outcome is wrong. The amount is grown in the warm-up, from `start`, until a repetition takes about `length` CPU seconds.
+ * Each is `{ work(amount), check?, start?, limit?, amount? }`: `work` does `amount` units, in a promise if it likes, and
+ * throws when the outcome is wrong, as `check` does after the time was taken. The amount is grown in the warm-up, from
+ * `start`, until a repetition takes about `length` CPU seconds; with `amount` it is fixed and the warm-up is one repetition.
  *
  * @returns for each contender its rates, one a repetition: `rates` in units a CPU second, `clockRates` by the clock
  */
@@ -29,6 +30,7 @@ export async function takeTurns(label, contenders, { repetitions = 5, length = 0
     const line = [];
     for (const [name, contender] of Object.entries(contenders)) {
       const { cpu, clock } = await seconds(() => contender.work(amounts[name]));
+      await contender.check?.();
       rates[name].push(amounts[name] / cpu);
       clockRates[name].push(amounts[name] / clock);
       line.push(`${name} ${formatNumber(amounts[name] / cpu)}`);
@@ -39,7 +41,13 @@ export async function takeTurns(label, contenders, { repetitions = 5, length = 0
 }
 
 /** The amount of work that takes about `length` CPU seconds. The code is compiled and warm after it. */
-async function calibrate({ work, start = 1000, limit = 4_000_000_000 }, length) {
+async function calibrate(contender, length) {
+  const { work, start = 1000, limit = 4_000_000_000 } = contender;
+  if (contender.amount !== undefined) {
+    await work(contender.amount);
+    await contender.check?.();
+    return contender.amount;
+  }
   let amount = start;
   for (;;) {
     const { cpu } = await seconds(() => work(amount));

@@ -15,7 +15,8 @@ export class Pattern {
       x ^= x << 13;
       x ^= x >>> 17;
       x ^= x << 5;
-      this.#bytes[i] = x;
+      // No zeros: busybox's wget takes a file that it posts for a text, which would end there.
+      this.#bytes[i] = x & 0xff || 1;
     }
     this.#bytes.copyWithin(PERIOD, 0, longest);
   }

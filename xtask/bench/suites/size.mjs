@@ -1,9 +1,12 @@
-// What a page downloads: the engine and the package's JavaScript, as built in pkg/dist.
+// What a page downloads: the engine, and the modules that `import "ethertab"` brings, as built in pkg/dist.
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { figure } from "../lib/measure.mjs";
+
+/** The module given in a static or dynamic import, or in a re-export, if it is one of the package's own. */
+const RELATIVE_IMPORT = /\b(?:from|import)\s*\(?\s*"(\.{1,2}\/[^"]+)"/g;
 
 function sizes(prefix, files) {
   const contents = files.map((file) => readFileSync(file));
@@ -18,24 +21,31 @@ function sizes(prefix, files) {
   ];
 }
 
-function filesUnder(folder, extension) {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true })
-    .filter((name) => name.endsWith(extension))
-    .map((name) => path.join(folder, name));
+/** `entry` and all modules of the package that it imports, directly or not. */
+function modulesFrom(entry) {
+  const found = new Set([entry]);
+  for (const file of found) {
+    for (const [, specifier] of readFileSync(file, "utf8").matchAll(RELATIVE_IMPORT)) {
+      found.add(path.resolve(path.dirname(file), specifier));
+    }
+  }
+  return [...found];
 }
 
-function measure(prefix, extension, folder) {
-  const files = filesUnder(folder, extension);
-  if (files.length === 0) throw new Error(`no ${extension} file under ${folder}: build first`);
-  return sizes(prefix, files);
+function built(...segments) {
+  const file = path.join(...segments);
+  if (!existsSync(file)) throw new Error(`${file} is missing: build first`);
+  return file;
 }
 
 /** What `run.mjs` runs. */
 export const benchmarks = [
   {
     prefix: "size.wasm.",
-    run: ({ dist }) => measure("size.wasm.", ".wasm", path.join(dist, "wasm")),
+    run: ({ dist }) => sizes("size.wasm.", [built(dist, "wasm/ethertab_bg.wasm")]),
   },
-  { prefix: "size.js.", run: ({ dist }) => measure("size.js.", ".js", dist) },
+  {
+    prefix: "size.js.",
+    run: ({ dist }) => sizes("size.js.", modulesFrom(built(dist, "index.js"))),
+  },
 ];

@@ -1,0 +1,133 @@
+// A Linux guest in v86 gets a file from the page by HTTP, over ethertab's gateway and over v86's own `fetch` network, and
+// sends one to the page. docs/BENCHMARKS.md says what each figure means.
+
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { DHCP } from "../../../examples/v86/guest/guest.mjs";
+import { startGuest } from "../../../examples/v86/guest/node.mjs";
+import { figure, ratio, takeTurns } from "../lib/measure.mjs";
+import { Pattern } from "../lib/pattern.mjs";
+
+const FILE_BYTES = 20 * 1024 * 1024;
+const FILE_MB = FILE_BYTES / 1e6;
+const CHUNK_BYTES = 65_536;
+const ORIGIN = "http://shop.test";
+const TRANSFER_LIMIT_MS = 120_000;
+
+const pattern = new Pattern(CHUNK_BYTES);
+
+/** The page's web server, the same for both networks: gives the file, and compares every byte of what is posted. */
+async function handle(request) {
+  if (request.method !== "POST") return file();
+  let received = 0;
+  for await (const chunk of request.body) {
+    if (!pattern.matches(received, chunk)) return new Response("wrong bytes", { status: 400 });
+    received += chunk.length;
+  }
+  return new Response(String(received));
+}
+
+/** The file, made as it is taken, as a body from a network is. */
+function file() {
+  let offset = 0;
+  const body = new ReadableStream({
+    pull(controller) {
+      if (offset === FILE_BYTES) return controller.close();
+      controller.enqueue(pattern.at(offset, CHUNK_BYTES).slice());
+      offset += CHUNK_BYTES;
+    },
+  });
+  return new Response(body, { headers: { "content-length": String(FILE_BYTES) } });
+}
+
+async function digestOfFile() {
+  const bytes = new Uint8Array(FILE_BYTES);
+  for (let at = 0; at < FILE_BYTES; at += CHUNK_BYTES) bytes.set(pattern.at(at, CHUNK_BYTES), at);
+  return Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("hex");
+}
+
+/** A guest on ethertab's gateway. */
+async function onGateway(dist) {
+  const load = (file) => import(pathToFileURL(path.join(dist, file)).href);
+  const { createSwitch, v86Port } = await load("index.js");
+  const { createGateway } = await load("gateway/index.js");
+  const guest = await startGuest();
+  const gateway = await createGateway({ network: "10.0.2.0/24" });
+  const lan = await createSwitch();
+  lan.plug(gateway);
+  lan.plug(v86Port(guest.emulator));
+  gateway.serve(ORIGIN, handle);
+  await guest.check(DHCP);
+  const close = async () => {
+    lan.close();
+    gateway.close();
+    await guest.stop();
+  };
+  return { guest, close };
+}
+
+/** A guest on v86's `fetch` network, whose `fetch` is answered by the gateway's handler. */
+async function onFetchNetwork() {
+  const { fetch } = globalThis;
+  globalThis.fetch = (url, options) => handle(new Request(url, { ...options, duplex: "half" }));
+  const guest = await startGuest({ network: { relay_url: "fetch" } });
+  await guest.check(DHCP);
+  const close = async () => {
+    globalThis.fetch = fetch;
+    await guest.stop();
+  };
+  return { guest, close };
+}
+
+/** Fixed work: the guest downloads the file; its digest is checked after the time was taken. */
+function download(guest, digest) {
+  return {
+    amount: FILE_MB,
+    work: () =>
+      guest.check(`wget -q -O /tmp/down ${ORIGIN}/file`, { timeoutMs: TRANSFER_LIMIT_MS }),
+    check: async () => {
+      const found = await guest.check("sha256sum < /tmp/down", { timeoutMs: TRANSFER_LIMIT_MS });
+      if (found !== `${digest}  -`) throw new Error(`the guest received other bytes: ${found}`);
+    },
+  };
+}
+
+/** Fixed work: the guest posts the file that it has downloaded. */
+function upload(guest) {
+  const send = `wget -q -O - --post-file=/tmp/down ${ORIGIN}/upload`;
+  return {
+    amount: FILE_MB,
+    work: async () => {
+      const answer = await guest.check(send, { timeoutMs: TRANSFER_LIMIT_MS });
+      if (answer !== String(FILE_BYTES)) throw new Error(`the page answers "${answer}"`);
+    },
+  };
+}
+
+async function transfers({ dist, repetitions }) {
+  const digest = await digestOfFile();
+  const ours = await onGateway(dist);
+  const theirs = await onFetchNetwork();
+  const contenders = {
+    download: download(ours.guest, digest),
+    fetch: download(theirs.guest, digest),
+    upload: upload(ours.guest),
+  };
+  try {
+    const { rates, clockRates } = await takeTurns("20 MiB, MB/s", contenders, { repetitions });
+    return [
+      figure("v86.download.mb_s", "MB/s", rates.download),
+      ratio("v86.download.vs_fetch", rates.download, rates.fetch),
+      figure("v86.download.fetch_mb_s", "MB/s", rates.fetch),
+      figure("v86.upload.mb_s", "MB/s", rates.upload),
+      figure("v86.download.clock_mb_s", "MB/s", clockRates.download),
+      ratio("v86.download.clock_vs_fetch", clockRates.download, clockRates.fetch),
+      figure("v86.upload.clock_mb_s", "MB/s", clockRates.upload),
+    ];
+  } finally {
+    await Promise.all([ours.close(), theirs.close()]);
+  }
+}
+
+/** What `run.mjs` runs. */
+export const benchmarks = [{ prefix: "v86.", run: transfers }];
