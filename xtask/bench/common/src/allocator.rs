@@ -13,9 +13,7 @@ impl CountingAllocator {
     /// An allocator that holds nothing yet.
     #[allow(clippy::new_without_default)] // a static needs a const constructor
     pub const fn new() -> Self {
-        Self {
-            live: AtomicUsize::new(0),
-        }
+        Self { live: AtomicUsize::new(0) }
     }
 
     /// Bytes allocated and not freed.

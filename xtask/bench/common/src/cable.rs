@@ -18,12 +18,7 @@ pub struct Cable {
 
 impl Default for Cable {
     fn default() -> Self {
-        Self {
-            slots: vec![[0; FRAME_BYTES]; QUEUE_FRAMES],
-            lengths: [0; QUEUE_FRAMES],
-            first: 0,
-            held: 0,
-        }
+        Self { slots: vec![[0; FRAME_BYTES]; QUEUE_FRAMES], lengths: [0; QUEUE_FRAMES], first: 0, held: 0 }
     }
 }
 

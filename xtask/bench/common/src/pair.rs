@@ -169,17 +169,12 @@ impl<H: Host> Pair<H> {
             let done = accepted.is_some() && pair.client.is_established(client);
             Ok(done)
         })?;
-        accepted
-            .map(|server| (client, server))
-            .ok_or(Failure::Stalled)
+        accepted.map(|server| (client, server)).ok_or(Failure::Stalled)
     }
 
     /// Calls `round` until it says that it is done. After a round without a frame, lets the clock
     /// jump to the next deadline.
-    fn run(
-        &mut self,
-        mut round: impl FnMut(&mut Self) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
+    fn run(&mut self, mut round: impl FnMut(&mut Self) -> Result<bool, Failure>) -> Result<(), Failure> {
         let mut quiet_rounds = 0;
         loop {
             self.now += ROUND_MICROS;
@@ -194,10 +189,7 @@ impl<H: Host> Pair<H> {
                 continue;
             }
             quiet_rounds += 1;
-            let next = [
-                self.client.next_timeout(self.now),
-                self.server.next_timeout(self.now),
-            ];
+            let next = [self.client.next_timeout(self.now), self.server.next_timeout(self.now)];
             match next.into_iter().flatten().min() {
                 Some(deadline) if quiet_rounds <= PATIENCE => self.now = self.now.max(deadline),
                 _ => return Err(Failure::Stalled),
@@ -232,49 +224,24 @@ impl<H: Host> Pair<H> {
 
     fn round_client(&mut self) {
         self.receive_client();
-        drain(
-            &mut self.client,
-            self.now,
-            &mut self.frame,
-            &mut self.to_server,
-        );
+        drain(&mut self.client, self.now, &mut self.frame, &mut self.to_server);
     }
 
     fn receive_client(&mut self) {
-        self.frames += deliver(
-            &mut self.client,
-            self.now,
-            &mut self.frame,
-            &mut self.to_client,
-        );
+        self.frames += deliver(&mut self.client, self.now, &mut self.frame, &mut self.to_client);
     }
 
     fn receive_server(&mut self) {
-        self.frames += deliver(
-            &mut self.server,
-            self.now,
-            &mut self.frame,
-            &mut self.to_server,
-        );
+        self.frames += deliver(&mut self.server, self.now, &mut self.frame, &mut self.to_server);
     }
 
     fn transmit_server(&mut self) {
-        drain(
-            &mut self.server,
-            self.now,
-            &mut self.frame,
-            &mut self.to_client,
-        );
+        drain(&mut self.server, self.now, &mut self.frame, &mut self.to_client);
     }
 }
 
 /// Returns how many frames there were.
-fn deliver<H: Host>(
-    host: &mut H,
-    now: u64,
-    frame: &mut [u8; FRAME_BYTES],
-    from: &mut Cable,
-) -> u64 {
+fn deliver<H: Host>(host: &mut H, now: u64, frame: &mut [u8; FRAME_BYTES], from: &mut Cable) -> u64 {
     let mut frames = 0;
     while let Some(length) = from.pop(frame) {
         host.receive(now, &frame[..length]);

@@ -64,11 +64,7 @@ impl Pattern {
 const BLOCK: usize = 64;
 
 fn words(block: &[u8; BLOCK]) -> impl Iterator<Item = u64> {
-    block
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&word| u64::from_ne_bytes(word))
+    block.as_chunks().0.iter().map(|&word| u64::from_ne_bytes(word))
 }
 
 #[cfg(test)]

@@ -98,10 +98,7 @@ impl Reference {
 /// RFC 1071, in 32-bit words summed into 64 bits, which vectorises best on this target.
 fn checksum(bytes: &[u8]) -> u16 {
     let (words, rest) = bytes.as_chunks::<4>();
-    let mut sum: u64 = words
-        .iter()
-        .map(|&word| u64::from(u32::from_ne_bytes(word)))
-        .sum();
+    let mut sum: u64 = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
     for pair in rest.chunks(2) {
         let low = pair.first().copied().unwrap_or(0);
         let high = pair.get(1).copied().unwrap_or(0);
@@ -123,11 +120,7 @@ struct Ring {
 
 impl Ring {
     fn new(capacity: usize) -> Self {
-        Self {
-            bytes: vec![0; capacity],
-            first: 0,
-            held: 0,
-        }
+        Self { bytes: vec![0; capacity], first: 0, held: 0 }
     }
 
     fn write(&mut self, from: &[u8]) -> usize {
@@ -162,10 +155,7 @@ mod tests {
         // RFC 1071 §3: the words 0001 f203 f4f5 f6f7 sum to ddf2.
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(u16::from_be(checksum(&bytes)), !0xddf2);
-        assert_eq!(
-            u16::from_be(checksum(&[0x12, 0x34, 0x56])),
-            !(0x1234 + 0x5600)
-        );
+        assert_eq!(u16::from_be(checksum(&[0x12, 0x34, 0x56])), !(0x1234 + 0x5600));
     }
 
     #[test]

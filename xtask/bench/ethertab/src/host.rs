@@ -42,16 +42,14 @@ impl Host for EthertabHost {
 
         let mut stack = Stack::new(config, limits);
         let mac = MacAddr([2, 0, 0, 0, 0, side.number()]);
-        let nic = stack
-            .add_interface(Instant::ZERO, InterfaceConfig::ethernet(mac))
-            .map_err(|_| Failure::Refused)?;
+        let nic = stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(mac)).map_err(|_| Failure::Refused)?;
         let network = ethertab::Prefix { address: address(side), length: 24 };
         stack.add_address(Instant::ZERO, nic, network).map_err(|_| Failure::Refused)?;
         let listener = match side {
             Side::Client => None,
-            Side::Server => Some(
-                stack.listen(Endpoint::any(SERVER_PORT), ListenOptions::default()).map_err(|_| Failure::Refused)?,
-            ),
+            Side::Server => {
+                Some(stack.listen(Endpoint::any(SERVER_PORT), ListenOptions::default()).map_err(|_| Failure::Refused)?)
+            }
         };
         Ok(Self { stack, pool: Pool::new(POOL_BLOCKS as usize), nic, listener })
     }

@@ -18,10 +18,5 @@ pub extern "C" fn setup(buffer_bytes: u32, _idle: u32) -> u32 {
 /// Moves `bytes`.
 #[unsafe(no_mangle)]
 pub extern "C" fn bulk(bytes: u32) -> u32 {
-    status(REFERENCE.with_borrow_mut(|reference| {
-        reference
-            .as_mut()
-            .ok_or(Failure::NotSetUp)?
-            .bulk(u64::from(bytes))
-    }))
+    status(REFERENCE.with_borrow_mut(|reference| reference.as_mut().ok_or(Failure::NotSetUp)?.bulk(u64::from(bytes))))
 }

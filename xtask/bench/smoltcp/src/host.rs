@@ -37,24 +37,13 @@ impl SmoltcpHost {
         if !idle && let Some(handle) = self.spare.pop() {
             return handle;
         }
-        let bytes = if idle {
-            IDLE_BUFFER_BYTES
-        } else {
-            self.buffer_bytes
-        };
-        self.sockets.add(Socket::new(
-            SocketBuffer::new(vec![0; bytes]),
-            SocketBuffer::new(vec![0; bytes]),
-        ))
+        let bytes = if idle { IDLE_BUFFER_BYTES } else { self.buffer_bytes };
+        self.sockets.add(Socket::new(SocketBuffer::new(vec![0; bytes]), SocketBuffer::new(vec![0; bytes])))
     }
 
     fn listen(&mut self, idle: bool) {
         let handle = self.closed_socket(idle);
-        self.listening = self
-            .socket(handle)
-            .listen(SERVER_PORT)
-            .is_ok()
-            .then_some(handle);
+        self.listening = self.socket(handle).listen(SERVER_PORT).is_ok().then_some(handle);
     }
 
     fn socket(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
@@ -93,12 +82,8 @@ impl Host for SmoltcpHost {
     }
 
     fn receive(&mut self, now: u64, frame: &[u8]) {
-        let mut port = Port {
-            arrived: Some(frame),
-            ..Port::new(&mut self.replies)
-        };
-        self.interface
-            .poll_ingress_single(instant(now), &mut port, &mut self.sockets);
+        let mut port = Port { arrived: Some(frame), ..Port::new(&mut self.replies) };
+        self.interface.poll_ingress_single(instant(now), &mut port, &mut self.sockets);
     }
 
     fn transmit(&mut self, now: u64, frame: &mut [u8]) -> Option<usize> {
@@ -106,12 +91,8 @@ impl Host for SmoltcpHost {
             frame[..reply.len()].copy_from_slice(&reply);
             return Some(reply.len());
         }
-        let mut port = Port {
-            leaving: Some(frame),
-            ..Port::new(&mut self.replies)
-        };
-        self.interface
-            .poll_egress(instant(now), &mut port, &mut self.sockets);
+        let mut port = Port { leaving: Some(frame), ..Port::new(&mut self.replies) };
+        self.interface.poll_egress(instant(now), &mut port, &mut self.sockets);
         port.written
     }
 
@@ -131,11 +112,7 @@ impl Host for SmoltcpHost {
         self.next_port = port.checked_add(1).unwrap_or(self.first_passing_port);
         self.sockets
             .get_mut::<Socket<'_>>(handle)
-            .connect(
-                self.interface.context(),
-                (IpAddress::v4(10, 0, 0, Side::Server.number()), SERVER_PORT),
-                port,
-            )
+            .connect(self.interface.context(), (IpAddress::v4(10, 0, 0, Side::Server.number()), SERVER_PORT), port)
             .map_err(|_| Failure::Refused)?;
         Ok(handle)
     }
@@ -195,12 +172,7 @@ struct Port<'a> {
 
 impl<'a> Port<'a> {
     fn new(replies: &'a mut VecDeque<Vec<u8>>) -> Self {
-        Self {
-            arrived: None,
-            leaving: None,
-            written: None,
-            replies,
-        }
+        Self { arrived: None, leaving: None, written: None, replies }
     }
 }
 
@@ -221,10 +193,7 @@ impl Device for Port<'_> {
 
     fn transmit(&mut self, _now: Instant) -> Option<Slot<'_>> {
         match (&mut self.leaving, self.written) {
-            (Some(frame), None) => Some(Slot::Frame {
-                frame,
-                written: &mut self.written,
-            }),
+            (Some(frame), None) => Some(Slot::Frame { frame, written: &mut self.written }),
             _ => None,
         }
     }
@@ -247,10 +216,7 @@ impl RxToken for Arrived<'_> {
 }
 
 enum Slot<'a> {
-    Frame {
-        frame: &'a mut [u8],
-        written: &'a mut Option<usize>,
-    },
+    Frame { frame: &'a mut [u8], written: &'a mut Option<usize> },
     Reply(&'a mut VecDeque<Vec<u8>>),
 }
 
