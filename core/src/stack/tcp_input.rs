@@ -349,7 +349,8 @@ impl Stack<'_> {
             .get(u32::from(packet.interface.0))
             .map_or(0, |found| u32::from(found.config.mtu) - path_headers(&flow.remote));
         let options = TcpOptions::parse(segment.options);
-        let half_open = HalfOpen {
+        let config = listener.config;
+        let mut half_open = HalfOpen {
             flow: *flow,
             flow_hash,
             listener: key,
@@ -365,11 +366,14 @@ impl Stack<'_> {
             deadline: Instant::FAR_FUTURE,
             syn_ack_due: true,
         };
+        half_open.restart_timer(self.now, &config);
+        let deadline = half_open.deadline;
         match self.half_open.insert(half_open) {
             Ok(half_open) => {
                 listener.half_open += 1;
                 let number = self.nodes.number(Node::HalfOpen(half_open.index));
                 self.flows.insert(flow_hash, number);
+                self.deadlines.set_no_later(number, deadline);
                 self.schedule_half_open(half_open.index);
             }
             Err(_) => self.counters.drop(DropReason::TcpSynQueueFull),
@@ -444,18 +448,18 @@ impl Stack<'_> {
         let Some(half_open) = self.half_open.get_mut(index) else { return };
         let number = self.nodes.number(Node::HalfOpen(index));
         if half_open.deadline > now {
-            if half_open.deadline < Instant::FAR_FUTURE {
-                self.deadlines.set_no_later(number, half_open.deadline);
-            }
+            self.deadlines.set_no_later(number, half_open.deadline);
             return;
         }
-        let limit = self.listeners.lookup(half_open.listener).map_or(0, |found| found.config.syn_ack_retries);
-        if half_open.retransmits >= limit {
+        let config = self.listeners.lookup(half_open.listener).map(|listener| listener.config);
+        let Some(config) = config.filter(|config| half_open.retransmits < config.syn_ack_retries) else {
             self.remove_half_open(index);
             return;
-        }
+        };
         half_open.retransmits += 1;
         half_open.syn_ack_due = true;
+        half_open.restart_timer(now, &config);
+        self.deadlines.set_no_later(number, half_open.deadline);
         self.schedule_half_open(index);
     }
 

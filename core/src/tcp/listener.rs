@@ -53,6 +53,11 @@ impl HalfOpen {
     /// The SYN and ACK was sent: when to send it again.
     pub(crate) fn sent(&mut self, now: Instant, config: &TcpConfig) {
         self.syn_ack_due = false;
+        self.restart_timer(now, config);
+    }
+
+    /// The timer runs from the beginning, also while the SYN and ACK waits for a neighbour.
+    pub(crate) fn restart_timer(&mut self, now: Instant, config: &TcpConfig) {
         self.deadline = now + self.rto(config);
     }
 
