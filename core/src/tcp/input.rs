@@ -143,6 +143,12 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
 /// RFC 9293 §3.10.7.4.
 fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> Outcome {
     let mut outcome = Outcome::default();
+    if is_answer_to_simultaneous_open(connection, segment) {
+        let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
+        // The peer may not take our SYN and ACK for one, nor know then that we have its own.
+        connection.ack_now();
+        return in_other_states(connection, context, &rest);
+    }
     let rcv_nxt = connection.rcv_nxt();
     let window = connection.rcv_edge.since(rcv_nxt);
 
@@ -215,6 +221,17 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     // Seventh and eighth, the segment text and the FIN bit.
     text_and_fin(connection, context, segment, &mut outcome);
     outcome
+}
+
+/// Whether the segment is the SYN and ACK of a peer that opened at the same time (RFC 9293 §3.5, figure 8, line 6). Its SYN
+/// has come before, so that the check of sequence numbers would refuse it.
+fn is_answer_to_simultaneous_open(connection: &Connection, segment: &Segment<'_>) -> bool {
+    connection.state == State::SynReceived
+        && segment.has(TcpFlags::SYN | TcpFlags::ACK)
+        && !segment.has(TcpFlags::RST)
+        && segment.seq == connection.irs
+        && segment.ack == connection.iss + 1
+        && segment.ack == connection.snd_nxt
 }
 
 /// RFC 9293 §3.4, table 6; an empty segment at the right edge also counts, since a peer that has filled our
