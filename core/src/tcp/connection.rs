@@ -466,12 +466,12 @@ impl Connection {
     /// Enters ESTABLISHED, or FIN-WAIT-1 if the user has closed in the meantime.
     pub(crate) fn established(&mut self, now: Instant) -> Signals {
         self.state = if self.fin_queued { State::FinWait1 } else { State::Established };
-        if self.connect_deadline {
-            self.connect_deadline = false;
-            self.timers.stop(Timer::UserTimeout);
-        }
+        // Whether it was the limit for connecting or that for data: the SYN is answered.
+        self.connect_deadline = false;
+        self.timers.stop(Timer::UserTimeout);
+        self.syn_due = false;
+        self.rtt.established(self.timeouts > 0);
         self.timeouts = 0;
-        self.rtt.reset_backoff();
         if let Some(keep_alive) = self.config.keep_alive {
             self.timers.set(Timer::KeepAlive, now + keep_alive.idle);
         }

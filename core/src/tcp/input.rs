@@ -300,7 +300,6 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     connection.snd_una = ack;
     connection.timeouts = 0;
     connection.rtt.acknowledged(ack, context.now);
-    connection.rtt.reset_backoff();
     let mss = connection.mss;
     let mut restart_timer = true;
     match connection.recovery.advanced(ack, connection.snd_nxt, acked, mss) {

@@ -4,6 +4,9 @@ use crate::config::TcpConfig;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 
+/// RFC 6298 §5.7: "the RTO MUST be re-initialized to 3 seconds when data transmission begins".
+const AFTER_REPEATED_HANDSHAKE: Duration = Duration::from_secs(3);
+
 /// Smoothed estimates in microseconds, and the segment being timed.
 ///
 /// One segment is timed at a time, and none that was sent twice (Karn's algorithm, RFC 6298 §3).
@@ -12,14 +15,16 @@ pub(crate) struct RttEstimator {
     /// 0 before the first measurement.
     srtt: u32,
     rttvar: u32,
-    /// How often the timeout was doubled since the last measurement or new acknowledgment (RFC 6298 §5.5).
+    /// How often the timeout was doubled since the last measurement (RFC 6298 §5.5).
     backoff: u8,
+    /// The handshake was sent twice, so that nothing is known of the path but that it may be slow.
+    handshake_repeated: bool,
     timed: Option<(Seq, Instant)>,
 }
 
 impl RttEstimator {
     pub(crate) fn new() -> Self {
-        RttEstimator { srtt: 0, rttvar: 0, backoff: 0, timed: None }
+        RttEstimator { srtt: 0, rttvar: 0, backoff: 0, handshake_repeated: false, timed: None }
     }
 
     /// The smoothed round-trip time, once measured.
@@ -35,6 +40,7 @@ impl RttEstimator {
     /// The retransmission timeout: `SRTT + max(4·RTTVAR, min_rto)`, backed off, at most `max_rto`.
     pub(crate) fn rto(&self, config: &TcpConfig) -> Duration {
         let base = match self.srtt() {
+            None if self.handshake_repeated => config.initial_rto.max(AFTER_REPEATED_HANDSHAKE),
             None => config.initial_rto,
             Some(srtt) => srtt + Duration::from_micros(4 * u64::from(self.rttvar)).max(config.min_rto),
         };
@@ -47,9 +53,10 @@ impl RttEstimator {
         self.timed = None;
     }
 
-    /// Something new was acknowledged: the path works, the timeout returns to what was measured.
-    pub(crate) fn reset_backoff(&mut self) {
+    /// The handshake is over; `repeated` if its timer expired in between (RFC 6298 §5.7).
+    pub(crate) fn established(&mut self, repeated: bool) {
         self.backoff = 0;
+        self.handshake_repeated = repeated;
     }
 
     /// A segment that ends at `end` is sent for the first time.
@@ -76,8 +83,10 @@ impl RttEstimator {
         }
     }
 
-    /// RFC 6298 §2.2 and §2.3. A round trip of 0 µs counts as 1 µs, so that "measured" can be told.
+    /// RFC 6298 §2.2 and §2.3. A round trip of 0 µs counts as 1 µs, so that "measured" can be told. Only a measurement
+    /// ends the back-off (Karn): on a path that has become slower, nothing would ever be measured otherwise.
     pub(crate) fn measured(&mut self, rtt: Duration) {
+        self.backoff = 0;
         let rtt = rtt.as_micros().clamp(1, u64::from(u32::MAX) / 8) as u32;
         if self.srtt == 0 {
             self.srtt = rtt;
