@@ -281,9 +281,10 @@ fn advertise(connection: &mut Connection, is_syn: bool) -> u16 {
     if edge.since(connection.rcv_edge) >= least {
         connection.rcv_edge = edge;
     }
-    // Rounded in the peer's favour: what was promised stays promised.
+    // Rounded down: what there is no room for would be sent in vain and be missing. RFC 7323 §2.4 prepares the peer for
+    // an edge that seems to move left by less than the scale; what was promised is accepted all the same.
     let window = connection.rcv_edge.since(rcv_nxt);
-    window.div_ceil(1 << scale).min(u32::from(u16::MAX)) as u16
+    (window >> scale).min(u32::from(u16::MAX)) as u16
 }
 
 /// Whether reading has opened the window enough to tell the peer, who may be waiting for it.
