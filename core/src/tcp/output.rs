@@ -77,11 +77,13 @@ fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Pl
     if connection.acks.duplicates > 0 {
         return Some(empty(connection.snd_nxt, Kind::DuplicateAck));
     }
-    if let Some(plan) = plan_retransmission(connection) {
-        return Some(plan);
-    }
-    if let Some(plan) = plan_new(connection, context) {
-        return Some(plan);
+    // What is lost goes before what is new.
+    let data = match connection.recovery.lost_bytes() {
+        0 => plan_new(connection, context),
+        _ => plan_retransmission(connection),
+    };
+    if data.is_some() {
+        return data;
     }
     if connection.probe == Probe::Empty {
         // Below the window, so that the peer must answer (RFC 9293 §3.10.7.4, first check), as Linux does it.
@@ -103,7 +105,7 @@ fn plan_syn(connection: &Connection) -> Option<Plan> {
 }
 
 /// The first part of what is lost, if cwnd and the peer's window allow it.
-fn plan_retransmission(connection: &Connection) -> Option<Plan> {
+fn plan_retransmission(connection: &mut Connection) -> Option<Plan> {
     let (from, to, urgent) = connection.recovery.next_lost()?;
     let data_end = connection.send.end();
     let len = to.min(data_end).since(from).min(connection.mss);
@@ -112,6 +114,7 @@ fn plan_retransmission(connection: &Connection) -> Option<Plan> {
     // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
     let allowed_by_window = from == connection.snd_una || from + len <= window_end;
     let allowed_by_cwnd = urgent || connection.in_flight() + len <= connection.congestion.cwnd();
+    connection.cwnd_limited = !allowed_by_cwnd;
     if !allowed_by_window || !allowed_by_cwnd {
         return None;
     }
