@@ -148,7 +148,8 @@ fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Pl
         return None;
     }
     let is_all = len == queued;
-    let with_fin = fin_due && is_all;
+    // A FIN takes a place in the window, as a byte does.
+    let with_fin = fin_due && is_all && len < usable;
     if !with_fin && !may_send(connection, len, is_all) {
         return None;
     }
