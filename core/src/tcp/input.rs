@@ -68,6 +68,9 @@ pub(crate) fn predicted(
     let mut outcome = Outcome::default();
     if segment.ack != connection.snd_una || u32::from(segment.window) << connection.snd_scale != connection.snd_wnd {
         acknowledgment(connection, context, segment, &mut outcome);
+    } else {
+        // Kept close, or a later window update would seem old after 2 GiB without one.
+        (connection.snd_wl1, connection.snd_wl2) = (segment.seq, segment.ack);
     }
     connection.receive.accept(len);
     received_in_order(connection, context, len, &mut outcome);
