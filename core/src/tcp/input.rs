@@ -417,6 +417,9 @@ fn text_and_fin(
     } else if !segment.payload.is_empty() {
         // All of it had come before.
         connection.ack_now();
+    } else if end > rcv_nxt {
+        // A FIN beyond a gap is out of order as data is.
+        connection.acks.duplicates = connection.acks.duplicates.saturating_add(1);
     }
     reach_fin(connection, outcome);
     outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
@@ -432,6 +435,10 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
             if had_gap {
                 // RFC 5681 §4.2: at once when the segment fills in all or part of a gap.
                 connection.ack_now();
+                if !connection.receive.has_gap() {
+                    // What came out of order in the same batch is no sign of loss any more.
+                    connection.acks.duplicates = 0;
+                }
             }
             received_in_order(connection, context, len, outcome);
         }
