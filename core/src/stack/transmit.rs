@@ -209,7 +209,15 @@ impl Stack<'_> {
                 }
             },
         };
+        let mss = u32::from(self.mtu(path.interface)) - path_headers(&flow.remote);
         let Some(half_open) = self.half_open.get_mut(index) else { return Turn::Nothing };
+        half_open.advertised_mss = half_open.advertised_mss.min(mss as u16);
+        if path.interface != interface {
+            // The SYN has come in elsewhere than the route leads back.
+            half_open.path = path;
+            self.schedule_half_open(index);
+            return Turn::Nothing;
+        }
         let built = output::build_syn_ack(half_open, config.receive_buffer, &mut buf[path.header_len()..]);
         let len = path.finish(buf, built.len, built.sum);
         half_open.path = path;

@@ -179,6 +179,8 @@ pub struct Connection {
     pub(crate) snd_scale: u8,
     /// Payload bytes of a full segment: the peer's MSS, bounded by the path.
     pub(crate) mss: u32,
+    /// The most that a packet of the path has room for.
+    path_mss: u32,
     pub(crate) send: SendBuffer,
     /// The user has closed the sending side: a FIN follows the data.
     pub(crate) fin_queued: bool,
@@ -298,6 +300,7 @@ impl Connection {
             max_snd_wnd: 0,
             snd_scale: 0,
             mss,
+            path_mss: u32::from(opening.advertised_mss),
             send: SendBuffer::new(first, config.send_buffer),
             fin_queued: false,
             small_sent: opening.iss,
@@ -376,7 +379,7 @@ impl Connection {
             _ => (self.snd_scale, self.rcv_scale) = (0, 0),
         }
         let mss = mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
-        self.mss = u32::from(mss.min(self.advertised_mss));
+        self.mss = u32::from(mss).min(self.path_mss);
         self.rcv_mss = u32::from(self.advertised_mss).min(536);
         self.congestion = Controller::new(self.mss, self.config.initial_window);
         // The window of a SYN is never scaled (RFC 7323 §2.2).
@@ -389,7 +392,8 @@ impl Connection {
 
     /// Lowers the segment size to what the path carries (RFC 1191 §6, RFC 8201 §5).
     pub(crate) fn limit_mss(&mut self, mss: u32) {
-        self.mss = self.mss.min(mss.max(u32::from(MIN_MSS)));
+        self.path_mss = self.path_mss.min(mss.max(u32::from(MIN_MSS)));
+        self.mss = self.mss.min(self.path_mss);
     }
 
     /// A router could not forward a segment of ours: segments get smaller and what is outstanding goes out again
