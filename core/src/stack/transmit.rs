@@ -16,9 +16,6 @@ use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, ethernet, ipv4, ipv6};
 
-/// Sockets that one call looks at; those that had nothing to send leave the list, so the next call gets further.
-const SOCKETS_PER_CALL: usize = 64;
-
 /// What became of a socket's turn.
 enum Turn {
     /// A frame of this length is in the buffer.
@@ -46,7 +43,8 @@ impl Stack<'_> {
         if found.announcements > 0 {
             self.announce_addresses(pool, interface);
         }
-        for _ in 0..SOCKETS_PER_CALL {
+        // Ends, since each turn without a frame takes a socket off the list or a packet out of a queue.
+        loop {
             let found = self.interfaces.get_mut(u32::from(interface.0))?;
             let head = found.ready.head();
             let control_first = found.control_first || head.is_none();
@@ -73,7 +71,6 @@ impl Stack<'_> {
                 return Some(self.sent(len));
             }
         }
-        None
     }
 
     fn sent(&mut self, len: usize) -> FrameMeta {
