@@ -22,6 +22,8 @@ pub(crate) const REACHABLE_TIME: Duration = Duration::from_secs(30);
 pub(crate) const RETRANS_TIMER: Duration = Duration::from_secs(1);
 /// Requests until a neighbour is given up (RFC 4861 §10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
 pub(crate) const MAX_SOLICIT: u8 = 3;
+/// Entries that are looked at for one to make room.
+const EVICTION_TRIES: usize = 32;
 /// Bytes of packets that wait for one neighbour.
 const PENDING_BYTES: u32 = 8 * 1024;
 
@@ -75,9 +77,9 @@ impl Neighbor {
         matches!(self.state, NeighborState::Incomplete | NeighborState::Probe)
     }
 
-    /// Whether nobody would miss the entry: an active one is not evicted for a new one.
+    /// Whether nobody would miss the entry: an active one is not evicted for a new one, nor one for which sockets wait.
     fn is_evictable(&self) -> bool {
-        matches!(self.state, NeighborState::Stale | NeighborState::Failed)
+        matches!(self.state, NeighborState::Stale | NeighborState::Failed) && self.parked.is_empty()
     }
 }
 
@@ -126,7 +128,7 @@ impl<'m> NeighborTable<'m> {
     }
 
     /// Adds an entry, if need be in the place of the least recently used inactive one, whose memory is released. None
-    /// if all are active.
+    /// if there is none among the oldest.
     pub(crate) fn insert(
         &mut self,
         secret: &Generator,
@@ -137,11 +139,8 @@ impl<'m> NeighborTable<'m> {
         state: NeighborState,
     ) -> Option<u32> {
         if self.entries.is_full() {
-            let oldest = self.used.head()?;
-            if !self.entries.get(oldest)?.is_evictable() {
-                return None;
-            }
-            self.remove(secret, pool, account, oldest);
+            let inactive = self.oldest_evictable()?;
+            self.remove(secret, pool, account, inactive);
         }
         let neighbor = Neighbor {
             interface,
@@ -158,6 +157,19 @@ impl<'m> NeighborTable<'m> {
         self.index.insert(Self::hash(secret, interface, address), key.index);
         self.links.push_back(&mut self.used, key.index);
         Some(key.index)
+    }
+
+    /// The least recently used entry that may go. Those before it in the order, of which a call looks at a few, count
+    /// as used from now on.
+    fn oldest_evictable(&mut self) -> Option<u32> {
+        for _ in 0..EVICTION_TRIES {
+            let oldest = self.used.head()?;
+            if self.entries.get(oldest)?.is_evictable() {
+                return Some(oldest);
+            }
+            self.touch(oldest);
+        }
+        None
     }
 
     /// Removes an entry that nobody is parked on.
