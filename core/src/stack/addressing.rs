@@ -120,7 +120,10 @@ impl Stack<'_> {
         let id = InterfaceId(key.index as u8);
         if usize::from(config.mtu) >= IPV6_MIN_MTU {
             let address = IpAddr::V6(ipv6::link_local(config.mac));
-            self.add_address(now, id, Prefix { address, length: 64 })?;
+            if let Err(error) = self.add_address(now, id, Prefix { address, length: 64 }) {
+                self.interfaces.remove(key.index);
+                return Err(error);
+            }
         }
         Ok(id)
     }

@@ -212,6 +212,9 @@ impl Stack<'_> {
             protocol::NO_NEXT_HEADER => {}
             _ => {
                 self.counters.drop(DropReason::ProtocolUnknown);
+                if cast != Cast::Unicast {
+                    return; // RFC 4443 §2.4 (e.3)
+                }
                 // RFC 4443 §3.4, code 1; the pointer is that of the last next header field, here simplified to the
                 // fixed header's, which is right unless there were extension headers.
                 self.parameter_problem(pool, &packet, icmpv6::code::UNRECOGNIZED_NEXT_HEADER, NEXT_HEADER_AT);

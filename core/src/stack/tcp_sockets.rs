@@ -192,7 +192,9 @@ impl Stack<'_> {
     ) -> Result<ConnectionHandle, ConnectError> {
         self.advance_clock(now);
         let address = remote.ip();
-        if !is_unicast(address) || remote.port() == 0 || address.is_loopback() || self.is_local(address) {
+        let is_broadcast = matches!(address, IpAddr::V4(v4) if self.is_directed_broadcast(v4));
+        if !is_unicast(address) || is_broadcast || remote.port() == 0 || address.is_loopback() || self.is_local(address)
+        {
             return Err(ConnectError::BadAddress(remote));
         }
         let hop = self.route(address).ok_or(ConnectError::NoRoute(address))?;
