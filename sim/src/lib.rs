@@ -12,6 +12,7 @@ pub mod capture;
 pub mod impairment;
 pub mod mutate;
 pub mod network;
+pub mod packet;
 mod random;
 mod ring;
 mod schedule;

@@ -1,0 +1,225 @@
+//! Floods and scarcity: the reasons to drop something that single damaged frames do not reach.
+
+use ethertab::time::{Duration, Instant};
+use ethertab::wire::MacAddr;
+use ethertab::{
+    Config, ConnectOptions, DropReason, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits, ListenOptions, Pool,
+    Stack, UdpMeta,
+};
+use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+const NIC: InterfaceId = InterfaceId(0);
+
+/// What the overloads drop, by reason.
+pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
+    let scenes: [(&str, DropReason, fn(&mut Host)); 12] = [
+        ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
+        ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
+        ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
+        ("data beyond a gap in a full pool", DropReason::TcpNoMemory, full_pool),
+        ("a datagram socket that nobody reads", DropReason::UdpQueueFull, unread_datagrams),
+        ("pings to more neighbours than the table holds", DropReason::NeighborTableFull, many_neighbors),
+        ("datagrams to a neighbour that does not answer", DropReason::NeighborQueueFull, silent_neighbor),
+        ("packets that waited in vain", DropReason::NeighborUnreachable, silent_neighbor),
+        ("more pings at once than the queue of answers takes", DropReason::ControlQueueFull, ping_flood),
+        ("datagrams to a closed port", DropReason::IcmpRateLimited, closed_port),
+        ("a ping too big to be answered", DropReason::PacketTooBig, big_ping),
+        ("a ping from where no route leads", DropReason::NoRoute, stranger),
+    ];
+    let mut drops = BTreeMap::new();
+    for (name, reason, scene) in scenes {
+        let mut host = Host::new(seed);
+        scene(&mut host);
+        let counters = host.stack.counters();
+        assert!(counters.drops(reason) > 0, "{name}: {:?}", counters.drops_by_reason().collect::<Vec<_>>());
+        for (reason, count) in counters.drops_by_reason() {
+            *drops.entry(reason).or_insert(0) += count;
+        }
+        host.ends_clean(name);
+    }
+    drops
+}
+
+/// A host with small tables and a small pool.
+struct Host {
+    stack: Stack<'static>,
+    pool: Pool<'static>,
+    now: Instant,
+}
+
+impl Host {
+    fn new(seed: u64) -> Host {
+        let mut stack = Stack::new(Config::new([seed, 0]), Limits::small());
+        let mut pool = Pool::new(100);
+        stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
+        stack.add_address(Instant::ZERO, NIC, "10.0.0.1/16".parse().unwrap()).unwrap();
+        stack.add_neighbor(&mut pool, NIC, PEER, PEER_MAC).unwrap();
+        let mut host = Host { stack, pool, now: Instant::ZERO };
+        host.drain();
+        host
+    }
+
+    fn receive(&mut self, source: IpAddr, protocol: u8, payload: &[u8]) {
+        let frame = packet::ip_frame((PEER_MAC, HOST_MAC), source, HOST, protocol, payload);
+        self.stack.receive(&mut self.pool, self.now, NIC, &frame, FrameMeta::received(frame.len()));
+    }
+
+    /// A segment from the peer's `port` to port 80.
+    fn segment(&mut self, port: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
+        let segment = Segment {
+            source_port: port,
+            destination_port: 80,
+            seq,
+            ack,
+            flags,
+            window: 60_000,
+            payload: payload.to_vec(),
+            ..Segment::default()
+        };
+        self.receive(PEER, TCP, &segment.to_bytes());
+    }
+
+    /// Takes what the host sends; returns the last segment of it.
+    fn drain(&mut self) -> Option<Segment> {
+        let mut last = None;
+        let mut buf = [0; 1_514];
+        while let Some(meta) = self.stack.transmit(&mut self.pool, self.now, NIC, &mut buf) {
+            if let Some((_, _, TCP, payload)) = packet::parse_ip(&buf[..meta.len]) {
+                last = Segment::parse(payload);
+            }
+        }
+        last
+    }
+
+    /// Opens a connection from the peer's port whose first byte has sequence number 1; returns the host's next one.
+    fn open(&mut self, port: u16) -> u32 {
+        self.segment(port, 0, 0, SYN, &[]);
+        let next = self.drain().expect("a SYN and ACK").seq.wrapping_add(1);
+        self.segment(port, 1, next, ACK, &[]);
+        self.drain();
+        next
+    }
+
+    fn listen(&mut self, backlog: u16) {
+        self.stack.listen(Endpoint::any(80), ListenOptions { backlog, ..ListenOptions::default() }).unwrap();
+    }
+
+    fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        self.drain();
+        while let Some(due) = self.stack.next_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.stack.handle_timeout(&mut self.pool, self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// After the overload the memory is back, and the host answers as before.
+    fn ends_clean(&mut self, name: &str) {
+        self.stack.close_all(&mut self.pool, self.now);
+        self.pass(Duration::from_secs(600));
+        assert_eq!(self.pool.blocks_in_use(), 0, "{name}");
+        let before = self.stack.counters().frames_sent;
+        self.receive(PEER, ICMP, &packet::icmp(8, 0, 1, b"are you there"));
+        self.drain();
+        assert_eq!(self.stack.counters().frames_sent, before + 1, "{name}");
+    }
+}
+
+fn full_accept_queue(host: &mut Host) {
+    host.listen(2);
+    for port in 1_000..1_002 {
+        host.open(port);
+    }
+    host.segment(1_002, 0, 0, SYN, &[]);
+}
+
+fn syn_flood(host: &mut Host) {
+    host.listen(128);
+    for port in 1_000..3_000 {
+        host.segment(port, 7, 0, SYN, &[]);
+        host.drain();
+    }
+    assert_eq!(host.pool.blocks_in_use(), 0, "half-open connections hold no block");
+}
+
+fn shredded_stream(host: &mut Host) {
+    host.listen(1);
+    let ack = host.open(1_000);
+    for number in 0..2_000 {
+        host.segment(1_000, 3 + number * 2, ack, ACK, &[1]);
+        host.drain();
+    }
+}
+
+fn full_pool(host: &mut Host) {
+    host.listen(60);
+    for port in 1_000..1_050 {
+        let ack = host.open(port);
+        for number in 0..20 {
+            host.segment(port, 1_001 + number * 1_000, ack, ACK, &[1; 1_000]);
+            host.drain();
+        }
+    }
+    assert!(host.pool.peak_blocks() > 70, "{} blocks", host.pool.peak_blocks());
+}
+
+fn unread_datagrams(host: &mut Host) {
+    host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    for _ in 0..1_000 {
+        host.receive(PEER, UDP, &packet::udp(7, 7, &[1; 1_400]));
+    }
+}
+
+fn many_neighbors(host: &mut Host) {
+    let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    for number in 0..200 {
+        let meta = UdpMeta::to(SocketAddr::from(([10, 0, 1, number], 7)));
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, b"hello").unwrap();
+        host.drain();
+    }
+    let connected = host.stack.connect(host.now, SocketAddr::from(([10, 0, 1, 250], 7)), ConnectOptions::default());
+    connected.unwrap();
+    host.drain();
+}
+
+fn silent_neighbor(host: &mut Host) {
+    let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    let meta = UdpMeta::to(SocketAddr::from(([10, 0, 1, 1], 7)));
+    for _ in 0..100 {
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 1_000]).unwrap();
+        host.drain();
+    }
+    assert!(host.pool.blocks_in_use() <= 4, "{} blocks wait for one neighbour", host.pool.blocks_in_use());
+    host.pass(Duration::from_secs(10));
+}
+
+fn ping_flood(host: &mut Host) {
+    for number in 0..1_000 {
+        host.receive(PEER, ICMP, &packet::icmp(8, 0, number, &[1; 100]));
+    }
+}
+
+fn closed_port(host: &mut Host) {
+    for _ in 0..1_000 {
+        host.receive(PEER, UDP, &packet::udp(7, 9_999, b"nobody"));
+        host.drain();
+    }
+    assert!(host.stack.counters().frames_sent < 100);
+}
+
+fn big_ping(host: &mut Host) {
+    host.receive(PEER, ICMP, &packet::icmp(8, 0, 1, &[1; 3_000]));
+}
+
+fn stranger(host: &mut Host) {
+    host.receive(IpAddr::from([192, 0, 2, 1]), ICMP, &packet::icmp(8, 0, 1, b"far away"));
+    host.drain();
+}
