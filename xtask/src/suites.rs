@@ -86,6 +86,20 @@ const SUITES: &[Suite] = &[
         run: browser,
     },
     Suite {
+        name: "web",
+        about: "what the page does, without its looks, in Node",
+        quick: true,
+        needs: &[Package],
+        run: web,
+    },
+    Suite {
+        name: "web-browser",
+        about: "the page in Chromium, with and without a Linux guest",
+        quick: false,
+        needs: &[Package, Guest, Program("chromium"), Program("tshark")],
+        run: web_browser,
+    },
+    Suite {
         name: "guest",
         about: "a real Linux in v86, in Node",
         quick: false,
@@ -397,6 +411,14 @@ fn browser(run: &Run<'_>) -> Result<Counts> {
         &mut run.npm_script("pkg", "test:browser"),
         Counts::from_node,
     )
+}
+
+fn web(run: &Run<'_>) -> Result<Counts> {
+    run.tests("npm test", &mut run.npm_script("web", "test"), Counts::from_node)
+}
+
+fn web_browser(run: &Run<'_>) -> Result<Counts> {
+    run.tests("npm run test:browser", &mut run.npm_script("web", "test:browser"), Counts::from_node)
 }
 
 fn guest(run: &Run<'_>) -> Result<Counts> {
