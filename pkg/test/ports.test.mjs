@@ -156,6 +156,7 @@ class FakeNe2k {
   name = "ne2k";
   cr = 2;
   isr = 0;
+  imr = 0x3f;
   rxcr = 4 | 8;
   pstart = 0x4c;
   pstop = 0x80;
@@ -201,7 +202,7 @@ class FakeMachine {
 function fakeV86(card) {
   const listeners = new Map();
   const machine = new FakeMachine();
-  machine.cpu = { devices: { net: card } };
+  machine.cpu = { flags: [0x200], devices: { net: card } };
   return {
     v86: machine,
     listeners,
@@ -243,6 +244,33 @@ test("a v86 guest with an NE2000 loses no frame of a bulk transfer", async () =>
   assert.equal(Object.hasOwn(emulator.v86, "next_tick"), false);
   clearInterval(ticking);
   await Promise.all([guest.close(), page.close()]);
+});
+
+test("a v86 guest that takes no interrupts is not asked to, unless it was asked before", async () => {
+  const card = new FakeNe2k();
+  const emulator = fakeV86(card);
+  const { cpu } = emulator.v86;
+  const lan = await createSwitch();
+  const wire = functionPort({ send() {} });
+  const port = v86Port(emulator);
+  lan.plug(wire);
+  lan.plug(port);
+  const frame = new Uint8Array(60).fill(0xff, 0, 6).fill(2, 6);
+  cpu.flags[0] = 0;
+  wire.receive(frame);
+  await settle();
+  emulator.v86.next_tick(0);
+  assert.equal(card.ring.length, 0);
+  cpu.flags[0] = 0x200;
+  emulator.v86.next_tick(0);
+  assert.equal(card.ring.length, 1);
+  cpu.flags[0] = 0;
+  wire.receive(frame);
+  await settle();
+  assert.equal(card.ring.length, 2);
+  assert.equal(port.counters.dropped, 0);
+  port.close();
+  lan.close();
 });
 
 test("frames for a guest that is not up yet are dropped and counted", async () => {

@@ -16,6 +16,7 @@ interface Ne2k {
   readonly name: "ne2k";
   cr: number;
   isr: number;
+  imr: number;
   rxcr: number;
   boundary: number;
   curpg: number;
@@ -37,8 +38,14 @@ interface VirtioNet {
 
 /** v86 inside; absent until it is ready. */
 interface Machine {
-  readonly cpu?: { readonly devices?: { readonly net?: Ne2k; readonly virtio_net?: VirtioNet } };
+  readonly cpu?: Cpu;
   next_tick?: (delay: number) => void;
+}
+
+interface Cpu {
+  /** The EFLAGS register. */
+  readonly flags?: ArrayLike<number>;
+  readonly devices?: { readonly net?: Ne2k; readonly virtio_net?: VirtioNet };
 }
 
 type Emulator = V86Emulator & { readonly v86?: Machine };
@@ -141,9 +148,10 @@ export class V86Port extends ExternalPort {
   #findCard(): Card | null {
     if (this.#card !== null) return this.#card;
     const machine = this.#emulator.v86;
-    const devices = machine?.cpu?.devices;
-    if (machine === undefined || devices === undefined) return null;
-    if (devices.net !== undefined) this.#card = ne2kCard(devices.net);
+    const cpu = machine?.cpu;
+    const devices = cpu?.devices;
+    if (machine === undefined || cpu === undefined || devices === undefined) return null;
+    if (devices.net !== undefined) this.#card = ne2kCard(devices.net, cpu);
     else if (devices.virtio_net !== undefined) this.#card = virtioCard(devices.virtio_net);
     this.#hook(machine);
     return this.#card;
@@ -196,9 +204,21 @@ const STOPPED = 1;
 const PACKET_RECEIVED = 1;
 const ACCEPT_MULTICAST = 8;
 const PROMISCUOUS = 16;
+/** In EFLAGS: the guest takes interrupts. */
+const INTERRUPTS_ENABLED = 0x200;
 
-function ne2kCard(card: Ne2k): Card {
+function ne2kCard(card: Ne2k, cpu: Cpu): Card {
   let unread = 0;
+  /**
+   * Whether the card may ask for an interrupt: it would be taken at once, or the card asks already.
+   *
+   * Linux's driver masks the card's interrupts before it sends, with the processor's off. Were one pending in that moment,
+   * v86's interrupt controller would later begin to serve it and find nothing to serve: it then waits for an end that never
+   * comes, and the guest gets no interrupt from the card or the console any more.
+   */
+  const mayInterrupt = (): boolean =>
+    (card.isr & card.imr) !== 0 ||
+    ((cpu.flags?.[0] ?? INTERRUPTS_ENABLED) & INTERRUPTS_ENABLED) !== 0;
   const ring = (): number => card.pstop - card.pstart;
   const free = (): number =>
     card.boundary === card.curpg ? ring() : (card.boundary - card.curpg + ring()) % ring();
@@ -208,6 +228,7 @@ function ne2kCard(card: Ne2k): Card {
   return {
     takes(length) {
       if (length > NE2K_LONGEST || card.cr & STOPPED || ring() <= 0) return "never";
+      if (!mayInterrupt()) return "later";
       if (isEmpty()) unread = 0;
       const pages = 1 + ((Math.max(NE2K_SHORTEST, length) + 4) >> 8);
       // Strictly more: the card takes a ring that is exactly full for an empty one.
@@ -234,7 +255,7 @@ function ne2kCard(card: Ne2k): Card {
         unread = 0;
         return false;
       }
-      if ((card.isr & PACKET_RECEIVED) === 0) card.do_interrupt(PACKET_RECEIVED);
+      if ((card.isr & PACKET_RECEIVED) === 0 && mayInterrupt()) card.do_interrupt(PACKET_RECEIVED);
       return true;
     },
   };
