@@ -66,12 +66,7 @@ pub(crate) fn predicted(
     context.counters.tcp_predicted += 1;
     heard_from_peer(connection, context);
     let mut outcome = Outcome::default();
-    if segment.ack != connection.snd_una || u32::from(segment.window) << connection.snd_scale != connection.snd_wnd {
-        acknowledgment(connection, context, segment, &mut outcome);
-    } else {
-        // Kept close, or a later window update would seem old after 2 GiB without one.
-        (connection.snd_wl1, connection.snd_wl2) = (segment.seq, segment.ack);
-    }
+    acknowledgment(connection, context, segment, &mut outcome);
     connection.receive.accept(len);
     received_in_order(connection, context, len, &mut outcome);
     outcome.output |= connection.acks.now;
@@ -240,12 +235,11 @@ fn is_answer_to_simultaneous_open(connection: &Connection, segment: &Segment<'_>
 /// RFC 9293 §3.4, table 6; an empty segment at the right edge also counts, since a peer that has filled our
 /// window sends its acknowledgments from there. A closed window takes what is in `rcv_nxt`'s place for its ACK and RST.
 fn is_acceptable(seq: Seq, len: u32, rcv_nxt: Seq, window: u32) -> bool {
-    let edge = rcv_nxt + window;
+    // Distances, since comparisons mean nothing half the sequence space away.
     if len == 0 || window == 0 {
-        return seq >= rcv_nxt && seq <= edge;
+        return seq - rcv_nxt <= window;
     }
-    let last = seq + (len - 1);
-    (seq >= rcv_nxt && seq < edge) || (last >= rcv_nxt && last < edge) || (seq < rcv_nxt && last >= edge)
+    seq - rcv_nxt < window || rcv_nxt - seq < len
 }
 
 #[inline]
