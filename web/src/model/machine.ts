@@ -2,6 +2,7 @@
 
 import type { V86Emulator } from "ethertab";
 import type { V86, V86Options } from "v86";
+import { errorText } from "./format.js";
 import { GuestConsole } from "./guest_console.js";
 import { type Card, type GuestImage, type ImageFile, startFrom } from "./guest_image.js";
 
@@ -52,7 +53,7 @@ export async function startMachine(options: StartOptions): Promise<Machine> {
   if (way === null) throw new Error(`There is no guest image for the network card ${card}.`);
   const files =
     way === "state"
-      ? { initial_state: image.states[card] }
+      ? { state: image.states[card] }
       : {
           bzimage: image.bzImage,
           initrd: image.initrd,
@@ -68,6 +69,7 @@ export async function startMachine(options: StartOptions): Promise<Machine> {
   const { V86, wasm } = await options.library();
   signal.throwIfAborted();
   progress({ text: way === "state" ? "Restoring the guest …" : "Booting Linux …", part: null });
+  const { state, ...parts } = buffers;
   const emulator = new V86({
     wasm_path: wasm,
     memory_size: image.memoryMiB * MIB,
@@ -75,15 +77,23 @@ export async function startMachine(options: StartOptions): Promise<Machine> {
     // Otherwise a restored card has another address than the one that its driver uses.
     preserve_mac_from_state_image: true,
     ...(way === "boot" ? { cmdline: KERNEL_ARGUMENTS } : {}),
-    ...buffers,
+    ...parts,
     disable_keyboard: true,
     disable_mouse: true,
     disable_speaker: true,
-    autostart: true,
+    autostart: false,
   } as V86Options);
   const console = new GuestConsole((bytes) => emulator.serial_send_bytes(0, bytes));
   emulator.add_listener("serial0-output-byte", (byte) => console.output(byte));
-  await started(emulator, signal);
+  try {
+    await loaded(emulator, signal);
+    if (state !== undefined) await restore(emulator, state.buffer);
+    await emulator.run();
+  } catch (error) {
+    console.close();
+    await emulator.destroy();
+    throw error;
+  }
   if (way === "state") console.wake();
   return {
     emulator,
@@ -96,38 +106,34 @@ export async function startMachine(options: StartOptions): Promise<Machine> {
   };
 }
 
-/** The longest that v86 may take to load its module and a state, in milliseconds. */
-const START_LIMIT = 60_000;
+/** The longest that v86 may take to load its module, in milliseconds. */
+const LOAD_LIMIT = 60_000;
 
-async function started(emulator: Emulator, signal: AbortSignal): Promise<void> {
-  let listener = () => {};
+/** Resolves when the emulator has its module and can be given a state. */
+async function loaded(emulator: Emulator, signal: AbortSignal): Promise<void> {
+  let done = () => {};
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let fail: (reason: unknown) => void = () => {};
-  const failed = (event: PromiseRejectionEvent) => {
-    // v86 loads a state in a promise of its own: what is wrong with the state comes out here.
-    if (!/state|header|version/i.test(String(event.reason))) return;
-    event.preventDefault();
-    fail(new Error(`v86 cannot use this state: ${event.reason?.message ?? event.reason}`));
-  };
   try {
     await new Promise<void>((resolve, reject) => {
-      fail = reject;
-      listener = () => resolve();
-      emulator.add_listener("emulator-started", listener);
-      addEventListener("unhandledrejection", failed);
+      done = () => resolve();
+      emulator.add_listener("emulator-loaded", done);
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      timer = setTimeout(
-        () => reject(new Error(`v86 did not start within ${START_LIMIT / 1000} s.`)),
-        START_LIMIT,
-      );
+      const late = new Error(`v86 was not ready within ${LOAD_LIMIT / 1000} s`);
+      timer = setTimeout(() => reject(late), LOAD_LIMIT);
     });
-  } catch (error) {
-    await emulator.destroy().catch(() => {});
-    throw error;
   } finally {
     clearTimeout(timer);
-    removeEventListener("unhandledrejection", failed);
-    emulator.remove_listener("emulator-started", listener);
+    emulator.remove_listener("emulator-loaded", done);
+  }
+}
+
+/** Not by v86's option `initial_state`: what is wrong with a state would come out where nobody waits for it. */
+async function restore(emulator: Emulator, state: ArrayBuffer): Promise<void> {
+  try {
+    await emulator.restore_state(state);
+  } catch (error) {
+    const reason = errorText(error);
+    throw new Error(`v86 cannot use this state, which another version may have saved: ${reason}.`);
   }
 }
 

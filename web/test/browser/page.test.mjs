@@ -200,6 +200,22 @@ test("files that are no guest are refused with what to do", () =>
     assert.equal(await page.getByText("Choose other files.").isVisible(), true);
   }));
 
+test("a state that v86 cannot use is refused with the reason", () =>
+  withPage(browser, bare.url, DESKTOP, async (page) => {
+    const state = Buffer.alloc(64);
+    // The magic number, then a version that never was.
+    new Uint32Array(state.buffer, state.byteOffset, 2).set([0x86768676, 99]);
+    await press(page, "Linux guest");
+    await page.locator("input[type=file]").setInputFiles({
+      name: "old-state.bin",
+      mimeType: "application/octet-stream",
+      buffer: state,
+    });
+    const alert = page.getByRole("alert").getByText("v86 cannot use this state");
+    await alert.waitFor({ timeout: PATIENCE });
+    assert.match(await alert.innerText(), /dump=99/);
+  }));
+
 for (const colorScheme of ["light", "dark"]) {
   test(`nothing is wider than a narrow phone, without a guest (${colorScheme})`, () =>
     withPage(browser, bare.url, { ...NARROW, colorScheme }, async (page) => {
