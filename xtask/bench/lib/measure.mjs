@@ -12,9 +12,10 @@ async function seconds(work) {
 /**
  * Measures contenders in turns (first, second, first, second, ...), so that a change of the machine's speed meets all of them.
  *
- * Each is `{ work(amount), check?, start?, limit?, amount? }`: `work` does `amount` units, in a promise if it likes, and
- * throws when the outcome is wrong, as `check` does after the time was taken. The amount is grown in the warm-up, from
- * `start`, until a repetition takes about `length` CPU seconds; with `amount` it is fixed and the warm-up is one repetition.
+ * Each is `{ work(amount), before?, after?, start?, limit?, amount? }`: `work` does `amount` units, in a promise if it
+ * likes, and throws when the outcome is wrong, as `after` may, which like `before` is no part of the time. The amount is
+ * grown in the warm-up, from `start`, until a repetition takes about `length` CPU seconds; with `amount` it is fixed and
+ * the warm-up is one repetition.
  *
  * @returns for each contender its rates, one a repetition: `rates` in units a CPU second, `clockRates` by the clock
  */
@@ -29,8 +30,7 @@ export async function takeTurns(label, contenders, { repetitions = 5, length = 0
   for (let repetition = 1; repetition <= repetitions; repetition++) {
     const line = [];
     for (const [name, contender] of Object.entries(contenders)) {
-      const { cpu, clock } = await seconds(() => contender.work(amounts[name]));
-      await contender.check?.();
+      const { cpu, clock } = await once(contender, amounts[name]);
       rates[name].push(amounts[name] / cpu);
       clockRates[name].push(amounts[name] / clock);
       line.push(`${name} ${formatNumber(amounts[name] / cpu)}`);
@@ -40,17 +40,24 @@ export async function takeTurns(label, contenders, { repetitions = 5, length = 0
   return { rates, clockRates };
 }
 
+/** One repetition: what its work takes. */
+async function once({ before, work, after }, amount) {
+  await before?.();
+  const taken = await seconds(() => work(amount));
+  await after?.();
+  return taken;
+}
+
 /** The amount of work that takes about `length` CPU seconds. The code is compiled and warm after it. */
 async function calibrate(contender, length) {
-  const { work, start = 1000, limit = 4_000_000_000 } = contender;
+  const { start = 1000, limit = 4_000_000_000 } = contender;
   if (contender.amount !== undefined) {
-    await work(contender.amount);
-    await contender.check?.();
+    await once(contender, contender.amount);
     return contender.amount;
   }
   let amount = start;
   for (;;) {
-    const { cpu } = await seconds(() => work(amount));
+    const { cpu } = await once(contender, amount);
     if (amount >= limit) return limit;
     if (cpu < length / 3) {
       amount = Math.min(limit, amount * 2);
@@ -58,7 +65,7 @@ async function calibrate(contender, length) {
     }
     amount = Math.min(limit, Math.round((amount * length) / cpu));
     // The first run may have been slow code; the second sets the amount.
-    const warm = await seconds(() => work(amount));
+    const warm = await once(contender, amount);
     return Math.min(limit, Math.max(1, Math.round((amount * length) / warm.cpu)));
   }
 }
