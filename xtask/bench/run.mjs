@@ -1,6 +1,7 @@
-// The benchmarks: `node xtask/bench/run.mjs [NAME-PREFIX] [--json FILE] [--wasm-dir DIR] [--dist DIR] [--repetitions N]`
+// The benchmarks: `node run.mjs [NAME-PREFIX] [--json FILE] [--wasm-dir DIR] [--dist DIR] [--repetitions N]`
 //
-// Without --wasm-dir the programs are compiled first (build.mjs); --dist is the built package (pkg/dist). docs/BENCHMARKS.md explains every figure.
+// Without --wasm-dir the programs are compiled first (build.mjs). --dist is the built package, by default pkg/dist.
+// docs/BENCHMARKS.md explains every figure.
 
 import { writeFileSync } from "node:fs";
 import path from "node:path";
