@@ -339,7 +339,7 @@ fn describe(frame: &[u8]) -> String {
 #[test]
 fn the_predicted_path_does_what_the_full_path_does() {
     let (mut predicted, mut frames) = (0u64, 0u64);
-    let seeds = if std::env::var_os("ETHERTAB_QUICK").is_some() { 0..100 } else { 0..500 };
+    let seeds = if std::env::var_os("ETHERTAB_QUICK").is_some() { 0..60 } else { 0..300 };
     for seed in seeds {
         let fast = Scene::new(seed, false).run();
         let full = Scene::new(seed, true).run();
