@@ -1,7 +1,12 @@
 /** What the suite moves and how it is set up, the same in Node, in a page and in remote.mjs. */
 
 /** Settings of every gateway; the MTU differs from the usual one so that its arrival shows. */
-export const GATEWAY = { network: "10.0.2.0/24", domain: "lab.test", mtu: 1400 };
+export const GATEWAY = {
+  network: "10.0.2.0/24",
+  network6: "fd00:2::/64",
+  domain: "lab.test",
+  mtu: 1400,
+};
 
 export const MiB = 1 << 20;
 

@@ -122,8 +122,8 @@ async function takeLease(guest) {
   return { address: address.replace("/24", ""), router };
 }
 
-async function pings(guest, address) {
-  const output = await guest.check(`ping -c 3 -i 0.2 -w 10 ${address}`);
+async function pings(guest, address, ping = "ping") {
+  const output = await guest.check(`${ping} -c 3 -i 0.2 -w 10 ${address}`);
   assert.match(output, /3 packets transmitted, 3 packets received, 0% packet loss/);
 }
 
@@ -137,6 +137,19 @@ async function getsOnline(env, nic) {
   const { output, status } = await guest.run("nslookup -type=a nowhere.test");
   assert.notEqual(status, 0, output);
   assert.include(output, "NXDOMAIN");
+
+  // The guest has a link-local address from the start; it asks for the gateway's MAC address by multicast.
+  // Without duplicate address detection, a new address works at once.
+  await guest.check(
+    "echo 0 > /proc/sys/net/ipv6/conf/eth0/dad_transmits && ip -6 addr add fd00:2::15/64 dev eth0",
+  );
+  const { address6 } = gateway;
+  const linkLocal = gateway.port.addresses.find((address) => address.startsWith("fe80:"));
+  await pings(guest, address6, "ping6");
+  await pings(guest, `${linkLocal.replace(/\/.*/, "")}%eth0`, "ping6");
+  gateway.serve(`http://[${address6}]`, () => new Response("hello over IPv6"));
+  assert.equal(await guest.check(`wget -q -O - http://[${address6}]/`), "hello over IPv6");
+  assert.isAbove((await gateway.stack.ping("fd00:2::15")).rtt, 0);
 }
 
 async function movesFiles(env, nic) {
@@ -306,7 +319,7 @@ async function staysSmall(env, nic) {
 
 /** @type {{ name: string, run: (env: Env, nic: string) => Promise<void> }[]} */
 export const scenarios = [
-  { name: "the guest gets its lease, pings the gateway and resolves a name", run: getsOnline },
+  { name: "lease, pings, names and a page, over IPv4 and IPv6", run: getsOnline },
   { name: "50 MiB down, 20 MiB up, 10 MiB fetched; refusals and time-outs", run: movesFiles },
   { name: "two guests and a stack on one switch", run: twoGuests },
   { name: "guest and gateway in two processes over a WebSocket", run: overWebSocket },
