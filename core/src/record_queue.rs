@@ -3,8 +3,23 @@
 use crate::blocks::{Blocks, MAX_WINDOW};
 use crate::pool::{Account, BLOCK_SIZE, Pool};
 
-/// Bytes of the length that precedes each record.
-const LENGTH: u32 = 4;
+/// Bytes of the word that precedes each record: its length, and in the upper eight bits its tag.
+const WORD: u32 = 4;
+const TAG_SHIFT: u32 = 24;
+
+/// A tag and a length in one word.
+#[derive(Clone, Copy, Debug)]
+struct Front(u32);
+
+impl Front {
+    fn len(self) -> usize {
+        (self.0 & ((1 << TAG_SHIFT) - 1)) as usize
+    }
+
+    fn tag(self) -> u8 {
+        (self.0 >> TAG_SHIFT) as u8
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct RecordQueue {
@@ -12,13 +27,16 @@ pub(crate) struct RecordQueue {
     head: u32,
     tail: u32,
     records: u32,
+    /// The word of the first record.
+    front: Front,
     max_bytes: u32,
 }
 
 impl RecordQueue {
     /// A queue that holds at most `max_bytes` bytes of records.
     pub(crate) fn new(max_bytes: u32) -> Self {
-        RecordQueue { blocks: Blocks::EMPTY, head: 0, tail: 0, records: 0, max_bytes: max_bytes.min(MAX_WINDOW) }
+        let max_bytes = max_bytes.min(MAX_WINDOW);
+        RecordQueue { blocks: Blocks::EMPTY, head: 0, tail: 0, records: 0, front: Front(0), max_bytes }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -35,15 +53,16 @@ impl RecordQueue {
     }
 
     /// Appends one record made of `parts`; false, and nothing changed, if it does not fit.
-    pub(crate) fn push(&mut self, pool: &mut Pool<'_>, account: &mut Account, parts: &[&[u8]]) -> bool {
+    pub(crate) fn push(&mut self, pool: &mut Pool<'_>, account: &mut Account, tag: u8, parts: &[&[u8]]) -> bool {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let room = self.max_bytes.saturating_sub(self.bytes());
-        if len as u64 + u64::from(LENGTH) > u64::from(room) {
+        if len as u64 + u64::from(WORD) > u64::from(room) {
             return false;
         }
-        let length = (len as u32).to_le_bytes();
+        let front = Front(u32::from(tag) << TAG_SHIFT | len as u32);
+        let word = front.0.to_le_bytes();
         let mut at = self.tail;
-        for part in core::iter::once(&length[..]).chain(parts.iter().copied()) {
+        for part in core::iter::once(&word[..]).chain(parts.iter().copied()) {
             let written = self.blocks.write(pool, account, self.head, at, part);
             at = at.wrapping_add(written as u32);
             if written < part.len() {
@@ -52,38 +71,45 @@ impl RecordQueue {
             }
         }
         self.tail = at;
+        if self.records == 0 {
+            self.front = front;
+        }
         self.records += 1;
         true
     }
 
     /// The length in bytes of the first record.
-    pub(crate) fn front_len(&self, pool: &Pool<'_>) -> Option<usize> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut length = [0; LENGTH as usize];
-        self.blocks.read(pool, self.head, &mut length);
-        Some(u32::from_le_bytes(length) as usize)
+    pub(crate) fn front_len(&self) -> Option<usize> {
+        (!self.is_empty()).then_some(self.front.len())
+    }
+
+    /// The tag of the first record.
+    pub(crate) fn front_tag(&self) -> Option<u8> {
+        (!self.is_empty()).then_some(self.front.tag())
     }
 
     /// Copies the first record's bytes from `skip` on into `out`, as many as fit; returns how many.
     pub(crate) fn peek(&self, pool: &Pool<'_>, skip: usize, out: &mut [u8]) -> usize {
-        let Some(len) = self.front_len(pool) else { return 0 };
+        let Some(len) = self.front_len() else { return 0 };
         let count = len.saturating_sub(skip).min(out.len());
-        self.blocks.read(pool, self.head.wrapping_add(LENGTH + skip as u32), &mut out[..count]);
+        self.blocks.read(pool, self.head.wrapping_add(WORD + skip as u32), &mut out[..count]);
         count
     }
 
     /// Drops the first record.
     pub(crate) fn pop(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
-        let Some(len) = self.front_len(pool) else { return };
-        let next = self.head.wrapping_add(LENGTH + len as u32);
+        let Some(len) = self.front_len() else { return };
+        let next = self.head.wrapping_add(WORD + len as u32);
         self.blocks.release(pool, account, self.head, next);
         self.head = next;
         self.records -= 1;
         if self.records == 0 {
             self.clear(pool, account);
+            return;
         }
+        let mut word = [0; WORD as usize];
+        self.blocks.read(pool, self.head, &mut word);
+        self.front = Front(u32::from_le_bytes(word));
     }
 
     /// Drops everything.
@@ -120,12 +146,12 @@ mod tests {
         let mut popped = 0u32;
         for round in 0..2_000u32 {
             let record = vec![pushed as u8; (round * 31 % 3_000) as usize];
-            if queue.push(&mut pool, &mut account, &[&record[..record.len() / 2], &record[record.len() / 2..]]) {
+            if queue.push(&mut pool, &mut account, 7, &[&record[..record.len() / 2], &record[record.len() / 2..]]) {
                 assert_eq!(record.len() as u32, round * 31 % 3_000);
                 pushed += 1;
             }
             if round % 3 == 0 && !queue.is_empty() {
-                let len = queue.front_len(&pool).unwrap();
+                let len = queue.front_len().unwrap();
                 let mut out = vec![0xee; len];
                 assert_eq!(queue.peek(&pool, 0, &mut out), len);
                 assert!(out.iter().all(|&byte| byte == popped as u8));
@@ -143,11 +169,11 @@ mod tests {
         let mut pool = Pool::new(2);
         let mut account = Account::new(2);
         let mut queue = RecordQueue::new(1_000_000);
-        assert!(queue.push(&mut pool, &mut account, &[&[1; 100]]));
-        assert!(!queue.push(&mut pool, &mut account, &[&[2; 9_000]]));
+        assert!(queue.push(&mut pool, &mut account, 7, &[&[1; 100]]));
+        assert!(!queue.push(&mut pool, &mut account, 7, &[&[2; 9_000]]));
         assert_eq!(pool.blocks_in_use(), 1);
         queue.pop(&mut pool, &mut account);
-        assert!(!queue.push(&mut pool, &mut account, &[&[2; 9_000]]));
+        assert!(!queue.push(&mut pool, &mut account, 7, &[&[2; 9_000]]));
         assert_eq!(pool.blocks_in_use(), 0);
     }
 }

@@ -29,13 +29,15 @@ impl<T> Slot<T> {
 #[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct Slab<'m, T> {
     slots: Storage<'m, Slot<T>>,
+    limit: usize,
     free: u32,
     len: usize,
 }
 
 impl<'m, T> Slab<'m, T> {
-    pub(crate) fn new(slots: Storage<'m, Slot<T>>) -> Self {
-        Slab { slots, free: NONE, len: 0 }
+    /// A slab of at most `limit` entries; the storage may have room for more.
+    pub(crate) fn new(slots: Storage<'m, Slot<T>>, limit: usize) -> Self {
+        Slab { limit: limit.min(slots.capacity()), slots, free: NONE, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -43,7 +45,7 @@ impl<'m, T> Slab<'m, T> {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.slots.capacity()
+        self.limit
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -59,6 +61,9 @@ impl<'m, T> Slab<'m, T> {
             slot.value = Some(value);
             self.len += 1;
             return Ok(Key { index, generation: slot.generation });
+        }
+        if self.slots.len() == self.limit {
+            return Err(value);
         }
         let index = self.slots.len() as u32;
         let slot = Slot { generation: 0, next_free: NONE, value: Some(value) };
@@ -127,8 +132,8 @@ mod tests {
 
     #[test]
     fn an_old_handle_does_not_find_the_successor() {
-        let mut memory = [const { Slot::EMPTY }; 1];
-        let mut slab = Slab::new(Storage::borrowed(&mut memory));
+        let mut memory = [const { Slot::EMPTY }; 2];
+        let mut slab = Slab::new(Storage::borrowed(&mut memory), 1);
         let first = slab.insert("a").unwrap();
         assert_eq!(slab.insert("b"), Err("b"));
         slab.remove(first.index);

@@ -273,8 +273,21 @@ impl Stack<'_> {
             .map(|entry| entry.prefix.address)
     }
 
-    /// Where packets for `destination` go: the longest matching prefix of the interfaces' networks and the routes.
-    pub(super) fn route(&self, destination: IpAddr) -> Option<NextHop> {
+    /// Where packets for `destination` go. The last answer is kept: a connection asks more than once while it begins.
+    pub(super) fn route(&mut self, destination: IpAddr) -> Option<NextHop> {
+        if let Some((generation, address, hop)) = self.last_route
+            && generation == self.generation
+            && address == destination
+        {
+            return Some(hop);
+        }
+        let hop = self.find_route(destination)?;
+        self.last_route = Some((self.generation, destination, hop));
+        Some(hop)
+    }
+
+    /// The longest matching prefix of the interfaces' networks and the routes.
+    fn find_route(&self, destination: IpAddr) -> Option<NextHop> {
         if is_group(destination) {
             // Without being told an interface, the first that has an address of the family.
             let entry = self.addresses.iter().find(|entry| entry.prefix.address.is_ipv4() == destination.is_ipv4())?;

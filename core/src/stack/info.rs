@@ -121,12 +121,12 @@ impl ConnectionInfo {
 impl Stack<'_> {
     /// The state of a connection.
     pub fn connection_state(&self, handle: ConnectionHandle) -> Option<State> {
-        self.connections.lookup(handle.0).map(|connection| connection.state)
+        self.held_connection(handle).map(|connection| connection.state)
     }
 
     /// One connection.
     pub fn connection_info(&self, handle: ConnectionHandle) -> Option<ConnectionInfo> {
-        self.connections.lookup(handle.0).map(|connection| ConnectionInfo::of(connection, Some(handle)))
+        self.held_connection(handle).map(|connection| ConnectionInfo::of(connection, Some(handle)))
     }
 
     /// All connections: those that are over but still held by the user, half-open ones and those in TIME-WAIT too.

@@ -23,10 +23,19 @@ pub(crate) enum ControlKind {
     Tcp = 2,
     /// Echo requests of our own, and packets that waited for a neighbour.
     Datagram = 3,
+    /// The ACKs with which connections enter TIME-WAIT: complete Ethernet frames.
+    TcpFrame = 4,
+}
+
+impl ControlKind {
+    /// Whether what is queued has its Ethernet header.
+    pub(crate) fn is_frame(self) -> bool {
+        matches!(self, ControlKind::Neighbor | ControlKind::TcpFrame)
+    }
 }
 
 /// Packets of one kind that may wait on one interface.
-const CONTROL_QUOTA: [u16; 4] = [64, 64, 128, 64];
+const CONTROL_QUOTA: [u16; 5] = [64, 64, 128, 64, 128];
 
 /// An interface of a stack.
 #[derive(Clone, Debug)]
@@ -37,7 +46,7 @@ pub struct Interface {
     /// Bytes that the first of them has sent in its turn.
     pub(crate) turn_used: u32,
     control: RecordQueue,
-    control_counts: [u16; 4],
+    control_counts: [u16; 5],
     /// Addresses that the neighbours are still to be told.
     pub(crate) announcements: u16,
     /// Whether the socket or the control packet goes next.
@@ -51,7 +60,7 @@ impl Interface {
             ready: List::default(),
             turn_used: 0,
             control: RecordQueue::new(CONTROL_BYTES),
-            control_counts: [0; 4],
+            control_counts: [0; 5],
             announcements: 0,
             control_first: true,
         }
@@ -73,13 +82,7 @@ impl Interface {
         if *count >= CONTROL_QUOTA[kind as usize] {
             return false;
         }
-        let kind_byte = [kind as u8];
-        let mut all: [&[u8]; 4] = [&kind_byte, &[], &[], &[]];
-        debug_assert!(parts.len() < all.len());
-        for (place, part) in all[1..].iter_mut().zip(parts) {
-            *place = part;
-        }
-        let queued = self.control.push(pool, account, &all);
+        let queued = self.control.push(pool, account, kind as u8, parts);
         *count += u16::from(queued);
         queued
     }
@@ -91,16 +94,15 @@ impl Interface {
         account: &mut Account,
         out: &mut [u8],
     ) -> Option<(ControlKind, usize)> {
-        let mut kind = [0];
-        self.control.peek(pool, 0, &mut kind);
-        let len = self.control.front_len(pool)? - 1;
-        let copied = self.control.peek(pool, 1, out);
+        let (tag, len) = (self.control.front_tag()?, self.control.front_len()?);
+        let copied = self.control.peek(pool, 0, out);
         self.control.pop(pool, account);
-        let kind = match kind[0] {
+        let kind = match tag {
             0 => ControlKind::Neighbor,
             1 => ControlKind::Icmp,
             2 => ControlKind::Tcp,
-            _ => ControlKind::Datagram,
+            3 => ControlKind::Datagram,
+            _ => ControlKind::TcpFrame,
         };
         self.control_counts[kind as usize] -= 1;
         Some((kind, if copied == len { len } else { 0 }))

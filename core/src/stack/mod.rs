@@ -28,6 +28,8 @@ pub(crate) mod udp;
 
 pub use tcp_sockets::{ConnectError, ConnectOptions, ListenError, ListenOptions, RecvError, SendError, SocketError};
 
+use core::net::IpAddr;
+
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
@@ -42,7 +44,7 @@ use crate::tcp::connection::Connection;
 use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
-use addressing::{InterfaceAddress, Route};
+use addressing::{InterfaceAddress, NextHop, Route};
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
@@ -98,6 +100,8 @@ pub struct Stack<'m> {
     interfaces: Slab<'m, Interface>,
     addresses: Storage<'m, InterfaceAddress>,
     routes: Storage<'m, Route>,
+    /// The last answer of `route`, and under which generation it was given.
+    last_route: Option<(u32, IpAddr, NextHop)>,
     neighbors: NeighborTable<'m>,
 
     connections: Slab<'m, Connection>,
@@ -107,7 +111,7 @@ pub struct Stack<'m> {
     time_wait_queue: List,
     /// Connections, half-open ones and those in TIME-WAIT by their flow.
     flows: HashIndex<'m>,
-    /// The connection that the last segment was for.
+    /// The node that the last segment was for.
     last_hit: u32,
     listeners: Slab<'m, Listener>,
     udp_sockets: Slab<'m, UdpSocket>,
@@ -158,25 +162,26 @@ impl<'m> Stack<'m> {
             account: Account::new(limits.pool_blocks),
             nodes,
             generation: 1,
-            interfaces: Slab::new(memory.interfaces),
+            interfaces: Slab::new(memory.interfaces, limits.interfaces),
             addresses: memory.addresses,
             routes: memory.routes,
+            last_route: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,
                 memory.neighbor_buckets,
                 Links::new(memory.neighbor_links, limits.neighbors),
                 limits.neighbors,
             ),
-            connections: Slab::new(memory.connections),
-            half_open: Slab::new(memory.half_open),
-            time_wait: Slab::new(memory.time_wait),
+            connections: Slab::new(memory.connections, limits.connections),
+            half_open: Slab::new(memory.half_open, limits.syn_queue),
+            time_wait: Slab::new(memory.time_wait, limits.time_wait),
             time_wait_queue: List::default(),
             flows: HashIndex::new(memory.flow_buckets, limits.connections + limits.syn_queue + limits.time_wait),
             last_hit: 0,
-            listeners: Slab::new(memory.listeners),
-            udp_sockets: Slab::new(memory.udp_sockets),
+            listeners: Slab::new(memory.listeners, limits.listeners),
+            udp_sockets: Slab::new(memory.udp_sockets, limits.udp_sockets),
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
-            pings: Slab::new(memory.pings),
+            pings: Slab::new(memory.pings, limits.pings),
             links: Links::new(memory.links, nodes.count()),
             event_links: Links::new(memory.event_links, nodes.count()),
             events: List::default(),

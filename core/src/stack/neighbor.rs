@@ -104,7 +104,7 @@ impl<'m> NeighborTable<'m> {
         capacity: usize,
     ) -> Self {
         NeighborTable {
-            entries: Slab::new(entries),
+            entries: Slab::new(entries, capacity),
             index: HashIndex::new(buckets, capacity),
             used: List::default(),
             links,

@@ -110,19 +110,30 @@ impl Path {
         self.header_len
     }
 
+    /// The frame of a segment without options and data whose checksum field is zero, and its length.
+    pub(crate) fn frame(&self, segment: &[u8; tcp::HEADER_LEN]) -> ([u8; MAX_HEADER + tcp::HEADER_LEN], usize) {
+        let mut frame = [0; MAX_HEADER + tcp::HEADER_LEN];
+        frame[self.header_len..self.header_len + segment.len()].copy_from_slice(segment);
+        let len = self.finish(&mut frame, segment.len(), checksum::sum(segment));
+        (frame, len)
+    }
+
     /// Writes the headers around a segment of `len` bytes that lies at [`header_len`](Self::header_len) in `frame` and sums to `sum`;
     /// returns the length of the frame.
     #[inline]
     pub(crate) fn finish(&self, frame: &mut [u8], len: usize, mut sum: Sum) -> usize {
         let ip = ethernet::HEADER_LEN;
-        frame[..self.header_len].copy_from_slice(&self.header[..self.header_len]);
+        // Copies of constant length are a few moves, not a call.
         if self.header_len == ip + ipv4::HEADER_LEN {
+            const LEN: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
+            frame[..LEN].copy_from_slice(&self.header[..LEN]);
             let total = (ipv4::HEADER_LEN + len) as u16;
             frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
             let mut ip_sum = self.ip_sum;
             ip_sum.add_u16(total);
             frame[ip + 10..ip + 12].copy_from_slice(&ip_sum.finish().to_be_bytes());
         } else {
+            frame[..MAX_HEADER].copy_from_slice(&self.header);
             frame[ip + 4..ip + 6].copy_from_slice(&(len as u16).to_be_bytes());
         }
         sum.add(self.pseudo_sum);

@@ -420,7 +420,7 @@ impl Stack<'_> {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return };
         let mut packet = [0; PENDING_PACKET];
-        while let Some(len) = neighbor.pending.front_len(pool) {
+        while let Some(len) = neighbor.pending.front_len() {
             let copied = neighbor.pending.peek(pool, 0, &mut packet);
             neighbor.pending.pop(pool, &mut self.account);
             let queued =
@@ -434,7 +434,7 @@ impl Stack<'_> {
     /// Keeps an IP packet until the neighbour answers.
     pub(super) fn wait_for_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32, packet: &[u8]) {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
-        if packet.len() > PENDING_PACKET || !neighbor.pending.push(pool, &mut self.account, &[packet]) {
+        if packet.len() > PENDING_PACKET || !neighbor.pending.push(pool, &mut self.account, 0, &[packet]) {
             self.counters.drop(DropReason::NeighborQueueFull);
         }
     }

@@ -19,6 +19,7 @@ use crate::tcp::listener::HalfOpen;
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
 use crate::tcp::time_wait::{TimeWait, Verdict};
+use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
 use crate::time::Instant;
 use crate::wire::{TcpFlags, TcpHeader, TcpOptions, protocol};
@@ -41,13 +42,16 @@ impl Stack<'_> {
             remote_port: header.source_port,
         };
         let segment = Segment::new(&header, options, payload);
-        if let Some(index) = self.last_hit_for(&flow) {
-            return self.segment_for_connection(pool, packet, index, &segment);
-        }
-        let hash = self.flow_hash(&flow);
-        let found = self.find_flow(hash, &flow).map(|number| self.nodes.node(number));
+        let (found, hash) = match self.last_hit_for(&flow) {
+            Some((node, hash)) => (Some(node), hash),
+            None => {
+                let hash = self.flow_hash(&flow);
+                let number = self.find_flow(hash, &flow);
+                self.last_hit = number.unwrap_or(self.last_hit);
+                (number.map(|number| self.nodes.node(number)), hash)
+            }
+        };
         if let Some(Node::Connection(index)) = found {
-            self.last_hit = index;
             return self.segment_for_connection(pool, packet, index, &segment);
         }
         if !has_valid_checksum(packet) {
@@ -61,12 +65,21 @@ impl Stack<'_> {
         }
     }
 
-    /// The connection that the last segment was for, if this one is for it too.
+    /// What the last segment was for, or what has come into being since, if this one is for it too; and the flow's hash.
     #[inline]
-    fn last_hit_for(&self, flow: &Flow) -> Option<u32> {
-        let connection = self.connections.get(self.last_hit)?;
-        (connection.flow == *flow && !matches!(connection.state, State::Closed | State::TimeWait))
-            .then_some(self.last_hit)
+    fn last_hit_for(&self, flow: &Flow) -> Option<(Node, u32)> {
+        let node = self.nodes.node(self.last_hit);
+        match node {
+            Node::Connection(index) => self
+                .connections
+                .get(index)
+                .filter(|found| found.flow == *flow && found.in_flows)
+                .map(|found| (node, found.flow_hash)),
+            Node::HalfOpen(index) => {
+                self.half_open.get(index).filter(|found| found.flow == *flow).map(|found| (node, found.flow_hash))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn flow_hash(&self, flow: &Flow) -> u32 {
@@ -184,7 +197,7 @@ impl Stack<'_> {
         match connection.state {
             State::TimeWait => self.enter_time_wait(pool, index),
             State::Closed => {
-                self.flows.remove(connection.flow_hash, self.nodes.number(Node::Connection(index)));
+                self.leave_flows(index);
                 self.leave_lists(index);
             }
             _ => return,
@@ -198,6 +211,16 @@ impl Stack<'_> {
             }
         } else if connection.orphaned {
             self.remove_connection(pool, index);
+        }
+    }
+
+    /// Takes a connection out of the table of flows.
+    fn leave_flows(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get_mut(index)
+            && connection.in_flows
+        {
+            connection.in_flows = false;
+            self.flows.remove(connection.flow_hash, self.nodes.number(Node::Connection(index)));
         }
     }
 
@@ -223,12 +246,12 @@ impl Stack<'_> {
     /// Removes a connection with all that it holds. It must be in no accept queue.
     pub(super) fn remove_connection(&mut self, pool: &mut Pool<'_>, index: u32) {
         self.leave_lists(index);
+        self.leave_flows(index);
         let number = self.nodes.number(Node::Connection(index));
         self.event_links.remove(&mut self.events, number);
         self.deadlines.remove(number);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
-        self.flows.remove(connection.flow_hash, number);
         let mut context =
             Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
         connection.release(&mut context);
@@ -237,9 +260,10 @@ impl Stack<'_> {
 
     pub(super) fn connection_timeout(&mut self, pool: &mut Pool<'_>, index: u32) {
         let now = self.now;
-        while let Some(timer) =
-            self.connections.get_mut(index).and_then(|connection| connection.timers.pop_expired(now))
-        {
+        // Each timer once: one that is set anew for this very instant has its turn in the next call.
+        for _ in Timer::ALL {
+            let expired = self.connections.get_mut(index).and_then(|connection| connection.timers.pop_expired(now));
+            let Some(timer) = expired else { break };
             self.with_connection(pool, index, |connection, context| connection.timer_expired(context, timer));
         }
         if let Some(connection) = self.connections.get(index) {
@@ -363,6 +387,7 @@ impl Stack<'_> {
             window_scale: options.window_scale,
             advertised_mss: advertised_mss as u16,
             retransmits: 0,
+            repeated: false,
             deadline: Instant::FAR_FUTURE,
             syn_ack_due: true,
         };
@@ -373,10 +398,22 @@ impl Stack<'_> {
                 listener.half_open += 1;
                 let number = self.nodes.number(Node::HalfOpen(half_open.index));
                 self.flows.insert(flow_hash, number);
+                self.last_hit = number;
                 self.deadlines.set_no_later(number, deadline);
                 self.schedule_half_open(half_open.index);
             }
             Err(_) => self.counters.drop(DropReason::TcpSynQueueFull),
+        }
+    }
+
+    /// RFC 9293 §3.6.1: a connection that takes the place of one in TIME-WAIT begins above the sequence numbers which that
+    /// one has used.
+    fn begin_above(&mut self, flow: &Flow, flow_hash: u32, used: Seq) {
+        if let Some(number) = self.find_flow(flow_hash, flow)
+            && let Node::HalfOpen(index) = self.nodes.node(number)
+            && let Some(half_open) = self.half_open.get_mut(index)
+        {
+            half_open.iss = half_open.iss.max(used + u32::from(u16::MAX));
         }
     }
 
@@ -393,7 +430,9 @@ impl Stack<'_> {
             return;
         }
         if segment.has(TcpFlags::SYN) {
-            // The same SYN again, or one that needs a challenge: both get the SYN and ACK once more.
+            // The same SYN again, or one that needs a challenge: both get the SYN and ACK once more. What is then
+            // acknowledged cannot be told (Karn).
+            half_open.repeated = true;
             half_open.syn_ack_due = true;
             self.schedule_half_open(index);
             return;
@@ -431,7 +470,7 @@ impl Stack<'_> {
         let Ok(key) = self.connections.insert(connection) else { return };
         let number = self.nodes.number(Node::Connection(key.index));
         self.flows.insert(flow_hash, number);
-        self.last_hit = key.index;
+        self.last_hit = number;
         if let Some(listener) = self.listeners.get_mut(listener_index) {
             self.event_links.push_back(&mut listener.accept_queue, number);
             listener.queued += 1;
@@ -480,41 +519,47 @@ impl Stack<'_> {
 
     /// Moves a connection to the table of those in TIME-WAIT. If that is full, the oldest makes room.
     fn enter_time_wait(&mut self, pool: &mut Pool<'_>, index: u32) {
-        let Some(connection) = self.connections.get(index) else { return };
-        let flow = connection.flow;
-        let hash = connection.flow_hash;
-        let number = self.nodes.number(Node::Connection(index));
-        if self.find_flow(hash, &flow) != Some(number) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if !connection.in_flows {
             return; // it is there already
         }
         let window = connection.rcv_edge.since(connection.rcv_nxt()) >> connection.rcv_scale;
+        let flow_hash = connection.flow_hash;
         let entry = TimeWait {
-            flow,
-            flow_hash: hash,
+            flow: connection.flow,
+            flow_hash,
             snd_nxt: connection.snd_nxt,
             rcv_nxt: connection.rcv_nxt(),
             window: window.min(u32::from(u16::MAX)) as u16,
             deadline: self.now + self.config.tcp.time_wait,
         };
+        connection.acks = Default::default();
         // The table answers for the connection from now on, beginning with the ACK of the peer's FIN.
-        let ack = entry.acknowledgment();
+        self.acknowledge_last_segment(pool, index, &entry);
+        self.leave_flows(index);
+        self.leave_lists(index);
+        self.deadlines.remove(self.nodes.number(Node::Connection(index)));
         if self.time_wait.is_full() {
             self.counters.time_wait_evicted += 1;
             self.remove_oldest_time_wait();
         }
-        self.flows.remove(hash, number);
-        self.deadlines.remove(number);
         if let Ok(key) = self.time_wait.insert(entry) {
             let number = self.nodes.number(Node::TimeWait(key.index));
-            self.flows.insert(hash, number);
+            self.flows.insert(flow_hash, number);
             self.links.push_back(&mut self.time_wait_queue, number);
             self.arm_time_wait_timer();
         }
-        self.send_bare(pool, &ack);
-        if let Some(connection) = self.connections.get_mut(index) {
-            connection.acks = Default::default();
-        }
-        self.leave_lists(index);
+    }
+
+    /// Queues the ACK with which a connection enters TIME-WAIT, with the headers that it has at hand.
+    fn acknowledge_last_segment(&mut self, pool: &mut Pool<'_>, index: u32, entry: &TimeWait) {
+        let ack = entry.acknowledgment();
+        let path = match self.connections.get(index) {
+            Some(connection) if connection.path.is_valid(self.generation) => &connection.path,
+            _ => return self.send_bare(pool, &ack),
+        };
+        let (interface, (frame, len)) = (path.interface, path.frame(&ack.header()));
+        self.queue_control(pool, interface, ControlKind::TcpFrame, &[&frame[..len]]);
     }
 
     fn arm_time_wait_timer(&mut self) {
@@ -574,9 +619,10 @@ impl Stack<'_> {
                 self.links.push_back(&mut self.time_wait_queue, number);
             }
             Verdict::Reopen => {
-                let (flow, flow_hash) = (entry.flow, entry.flow_hash);
+                let (flow, flow_hash, used) = (entry.flow, entry.flow_hash, entry.snd_nxt);
                 self.remove_time_wait(index);
                 self.segment_without_connection(pool, packet, &flow, flow_hash, segment);
+                self.begin_above(&flow, flow_hash, used);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::address::{Endpoint, is_unicast};
 use crate::config::{KeepAlive, TcpConfig};
 use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::pool::Pool;
+use crate::slab::Slab;
 use crate::tcp::connection::{CloseReason, Connection, Opening, State};
 use crate::tcp::isn::initial_sequence;
 use crate::tcp::listener::Listener;
@@ -235,6 +236,7 @@ impl Stack<'_> {
         let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
         let number = self.nodes.number(Node::Connection(key.index));
         self.flows.insert(flow_hash, number);
+        self.last_hit = number;
         if deadline < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(number, deadline);
         }
@@ -250,7 +252,7 @@ impl Stack<'_> {
         flow.local_port = 0;
         let step = self.port_random.next_u32() % 8 + 1;
         self.port_offset = self.port_offset.wrapping_add(step);
-        let start = self.port_random.prf(&flow.words()).wrapping_add(u64::from(self.port_offset));
+        let start = u64::from(self.port_random.hash(&flow.words())) + u64::from(self.port_offset);
         for i in 0..count {
             flow.local_port = EPHEMERAL_PORTS.start() + (start.wrapping_add(i) % count) as u16;
             let hash = self.flow_hash(flow);
@@ -349,7 +351,7 @@ impl Stack<'_> {
     ) -> Result<usize, SendError> {
         self.advance_clock(now);
         let holders = self.connections.len();
-        let connection = sendable(self.connections.lookup_mut(handle.0))?;
+        let connection = sendable(held_mut(&mut self.connections, handle))?;
         let allowed = connection.allowed_to_send(pool, &self.account, holders, data.len());
         let taken = connection.send.write(pool, &mut self.account, &data[..allowed]);
         if taken < data.len() {
@@ -372,7 +374,7 @@ impl Stack<'_> {
     ) -> Result<usize, SendError> {
         self.advance_clock(now);
         let holders = self.connections.len();
-        let connection = sendable(self.connections.lookup_mut(handle.0))?;
+        let connection = sendable(held_mut(&mut self.connections, handle))?;
         if connection.allowed_to_send(pool, &self.account, holders, 1) == 0 {
             self.wait_for_room(handle.0.index);
             fill(&mut []);
@@ -407,7 +409,7 @@ impl Stack<'_> {
         out: &mut [u8],
     ) -> Result<usize, RecvError> {
         self.advance_clock(now);
-        let connection = self.connections.lookup_mut(handle.0).ok_or(RecvError::NotFound)?;
+        let connection = held_mut(&mut self.connections, handle).ok_or(RecvError::NotFound)?;
         if connection.receive.readable() == 0 {
             return nothing_to_read(connection);
         }
@@ -426,7 +428,7 @@ impl Stack<'_> {
         take: impl FnOnce(&[u8]) -> usize,
     ) -> Result<usize, RecvError> {
         self.advance_clock(now);
-        let connection = self.connections.lookup_mut(handle.0).ok_or(RecvError::NotFound)?;
+        let connection = held_mut(&mut self.connections, handle).ok_or(RecvError::NotFound)?;
         if connection.receive.readable() == 0 {
             let end = nothing_to_read(connection)?;
             take(&[]);
@@ -440,7 +442,7 @@ impl Stack<'_> {
     }
 
     fn after_reading(&mut self, handle: ConnectionHandle) {
-        let Some(connection) = self.connections.lookup_mut(handle.0) else { return };
+        let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         if output::window_update_due(connection) {
             connection.ack_now();
             self.schedule_connection(handle.0.index);
@@ -449,12 +451,12 @@ impl Stack<'_> {
 
     /// Bytes that can be received now.
     pub fn readable_bytes(&self, handle: ConnectionHandle) -> usize {
-        self.connections.lookup(handle.0).map_or(0, |connection| connection.receive.readable() as usize)
+        held(&self.connections, handle).map_or(0, |connection| connection.receive.readable() as usize)
     }
 
     /// Bytes that the send buffer has room for; [`send`](Self::send) may take fewer when the pool is short of blocks.
     pub fn writable_bytes(&self, handle: ConnectionHandle) -> usize {
-        match self.connections.lookup(handle.0) {
+        match held(&self.connections, handle) {
             Some(connection) if connection.state.may_send() && !connection.fin_queued => {
                 connection.send.room() as usize
             }
@@ -464,13 +466,13 @@ impl Stack<'_> {
 
     /// Bytes queued and not yet acknowledged by the peer.
     pub fn unacknowledged_bytes(&self, handle: ConnectionHandle) -> usize {
-        self.connections.lookup(handle.0).map_or(0, |connection| connection.send.len() as usize)
+        held(&self.connections, handle).map_or(0, |connection| connection.send.len() as usize)
     }
 
     /// Closes the sending side: a FIN follows the data that is queued. Receiving goes on.
     pub fn shutdown(&mut self, now: Instant, handle: ConnectionHandle) -> Result<(), SocketError> {
         self.advance_clock(now);
-        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         if let State::Closed = connection.state {
             return Err(SocketError::Closed(connection.reason.unwrap_or(CloseReason::Finished)));
         }
@@ -485,7 +487,7 @@ impl Stack<'_> {
     /// read, the peer gets a reset instead and so learns that it was lost (RFC 2525 §2.17).
     pub fn close(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
         self.advance_clock(now);
-        let Some(connection) = self.connections.lookup_mut(handle.0) else { return };
+        let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         let index = handle.0.index;
         match connection.state {
             State::Closed | State::TimeWait | State::SynSent => return self.remove_connection(pool, index),
@@ -510,8 +512,15 @@ impl Stack<'_> {
     /// Ends a connection at once (RFC 9293 §3.9.1.6): the handle is void, the peer gets a reset.
     pub fn abort(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
         self.advance_clock(now);
-        let Some(connection) = self.connections.lookup(handle.0) else { return };
-        // RFC 9293 §3.10.5: states in which the peer may still hold the connection open.
+        if held(&self.connections, handle).is_some() {
+            self.abort_connection(pool, handle.0.index);
+        }
+    }
+
+    /// Removes a connection that is in no accept queue; RFC 9293 §3.10.5 says in which states the peer may still hold it
+    /// open.
+    fn abort_connection(&mut self, pool: &mut Pool<'_>, index: u32) {
+        let Some(connection) = self.connections.get(index) else { return };
         let resets = matches!(
             connection.state,
             State::SynReceived
@@ -524,19 +533,24 @@ impl Stack<'_> {
         );
         if resets {
             let seq = connection.snd_nxt;
-            self.send_reset(pool, handle.0.index, seq);
+            self.send_reset(pool, index, seq);
         }
-        self.remove_connection(pool, handle.0.index);
+        self.remove_connection(pool, index);
+    }
+
+    /// The connection of a handle, if the user still holds it.
+    pub(super) fn held_connection(&self, handle: ConnectionHandle) -> Option<&Connection> {
+        held(&self.connections, handle)
     }
 
     /// Why the connection is over; None while it is not.
     pub fn connection_error(&self, handle: ConnectionHandle) -> Option<CloseReason> {
-        self.connections.lookup(handle.0)?.reason
+        held(&self.connections, handle)?.reason
     }
 
     /// Turns Nagle's algorithm off or on.
     pub fn set_nodelay(&mut self, handle: ConnectionHandle, nodelay: bool) -> Result<(), SocketError> {
-        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.nagle = !nodelay;
         if nodelay && connection.state.is_synchronized() {
             self.schedule_connection(handle.0.index);
@@ -552,7 +566,7 @@ impl Stack<'_> {
         keep_alive: Option<KeepAlive>,
     ) -> Result<(), SocketError> {
         self.advance_clock(now);
-        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.keep_alive = keep_alive;
         match keep_alive {
             Some(settings) if connection.state.is_synchronized() => {
@@ -569,7 +583,7 @@ impl Stack<'_> {
     /// Sets how long sent data may stay unacknowledged (RFC 5482); none for the configured retries. Counts from the next
     /// transmission.
     pub fn set_user_timeout(&mut self, handle: ConnectionHandle, timeout: Option<Duration>) -> Result<(), SocketError> {
-        let connection = self.connections.lookup_mut(handle.0).ok_or(SocketError::NotFound)?;
+        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.user_timeout = timeout;
         if timeout.is_none() && !connection.connect_deadline {
             connection.timers.stop(Timer::UserTimeout);
@@ -586,9 +600,7 @@ impl Stack<'_> {
             }
         }
         for index in 0..self.connections.capacity() as u32 {
-            if let Some(key) = self.connections.key(index) {
-                self.abort(pool, now, ConnectionHandle(key));
-            }
+            self.abort_connection(pool, index);
         }
         for index in 0..self.udp_sockets.capacity() as u32 {
             if let Some(key) = self.udp_sockets.key(index) {
@@ -601,6 +613,15 @@ impl Stack<'_> {
             }
         }
     }
+}
+
+/// The connection of a handle, if the user still holds it: not one that waits to be accepted or was closed.
+fn held<'c>(connections: &'c Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c Connection> {
+    connections.lookup(handle.0).filter(|connection| !connection.orphaned && connection.listener.is_none())
+}
+
+fn held_mut<'c>(connections: &'c mut Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c mut Connection> {
+    connections.lookup_mut(handle.0).filter(|connection| !connection.orphaned && connection.listener.is_none())
 }
 
 /// When a user who could not write for want of blocks tries again.

@@ -251,14 +251,13 @@ impl Stack<'_> {
     /// The first packet that no socket owns.
     fn transmit_control(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, buf: &mut [u8]) -> Option<usize> {
         let found = self.interfaces.get_mut(u32::from(interface.0))?;
-        // Frames of ARP and neighbour discovery are complete; the others lack their Ethernet header.
         let at = ethernet::HEADER_LEN;
         let (kind, len) = found.pop_control(pool, &mut self.account, &mut buf[at..])?;
         if len == 0 {
             self.counters.drop(DropReason::PacketTooBig);
             return None;
         }
-        if kind == ControlKind::Neighbor {
+        if kind.is_frame() {
             buf.copy_within(at..at + len, 0);
             return Some(len);
         }

@@ -260,7 +260,7 @@ impl Stack<'_> {
         }
         let found = self.udp_sockets.lookup_mut(socket.0).ok_or(UdpSendError::NotFound)?;
         let was_empty = found.send.is_empty();
-        if !found.send.push(pool, &mut self.account, &[&prefix, &ip_header[..ip_len], &udp_header, data]) {
+        if !found.send.push(pool, &mut self.account, 0, &[&prefix, &ip_header[..ip_len], &udp_header, data]) {
             return Err(UdpSendError::QueueFull);
         }
         if was_empty {
@@ -291,7 +291,7 @@ impl Stack<'_> {
     ) -> Option<(Option<MacAddr>, usize)> {
         let mut prefix = [0; SEND_HEADER];
         let popped = self.udp_sockets.get_mut(index).and_then(|socket| {
-            let len = socket.send.front_len(pool)?.checked_sub(SEND_HEADER)?;
+            let len = socket.send.front_len()?.checked_sub(SEND_HEADER)?;
             socket.send.peek(pool, 0, &mut prefix);
             if prefix[0] != interface.0 {
                 return None;
@@ -366,7 +366,7 @@ impl Stack<'_> {
             return;
         };
         let Some(socket) = self.udp_sockets.get_mut(index) else { return };
-        if !socket.receive.push(pool, &mut self.account, &[&encode_received(packet, &header), data]) {
+        if !socket.receive.push(pool, &mut self.account, 0, &[&encode_received(packet, &header), data]) {
             self.counters.drop(DropReason::UdpQueueFull);
             return;
         }

@@ -151,6 +151,8 @@ pub struct Connection {
     pub(crate) flow: Flow,
     /// The flow's hash in its stack's table.
     pub(crate) flow_hash: u32,
+    /// Whether the table leads to the connection.
+    pub(crate) in_flows: bool,
     pub(crate) state: State,
     pub(crate) config: TcpConfig,
     /// The user has let go of the connection; it ends by itself.
@@ -283,6 +285,7 @@ impl Connection {
         Connection {
             flow: opening.flow,
             flow_hash: opening.flow_hash,
+            in_flows: true,
             state: State::SynSent,
             config,
             orphaned: false,
@@ -522,7 +525,12 @@ impl Connection {
             return Outcome::default();
         }
         if self.timeouts >= self.retry_limit() {
-            return self.end(context, CloseReason::TimedOut);
+            // RFC 1122 §4.2.2.17: a peer that answers while its window is closed is alive, with data in flight too.
+            let answers = context.now.since(self.last_received) <= self.rtt.rto(&self.config);
+            if self.snd_wnd > 0 || self.orphaned || !answers {
+                return self.end(context, CloseReason::TimedOut);
+            }
+            self.timeouts -= 1;
         }
         context.counters.tcp_timeouts += 1;
         let flight = self.in_flight();
@@ -592,7 +600,7 @@ impl Connection {
         if !self.state.is_synchronized() || self.state == State::TimeWait {
             return Outcome::default();
         }
-        let idle_until = self.last_received.max(self.last_sent_data()) + keep_alive.idle;
+        let idle_until = self.last_received.max(self.last_sent) + keep_alive.idle;
         if self.unanswered_probes == 0 && idle_until > context.now {
             self.timers.set(Timer::KeepAlive, idle_until);
             return Outcome::default();
@@ -609,10 +617,6 @@ impl Connection {
         self.probe = Probe::Empty;
         self.timers.set(Timer::KeepAlive, context.now + keep_alive.interval);
         Outcome::default().output()
-    }
-
-    fn last_sent_data(&self) -> Instant {
-        self.last_sent
     }
 
     /// Bytes that the peer's window still takes.

@@ -45,6 +45,8 @@ pub struct HalfOpen {
     pub(crate) window_scale: Option<u8>,
     pub(crate) advertised_mss: u16,
     pub(crate) retransmits: u8,
+    /// The SYN and ACK was sent more than once.
+    pub(crate) repeated: bool,
     pub(crate) deadline: Instant,
     pub(crate) syn_ack_due: bool,
 }
@@ -81,7 +83,7 @@ impl HalfOpen {
         connection.path = self.path.clone();
         connection.peer_syn(self.irs, self.window, self.mss, self.window_scale);
         connection.timeouts = self.retransmits;
-        if self.retransmits == 0 {
+        if self.retransmits == 0 && !self.repeated {
             let sent = self.deadline - self.rto(&config);
             connection.rtt.measured(now.since(sent));
         }

@@ -4,6 +4,7 @@ use crate::checksum::{self, Sum};
 use crate::stack::flow::Flow;
 use crate::tcp::connection::{Connection, Probe, State, window_scale_for};
 use crate::tcp::listener::HalfOpen;
+use crate::tcp::reassembly::ROUNDING_SLACK;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
@@ -285,9 +286,16 @@ fn advertise(connection: &mut Connection, is_syn: bool) -> u16 {
     if edge.since(connection.rcv_edge) >= least {
         connection.rcv_edge = edge;
     }
-    // Rounded down: what there is no room for would be sent in vain and be missing. RFC 7323 §2.4 prepares the peer for
-    // an edge that seems to move left by less than the scale; what was promised is accepted all the same.
+    // Rounded in the peer's favour, as in Linux: the edge never seems to move left, and what is announced is accepted.
+    // Each rounding gives away less than the scale's unit; should a storm of tiny segments add up to more than the
+    // buffer spares for it, the edge is rounded down instead, which RFC 7323 §2.4 prepares the peer for.
     let window = connection.rcv_edge.since(rcv_nxt);
+    let announced = rcv_nxt + (window.div_ceil(1 << scale) << scale);
+    let fits = announced.since(receive.next() + receive.room()) <= ROUNDING_SLACK;
+    if fits {
+        connection.rcv_edge = announced;
+        return window.div_ceil(1 << scale).min(u32::from(u16::MAX)) as u16;
+    }
     (window >> scale).min(u32::from(u16::MAX)) as u16
 }
 
@@ -359,8 +367,8 @@ impl Bare {
         }
     }
 
-    /// Builds the segment; its checksum covers the pseudo-header too.
-    pub(crate) fn build(&self) -> [u8; HEADER_LEN] {
+    /// The segment with a checksum of zero.
+    pub(crate) fn header(&self) -> [u8; HEADER_LEN] {
         let header = TcpHeader {
             source_port: self.flow.local_port,
             destination_port: self.flow.remote_port,
@@ -373,6 +381,12 @@ impl Bare {
         };
         let mut bytes = [0; HEADER_LEN];
         header.emit(&mut bytes);
+        bytes
+    }
+
+    /// The segment; its checksum covers the pseudo-header too.
+    pub(crate) fn build(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = self.header();
         let mut sum = checksum::pseudo_header(self.flow.local, self.flow.remote, protocol::TCP, HEADER_LEN as u32);
         sum.add_bytes(&bytes);
         bytes[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&sum.finish().to_be_bytes());

@@ -8,6 +8,9 @@ use crate::tcp::seq::Seq;
 /// Out-of-order ranges that a connection keeps: what fits into one block.
 const MAX_RANGES: usize = BLOCK_SIZE / 8;
 
+/// Bytes that the buffer takes beyond its limit, since a scaled window can only be announced in whole units.
+pub(crate) const ROUNDING_SLACK: u32 = 16 * 1024;
+
 /// What became of a segment's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placement {
@@ -45,7 +48,7 @@ impl ReceiveBuffer {
             read: next,
             next,
             highest: next,
-            limit: limit.clamp(1, MAX_WINDOW),
+            limit: limit.clamp(1, MAX_WINDOW - ROUNDING_SLACK),
             ranges_block: NO_BLOCK,
             ranges: 0,
         }
@@ -88,7 +91,7 @@ impl ReceiveBuffer {
     /// byte is overwritten and nothing changes until [`accept`](Self::accept). None if there is no block.
     #[inline]
     pub(crate) fn copy_next(&mut self, pool: &mut Pool<'_>, account: &mut Account, payload: &[u8]) -> Option<Sum> {
-        debug_assert!(!self.has_gap() && payload.len() <= self.room() as usize);
+        debug_assert!(!self.has_gap() && payload.len() as u32 <= self.room() + ROUNDING_SLACK);
         self.blocks.write_and_sum(pool, account, self.read.0, self.next.0, payload)
     }
 
@@ -123,7 +126,7 @@ impl ReceiveBuffer {
     /// Places a payload that lies within the window and does not begin below `next`.
     pub(crate) fn insert(&mut self, pool: &mut Pool<'_>, account: &mut Account, seq: Seq, payload: &[u8]) -> Placement {
         let end = seq + payload.len() as u32;
-        debug_assert!(seq >= self.next && end - self.next <= self.room());
+        debug_assert!(seq >= self.next && end - self.next <= self.room() + ROUNDING_SLACK);
         self.highest = self.highest.max(end);
         if seq == self.next {
             let written = self.write_new(pool, account, seq, payload);
