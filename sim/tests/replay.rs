@@ -61,12 +61,45 @@ fn a_clone_of_a_running_world_replays_byte_for_byte() {
         original.run_until(at);
         clones.push(original.clone());
     }
+    let in_the_middle = clones.iter().filter(|clone| clone.network().pool().blocks_in_use() > 10).count();
+    assert!(in_the_middle >= 3, "{in_the_middle} of the forks are in the middle of transfers");
     original.run_until(END);
+    let counters = original.network().hosts().map(|(host, _)| original.stack(host).unwrap().counters());
+    assert!(counters.map(|counters| counters.tcp_retransmits).sum::<u64>() > 50, "the cables lose frames");
     for mut clone in clones {
         let forked = clone.now();
         clone.run_until(END);
         assert_eq!(clone.trace(), original.trace(), "forked at {forked}: {clone}");
         assert_eq!(clone.to_string(), original.to_string());
+        for (host, name) in original.network().hosts() {
+            assert_eq!(clone.stack(host).unwrap().counters(), original.stack(host).unwrap().counters(), "{name}");
+        }
+    }
+}
+
+/// Every moment of a transfer can be gone back to, over either family alone.
+#[test]
+fn a_transfer_can_be_forked_at_every_moment() {
+    for (a, b, remote) in [("10.0.0.1/24", "10.0.0.2/24", "10.0.0.2:80"), ("fd00::1/64", "fd00::2/64", "[fd00::2]:80")]
+    {
+        let mut original = World::new(6);
+        let (a, b) = (original.host("a", &[a]).unwrap(), original.host("b", &[b]).unwrap());
+        let bad = Impairment { loss: 0.05, reorder: 0.05, ..Impairment::latency(Duration::from_millis(10)) };
+        original.cable(a, b, bad).unwrap();
+        original.serve(b, 80, Plan::echo()).unwrap();
+        let client = original.connect(a, remote, Plan { expect: Some(1), ..Plan::send(60_000) }).unwrap();
+        let mut forks = Vec::new();
+        for _ in 0..100 {
+            original.run_for(Duration::from_millis(7));
+            forks.push(original.clone());
+        }
+        original.run_until(END);
+        assert!(original.conversation(client).went_well(), "{original}");
+        for mut fork in forks {
+            let forked = fork.now();
+            fork.run_until(END);
+            assert_eq!(fork.trace(), original.trace(), "forked at {forked}: {fork}");
+        }
     }
 }
 

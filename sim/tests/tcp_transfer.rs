@@ -137,6 +137,48 @@ fn a_small_queue_drops_and_the_transfer_goes_on_at_a_good_rate() {
     assert!(over && world.now() < Instant::from_secs(6), "{world}");
 }
 
+/// P1: the receive ring of a virtual machine's network card holds eight frames and drops the rest silently.
+#[test]
+fn p1_a_ring_of_eight_frames_and_the_transfer_goes_on_at_a_good_rate() {
+    for family in [V4, V6] {
+        let ring = Impairment {
+            rate: Some(100_000_000),
+            queue: Queue::Frames(8),
+            ..Impairment::latency(Duration::from_micros(200))
+        };
+        let (mut world, a, b) = pair(13, family, ring);
+        let server = world.serve(b, 80, Plan::receive()).unwrap();
+        let client = world.connect(a, family.2, Plan::send(10_000_000)).unwrap();
+        let over = world.run_until_true(Duration::from_secs(60), |world| {
+            world.accepted(server).first().is_some_and(|end| world.conversation(*end).peer_finished)
+        });
+        // 10 MB at 100 Mbit/s take 0.8 s.
+        assert!(over && world.now() < Instant::from_secs(3), "{world}");
+        assert!(world.stack(a).unwrap().counters().tcp_retransmits > 0, "the ring never overflowed");
+        world.run_for(Duration::from_secs(5));
+        assert!(world.conversation(client).went_well(), "{world}");
+        assert_memory_returned(&mut world, &[a, b]);
+    }
+}
+
+/// P2: a machine that is paused in the middle of a transfer, for as long as retries last.
+#[test]
+fn p2_a_paused_machine_goes_on_where_it_was() {
+    for minutes in [1, 5, 10] {
+        let (mut world, a, b) = pair(14, V4, Impairment { rate: Some(10_000_000), ..wan() });
+        let server = world.serve(b, 80, Plan::receive()).unwrap();
+        world.connect(a, V4.2, Plan::send(3_000_000)).unwrap();
+        world.run_for(Duration::from_millis(500));
+        let port = world.network().host_ports(b).next().unwrap();
+        world.network_mut().unplug(port);
+        world.run_for(Duration::from_secs(minutes * 60));
+        world.cable(a, b, wan()).unwrap();
+        world.run_for(Duration::from_secs(180));
+        assert!(world.conversation(world.accepted(server)[0]).went_well(), "after {minutes} min: {world}");
+        assert_memory_returned(&mut world, &[a, b]);
+    }
+}
+
 #[test]
 fn the_cable_is_cut_for_a_minute_and_the_transfer_survives() {
     let (mut world, a, b) = pair(4, V4, Impairment { rate: Some(10_000_000), ..wan() });

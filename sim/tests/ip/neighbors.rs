@@ -1,0 +1,203 @@
+//! ARP and neighbour discovery (RFC 826, RFC 4861).
+
+use crate::host::{HOST_MAC, Host, PEER_MAC, ip, pair};
+use ethertab::time::Duration;
+use ethertab::wire::MacAddr;
+use ethertab::{DropReason, Endpoint, NeighborState, UdpMeta};
+use ethertab_sim::packet::{ICMPV6, UDP, arp, ethernet, icmp, ip_frame, parse_ip};
+use std::net::{IpAddr, Ipv6Addr};
+
+const ARP: u16 = 0x0806;
+const NOBODY: MacAddr = MacAddr([0; 6]);
+
+/// An ARP packet, or a neighbour advertisement, in which `mac` claims to have `address`.
+fn claim(address: IpAddr, mac: MacAddr, to: IpAddr) -> Vec<u8> {
+    match (address, to) {
+        (IpAddr::V4(address), IpAddr::V4(to)) => {
+            ethernet(HOST_MAC, mac, ARP, &arp(2, (mac, address.octets()), (HOST_MAC, to.octets())))
+        }
+        (IpAddr::V6(address), to) => {
+            // Solicited, override; the target and its link-layer address.
+            let data = [&address.octets()[..], &[2, 1], &mac.0].concat();
+            ip_frame((mac, HOST_MAC), IpAddr::V6(address), to, ICMPV6, &icmp(136, 0, 0x6000_0000, &data))
+        }
+        _ => unreachable!("one family"),
+    }
+}
+
+/// Whether a frame asks for the station of an address: an ARP request or a neighbour solicitation.
+fn asks_for(frame: &[u8], address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            frame[12..14] == ARP.to_be_bytes() && frame[21] == 1 && frame[38..42] == address.octets()
+        }
+        IpAddr::V6(address) => frame[12..14] == [0x86, 0xdd] && frame[54] == 135 && frame[62..78] == address.octets(),
+    }
+}
+
+/// Sends a datagram from a socket of its own, which is closed once the datagram has left it.
+fn send_datagram(host: &mut Host, to: IpAddr, len: usize) -> Vec<Vec<u8>> {
+    let socket = host.stack.bind_udp(Endpoint::any(0)).unwrap();
+    let data = vec![1; len];
+    host.stack.udp_send(&mut host.pool, host.now, socket, &UdpMeta::to((to, 7).into()), &data).unwrap();
+    let sent = host.take_all();
+    host.stack.udp_close(&mut host.pool, socket);
+    sent
+}
+
+/// The datagrams among some frames, as lengths of their data.
+fn datagrams(frames: &[Vec<u8>]) -> Vec<usize> {
+    let parsed = frames.iter().filter_map(|frame| parse_ip(frame));
+    parsed.filter(|(_, _, protocol, _)| *protocol == UDP).map(|(_, _, _, payload)| payload.len() - 8).collect()
+}
+
+#[test]
+fn n1_one_request_a_second_three_in_all() {
+    for (ipv6, silent) in [(false, ip("10.0.0.9")), (true, ip("fd00::9"))] {
+        let mut host = Host::new();
+        let mut asked = Vec::new();
+        for step in 0..50 {
+            // However much is sent to it.
+            let mut sent = if step < 29 { send_datagram(&mut host, silent, 10) } else { Vec::new() };
+            asked.extend(sent.drain(..).filter(|frame| asks_for(frame, silent)).map(|_| host.now.as_millis()));
+            let later = host.pass(Duration::from_millis(100));
+            asked.extend(later.into_iter().filter(|(_, frame)| asks_for(frame, silent)).map(|(at, _)| at.as_millis()));
+        }
+        assert_eq!(asked, [0, 1_000, 2_000], "IPv6: {ipv6}");
+        assert_eq!(host.neighbor(silent).map(|found| found.1), Some(NeighborState::Failed));
+        assert_eq!(host.pool.blocks_in_use(), 0, "what waited was dropped");
+        assert!(host.drops(DropReason::NeighborUnreachable) > 0);
+    }
+}
+
+#[test]
+fn n1_the_first_packets_wait_and_leave_in_order() {
+    for ipv6 in [false, true] {
+        let mut host = Host::new();
+        let (ours, theirs) = pair(ipv6);
+        for len in [100, 200, 300] {
+            assert_eq!(datagrams(&send_datagram(&mut host, theirs, len)), []);
+        }
+        host.receive(&claim(theirs, PEER_MAC, ours));
+        assert_eq!(datagrams(&host.take_all()), [100, 200, 300]);
+        assert_eq!(host.neighbor(theirs), Some((Some(PEER_MAC), NeighborState::Reachable)));
+        assert_eq!(host.pool.blocks_in_use(), 0);
+    }
+}
+
+#[test]
+fn n1_a_dead_neighbor_does_not_starve_others() {
+    for ipv6 in [false, true] {
+        let mut host = Host::with_neighbors();
+        let (_, alive) = pair(ipv6);
+        let dead = if ipv6 { ip("fd00::dead") } else { ip("10.0.0.99") };
+        for _ in 0..1_000 {
+            send_datagram(&mut host, dead, 1_000);
+            assert_eq!(datagrams(&send_datagram(&mut host, alive, 20)), [20]);
+        }
+        assert!(host.pool.blocks_in_use() <= 4, "{} blocks wait", host.pool.blocks_in_use());
+        assert!(host.drops(DropReason::NeighborQueueFull) > 900);
+    }
+}
+
+#[test]
+fn n1_active_entries_are_not_evicted() {
+    let mut host = Host::new();
+    let (ours, theirs) = pair(false);
+    send_datagram(&mut host, theirs, 10);
+    host.receive(&claim(theirs, PEER_MAC, ours));
+    host.take_all();
+    // Requests from the whole network, as a scan makes them, push one another out and not the one in use.
+    for number in 3..=254 {
+        let mac = MacAddr([2, 0, 0, 0, 1, number]);
+        let request = arp(1, (mac, [10, 0, 0, number]), (NOBODY, [10, 0, 0, 1]));
+        host.receive(&ethernet(MacAddr::BROADCAST, mac, ARP, &request));
+        host.take_all();
+    }
+    assert_eq!(host.neighbor(theirs), Some((Some(PEER_MAC), NeighborState::Reachable)));
+}
+
+#[test]
+fn n1_claims_from_outside_the_network_and_for_our_own_address_are_refused() {
+    let attacker = MacAddr([2, 6, 6, 6, 6, 6]);
+    let mut host = Host::new();
+    for address in ["192.0.2.1", "10.0.1.1", "10.0.0.1", "127.0.0.1", "224.0.0.1", "255.255.255.255"] {
+        host.receive(&claim(ip(address), attacker, ip("10.0.0.1")));
+        assert_eq!(host.neighbor(ip(address)), None, "{address}");
+    }
+    assert_eq!(host.drops(DropReason::ArpSpoofed), 6);
+    // An advertisement makes no entry at all (RFC 4861 §7.2.5), from wherever it comes.
+    for address in ["fd00::9", "2001:db8::1"] {
+        host.receive(&claim(ip(address), attacker, ip("fd00::1")));
+        assert_eq!(host.neighbor(ip(address)), None, "{address}");
+    }
+    // A group's address is nobody's station.
+    host.receive(&claim(ip("10.0.0.2"), MacAddr([3, 0, 0, 0, 0, 1]), ip("10.0.0.1")));
+    assert_eq!(host.neighbor(ip("10.0.0.2")), None);
+    assert!(host.take_all().is_empty());
+}
+
+#[test]
+fn n1_an_entry_is_asked_again_and_forgotten_when_nobody_answers() {
+    for ipv6 in [false, true] {
+        let mut host = Host::new();
+        let (ours, theirs) = pair(ipv6);
+        send_datagram(&mut host, theirs, 10);
+        host.receive(&claim(theirs, PEER_MAC, ours));
+        host.take_all();
+        host.pass(Duration::from_secs(31));
+        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Stale));
+        // Used, it is believed while it is asked.
+        let sent = send_datagram(&mut host, theirs, 10);
+        assert_eq!(datagrams(&sent), [10]);
+        let question = sent
+            .iter()
+            .find(|frame| asks_for(frame, theirs))
+            .cloned()
+            .or_else(|| host.take_all().into_iter().find(|frame| asks_for(frame, theirs)));
+        assert_eq!(question.expect("a question")[..6], PEER_MAC.0, "it is asked itself, not everybody");
+        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Probe));
+        host.pass(Duration::from_secs(4));
+        assert_eq!(host.neighbor(theirs), Some((None, NeighborState::Failed)));
+        // A new station, as after a change of the network card.
+        let other = MacAddr([2, 0, 0, 0, 0, 77]);
+        send_datagram(&mut host, theirs, 10);
+        host.receive(&claim(theirs, other, ours));
+        assert_eq!(host.neighbor(theirs), Some((Some(other), NeighborState::Reachable)));
+    }
+}
+
+#[test]
+fn n1_duplicate_address_detection_is_answered() {
+    let mut host = Host::new();
+    // RFC 5227 §2.1.1: a probe has no sender address.
+    let probe = arp(1, (PEER_MAC, [0; 4]), (NOBODY, [10, 0, 0, 1]));
+    host.receive(&ethernet(MacAddr::BROADCAST, PEER_MAC, ARP, &probe));
+    let reply = host.take_all().pop().expect("a reply");
+    assert_eq!((&reply[..6], &reply[28..32], reply[21]), (&PEER_MAC.0[..], &[10, 0, 0, 1][..], 2));
+    // RFC 4862 §5.4.3: the answer to an unspecified source goes to all nodes, unsolicited.
+    let target: Ipv6Addr = "fd00::1".parse().unwrap();
+    let group = ip("ff02::1:ff00:1");
+    host.receive_ip(ip("::"), group, ICMPV6, &icmp(135, 0, 0, &target.octets()));
+    let packets = host.take_packets();
+    let (to, _, advertisement) = packets.first().expect("an advertisement");
+    assert_eq!((*to, advertisement[0], advertisement[4] & 0x40), (ip("ff02::1"), 136, 0));
+    assert_eq!(host.stack.neighbors().count(), 0, "a probe tells nothing");
+}
+
+#[test]
+fn n1_discovery_from_beyond_the_link_is_ignored() {
+    let target: Ipv6Addr = "fd00::1".parse().unwrap();
+    let mut host = Host::new();
+    let solicitation = icmp(135, 0, 0, &[&target.octets()[..], &[1, 1], &PEER_MAC.0].concat());
+    let mut frame = ip_frame((PEER_MAC, HOST_MAC), ip("fd00::2"), ip("fd00::1"), ICMPV6, &solicitation);
+    for hop_limit in [0, 1, 64, 254] {
+        frame[14 + 7] = hop_limit;
+        host.receive(&frame);
+    }
+    assert_eq!(host.drops(DropReason::NeighborDiscoveryInvalid), 4);
+    assert!(host.take_all().is_empty());
+    frame[14 + 7] = 255;
+    host.receive(&frame);
+    assert_eq!(host.take_packets().len(), 1);
+}

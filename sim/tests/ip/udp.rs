@@ -1,0 +1,95 @@
+//! UDP (RFC 768).
+
+use crate::host::{Host, pair};
+use ethertab::{BindError, DropReason, Endpoint, UdpMeta, UdpSendError};
+use ethertab_sim::packet::{UDP, parse_ip, udp};
+use std::net::SocketAddr;
+
+#[test]
+fn n7_a_datagram_that_is_too_long_is_an_error_and_the_longest_leaves() {
+    for (ipv6, max) in [(false, 1_472), (true, 1_452)] {
+        let mut host = Host::with_neighbors();
+        let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        let meta = UdpMeta::to(SocketAddr::new(pair(ipv6).1, 7));
+        for len in [max + 1, 2_000, 65_507, 70_000] {
+            let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![1; len]);
+            assert_eq!(sent, Err(UdpSendError::TooLong { max }), "{len}");
+        }
+        assert!(host.take_all().is_empty());
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![1; max]).unwrap();
+        assert_eq!(host.take_all().iter().map(Vec::len).collect::<Vec<_>>(), [1_514]);
+    }
+}
+
+#[test]
+fn n7_no_checksum_is_right_over_ipv4_and_wrong_over_ipv6() {
+    for ipv6 in [false, true] {
+        let mut host = Host::with_neighbors();
+        let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        let (ours, theirs) = pair(ipv6);
+        let macs = (crate::host::PEER_MAC, crate::host::HOST_MAC);
+        let mut frame = ethertab_sim::packet::ip_frame(macs, theirs, ours, UDP, &udp(9, 7, b"data"));
+        let checksum = frame.len() - 6..frame.len() - 4;
+        frame[checksum].fill(0);
+        host.receive(&frame);
+        let mut out = [0; 100];
+        let received = host.stack.udp_recv(&mut host.pool, socket, &mut out).map(|(len, _)| len);
+        assert_eq!(received, (!ipv6).then_some(4));
+        assert_eq!(host.drops(DropReason::UdpChecksum), u64::from(ipv6));
+    }
+}
+
+/// A sum that comes out as zero is sent as all ones: zero would say that there is none.
+#[test]
+fn n7_a_checksum_of_zero_is_never_sent() {
+    let mut host = Host::with_neighbors();
+    let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    let mut all_ones = 0;
+    for ipv6 in [false, true] {
+        let meta = UdpMeta::to(SocketAddr::new(pair(ipv6).1, 7));
+        for number in 0..=u16::MAX {
+            host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &number.to_be_bytes()).unwrap();
+            for frame in host.take_all() {
+                let (_, _, _, datagram) = parse_ip(&frame).unwrap();
+                assert_ne!(datagram[6..8], [0, 0], "{number}");
+                all_ones += u32::from(datagram[6..8] == [0xff, 0xff]);
+            }
+        }
+    }
+    assert!(all_ones >= 2, "the case was met in both families");
+}
+
+#[test]
+fn n7_a_port_is_taken_once_and_free_again_after_close() {
+    let mut host = Host::with_neighbors();
+    let (ours, _) = pair(false);
+    let any = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    assert_eq!(host.stack.bind_udp(Endpoint::any(7)), Err(BindError::AddressInUse(Endpoint::any(7))));
+    // One address of the port may have an owner of its own, who comes first.
+    let exact = host.stack.bind_udp(Endpoint { address: Some(ours), port: 7 }).unwrap();
+    let mut out = [0; 10];
+    for ipv6 in [false, true] {
+        let (ours, theirs) = pair(ipv6);
+        host.receive_ip(theirs, ours, UDP, &udp(9, 7, b"data"));
+        let [to_any, to_exact] =
+            [any, exact].map(|socket| host.stack.udp_recv(&mut host.pool, socket, &mut out).is_some());
+        assert_eq!((to_any, to_exact), (ipv6, !ipv6));
+    }
+    host.stack.udp_close(&mut host.pool, any);
+    assert!(host.stack.bind_udp(Endpoint::any(7)).is_ok());
+}
+
+#[test]
+fn a_length_that_lies_is_dropped() {
+    for ipv6 in [false, true] {
+        let mut host = Host::with_neighbors();
+        host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        let (ours, theirs) = pair(ipv6);
+        for len in [0, 1, 7, 13, 100, u16::MAX] {
+            let mut datagram = udp(9, 7, b"data");
+            datagram[4..6].copy_from_slice(&len.to_be_bytes());
+            host.receive_ip(theirs, ours, UDP, &datagram);
+        }
+        assert_eq!(host.drops(DropReason::UdpMalformed), 6);
+    }
+}
