@@ -6,9 +6,9 @@ import { errorText } from "./format.js";
 import { GuestConsole } from "./guest_console.js";
 import { type Card, type GuestImage, type ImageFile, startFrom } from "./guest_image.js";
 
-/** For a short boot; `nodhcp` is for the guest's own init, so that people can watch it take a lease. */
+/** For a short boot that shows its messages; `nodhcp` is for the guest's own init, so that people can watch it take a lease. */
 const KERNEL_ARGUMENTS =
-  "console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nowatchdog quiet " +
+  "console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nowatchdog " +
   "noisapnp pnpbios=off cryptomgr.notests apparmor=0 nodhcp";
 
 const MIB = 1024 * 1024;
