@@ -16,9 +16,12 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const NIC: InterfaceId = InterfaceId(0);
 
+/// What it is, the reason that it is about, and how it comes to be.
+type Overload = (&'static str, DropReason, fn(&mut Host));
+
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [(&str, DropReason, fn(&mut Host)); 12] = [
+    let scenes: [Overload; 12] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),

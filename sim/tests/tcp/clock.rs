@@ -13,7 +13,7 @@ fn p2_a_clock_that_jumps_by_hours_with_data_outstanding() {
             peer.expect(". 1:1001(1000) ack 1");
             peer.expect("P. 1001:2001(1000) ack 1");
             // The machine slept: all timers are due at once, and fire once.
-            peer.now = peer.now + Duration::from_secs(hours * 3_600);
+            peer.now += Duration::from_secs(hours * 3_600);
             peer.pass_millis(1);
             peer.expect(". 1:1001(1000) ack 1");
             peer.expect_nothing();
@@ -31,7 +31,7 @@ fn p2_a_clock_that_jumps_by_hours_with_data_outstanding() {
 fn p2_an_idle_connection_survives_a_month() {
     everywhere(|peer| {
         let handle = peer.establish();
-        peer.now = peer.now + Duration::from_secs(30 * 24 * 3_600);
+        peer.now += Duration::from_secs(30 * 24 * 3_600);
         peer.pass_millis(1);
         peer.expect_nothing();
         peer.send("P. 1:501(500) ack 1");
@@ -81,9 +81,9 @@ fn p2_one_timer_a_minute() {
                 }
                 acks.push(format!(". 1:1(0) ack {next}"));
             }
-            peer.now = peer.now + Duration::from_millis(50);
+            peer.now += Duration::from_millis(50);
             if acks.is_empty() {
-                peer.now = peer.now + Duration::from_secs(60);
+                peer.now += Duration::from_secs(60);
                 peer.pass_millis(0);
                 minutes += 1;
                 assert!(minutes < 15, "at {next}");

@@ -127,8 +127,7 @@ fn t43_reading_a_byte_from_a_full_buffer_opens_no_window() {
     );
 }
 
-/// Whatever the scale and the sizes of the segments; and what was promised
-/// is taken to the last byte.
+/// Whatever the scale and the sizes of the segments; and what was promised is taken to the last byte.
 #[test]
 fn t43_the_right_edge_never_moves_left() {
     for receive_buffer in [5_000, 60_000, 200_000, 1_000_000] {
