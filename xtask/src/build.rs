@@ -83,11 +83,7 @@ pub(crate) fn demo(project: &Project, port: u16) -> Result<ExitCode> {
     ]);
     // It takes over the terminal: it prints the address, and Ctrl-C is for it.
     let status = server.status().context("cannot start node")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `cargo xtask bench`: the programs under `xtask/bench` measure, print and write the figures.
@@ -105,39 +101,21 @@ pub(crate) fn bench(project: &Project, prefix: Option<&str>, json: &Path) -> Res
         .arg("--json")
         .arg(json);
     let status = programs.status().context("cannot start node")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Builds the npm package: engine, TypeScript, page.
 pub(crate) fn package(project: &Project) -> Result<()> {
     setup::npm(project)?;
     engine(project)?;
-    let common = [
-        "package-lock.json",
-        "tsconfig.base.json",
-        "wasm",
-        "core",
-        "sim",
-        "Cargo.lock",
-    ];
+    let common = ["package-lock.json", "tsconfig.base.json", "wasm", "core", "sim", "Cargo.lock"];
 
     let inputs = [&common[..], &["pkg"]].concat();
-    let inputs = Inputs {
-        paths: &inputs,
-        facts: &[],
-    };
+    let inputs = Inputs { paths: &inputs, facts: &[] };
     project.steps.when_changed(
         "pkg",
         &inputs,
-        &[
-            "pkg/dist/index.js",
-            "pkg/dist/index.d.ts",
-            "pkg/dist/wasm/bindings.js",
-        ],
+        &["pkg/dist/index.js", "pkg/dist/index.d.ts", "pkg/dist/wasm/bindings.js"],
         || {
             let mut npm = setup::npm_command(project);
             project.steps.command(
@@ -149,29 +127,20 @@ pub(crate) fn package(project: &Project) -> Result<()> {
     )?;
 
     let inputs = [&common[..], &["pkg", "web"]].concat();
-    let inputs = Inputs {
-        paths: &inputs,
-        facts: &[],
-    };
-    project.steps.when_changed(
-        "web",
-        &inputs,
-        &["web/dist/index.html", "pkg/dist/web/index.html"],
-        || {
-            let mut npm = setup::npm_command(project);
-            project.steps.command(
-                "web",
-                "npm run build (the page to web/dist)",
-                npm.args(["run", "build", "-w", "web"]),
-            )?;
-            let target = project.root.join("pkg/dist/web");
-            if target.exists() {
-                fs::remove_dir_all(&target)
-                    .with_context(|| format!("cannot remove {}", target.display()))?;
-            }
-            copy_folder(&project.root.join("web/dist"), &target)
-        },
-    )
+    let inputs = Inputs { paths: &inputs, facts: &[] };
+    project.steps.when_changed("web", &inputs, &["web/dist/index.html", "pkg/dist/web/index.html"], || {
+        let mut npm = setup::npm_command(project);
+        project.steps.command(
+            "web",
+            "npm run build (the page to web/dist)",
+            npm.args(["run", "build", "-w", "web"]),
+        )?;
+        let target = project.root.join("pkg/dist/web");
+        if target.exists() {
+            fs::remove_dir_all(&target).with_context(|| format!("cannot remove {}", target.display()))?;
+        }
+        copy_folder(&project.root.join("web/dist"), &target)
+    })
 }
 
 /// Builds the engine: the wasm crate with its bindings, optimised.
@@ -179,75 +148,45 @@ fn engine(project: &Project) -> Result<()> {
     let toolchain = toolchain::wasm(project)?;
     let version = toolchain.version()?;
     let inputs = Inputs {
-        paths: &[
-            "Cargo.toml",
-            "Cargo.lock",
-            "core",
-            "sim",
-            "wasm",
-            "package-lock.json",
-        ],
+        paths: &["Cargo.toml", "Cargo.lock", "core", "sim", "wasm", "package-lock.json"],
         facts: &[&version, TARGET_FEATURES, &OPTIMIZER_FLAGS.concat()],
     };
     let outputs = ["js", "d.ts"].map(|extension| format!("{ENGINE_FOLDER}/{ENGINE}.{extension}"));
     let module = format!("{ENGINE_FOLDER}/{ENGINE}_bg.wasm");
-    project.steps.when_changed(
-        "engine",
-        &inputs,
-        &[&outputs[0], &outputs[1], &module],
-        || {
-            let compiled = compile(project, toolchain)?;
-            let folder = project.root.join(ENGINE_FOLDER);
-            let bound = project.root.join(".build/wasm-bindgen");
-            project.steps.work(
-                "wasm-bindgen",
-                &format!("bindings to {ENGINE_FOLDER}"),
-                || bind(&compiled, &bound, &folder),
-            )?;
-            let mut optimizer = Command::new("node");
-            optimizer
-                .current_dir(&project.root)
-                .arg("node_modules/binaryen/bin/wasm-opt")
-                .args(OPTIMIZER_FLAGS)
-                .arg(bound.join(format!("{ENGINE}_bg.wasm")))
-                .args(["-o", &module]);
-            project
-                .steps
-                .command("wasm-opt", "wasm-opt -O3", &mut optimizer)?;
-            let size = |path: &Path| fs::metadata(path).map(|file| file.len() / 1024);
-            let (before, after) = (size(&compiled)?, size(&project.root.join(&module))?);
-            project.steps.note(
-                "engine",
-                &format!("{before} KiB from rustc, {after} KiB in {module}"),
-            );
-            Ok(())
-        },
-    )
+    project.steps.when_changed("engine", &inputs, &[&outputs[0], &outputs[1], &module], || {
+        let compiled = compile(project, toolchain)?;
+        let folder = project.root.join(ENGINE_FOLDER);
+        let bound = project.root.join(".build/wasm-bindgen");
+        project
+            .steps
+            .work("wasm-bindgen", &format!("bindings to {ENGINE_FOLDER}"), || bind(&compiled, &bound, &folder))?;
+        let mut optimizer = Command::new("node");
+        optimizer
+            .current_dir(&project.root)
+            .arg("node_modules/binaryen/bin/wasm-opt")
+            .args(OPTIMIZER_FLAGS)
+            .arg(bound.join(format!("{ENGINE}_bg.wasm")))
+            .args(["-o", &module]);
+        project.steps.command("wasm-opt", "wasm-opt -O3", &mut optimizer)?;
+        let size = |path: &Path| fs::metadata(path).map(|file| file.len() / 1024);
+        let (before, after) = (size(&compiled)?, size(&project.root.join(&module))?);
+        project.steps.note("engine", &format!("{before} KiB from rustc, {after} KiB in {module}"));
+        Ok(())
+    })
 }
 
 /// Compiles the wasm crate.
 fn compile(project: &Project, toolchain: Toolchain) -> Result<PathBuf> {
     let (mut cargo, target_dir) = toolchain.cargo_build(&project.root);
     // Names of files in panic messages are the same on every machine.
-    let mut flags = format!(
-        "{TARGET_FEATURES} --remap-path-prefix={}=/ethertab",
-        project.root.display()
-    );
+    let mut flags = format!("{TARGET_FEATURES} --remap-path-prefix={}=/ethertab", project.root.display());
     if let Some(home) = std::env::home_dir() {
-        let home =
-            std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+        let home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         flags += &format!(" --remap-path-prefix={}=/cargo", home.display());
     }
-    cargo
-        .env("RUSTFLAGS", flags)
-        .args(["--package", "ethertab-wasm", "--profile", "wasm"]);
-    project
-        .steps
-        .command("wasm", "cargo build (the engine, profile wasm)", &mut cargo)?;
-    Ok(target_dir
-        .join(toolchain::TARGET)
-        .join("wasm")
-        .join("ethertab_wasm.wasm"))
+    cargo.env("RUSTFLAGS", flags).args(["--package", "ethertab-wasm", "--profile", "wasm"]);
+    project.steps.command("wasm", "cargo build (the engine, profile wasm)", &mut cargo)?;
+    Ok(target_dir.join(toolchain::TARGET).join("wasm").join("ethertab_wasm.wasm"))
 }
 
 /// Generates the bindings in `bound`, for the target whose state is in a function
@@ -256,22 +195,14 @@ fn compile(project: &Project, toolchain: Toolchain) -> Result<PathBuf> {
 fn bind(compiled: &Path, bound: &Path, folder: &Path) -> Result<()> {
     for folder in [bound, folder] {
         if folder.exists() {
-            fs::remove_dir_all(folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         fs::create_dir_all(folder)?;
     }
-    Bindgen::new()
-        .input_path(compiled)
-        .no_modules(true)?
-        .typescript(true)
-        .out_name(ENGINE)
-        .generate(bound)?;
+    Bindgen::new().input_path(compiled).no_modules(true)?.typescript(true).out_name(ENGINE).generate(bound)?;
     for entry in fs::read_dir(bound)? {
         let file = entry?.path();
-        if let (Some(name), Some("js" | "ts")) =
-            (file.file_name(), file.extension().and_then(|e| e.to_str()))
-        {
+        if let (Some(name), Some("js" | "ts")) = (file.file_name(), file.extension().and_then(|e| e.to_str())) {
             fs::copy(&file, folder.join(name))?;
         }
     }
@@ -284,10 +215,7 @@ pub(crate) fn guest(project: &Project) -> Result<bool> {
     let built = build_guest(project);
     match built {
         Err(error) if !project.ci => {
-            project.steps.note(
-                "guest",
-                &format!("no Linux guest, going on without: {error:#}"),
-            );
+            project.steps.note("guest", &format!("no Linux guest, going on without: {error:#}"));
             Ok(false)
         }
         other => other.map(|()| true),
@@ -296,35 +224,18 @@ pub(crate) fn guest(project: &Project) -> Result<bool> {
 
 fn build_guest(project: &Project) -> Result<()> {
     setup::npm(project)?;
-    let inputs = Inputs {
-        paths: &["examples/v86/guest", "examples/v86/package.json"],
-        facts: &[],
-    };
+    let inputs = Inputs { paths: &["examples/v86/guest", "examples/v86/package.json"], facts: &[] };
     let image = format!("{GUEST_FOLDER}/bzImage");
     project.steps.when_changed("guest", &inputs, &[&image], || {
         if !setup::is_debian() {
             bail!("it is made of Debian packages, by a script that needs Debian");
         }
         let mut script = Command::new("sh");
-        script
-            .current_dir(&project.root)
-            .args(["examples/v86/guest/build.sh", GUEST_FOLDER]);
-        project.steps.command(
-            "guest",
-            "build.sh (Linux from Debian packages)",
-            &mut script,
-        )?;
+        script.current_dir(&project.root).args(["examples/v86/guest/build.sh", GUEST_FOLDER]);
+        project.steps.command("guest", "build.sh (Linux from Debian packages)", &mut script)?;
         let mut snapshot = Command::new("node");
-        snapshot.current_dir(&project.root).args([
-            "--liftoff-only",
-            "examples/v86/guest/snapshot.mjs",
-            GUEST_FOLDER,
-        ]);
-        project.steps.command(
-            "guest-state",
-            "booting the guest to save its state",
-            &mut snapshot,
-        )
+        snapshot.current_dir(&project.root).args(["--liftoff-only", "examples/v86/guest/snapshot.mjs", GUEST_FOLDER]);
+        project.steps.command("guest-state", "booting the guest to save its state", &mut snapshot)
     })
 }
 
@@ -337,8 +248,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_folder(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target)
-                .with_context(|| format!("cannot write {}", target.display()))?;
+            fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
         }
     }
     Ok(())

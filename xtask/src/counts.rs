@@ -16,20 +16,12 @@ pub(crate) struct Counts {
 impl Counts {
     /// One test that either passed or failed.
     pub(crate) fn one(passed: bool) -> Self {
-        Self {
-            passed: u64::from(passed),
-            failed: u64::from(!passed),
-            ..Self::default()
-        }
+        Self { passed: u64::from(passed), failed: u64::from(!passed), ..Self::default() }
     }
 
     /// One test that was skipped.
     pub(crate) fn skipped(reason: String) -> Self {
-        Self {
-            skipped: 1,
-            reasons: vec![reason],
-            ..Self::default()
-        }
+        Self { skipped: 1, reasons: vec![reason], ..Self::default() }
     }
 
     /// Reads what `cargo test` printed: the sum over all its test programs.
@@ -38,10 +30,7 @@ impl Counts {
         for line in output.lines().map(str::trim) {
             if let Some(result) = line.strip_prefix("test result: ") {
                 // "ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s"
-                for (number, word) in result
-                    .split(['.', ';'])
-                    .filter_map(|part| part.trim().split_once(' '))
-                {
+                for (number, word) in result.split(['.', ';']).filter_map(|part| part.trim().split_once(' ')) {
                     let Ok(number) = number.parse::<u64>() else {
                         continue;
                     };
@@ -52,14 +41,9 @@ impl Counts {
                         _ => (),
                     }
                 }
-            } else if let Some((test, reason)) = line
-                .strip_prefix("test ")
-                .and_then(|t| t.split_once(" ... ignored"))
-            {
+            } else if let Some((test, reason)) = line.strip_prefix("test ").and_then(|t| t.split_once(" ... ignored")) {
                 // "test name ... ignored, the reason given in the source"
-                counts
-                    .reasons
-                    .push(format!("{test}: {}", reason.trim_start_matches([',', ' '])));
+                counts.reasons.push(format!("{test}: {}", reason.trim_start_matches([',', ' '])));
             }
         }
         counts
@@ -104,10 +88,7 @@ fn skipped_in_node(line: &str) -> Option<String> {
     } else {
         let test = line.strip_prefix('﹣')?;
         let (name, reason) = test.rsplit_once(" # ").unwrap_or((test, ""));
-        (
-            name.rsplit_once(" (").map_or(name, |(name, _)| name),
-            reason,
-        )
+        (name.rsplit_once(" (").map_or(name, |(name, _)| name), reason)
     };
     Some(format!("{}: {}", name.trim(), reason.trim()))
 }
@@ -156,9 +137,6 @@ mod tests {
     #[test]
     fn a_program_that_ran_nothing_has_no_tests() {
         assert_eq!(Counts::from_cargo("error: could not compile").total(), 0);
-        assert_eq!(
-            Counts::from_node("SyntaxError: Unexpected token").total(),
-            0
-        );
+        assert_eq!(Counts::from_node("SyntaxError: Unexpected token").total(), 0);
     }
 }

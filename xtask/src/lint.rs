@@ -18,33 +18,16 @@ pub(crate) fn run(project: &Project) -> Result<ExitCode> {
     setup::npm(project)?;
     let cargo = cargo();
     let biome = project.root.join("node_modules/.bin/biome");
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let mut failed = Vec::new();
     for (name, program, arguments) in [
         ("fmt", cargo.as_os_str(), &["fmt", "--all", "--check"][..]),
         ("clippy", cargo.as_os_str(), &clippy[..]),
-        (
-            "biome",
-            biome.as_os_str(),
-            &["ci", "--error-on-warnings", "."][..],
-        ),
+        ("biome", biome.as_os_str(), &["ci", "--error-on-warnings", "."][..]),
     ] {
         let mut command = Command::new(program);
         command.current_dir(&project.root).args(arguments);
-        check(
-            project,
-            name,
-            &format!("{name}: {}", arguments.join(" ")),
-            &mut command,
-            &mut failed,
-        )?;
+        check(project, name, &format!("{name}: {}", arguments.join(" ")), &mut command, &mut failed)?;
     }
 
     // The types of the engine are generated: the package's are checked against them, and the page's against both.
@@ -52,13 +35,7 @@ pub(crate) fn run(project: &Project) -> Result<ExitCode> {
         Ok(()) => {
             for workspace in WORKSPACES {
                 if let Some(mut command) = types(project, workspace)? {
-                    check(
-                        project,
-                        "types",
-                        &format!("types of {workspace}"),
-                        &mut command,
-                        &mut failed,
-                    )?;
+                    check(project, "types", &format!("types of {workspace}"), &mut command, &mut failed)?;
                 }
             }
         }
@@ -77,13 +54,7 @@ pub(crate) fn run(project: &Project) -> Result<ExitCode> {
 }
 
 /// Runs one check, and adds it to `failed` when it finds something.
-fn check(
-    project: &Project,
-    name: &str,
-    what: &str,
-    command: &mut Command,
-    failed: &mut Vec<String>,
-) -> Result<()> {
+fn check(project: &Project, name: &str, what: &str, command: &mut Command, failed: &mut Vec<String>) -> Result<()> {
     let finished = project.steps.try_command(name, what, LIMIT, command)?;
     if !finished.success() {
         project.steps.print_tail(name, &finished.output);
@@ -95,8 +66,7 @@ fn check(
 /// The command that checks a workspace's types: its script `types`, else the compiler where there is a configuration.
 pub(crate) fn types(project: &Project, workspace: &str) -> Result<Option<Command>> {
     let file = project.root.join(workspace).join("package.json");
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let package: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
     if package.pointer("/scripts/types").is_some() {
@@ -108,8 +78,6 @@ pub(crate) fn types(project: &Project, workspace: &str) -> Result<Option<Command
         return Ok(None);
     }
     let mut command = Command::new(project.root.join("node_modules/.bin/tsc"));
-    command
-        .current_dir(&project.root)
-        .args(["--noEmit", "--project", workspace]);
+    command.current_dir(&project.root).args(["--noEmit", "--project", workspace]);
     Ok(Some(command))
 }

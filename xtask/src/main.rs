@@ -37,18 +37,11 @@ pub(crate) struct Project {
 
 impl Project {
     fn new(options: &Options) -> Result<Self> {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask has no parent folder")?
-            .to_path_buf();
+        let root =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?.to_path_buf();
         let ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
         let steps = Steps::new(&root)?;
-        Ok(Self {
-            root,
-            ci,
-            install: options.install || ci,
-            steps,
-        })
+        Ok(Self { root, ci, install: options.install || ci, steps })
     }
 }
 

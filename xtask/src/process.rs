@@ -43,26 +43,15 @@ impl Finished {
 /// Runs `command` without standard input, writes its output to `log` and calls `tick` with its latest line ten times a
 /// second. The command leads a process group of its own, so that all its descendants end with it at the time limit
 /// and at Ctrl-C.
-pub(crate) fn run(
-    command: &mut Command,
-    log: &Path,
-    limit: Duration,
-    mut tick: impl FnMut(&str),
-) -> Result<Finished> {
+pub(crate) fn run(command: &mut Command, log: &Path, limit: Duration, mut tick: impl FnMut(&str)) -> Result<Finished> {
     end_group_at_interrupt();
     let (reader, writer) = std::io::pipe().context("no pipe for the output of a command")?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
-    let mut log_file =
-        File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut log_file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {program}"))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
     // The command holds the writing ends of the pipe: while it does, the reader sees no end of file.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(child.id());
@@ -71,14 +60,8 @@ pub(crate) fn run(
     std::thread::spawn(move || {
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
-        while reader
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|length| length > 0)
-        {
-            if lines
-                .send(String::from_utf8_lossy(&line).into_owned())
-                .is_err()
-            {
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            if lines.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 break;
             }
             line.clear();
@@ -173,11 +156,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, limit: Duration) -> Finished {
-        let log = std::env::temp_dir().join(format!(
-            "xtask-process-{}-{}",
-            std::process::id(),
-            script.len()
-        ));
+        let log = std::env::temp_dir().join(format!("xtask-process-{}-{}", std::process::id(), script.len()));
         let finished = run(Command::new("sh").args(["-c", script]), &log, limit, |_| ()).unwrap();
         assert_eq!(std::fs::read_to_string(&log).unwrap(), finished.output);
         std::fs::remove_file(&log).unwrap();
@@ -195,10 +174,7 @@ mod tests {
     #[test]
     fn a_command_is_ended_at_its_time_limit_with_its_descendants() {
         let started = Instant::now();
-        let finished = shell(
-            "sleep 600 & echo begun; sleep 601",
-            Duration::from_millis(500),
-        );
+        let finished = shell("sleep 600 & echo begun; sleep 601", Duration::from_millis(500));
         assert_eq!(finished.output, "begun\n");
         assert!(finished.status.is_none());
         assert!(started.elapsed() < Duration::from_secs(60));

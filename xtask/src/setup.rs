@@ -19,26 +19,10 @@ struct Package {
 
 /// What the tests and the guest's build use.
 const PACKAGES: &[Package] = &[
-    Package {
-        name: "chromium",
-        program: "chromium",
-        purpose: "tests in a browser",
-    },
-    Package {
-        name: "tshark",
-        program: "tshark",
-        purpose: "tests that read captures",
-    },
-    Package {
-        name: "cpio",
-        program: "cpio",
-        purpose: "the Linux guest",
-    },
-    Package {
-        name: "binutils",
-        program: "readelf",
-        purpose: "the Linux guest",
-    },
+    Package { name: "chromium", program: "chromium", purpose: "tests in a browser" },
+    Package { name: "tshark", program: "tshark", purpose: "tests that read captures" },
+    Package { name: "cpio", program: "cpio", purpose: "the Linux guest" },
+    Package { name: "binutils", program: "readelf", purpose: "the Linux guest" },
 ];
 
 /// `cargo xtask setup`.
@@ -51,43 +35,24 @@ pub(crate) fn everything(project: &Project) -> Result<()> {
 
 /// Installs the npm packages of the lock file.
 pub(crate) fn npm(project: &Project) -> Result<()> {
-    let inputs = Inputs {
-        paths: &["package.json", "package-lock.json", ".npmrc"],
-        facts: &[&node_version("node")?],
-    };
-    project
-        .steps
-        .when_changed("npm", &inputs, &["node_modules/.package-lock.json"], || {
-            project
-                .steps
-                .command("npm", "npm ci", npm_command(project).arg("ci"))
-        })
+    let inputs = Inputs { paths: &["package.json", "package-lock.json", ".npmrc"], facts: &[&node_version("node")?] };
+    project.steps.when_changed("npm", &inputs, &["node_modules/.package-lock.json"], || {
+        project.steps.command("npm", "npm ci", npm_command(project).arg("ci"))
+    })
 }
 
 /// Installs the versions of Node that the JavaScript tests run on. They have a folder of their own, since a `node` in
 /// the workspace's `node_modules/.bin` would take the place of the installed one in every npm script.
 pub(crate) fn node_versions(project: &Project) -> Result<()> {
     let folder = "xtask/node";
-    let inputs = Inputs {
-        paths: &["xtask/node/package.json", "xtask/node/package-lock.json"],
-        facts: &[],
-    };
-    let installed: Vec<String> = NODE_VERSIONS
-        .iter()
-        .map(|major| node_folder(*major) + "/node")
-        .collect();
+    let inputs = Inputs { paths: &["xtask/node/package.json", "xtask/node/package-lock.json"], facts: &[] };
+    let installed: Vec<String> = NODE_VERSIONS.iter().map(|major| node_folder(*major) + "/node").collect();
     let outputs: Vec<&str> = installed.iter().map(String::as_str).collect();
-    project
-        .steps
-        .when_changed("node-versions", &inputs, &outputs, || {
-            let what = "npm ci (Node 20, 22 and 24 for the tests)";
-            let mut command = npm_command(project);
-            project.steps.command(
-                "node-versions",
-                what,
-                command.arg("ci").current_dir(project.root.join(folder)),
-            )
-        })
+    project.steps.when_changed("node-versions", &inputs, &outputs, || {
+        let what = "npm ci (Node 20, 22 and 24 for the tests)";
+        let mut command = npm_command(project);
+        project.steps.command("node-versions", what, command.arg("ci").current_dir(project.root.join(folder)))
+    })
 }
 
 /// The major versions of Node that the package supports.
@@ -110,12 +75,7 @@ pub(crate) fn node_version(node: impl AsRef<Path>) -> Result<String> {
     let output = Command::new(node.as_ref())
         .arg("--version")
         .output()
-        .with_context(|| {
-            format!(
-                "{} does not run: install Node 20 or later",
-                node.as_ref().display()
-            )
-        })?;
+        .with_context(|| format!("{} does not run: install Node 20 or later", node.as_ref().display()))?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
@@ -129,10 +89,7 @@ pub(crate) fn npm_command(project: &Project) -> Command {
 /// Installs the Debian packages that are missing, or prints the line that does.
 pub(crate) fn debian_packages(project: &Project) -> Result<()> {
     let name = "packages";
-    let missing: Vec<&Package> = PACKAGES
-        .iter()
-        .filter(|package| find_program(package.program).is_none())
-        .collect();
+    let missing: Vec<&Package> = PACKAGES.iter().filter(|package| find_program(package.program).is_none()).collect();
     if missing.is_empty() {
         project.steps.note(name, "all installed, skipped");
         return Ok(());
@@ -142,10 +99,7 @@ pub(crate) fn debian_packages(project: &Project) -> Result<()> {
         return apt_install(project, &names);
     }
     for package in &missing {
-        project.steps.note(
-            name,
-            &format!("{} is missing, for {}", package.program, package.purpose),
-        );
+        project.steps.note(name, &format!("{} is missing, for {}", package.program, package.purpose));
     }
     let line = if is_debian() {
         format!("to install: {}", apt_line(&names))
@@ -161,9 +115,7 @@ pub(crate) fn apt_install(project: &Project, packages: &[&str]) -> Result<()> {
     let apt_get = || {
         let mut command = Command::new("apt-get");
         // Another apt may be at work on the machine: wait for it.
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-o", "DPkg::Lock::Timeout=600"]);
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=600"]);
         command
     };
     let steps = &project.steps;
@@ -171,27 +123,20 @@ pub(crate) fn apt_install(project: &Project, packages: &[&str]) -> Result<()> {
     steps.command(
         "apt-install",
         &format!("apt-get install {}", packages.join(" ")),
-        apt_get()
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(packages),
+        apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages),
     )
 }
 
 /// The line that installs Debian packages, for people to type.
 pub(crate) fn apt_line(packages: &[&str]) -> String {
     let sudo = if is_root() { "" } else { "sudo " };
-    format!(
-        "{sudo}apt-get update && {sudo}apt-get install --no-install-recommends {}",
-        packages.join(" ")
-    )
+    format!("{sudo}apt-get update && {sudo}apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
 /// Where the search path has a program of this name.
 pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Whether this is Debian or a descendant.

@@ -38,15 +38,9 @@ impl Steps {
         let logs = root.join(".build/logs");
         let stamps = root.join(".build/stamps");
         for folder in [&logs, &stamps] {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        Ok(Self {
-            logs,
-            stamps,
-            root: root.to_path_buf(),
-            terminal: std::io::stderr().is_terminal(),
-        })
+        Ok(Self { logs, stamps, root: root.to_path_buf(), terminal: std::io::stderr().is_terminal() })
     }
 
     /// Prints one line about the step `name` that needs no time.
@@ -83,10 +77,7 @@ impl Steps {
         let lines: Vec<&str> = output.lines().collect();
         let skipped = lines.len().saturating_sub(TAIL);
         if skipped > 0 {
-            println!(
-                "[{name}] | ... {skipped} more lines in {}",
-                self.log(name).display()
-            );
+            println!("[{name}] | ... {skipped} more lines in {}", self.log(name).display());
         }
         for line in &lines[skipped..] {
             println!("[{name}] | {line}");
@@ -111,20 +102,14 @@ impl Steps {
         }
         // Half-made outputs of a step that fails must not pass for those of an earlier success.
         if stamp.exists() {
-            fs::remove_file(&stamp)
-                .with_context(|| format!("cannot remove {}", stamp.display()))?;
+            fs::remove_file(&stamp).with_context(|| format!("cannot remove {}", stamp.display()))?;
         }
         work()?;
         fs::write(&stamp, fingerprint).with_context(|| format!("cannot write {}", stamp.display()))
     }
 
     /// Runs `work`, which starts no command, as the step `name`.
-    pub(crate) fn work<T>(
-        &self,
-        name: &str,
-        what: &str,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
+    pub(crate) fn work<T>(&self, name: &str, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let progress = Progress::new(name, what, self.terminal);
         let result = work();
         progress.finish(if result.is_ok() { "done" } else { "FAILED" });
@@ -153,23 +138,15 @@ impl Inputs<'_> {
             hash.update((fact.len() as u64).to_le_bytes());
             hash.update(fact);
         }
-        for path in self
-            .paths
-            .iter()
-            .map(|path| root.join(path))
-            .filter(|path| path.exists())
-        {
+        for path in self.paths.iter().map(|path| root.join(path)).filter(|path| path.exists()) {
             // Sorted, since folders are listed in any order. Ignore files apply also where there is no git checkout.
-            let walk = WalkBuilder::new(&path)
-                .hidden(false)
-                .require_git(false)
-                .sort_by_file_path(|a, b| a.cmp(b))
-                .build();
+            let walk =
+                WalkBuilder::new(&path).hidden(false).require_git(false).sort_by_file_path(|a, b| a.cmp(b)).build();
             for entry in walk {
                 let entry = entry?;
                 if entry.file_type().is_some_and(|kind| kind.is_file()) {
-                    let content = fs::read(entry.path())
-                        .with_context(|| format!("cannot read {}", entry.path().display()))?;
+                    let content =
+                        fs::read(entry.path()).with_context(|| format!("cannot read {}", entry.path().display()))?;
                     let name = entry.path().strip_prefix(root).unwrap_or(entry.path());
                     hash.update(name.as_os_str().as_encoded_bytes());
                     hash.update((content.len() as u64).to_le_bytes());
@@ -177,11 +154,7 @@ impl Inputs<'_> {
                 }
             }
         }
-        Ok(hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -197,12 +170,9 @@ struct Progress<'a> {
 impl<'a> Progress<'a> {
     fn new(name: &'a str, what: &'a str, terminal: bool) -> Self {
         let spinner = terminal.then(|| {
-            let style =
-                ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let spinner = ProgressBar::new_spinner()
-                .with_style(style)
-                .with_prefix(format!("[{name}] {what}"));
+            let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let spinner = ProgressBar::new_spinner().with_style(style).with_prefix(format!("[{name}] {what}"));
             spinner.enable_steady_tick(Duration::from_millis(100));
             spinner
         });
@@ -210,13 +180,7 @@ impl<'a> Progress<'a> {
             println!("[{name}] {what}");
         }
         let now = Instant::now();
-        Self {
-            name,
-            what,
-            started: now,
-            spinner,
-            printed: std::cell::Cell::new(now),
-        }
+        Self { name, what, started: now, spinner, printed: std::cell::Cell::new(now) }
     }
 
     fn tick(&self, line: &str) {
@@ -225,11 +189,7 @@ impl<'a> Progress<'a> {
         } else if self.printed.get().elapsed() >= PLAIN_TICK {
             self.printed.set(Instant::now());
             let line: String = line.chars().take(100).collect();
-            println!(
-                "[{}] ... {:.0} s: {line}",
-                self.name,
-                self.started.elapsed().as_secs_f64()
-            );
+            println!("[{}] ... {:.0} s: {line}", self.name, self.started.elapsed().as_secs_f64());
         }
     }
 
@@ -255,8 +215,7 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("xtask-step-{}-{name}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("xtask-step-{}-{name}", std::process::id()));
             fs::create_dir_all(path.join("src")).unwrap();
             Self(path)
         }
@@ -275,18 +234,10 @@ mod tests {
         let runs = Cell::new(0);
         let run = |facts: &[&str]| {
             steps
-                .when_changed(
-                    "s",
-                    &Inputs {
-                        paths: &["src", "absent"],
-                        facts,
-                    },
-                    &["out"],
-                    || {
-                        runs.set(runs.get() + 1);
-                        Ok(fs::write(scratch.0.join("out"), "made")?)
-                    },
-                )
+                .when_changed("s", &Inputs { paths: &["src", "absent"], facts }, &["out"], || {
+                    runs.set(runs.get() + 1);
+                    Ok(fs::write(scratch.0.join("out"), "made")?)
+                })
                 .unwrap();
             runs.get()
         };
@@ -305,10 +256,7 @@ mod tests {
     #[test]
     fn ignored_files_are_no_inputs() {
         let scratch = Scratch::new("ignored");
-        let inputs = Inputs {
-            paths: &["src"],
-            facts: &[],
-        };
+        let inputs = Inputs { paths: &["src"], facts: &[] };
         fs::write(scratch.0.join("src/.gitignore"), "dist/\n").unwrap();
         let before = inputs.fingerprint(&scratch.0).unwrap();
         fs::create_dir(scratch.0.join("src/dist")).unwrap();
@@ -320,10 +268,7 @@ mod tests {
     fn a_failed_step_leaves_no_stamp() {
         let scratch = Scratch::new("failed");
         let steps = Steps::new(&scratch.0).unwrap();
-        let inputs = Inputs {
-            paths: &[],
-            facts: &["same"],
-        };
+        let inputs = Inputs { paths: &[], facts: &["same"] };
         let runs = Cell::new(0);
         for _ in 0..2 {
             let outcome = steps.when_changed("s", &inputs, &[], || {

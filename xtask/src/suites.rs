@@ -36,20 +36,8 @@ enum Need {
 use Need::{Guest, Package, Program};
 
 const SUITES: &[Suite] = &[
-    Suite {
-        name: "rust",
-        about: "unit, scenario and doc tests of the crates",
-        quick: true,
-        needs: &[],
-        run: rust,
-    },
-    Suite {
-        name: "xtask",
-        about: "the build tool's own tests",
-        quick: true,
-        needs: &[],
-        run: xtask,
-    },
+    Suite { name: "rust", about: "unit, scenario and doc tests of the crates", quick: true, needs: &[], run: rust },
+    Suite { name: "xtask", about: "the build tool's own tests", quick: true, needs: &[], run: xtask },
     Suite {
         name: "noalloc",
         about: "core builds and runs where there is no allocator",
@@ -57,20 +45,8 @@ const SUITES: &[Suite] = &[
         needs: &[],
         run: noalloc,
     },
-    Suite {
-        name: "doc",
-        about: "the documentation builds without a warning",
-        quick: false,
-        needs: &[],
-        run: doc,
-    },
-    Suite {
-        name: "types",
-        about: "TypeScript agrees with itself",
-        quick: true,
-        needs: &[Package],
-        run: types,
-    },
+    Suite { name: "doc", about: "the documentation builds without a warning", quick: false, needs: &[], run: doc },
+    Suite { name: "types", about: "TypeScript agrees with itself", quick: true, needs: &[Package], run: types },
     Suite {
         name: "js",
         about: "the npm package in Node 20, 22 and 24 (--quick: in the installed one)",
@@ -161,12 +137,7 @@ pub(crate) fn run(project: &Project, names: &[String], quick: bool) -> Result<Ex
 
     let started = Instant::now();
     // Named before the suites, so that one line installs all that is missing.
-    if chosen.iter().any(|suite| {
-        suite
-            .needs
-            .iter()
-            .any(|need| matches!(need, Program(_) | Guest))
-    }) {
+    if chosen.iter().any(|suite| suite.needs.iter().any(|need| matches!(need, Program(_) | Guest))) {
         // The suites for which something is missing tell it again, and the others still run.
         if let Err(error) = setup::debian_packages(project) {
             project.steps.note("packages", &format!("error: {error:#}"));
@@ -177,18 +148,11 @@ pub(crate) fn run(project: &Project, names: &[String], quick: bool) -> Result<Ex
     let mut provided = Provided::new();
     for suite in chosen {
         let begun = Instant::now();
-        let run = Run {
-            project,
-            quick,
-            name: suite.name,
-        };
+        let run = Run { project, quick, name: suite.name };
         let mut counts = run_suite(&run, suite, &mut provided);
         if project.ci && counts.skipped > 0 {
             for reason in &counts.reasons {
-                project.steps.note(
-                    suite.name,
-                    &format!("skipped, which is a failure with CI=true: {reason}"),
-                );
+                project.steps.note(suite.name, &format!("skipped, which is a failure with CI=true: {reason}"));
             }
             counts.failed += std::mem::take(&mut counts.skipped);
         }
@@ -204,17 +168,9 @@ pub(crate) fn run(project: &Project, names: &[String], quick: bool) -> Result<Ex
     for line in summaries {
         println!("{line}");
     }
-    let skipped = if sum.skipped > 0 {
-        format!(", {} skipped", sum.skipped)
-    } else {
-        String::new()
-    };
+    let skipped = if sum.skipped > 0 { format!(", {} skipped", sum.skipped) } else { String::new() };
     println!("{} passed, {} failed{skipped}", sum.passed, sum.failed);
-    Ok(if sum.failed == 0 && sum.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if sum.failed == 0 && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn summary(name: &str, counts: &Counts, took: Duration) -> String {
@@ -238,26 +194,21 @@ type Provided = HashMap<Need, Result<Option<String>, String>>;
 /// Provides what a suite needs and runs it. An error is a failed test, so that the other suites still run.
 fn run_suite(run: &Run<'_>, suite: &Suite, provided: &mut Provided) -> Counts {
     for need in suite.needs {
-        let outcome = provided
-            .entry(*need)
-            .or_insert_with(|| provide(run.project, *need).map_err(|error| format!("{error:#}")));
+        let outcome =
+            provided.entry(*need).or_insert_with(|| provide(run.project, *need).map_err(|error| format!("{error:#}")));
         match outcome {
             Ok(None) => (),
             Ok(Some(missing)) => {
                 return Counts::skipped(format!("suite {}: {missing}", suite.name));
             }
             Err(error) => {
-                run.project
-                    .steps
-                    .note(suite.name, &format!("error: {error}"));
+                run.project.steps.note(suite.name, &format!("error: {error}"));
                 return Counts::one(false);
             }
         }
     }
     (suite.run)(run).unwrap_or_else(|error| {
-        run.project
-            .steps
-            .note(suite.name, &format!("error: {error:#}"));
+        run.project.steps.note(suite.name, &format!("error: {error:#}"));
         Counts::one(false)
     })
 }
@@ -267,9 +218,7 @@ fn provide(project: &Project, need: Need) -> Result<Option<String>> {
     match need {
         Package => build::package(project).map(|()| None),
         Guest => Ok((!build::guest(project)?).then(|| "there is no Linux guest".to_owned())),
-        Program(name) => Ok(setup::find_program(name)
-            .is_none()
-            .then(|| format!("{name} is not installed"))),
+        Program(name) => Ok(setup::find_program(name).is_none().then(|| format!("{name} is not installed"))),
     }
 }
 
@@ -284,13 +233,7 @@ impl Run<'_> {
         let finished = steps.try_command(self.name, what, LIMIT, command)?;
         let mut counts = read(&finished.output);
         if counts.total() == 0 || (!finished.success() && counts.failed == 0) {
-            steps.note(
-                self.name,
-                &format!(
-                    "{what}: {}, and says of no test that it failed",
-                    finished.verdict()
-                ),
-            );
+            steps.note(self.name, &format!("{what}: {}, and says of no test that it failed", finished.verdict()));
             counts.failed += 1;
         }
         if counts.failed > 0 {
@@ -301,10 +244,7 @@ impl Run<'_> {
 
     /// Runs a command that is one test as a whole.
     fn check(&self, what: &str, command: &mut Command) -> Result<Counts> {
-        let finished = self
-            .project
-            .steps
-            .try_command(self.name, what, LIMIT, command)?;
+        let finished = self.project.steps.try_command(self.name, what, LIMIT, command)?;
         if !finished.success() {
             self.project.steps.print_tail(self.name, &finished.output);
         }
@@ -325,32 +265,18 @@ impl Run<'_> {
 
     fn guest_script(&self, script: &str) -> Result<Counts> {
         let what = format!("npm run {script}");
-        self.tests(
-            &what,
-            &mut self.npm_script("examples/v86", script),
-            Counts::from_node,
-        )
+        self.tests(&what, &mut self.npm_script("examples/v86", script), Counts::from_node)
     }
 }
 
 fn rust(run: &Run<'_>) -> Result<Counts> {
-    let mut command = run.cargo(&[
-        "test",
-        "--workspace",
-        "--exclude",
-        "xtask",
-        "--no-fail-fast",
-    ]);
+    let mut command = run.cargo(&["test", "--workspace", "--exclude", "xtask", "--no-fail-fast"]);
     run.tests("cargo test", &mut command, Counts::from_cargo)
 }
 
 /// In the profile in which this program itself is built, so that its dependencies are not built again.
 fn xtask(run: &Run<'_>) -> Result<Counts> {
-    run.tests(
-        "cargo test",
-        &mut run.cargo(&["test", "--profile", "xtask", "--package", "xtask"]),
-        Counts::from_cargo,
-    )
+    run.tests("cargo test", &mut run.cargo(&["test", "--profile", "xtask", "--package", "xtask"]), Counts::from_cargo)
 }
 
 fn doc(run: &Run<'_>) -> Result<Counts> {
@@ -361,12 +287,7 @@ fn doc(run: &Run<'_>) -> Result<Counts> {
 fn noalloc(run: &Run<'_>) -> Result<Counts> {
     let mut build = run.cargo(&["build", "--package", "ethertab", "--no-default-features"]);
     let mut counts = run.check("cargo build --no-default-features", &mut build)?;
-    let mut program = run.cargo(&[
-        "run",
-        "--release",
-        "--manifest-path",
-        "core/tests/no_alloc/Cargo.toml",
-    ]);
+    let mut program = run.cargo(&["run", "--release", "--manifest-path", "core/tests/no_alloc/Cargo.toml"]);
     counts += run.check("a program without an allocator", &mut program)?;
     Ok(counts)
 }
@@ -383,11 +304,7 @@ fn types(run: &Run<'_>) -> Result<Counts> {
 
 fn js(run: &Run<'_>) -> Result<Counts> {
     if run.quick {
-        return run.tests(
-            "npm test",
-            &mut run.npm_script("pkg", "test"),
-            Counts::from_node,
-        );
+        return run.tests("npm test", &mut run.npm_script("pkg", "test"), Counts::from_node);
     }
     setup::node_versions(run.project)?;
     let mut counts = Counts::default();
@@ -396,21 +313,13 @@ fn js(run: &Run<'_>) -> Result<Counts> {
         let version = setup::node_version(folder.join("node"))?;
         let mut command = run.npm_script("pkg", "test");
         command.env("PATH", setup::path_with(&folder)?);
-        counts += run.tests(
-            &format!("npm test in Node {version}"),
-            &mut command,
-            Counts::from_node,
-        )?;
+        counts += run.tests(&format!("npm test in Node {version}"), &mut command, Counts::from_node)?;
     }
     Ok(counts)
 }
 
 fn browser(run: &Run<'_>) -> Result<Counts> {
-    run.tests(
-        "npm run test:browser",
-        &mut run.npm_script("pkg", "test:browser"),
-        Counts::from_node,
-    )
+    run.tests("npm run test:browser", &mut run.npm_script("pkg", "test:browser"), Counts::from_node)
 }
 
 fn web(run: &Run<'_>) -> Result<Counts> {
@@ -431,12 +340,6 @@ fn guest_browser(run: &Run<'_>) -> Result<Counts> {
 
 fn packed(run: &Run<'_>) -> Result<Counts> {
     let mut command = Command::new("node");
-    command
-        .current_dir(&run.project.root)
-        .args(["--test", "pkg/test/package.mjs"]);
-    run.tests(
-        "npm pack, npm install, npx ethertab",
-        &mut command,
-        Counts::from_node,
-    )
+    command.current_dir(&run.project.root).args(["--test", "pkg/test/package.mjs"]);
+    run.tests("npm pack, npm install, npx ethertab", &mut command, Counts::from_node)
 }

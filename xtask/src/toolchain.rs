@@ -61,8 +61,7 @@ impl Toolchain {
     pub(crate) fn cargo_build(self, root: &Path) -> (Command, PathBuf) {
         let (mut command, target_dir) = match self {
             Self::Active => {
-                let own = std::env::var_os("CARGO_TARGET_DIR")
-                    .unwrap_or_else(|| OsString::from("target"));
+                let own = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target"));
                 (Command::new(cargo()), root.join(own))
             }
             Self::Debian => {
@@ -76,18 +75,10 @@ impl Toolchain {
             }
         };
         // What the cargo that runs this program has set is about its own toolchain.
-        for variable in [
-            "CARGO",
-            "LD_LIBRARY_PATH",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "RUSTC_WRAPPER",
-        ] {
+        for variable in ["CARGO", "LD_LIBRARY_PATH", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"] {
             command.env_remove(variable);
         }
-        command
-            .current_dir(root)
-            .arg("build")
-            .args(["--target", TARGET]);
+        command.current_dir(root).arg("build").args(["--target", TARGET]);
         if self == Self::Debian {
             command.arg("-Zbuild-std=std,panic_abort");
         }
@@ -143,28 +134,15 @@ pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
     match rustup {
         Ok(finished) if finished.success() && active_has_target() => return Ok(Toolchain::Active),
         Ok(finished) => {
-            let reason = finished
-                .output
-                .lines()
-                .rev()
-                .find(|line| !line.trim().is_empty());
-            steps.note(
-                name,
-                &format!(
-                    "rustup could not add it: {}",
-                    reason.unwrap_or("no reason given").trim()
-                ),
-            );
+            let reason = finished.output.lines().rev().find(|line| !line.trim().is_empty());
+            steps.note(name, &format!("rustup could not add it: {}", reason.unwrap_or("no reason given").trim()));
         }
         Err(error) => steps.note(name, &format!("rustup could not add it: {error:#}")),
     }
 
     // The engine cannot be built without it, so that root needs no --install here.
     if setup::is_debian() && setup::is_root() {
-        steps.note(
-            name,
-            "step 3: Debian's compiler builds the standard library from its source",
-        );
+        steps.note(name, "step 3: Debian's compiler builds the standard library from its source");
         setup::apt_install(project, DEBIAN_PACKAGES)?;
         if debian_is_ready() {
             return Ok(Toolchain::Debian);
@@ -183,52 +161,35 @@ pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
 
 /// Whether `rustc`'s folder of libraries for the target has something in it.
 fn active_has_target() -> bool {
-    let output = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output();
+    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
     output.is_ok_and(|output| {
         let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        output.status.success()
-            && folder
-                .read_dir()
-                .is_ok_and(|mut entries| entries.next().is_some())
+        output.status.success() && folder.read_dir().is_ok_and(|mut entries| entries.next().is_some())
     })
 }
 
 /// Whether Debian's compiler, its linker and the standard library's source are installed, and recent enough.
 fn debian_is_ready() -> bool {
-    let has_source = Command::new(DEBIAN_RUSTC)
-        .args(["--print", "sysroot"])
-        .output()
-        .is_ok_and(|output| {
-            Path::new(String::from_utf8_lossy(&output.stdout).trim())
-                .join("lib/rustlib/src/rust/library/std/Cargo.toml")
-                .exists()
-        });
+    let has_source = Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]).output().is_ok_and(|output| {
+        Path::new(String::from_utf8_lossy(&output.stdout).trim())
+            .join("lib/rustlib/src/rust/library/std/Cargo.toml")
+            .exists()
+    });
     has_source
         && Path::new(DEBIAN_CARGO).exists()
         && Path::new(DEBIAN_LINKER).exists()
-        && rustc_version(DEBIAN_RUSTC)
-            .is_ok_and(|version| minor(&version) >= minor(env!("CARGO_PKG_RUST_VERSION")))
+        && rustc_version(DEBIAN_RUSTC).is_ok_and(|version| minor(&version) >= minor(env!("CARGO_PKG_RUST_VERSION")))
 }
 
 /// What `rustc --version` prints, as in `rustc 1.95.0 (abc 2026-01-01)`.
 fn rustc_version(rustc: &str) -> Result<String> {
-    let output = Command::new(rustc)
-        .arg("--version")
-        .env_remove("LD_LIBRARY_PATH")
-        .output()?;
+    let output = Command::new(rustc).arg("--version").env_remove("LD_LIBRARY_PATH").output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The second number of the first version in `text`.
 fn minor(text: &str) -> Option<u32> {
-    text.split_whitespace()
-        .find(|word| word.starts_with("1."))?
-        .split('.')
-        .nth(1)?
-        .parse()
-        .ok()
+    text.split_whitespace().find(|word| word.starts_with("1."))?.split('.').nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -237,10 +198,7 @@ mod tests {
 
     #[test]
     fn the_minor_version_is_found_in_what_rustc_prints() {
-        assert_eq!(
-            minor("rustc 1.96.0 (48a8a1d3b 2026-05-01) (built from a source tarball)"),
-            Some(96)
-        );
+        assert_eq!(minor("rustc 1.96.0 (48a8a1d3b 2026-05-01) (built from a source tarball)"), Some(96));
         assert_eq!(minor("1.95"), Some(95));
         assert_eq!(minor(""), None);
         assert!(minor("rustc 1.85.0") < minor("1.95"));
