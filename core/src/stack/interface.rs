@@ -49,7 +49,7 @@ pub struct Interface {
     control_counts: [u16; 5],
     /// Addresses that the neighbours are still to be told.
     pub(crate) announcements: u16,
-    /// Whether the socket or the control packet goes next.
+    /// Control packets and sockets take turns: whether a control packet goes next if there is one.
     pub(crate) control_first: bool,
 }
 

@@ -7,10 +7,12 @@
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses,
 //! routes), `resolution` (ARP and neighbour discovery over the [`neighbor`] table), `ip_input`, `transmit`, `icmp`,
-//! [`udp`], [`ping`], `tcp_input` (finding connections), `tcp_sockets` (the calls of the user) and [`info`] (listings).
+//! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
+//! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod addressing;
 pub(crate) mod flow;
+mod half_open;
 mod icmp;
 pub(crate) mod info;
 pub(crate) mod interface;
@@ -21,12 +23,15 @@ mod nodes;
 pub(crate) mod path;
 pub(crate) mod ping;
 mod resolution;
+mod tcp_errors;
 mod tcp_input;
 mod tcp_sockets;
+mod time_wait;
 mod transmit;
 pub(crate) mod udp;
 
-pub use tcp_sockets::{ConnectError, ConnectOptions, ListenError, ListenOptions, RecvError, SendError, SocketError};
+pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
+pub use tcp_sockets::{ConnectOptions, ListenOptions};
 
 use core::net::IpAddr;
 
@@ -85,7 +90,7 @@ impl FrameMeta {
     }
 }
 
-/// One host: see the [module's documentation](self).
+/// One host with its interfaces, addresses and sockets; the [crate's documentation](crate) shows how to drive it.
 #[derive(Debug)]
 #[cfg_attr(feature = "alloc", derive(Clone))]
 pub struct Stack<'m> {
@@ -119,9 +124,11 @@ pub struct Stack<'m> {
     ports: HashIndex<'m>,
     pings: Slab<'m, Ping>,
 
-    /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT.
+    /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT. A socket is ready or parked,
+    /// never both; `unlink` tells the two apart.
     links: Links<'m>,
-    /// Lists of sockets with events and of accept queues.
+    /// Lists of sockets with events and of accept queues. A connection is on one of the two: until it is accepted, its
+    /// user has no handle for it, and it reports nothing.
     event_links: Links<'m>,
     events: List,
     deadlines: Deadlines<'m>,

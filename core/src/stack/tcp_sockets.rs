@@ -1,12 +1,12 @@
 //! The user's calls about TCP (RFC 9293 §3.9.1): open, send, receive, close, abort, status.
 
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
 use super::flow::Flow;
 use super::nodes::Node;
 use super::path::Path;
+use super::tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
 use super::transmit::path_headers;
 use super::udp::EPHEMERAL_PORTS;
 use crate::address::{Endpoint, is_unicast};
@@ -47,140 +47,6 @@ impl Default for ListenOptions {
         ListenOptions { backlog: 128, tcp: None }
     }
 }
-
-/// Why a connection could not be begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// There is no route to the address.
-    NoRoute(IpAddr),
-    /// The remote address or port cannot be connected to: a group, our own address, or port 0.
-    BadAddress(SocketAddr),
-    /// The local address is not one of ours.
-    AddressNotAvailable(IpAddr),
-    /// A connection between the same two ends exists.
-    AddressInUse(SocketAddr),
-    /// All ephemeral ports to this remote end are taken.
-    PortsExhausted,
-    /// As many connections exist as the limit allows.
-    TooManyConnections,
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectError::NoRoute(address) => write!(f, "no route to {address}"),
-            ConnectError::BadAddress(address) => write!(f, "cannot connect to {address}"),
-            ConnectError::AddressNotAvailable(address) => {
-                write!(f, "{address} is not an address of this host")
-            }
-            ConnectError::AddressInUse(address) => write!(f, "{address} is in use towards the same peer"),
-            ConnectError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
-            ConnectError::TooManyConnections => f.write_str("the limit on connections is reached"),
-        }
-    }
-}
-
-impl core::error::Error for ConnectError {}
-
-/// Why a listener could not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenError {
-    /// Another listener has the address and port.
-    AddressInUse(Endpoint),
-    /// The address is not one of ours.
-    AddressNotAvailable(IpAddr),
-    /// All ephemeral ports are taken.
-    PortsExhausted,
-    /// As many listeners exist as the limit allows.
-    TooManyListeners,
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenError::AddressInUse(Endpoint { address: Some(address), port }) => {
-                write!(f, "{} is in use", SocketAddr::new(*address, *port))
-            }
-            ListenError::AddressInUse(Endpoint { address: None, port }) => write!(f, "port {port} is in use"),
-            ListenError::AddressNotAvailable(address) => {
-                write!(f, "{address} is not an address of this host")
-            }
-            ListenError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
-            ListenError::TooManyListeners => f.write_str("the limit on listeners is reached"),
-        }
-    }
-}
-
-impl core::error::Error for ListenError {}
-
-/// Why data could not be queued for sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The handle's connection was closed by its user.
-    NotFound,
-    /// The sending side was shut down.
-    Shutdown,
-    /// The connection is over.
-    Closed(CloseReason),
-}
-
-/// Why nothing was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecvError {
-    /// The handle's connection was closed by its user.
-    NotFound,
-    /// Nothing has come yet.
-    WouldBlock,
-    /// The connection is over, and all that had come was read.
-    Closed(CloseReason),
-}
-
-/// Why a call about a socket failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SocketError {
-    /// The handle's socket was closed by its user.
-    NotFound,
-    /// The connection is over.
-    Closed(CloseReason),
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SendError::NotFound => f.write_str("the connection was closed"),
-            SendError::Shutdown => f.write_str("the sending side was shut down"),
-            SendError::Closed(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for RecvError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RecvError::NotFound => f.write_str("the connection was closed"),
-            RecvError::WouldBlock => f.write_str("nothing has been received yet"),
-            RecvError::Closed(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for SocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SocketError::NotFound => f.write_str("the socket was closed"),
-            SocketError::Closed(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for SendError {}
-impl core::error::Error for RecvError {}
-impl core::error::Error for SocketError {}
 
 impl Stack<'_> {
     /// Begins a connection (RFC 9293 §3.9.1.1, active OPEN). The event `CONNECTED` tells that it is established, `CLOSED`

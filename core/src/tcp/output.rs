@@ -107,14 +107,14 @@ fn plan_syn(connection: &Connection) -> Option<Plan> {
 
 /// The first part of what is lost, if cwnd and the peer's window allow it.
 fn plan_retransmission(connection: &mut Connection) -> Option<Plan> {
-    let (from, to, urgent) = connection.recovery.next_lost()?;
+    let (from, to, regardless_of_cwnd) = connection.recovery.next_lost()?;
     let data_end = connection.send.end();
     let len = to.min(data_end).since(from).min(connection.mss);
     let with_fin = connection.fin_sent() && from + len == data_end && to > data_end;
     let window_end = connection.snd_una + connection.snd_wnd;
     // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
     let allowed_by_window = from == connection.snd_una || from + len <= window_end;
-    let allowed_by_cwnd = urgent || connection.in_flight() + len <= connection.congestion.cwnd();
+    let allowed_by_cwnd = regardless_of_cwnd || connection.in_flight() + len <= connection.congestion.cwnd();
     connection.cwnd_limited = !allowed_by_cwnd;
     if !allowed_by_window || !allowed_by_cwnd {
         return None;
@@ -162,7 +162,7 @@ fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Pl
         flags |= TcpFlags::FIN;
     }
     if is_all && len > 0 {
-        // RFC 9293 §3.8.6.2.1: PSH when the buffer is emptied.
+        // RFC 9293 §3.9.1.2: "the last buffered segment" carries PSH.
         flags |= TcpFlags::PSH;
     }
     Some(Plan { seq: from, len, flags, kind: Kind::New })
@@ -312,7 +312,7 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
 
 /// What our SYN, or SYN and ACK, offers.
 fn syn_options(connection: &Connection) -> TcpOptions {
-    // RFC 9293 §3.10.7 and adversity of middleboxes: the last tries go out without anything a box may choke on.
+    // Some middleboxes drop a SYN for its options: the last tries go out without any that can be left out.
     let plain = connection.state == State::SynSent && connection.timeouts > PLAIN_SYN_AFTER;
     TcpOptions {
         mss: Some(connection.advertised_mss),
@@ -321,7 +321,7 @@ fn syn_options(connection: &Connection) -> TcpOptions {
     }
 }
 
-/// SYNs with window scaling before one is sent without.
+/// Retransmissions of a SYN that still offer window scaling.
 const PLAIN_SYN_AFTER: u8 = 4;
 
 /// Builds the SYN and ACK of a half-open connection.

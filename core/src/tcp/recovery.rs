@@ -29,14 +29,15 @@ pub(crate) struct Recovery {
     state: CongestionState,
     /// Recovery ends when this is acknowledged; until then no new fast retransmit begins (RFC 6582 §3.2).
     recover: Seq,
+    /// Duplicate acknowledgments since SND.UNA moved last.
     duplicates: u32,
     /// Bytes believed to have arrived beyond a gap.
     arrived: u32,
     /// `lost..lost_end` is lost and not yet sent again.
     lost: Seq,
     lost_end: Seq,
-    /// The next retransmission goes out whatever the congestion window says.
-    urgent: bool,
+    /// The next retransmission goes out whatever the congestion window says (RFC 5681 §3.2 step 3).
+    regardless_of_cwnd: bool,
     partial_acks: u32,
 }
 
@@ -69,7 +70,7 @@ impl Recovery {
             arrived: 0,
             lost: iss,
             lost_end: iss,
-            urgent: false,
+            regardless_of_cwnd: false,
             partial_acks: 0,
         }
     }
@@ -92,13 +93,13 @@ impl Recovery {
     /// The range to send again next, and whether the congestion window does not matter.
     #[inline]
     pub(crate) fn next_lost(&self) -> Option<(Seq, Seq, bool)> {
-        (self.lost < self.lost_end).then_some((self.lost, self.lost_end, self.urgent))
+        (self.lost < self.lost_end).then_some((self.lost, self.lost_end, self.regardless_of_cwnd))
     }
 
     /// The lost range was sent again up to `end`.
     pub(crate) fn retransmitted(&mut self, end: Seq) {
         self.lost = end;
-        self.urgent = false;
+        self.regardless_of_cwnd = false;
     }
 
     /// RFC 5681 §2: an acknowledgment that repeats the last one while `una..nxt` is outstanding.
@@ -191,7 +192,7 @@ impl Recovery {
     fn lose(&mut self, from: Seq, to: Seq, nxt: Seq) {
         self.lost = from;
         self.lost_end = to.min(nxt);
-        self.urgent = true;
+        self.regardless_of_cwnd = true;
     }
 }
 

@@ -1,0 +1,128 @@
+//! The table of connections in TIME-WAIT: how they enter it, answer from it and leave it (RFC 9293 §3.10.7.4, §3.6.1).
+
+use super::Stack;
+use super::interface::ControlKind;
+use super::ip_input::Packet;
+use super::nodes::Node;
+use crate::counters::DropReason;
+use crate::pool::Pool;
+use crate::tcp::Segment;
+use crate::tcp::time_wait::{TimeWait, Verdict};
+
+impl Stack<'_> {
+    /// Moves a connection to the table of those in TIME-WAIT. If that is full, the oldest makes room.
+    pub(super) fn enter_time_wait(&mut self, pool: &mut Pool<'_>, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if !connection.in_flows {
+            return; // it is there already
+        }
+        let window = connection.rcv_edge.since(connection.rcv_nxt()) >> connection.rcv_scale;
+        let flow_hash = connection.flow_hash;
+        let entry = TimeWait {
+            flow: connection.flow,
+            flow_hash,
+            snd_nxt: connection.snd_nxt,
+            rcv_nxt: connection.rcv_nxt(),
+            window: window.min(u32::from(u16::MAX)) as u16,
+            deadline: self.now + self.config.tcp.time_wait,
+        };
+        connection.acks = Default::default();
+        // The table answers for the connection from now on, beginning with the ACK of the peer's FIN.
+        self.acknowledge_last_segment(pool, index, &entry);
+        self.leave_flows(index);
+        self.leave_lists(index);
+        self.deadlines.remove(self.nodes.number(Node::Connection(index)));
+        if self.time_wait.is_full() {
+            self.counters.time_wait_evicted += 1;
+            self.remove_oldest_time_wait();
+        }
+        if let Ok(key) = self.time_wait.insert(entry) {
+            let number = self.nodes.number(Node::TimeWait(key.index));
+            self.flows.insert(flow_hash, number);
+            self.links.push_back(&mut self.time_wait_queue, number);
+            self.arm_time_wait_timer();
+        }
+    }
+
+    /// Queues the ACK with which a connection enters TIME-WAIT, with the headers that it has at hand.
+    fn acknowledge_last_segment(&mut self, pool: &mut Pool<'_>, index: u32, entry: &TimeWait) {
+        let ack = entry.acknowledgment();
+        let path = match self.connections.get(index) {
+            Some(connection) if connection.path.is_valid(self.generation) => &connection.path,
+            _ => return self.send_bare(pool, &ack),
+        };
+        let (interface, (frame, len)) = (path.interface, path.frame(&ack.header()));
+        self.queue_control(pool, interface, ControlKind::TcpFrame, &[&frame[..len]]);
+    }
+
+    fn arm_time_wait_timer(&mut self) {
+        if let Some(oldest) = self.time_wait_queue.head()
+            && let Node::TimeWait(index) = self.nodes.node(oldest)
+            && let Some(entry) = self.time_wait.get(index)
+        {
+            self.deadlines.set_no_later(self.nodes.number(Node::TimeWaitTimer), entry.deadline);
+        }
+    }
+
+    fn remove_oldest_time_wait(&mut self) {
+        if let Some(oldest) = self.time_wait_queue.head()
+            && let Node::TimeWait(index) = self.nodes.node(oldest)
+        {
+            self.remove_time_wait(index);
+        }
+    }
+
+    fn remove_time_wait(&mut self, index: u32) {
+        let number = self.nodes.number(Node::TimeWait(index));
+        self.links.remove(&mut self.time_wait_queue, number);
+        if let Some(entry) = self.time_wait.get(index) {
+            self.flows.remove(entry.flow_hash, number);
+            self.time_wait.remove(index);
+        }
+    }
+
+    pub(super) fn time_wait_timeout(&mut self) {
+        for _ in 0..super::TIMEOUTS_PER_CALL {
+            let Some(oldest) = self.time_wait_queue.head() else { return };
+            let Node::TimeWait(index) = self.nodes.node(oldest) else { return };
+            if self.time_wait.get(index).is_some_and(|entry| entry.deadline > self.now) {
+                break;
+            }
+            self.remove_time_wait(index);
+        }
+        self.arm_time_wait_timer();
+    }
+
+    pub(super) fn segment_for_time_wait(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        index: u32,
+        segment: &Segment<'_>,
+    ) {
+        let Some(entry) = self.time_wait.get_mut(index) else { return };
+        match entry.segment_arrives(segment) {
+            Verdict::Ignore => {}
+            Verdict::Remove => self.remove_time_wait(index),
+            Verdict::Acknowledge => {
+                self.counters.drop(DropReason::TcpNotAcceptable);
+                let bare = entry.acknowledgment();
+                self.send_bare(pool, &bare);
+            }
+            Verdict::Restart => {
+                entry.deadline = self.now + self.config.tcp.time_wait;
+                let bare = entry.acknowledgment();
+                self.send_bare(pool, &bare);
+                let number = self.nodes.number(Node::TimeWait(index));
+                self.links.remove(&mut self.time_wait_queue, number);
+                self.links.push_back(&mut self.time_wait_queue, number);
+            }
+            Verdict::Reopen => {
+                let (flow, flow_hash, used) = (entry.flow, entry.flow_hash, entry.snd_nxt);
+                self.remove_time_wait(index);
+                self.segment_without_connection(pool, packet, &flow, flow_hash, segment);
+                self.begin_above(&flow, flow_hash, used);
+            }
+        }
+    }
+}
