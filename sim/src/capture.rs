@@ -4,16 +4,21 @@
 //! of the next packet that it wants, and sees from the numbers what it was too slow for. The file format is written by
 //! `pcap-file`, the crate that writes pcapng with interface blocks, directions and comments from plain structs.
 
+use byteorder::LittleEndian;
 use ethertab::FrameMeta;
 use ethertab::time::Instant;
-use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
 use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::{DataLink, Endianness, PcapError};
+use pcap_file::pcapng::blocks::{
+    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, INTERFACE_STATISTIC_BLOCK, SECTION_HEADER_BLOCK,
+};
+use pcap_file::pcapng::{PcapNgBlock, RawBlock};
+use pcap_file::{DataLink, Endianness};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 
 use crate::ring::FrameRing;
@@ -23,6 +28,9 @@ pub const SNAP_LEN: usize = 65_535 + 18;
 
 /// The longest comment, in bytes: a pcapng option's length is 16 bits.
 const MAX_COMMENT: usize = 4_096;
+
+/// Bytes of a block around its body: its type, and its length twice.
+const BLOCK_OVERHEAD: u32 = 12;
 
 /// How much a capture keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +75,13 @@ pub struct Packet<'a> {
     pub comment: Option<&'a str>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     interface: u32,
     direction: Direction,
     original_len: u32,
+    /// Empty if nothing has been said.
+    comment: String,
 }
 
 /// Frames that passed the watched ports.
@@ -83,7 +93,7 @@ pub struct Capture {
     entries: VecDeque<Entry>,
     /// The number of the oldest packet kept.
     first: u64,
-    comments: BTreeMap<u64, String>,
+    /// Bytes of all comments.
     comment_bytes: usize,
 }
 
@@ -98,7 +108,6 @@ impl Capture {
             frames: FrameRing::new(max_bytes),
             entries: VecDeque::new(),
             first: 0,
-            comments: BTreeMap::new(),
             comment_bytes: 0,
         }
     }
@@ -123,14 +132,14 @@ impl Capture {
         while !self.frames.push(kept, time, FrameMeta::received(kept.len()), 0) {
             self.forget_oldest();
         }
-        self.entries.push_back(Entry { interface, direction, original_len: frame.len() as u32 });
+        let original_len = frame.len() as u32;
+        self.entries.push_back(Entry { interface, direction, original_len, comment: String::new() });
     }
 
     fn forget_oldest(&mut self) {
         self.frames.pop();
-        self.entries.pop_front();
-        if let Some(comment) = self.comments.remove(&self.first) {
-            self.comment_bytes -= comment.len();
+        if let Some(entry) = self.entries.pop_front() {
+            self.comment_bytes -= entry.comment.len();
         }
         self.first += 1;
     }
@@ -151,7 +160,7 @@ impl Capture {
         let skip = number.saturating_sub(self.first);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.entries.len());
         (skip..self.entries.len()).filter_map(|index| {
-            let entry = self.entries[index];
+            let entry = &self.entries[index];
             let (record, bytes) = self.frames.get(index)?;
             let number = self.first + index as u64;
             Some(Packet {
@@ -161,7 +170,7 @@ impl Capture {
                 direction: entry.direction,
                 original_len: entry.original_len,
                 bytes,
-                comment: self.comments.get(&number).map(String::as_str),
+                comment: Some(entry.comment.as_str()).filter(|comment| !comment.is_empty()),
             })
         })
     }
@@ -174,10 +183,9 @@ impl Capture {
     /// Adds a line to what is said about a packet. Returns false if the packet is no longer kept, or not yet seen, or if
     /// its comment (4 KiB) or all comments together (a quarter of the capture's bytes) would grow too long.
     pub fn annotate(&mut self, number: u64, text: &str) -> bool {
-        if number < self.first || number >= self.seen() {
-            return false;
-        }
-        let comment = self.comments.entry(number).or_default();
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) else { return false };
+        let comment = &mut entry.comment;
         let added = text.len() + usize::from(!comment.is_empty());
         let fits = comment.len() + added <= MAX_COMMENT && self.comment_bytes + added <= self.config.max_bytes / 4;
         if fits {
@@ -186,8 +194,6 @@ impl Capture {
             }
             comment.push_str(text);
             self.comment_bytes += added;
-        } else if comment.is_empty() {
-            self.comments.remove(&number);
         }
         fits
     }
@@ -197,7 +203,6 @@ impl Capture {
         self.first = self.seen();
         self.frames.clear();
         self.entries.clear();
-        self.comments.clear();
         self.comment_bytes = 0;
     }
 
@@ -206,16 +211,17 @@ impl Capture {
     ///
     /// # Errors
     /// Only what the writer of the format reports; writing to memory does not fail otherwise.
-    pub fn to_pcapng(&self, epoch: Duration) -> Result<Vec<u8>, PcapError> {
+    pub fn to_pcapng(&self, epoch: Duration) -> io::Result<Vec<u8>> {
         let application = Cow::Borrowed(concat!("ethertab ", env!("CARGO_PKG_VERSION")));
         let section = SectionHeaderBlock {
             endianness: Endianness::Little,
             options: vec![SectionHeaderOption::UserApplication(application)],
             ..SectionHeaderBlock::default()
         };
-        let mut writer = PcapNgWriter::with_section_header(Vec::new(), section)?;
+        let mut file = Vec::new();
+        write_block(&mut file, SECTION_HEADER_BLOCK, &section)?;
         for name in &self.interfaces {
-            writer.write_pcapng_block(InterfaceDescriptionBlock {
+            let description = InterfaceDescriptionBlock {
                 linktype: DataLink::ETHERNET,
                 snaplen: self.config.snap_len as u32,
                 // The crate writes timestamps in nanoseconds, so the interface must say so: 10^-9 s.
@@ -223,7 +229,8 @@ impl Capture {
                     InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
                     InterfaceDescriptionOption::IfTsResol(9),
                 ],
-            })?;
+            };
+            write_block(&mut file, INTERFACE_DESCRIPTION_BLOCK, &description)?;
         }
         for packet in self.packets() {
             // The two lowest bits of the flags word are the direction.
@@ -232,23 +239,36 @@ impl Capture {
                 Direction::Out => 2,
             };
             let comment = packet.comment.map(|comment| EnhancedPacketOption::Comment(Cow::Borrowed(comment)));
-            writer.write_pcapng_block(EnhancedPacketBlock {
+            let packet = EnhancedPacketBlock {
                 interface_id: packet.interface,
                 timestamp: epoch + Duration::from_micros(packet.time.as_micros()),
                 original_len: packet.original_len,
                 data: Cow::Borrowed(packet.bytes),
                 options: comment.into_iter().chain([EnhancedPacketOption::Flags(flags)]).collect(),
-            })?;
+            };
+            write_block(&mut file, ENHANCED_PACKET_BLOCK, &packet)?;
         }
         if self.dropped() > 0 && !self.interfaces.is_empty() {
-            writer.write_pcapng_block(InterfaceStatisticsBlock {
+            let statistics = InterfaceStatisticsBlock {
                 interface_id: 0,
                 timestamp: 0,
                 options: vec![InterfaceStatisticsOption::IsbOsDrop(self.dropped())],
-            })?;
+            };
+            write_block(&mut file, INTERFACE_STATISTIC_BLOCK, &statistics)?;
         }
-        Ok(writer.into_inner())
+        Ok(file)
     }
+}
+
+/// Appends a block. The crate's `PcapNgWriter` would do the same, and bring the code of every type of block in both byte
+/// orders into the engine.
+fn write_block<'a>(file: &mut Vec<u8>, type_: u32, block: &impl PcapNgBlock<'a>) -> io::Result<()> {
+    let mut body = Vec::new();
+    block.write_to::<LittleEndian, _>(&mut body)?;
+    body.resize(body.len().next_multiple_of(4), 0);
+    let len = BLOCK_OVERHEAD + body.len() as u32;
+    RawBlock { type_, initial_len: len, body: Cow::Owned(body), trailer_len: len }.write_to::<LittleEndian, _>(file)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -311,7 +331,7 @@ mod tests {
         assert_eq!(capture.packets().next().unwrap().comment, Some("the first\ntwice"));
         assert_eq!(capture.packets().nth(1).unwrap().comment, None);
         capture.record(Instant::ZERO, 0, Direction::In, &frame(10));
-        assert!(capture.comments.is_empty() && capture.comment_bytes == 0);
+        assert_eq!(capture.comment_bytes, 0);
     }
 
     #[test]
