@@ -147,8 +147,8 @@ pub enum ImpairmentError {
 impl fmt::Display for ImpairmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Probability { field, value } => {
-                write!(f, "{field} is a probability from 0 to 1, not {value}")
+            Self::Probability { field, .. } => {
+                write!(f, "{field} must be a probability from 0 to 1")
             }
             Self::ZeroRate => f.write_str("the rate must be at least 1 bit/s"),
             Self::ZeroQueue => f.write_str("the queue must hold at least one frame or byte"),
@@ -192,10 +192,7 @@ mod tests {
     #[test]
     fn nonsense_is_named() {
         let wrong = |impairment: Impairment| impairment.check().unwrap_err().to_string();
-        assert_eq!(
-            wrong(Impairment { loss: 1.5, ..Impairment::PERFECT }),
-            "loss is a probability from 0 to 1, not 1.5"
-        );
+        assert_eq!(wrong(Impairment { loss: 1.5, ..Impairment::PERFECT }), "loss must be a probability from 0 to 1");
         assert!(wrong(Impairment { corrupt: f64::NAN, ..Impairment::PERFECT }).contains("corrupt"));
         let burst = BurstLoss { start: 0.1, stop: -0.5, loss: 1.0 };
         assert!(wrong(Impairment { burst_loss: Some(burst), ..Impairment::PERFECT }).contains("burst_loss.stop"));

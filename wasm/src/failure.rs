@@ -14,7 +14,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with one of the codes of `SocketErrorCode` in the package, or `EINVAL`.
     pub(crate) fn new(code: &'static str, message: impl Display) -> Self {
-        Failure { code, message: message.to_string() }
+        Failure { code, message: written(&message) }
     }
 
     /// An argument that makes no sense.
@@ -24,8 +24,15 @@ impl Failure {
 
     /// The same failure, with what was attempted in front of the message.
     pub(crate) fn context(self, attempt: impl Display) -> Self {
-        Failure { message: format!("{attempt}: {}", self.message), ..self }
+        Failure { message: written(&format_args!("{attempt}: {}", self.message)), ..self }
     }
+}
+
+/// One copy for all kinds of messages, apart from the paths that succeed.
+#[cold]
+#[inline(never)]
+fn written(message: &dyn Display) -> String {
+    message.to_string()
 }
 
 impl From<Failure> for JsValue {

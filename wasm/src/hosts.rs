@@ -2,45 +2,15 @@
 
 use std::net::IpAddr;
 
-use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
 use ethertab::{BLOCK_SIZE, Config, ConfigError, InterfaceConfig, InterfaceId, Limits, Prefix, Stack};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::describe::ToJs;
 use crate::failure::Failure;
 use crate::network::{Network, instant};
-
-/// `StackLimits` of the package.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LimitsChange {
-    interfaces: Option<usize>,
-    addresses: Option<usize>,
-    routes: Option<usize>,
-    neighbors: Option<usize>,
-    connections: Option<usize>,
-    listeners: Option<usize>,
-    syn_queue: Option<usize>,
-    time_wait: Option<usize>,
-    udp_sockets: Option<usize>,
-    pings: Option<usize>,
-    memory: Option<u32>,
-}
-
-/// `TcpOptions` of the package; spans in microseconds.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TcpChange {
-    send_buffer: Option<u32>,
-    receive_buffer: Option<u32>,
-    nagle: Option<bool>,
-    delayed_ack: Option<f64>,
-    syn_retries: Option<u8>,
-    retries: Option<u8>,
-    time_wait: Option<f64>,
-}
+use crate::options::Options;
 
 /// `NeighborInfo` of the package, with the interface's number.
 #[derive(Debug, Serialize)]
@@ -61,7 +31,7 @@ impl From<ConfigError> for Failure {
 }
 
 pub(crate) fn parse_address(text: &str) -> Result<IpAddr, Failure> {
-    text.parse().map_err(|_| Failure::invalid(format!("{text:?} is not an IPv4 or IPv6 address")))
+    text.parse().map_err(|_| Failure::invalid(format_args!("{text:?} is not an IPv4 or IPv6 address")))
 }
 
 pub(crate) fn parse_mac(octets: &[u8]) -> Result<MacAddr, Failure> {
@@ -70,45 +40,44 @@ pub(crate) fn parse_mac(octets: &[u8]) -> Result<MacAddr, Failure> {
 }
 
 fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
-    text.parse().map_err(|error| Failure::invalid(format!("{text:?}: {error}")))
+    text.parse().map_err(|error| Failure::invalid(format_args!("{text:?}: {error}")))
 }
 
-fn limits_of(change: JsValue) -> Result<Limits, Failure> {
-    let change: LimitsChange = serde_wasm_bindgen::from_value(change)?;
+/// `StackLimits` of the package.
+fn limits_of(options: &Options<'_>) -> Result<Limits, Failure> {
     let mut limits = Limits::default();
     let fields = [
-        (&mut limits.interfaces, change.interfaces),
-        (&mut limits.addresses, change.addresses),
-        (&mut limits.routes, change.routes),
-        (&mut limits.neighbors, change.neighbors),
-        (&mut limits.connections, change.connections),
-        (&mut limits.listeners, change.listeners),
-        (&mut limits.syn_queue, change.syn_queue),
-        (&mut limits.time_wait, change.time_wait),
-        (&mut limits.udp_sockets, change.udp_sockets),
-        (&mut limits.pings, change.pings),
+        ("interfaces", &mut limits.interfaces),
+        ("addresses", &mut limits.addresses),
+        ("routes", &mut limits.routes),
+        ("neighbors", &mut limits.neighbors),
+        ("connections", &mut limits.connections),
+        ("listeners", &mut limits.listeners),
+        ("synQueue", &mut limits.syn_queue),
+        ("timeWait", &mut limits.time_wait),
+        ("udpSockets", &mut limits.udp_sockets),
+        ("pings", &mut limits.pings),
     ];
-    for (limit, wanted) in fields {
-        *limit = wanted.unwrap_or(*limit);
+    for (field, limit) in fields {
+        *limit = options.integer(field)?.unwrap_or(*limit);
     }
-    if let Some(memory) = change.memory {
+    if let Some(memory) = options.integer::<u32>("memory")? {
         limits.pool_blocks = memory / BLOCK_SIZE as u32;
     }
     Ok(limits)
 }
 
-fn config_of(seed: [u64; 2], change: JsValue) -> Result<Config, Failure> {
-    let change: TcpChange = serde_wasm_bindgen::from_value(change)?;
-    let span = |span: f64| Duration::from_micros(span as u64);
+/// `TcpOptions` of the package; spans in microseconds.
+fn config_of(seed: [u64; 2], options: &Options<'_>) -> Result<Config, Failure> {
     let mut config = Config::new(seed);
     let tcp = &mut config.tcp;
-    tcp.send_buffer = change.send_buffer.unwrap_or(tcp.send_buffer);
-    tcp.receive_buffer = change.receive_buffer.unwrap_or(tcp.receive_buffer);
-    tcp.nagle = change.nagle.unwrap_or(tcp.nagle);
-    tcp.delayed_ack = change.delayed_ack.map_or(tcp.delayed_ack, span);
-    tcp.syn_retries = change.syn_retries.unwrap_or(tcp.syn_retries);
-    tcp.retries = change.retries.unwrap_or(tcp.retries);
-    tcp.time_wait = change.time_wait.map_or(tcp.time_wait, span);
+    tcp.send_buffer = options.integer("sendBuffer")?.unwrap_or(tcp.send_buffer);
+    tcp.receive_buffer = options.integer("receiveBuffer")?.unwrap_or(tcp.receive_buffer);
+    tcp.nagle = options.flag("nagle")?.unwrap_or(tcp.nagle);
+    tcp.delayed_ack = options.micros("delayedAck")?.unwrap_or(tcp.delayed_ack);
+    tcp.syn_retries = options.integer("synRetries")?.unwrap_or(tcp.syn_retries);
+    tcp.retries = options.integer("retries")?.unwrap_or(tcp.retries);
+    tcp.time_wait = options.micros("timeWait")?.unwrap_or(tcp.time_wait);
     Ok(config)
 }
 
@@ -120,12 +89,12 @@ impl Network {
         name: &str,
         seed_high: u32,
         seed_low: u32,
-        limits: JsValue,
-        tcp: JsValue,
+        limits: &JsValue,
+        tcp: &JsValue,
     ) -> Result<u32, Failure> {
         let seed = u64::from(seed_high) << 32 | u64::from(seed_low);
-        let config = config_of([seed, !seed], tcp)?;
-        let host = self.inner.add_host(name, Stack::new(config, limits_of(limits)?));
+        let config = config_of([seed, !seed], &Options(tcp))?;
+        let host = self.inner.add_host(name, Stack::new(config, limits_of(&Options(limits))?));
         Ok(self.hosts.insert(host))
     }
 
@@ -262,5 +231,5 @@ impl Network {
 }
 
 fn no_interface(interface: u8) -> Failure {
-    Failure::invalid(format!("there is no interface {interface}"))
+    Failure::invalid(format_args!("there is no interface {interface}"))
 }

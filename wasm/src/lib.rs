@@ -18,6 +18,7 @@ mod failure;
 mod hosts;
 mod http;
 mod network;
+mod options;
 mod registry;
 mod services;
 mod tcp;

@@ -227,13 +227,19 @@ impl Network {
 
     /// A host's stack, to look at.
     pub(crate) fn stack(&self, host: HostId) -> Result<&Stack<'static>, Failure> {
-        self.inner.host(host).ok_or_else(|| Failure::invalid("there is no such host"))
+        self.inner.host(host).ok_or_else(no_host)
     }
 
     /// A host's stack and the pool, to change something.
     pub(crate) fn stack_mut(&mut self, host: HostId) -> Result<(&mut Stack<'static>, &mut Pool<'static>), Failure> {
-        self.inner.host_mut(host).ok_or_else(|| Failure::invalid("there is no such host"))
+        self.inner.host_mut(host).ok_or_else(no_host)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_host() -> Failure {
+    Failure::invalid("there is no such host")
 }
 
 const _: () = assert!(BATCH_LEN >= MAX_FRAME_LEN + 3 * WORD);

@@ -39,7 +39,7 @@ impl<T: Copy + Eq + Hash> Registry<T> {
     /// The thing with this number.
     pub(crate) fn get(&self, number: u32) -> Result<T, Failure> {
         let thing = self.things.get(number as usize).copied().flatten();
-        thing.ok_or_else(|| Failure::invalid(format!("there is no {} {number}", self.what)))
+        thing.ok_or_else(|| unknown(self.what, number))
     }
 
     /// The number of a thing.
@@ -59,6 +59,12 @@ impl<T: Copy + Eq + Hash> Registry<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, T)> {
         (0..).zip(&self.things).filter_map(|(number, thing)| Some((number, (*thing)?)))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn unknown(what: &str, number: u32) -> Failure {
+    Failure::invalid(format_args!("there is no {what} {number}"))
 }
 
 #[cfg(test)]

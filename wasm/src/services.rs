@@ -15,8 +15,10 @@ use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::wire::dns::{Name, RecordType};
 use js_sys::{Object, RangeError, Reflect, Uint8Array};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
+
+use crate::options::{Options, wrong};
 
 /// The longest DHCP answer that fits an Ethernet frame, and more than a DNS answer over UDP may have.
 const MAX_DATAGRAM: usize = 1472;
@@ -28,20 +30,6 @@ const MAX_NAMES: usize = 4096;
 const MAX_QUESTIONS: usize = 256;
 /// The longest DNS message over TCP.
 const MAX_STREAM_MESSAGE: usize = 65_535;
-
-/// What a DHCP server is told; see `DhcpConfig` in core.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DhcpOptions {
-    server: String,
-    prefix_length: u8,
-    first: String,
-    last: String,
-    domain: String,
-    mtu: u16,
-    /// Seconds.
-    lease_time: f64,
-}
 
 /// A lease as JavaScript shows it.
 #[derive(Serialize)]
@@ -65,16 +53,21 @@ pub struct DhcpService {
 
 #[wasm_bindgen]
 impl DhcpService {
+    /// A server with an object's `server`, `prefixLength`, `first`, `last`, `domain`, `mtu` and `leaseTime` (seconds); see
+    /// `DhcpConfig` in core.
+    ///
     /// # Errors
-    /// A `RangeError` that names what is wrong with `options`.
+    /// An `Error` that names what is wrong with `options`.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: JsValue) -> Result<Self, JsValue> {
-        let options: DhcpOptions = serde_wasm_bindgen::from_value(options)?;
-        let pool = RangeInclusive::new(parse(&options.first)?, parse(&options.last)?);
-        let mut config = DhcpConfig::new(parse(&options.server)?, options.prefix_length, pool);
-        config.domain = text("domain", &options.domain)?;
-        config.mtu = Some(options.mtu);
-        config.lease_time = Duration::from_secs(options.lease_time as u64);
+    pub fn new(options: &JsValue) -> Result<Self, JsValue> {
+        let options = Options(options);
+        let pool = RangeInclusive::new(parse(&options.text("first")?)?, parse(&options.text("last")?)?);
+        let prefix_len = options.integer("prefixLength")?.ok_or_else(|| wrong("prefixLength", "a number"))?;
+        let mut config = DhcpConfig::new(parse(&options.text("server")?)?, prefix_len, pool);
+        config.domain = text("domain", &options.text("domain")?)?;
+        config.mtu = options.integer("mtu")?;
+        config.lease_time =
+            options.number("leaseTime")?.map_or(config.lease_time, |span| Duration::from_secs(span as u64));
         let leases = Storage::with_capacity(MAX_LEASES);
         let server = DhcpServer::new(config, leases).map_err(|error| range_error(&format!("dhcp: {error:?}")))?;
         Ok(Self { server })

@@ -40,7 +40,7 @@ impl Network {
         no_delay: bool,
         timeout: f64,
     ) -> Result<u32, Failure> {
-        let attempt = format!("connect to {}", describe::endpoint(address, port));
+        let attempt = || format!("connect to {}", describe::endpoint(address, port));
         let host = self.hosts.get(host)?;
         let remote = SocketAddr::new(parse_address(address)?, port);
         let local = endpoint(local_address.as_deref(), local_port)?;
@@ -51,7 +51,7 @@ impl Network {
         }
         options.timeout = timeout.is_finite().then(|| Duration::from_micros(timeout as u64));
         let handle =
-            stack.connect(instant(now), remote, options).map_err(|error| Failure::from(error).context(attempt))?;
+            stack.connect(instant(now), remote, options).map_err(|error| Failure::from(error).context(attempt()))?;
         if no_delay {
             stack.set_nodelay(handle, true).map_err(over)?;
         }
@@ -61,12 +61,12 @@ impl Network {
     /// Starts to listen and returns the listener's number. Without an address on all of them, on port 0 where the stack
     /// likes.
     pub fn listen(&mut self, host: u32, address: Option<String>, port: u16, backlog: u16) -> Result<u32, Failure> {
-        let attempt = format!("listen on {}", describe::endpoint(address.as_deref().unwrap_or("::"), port));
+        let attempt = || format!("listen on {}", describe::endpoint(address.as_deref().unwrap_or("::"), port));
         let host = self.hosts.get(host)?;
         let local = endpoint(address.as_deref(), port)?;
         let (stack, _) = self.stack_mut(host)?;
         let options = ListenOptions { backlog, ..ListenOptions::default() };
-        let handle = stack.listen(local, options).map_err(|error| Failure::from(error).context(attempt))?;
+        let handle = stack.listen(local, options).map_err(|error| Failure::from(error).context(attempt()))?;
         Ok(self.sockets.insert(Socket::Listener(host, handle)))
     }
 
@@ -200,14 +200,14 @@ impl Network {
     fn connection(&self, socket: u32) -> Result<(HostId, ConnectionHandle), Failure> {
         match self.sockets.get(socket)? {
             Socket::Connection(host, handle) => Ok((host, handle)),
-            _ => Err(Failure::invalid(format!("socket {socket} is no connection"))),
+            _ => Err(Failure::invalid(format_args!("socket {socket} is no connection"))),
         }
     }
 
     fn listener(&self, socket: u32) -> Result<(HostId, ListenerHandle), Failure> {
         match self.sockets.get(socket)? {
             Socket::Listener(host, handle) => Ok((host, handle)),
-            _ => Err(Failure::invalid(format!("socket {socket} is no listener"))),
+            _ => Err(Failure::invalid(format_args!("socket {socket} is no listener"))),
         }
     }
 }

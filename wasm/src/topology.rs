@@ -1,26 +1,13 @@
 //! Switches, cables and external ports.
 
-use ethertab::time::Duration;
 use ethertab_sim::{Impairment, NetworkError, Queue, SwitchConfig};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::describe::ToJs;
 use crate::failure::Failure;
 use crate::network::Network;
-
-/// What a cable is to do; what is not given stays as it was.
-#[derive(Debug, Deserialize)]
-struct ImpairmentChange {
-    latency: Option<f64>,
-    jitter: Option<f64>,
-    loss: Option<f64>,
-    duplicate: Option<f64>,
-    corrupt: Option<f64>,
-    reorder: Option<f64>,
-    rate: Option<f64>,
-    queue: Option<u32>,
-}
+use crate::options::Options;
 
 /// `PortCounters` of the package.
 #[derive(Debug, Serialize)]
@@ -50,10 +37,6 @@ impl From<NetworkError> for Failure {
     fn from(error: NetworkError) -> Self {
         Failure::invalid(error)
     }
-}
-
-fn micros(span: f64) -> Duration {
-    Duration::from_micros(span as u64)
 }
 
 #[wasm_bindgen]
@@ -143,26 +126,25 @@ impl Network {
     }
 
     /// Changes what a cable does to frames, in both directions: an object with `latency` and `jitter` (microseconds), `loss`,
-    /// `duplicate`, `corrupt`, `reorder` (probabilities), `rate` (bits per second), `queue` (frames).
-    pub fn impair(&mut self, cable: u32, change: JsValue) -> Result<(), Failure> {
-        let change: ImpairmentChange = serde_wasm_bindgen::from_value(change)?;
+    /// `duplicate`, `corrupt`, `reorder` (probabilities), `rate` (bits per second), `queue` (frames). What is not given
+    /// stays as it was.
+    pub fn impair(&mut self, cable: u32, change: &JsValue) -> Result<(), Failure> {
         let cable = self.cables.get(cable)?;
         let lane = self.inner.cable(cable).ok_or(NetworkError::NotFound)?.lane(ethertab_sim::Side::A);
         let before = *lane.impairment();
-        self.inner.impair(
-            cable,
-            Impairment {
-                latency: change.latency.map_or(before.latency, micros),
-                jitter: change.jitter.map_or(before.jitter, micros),
-                loss: change.loss.unwrap_or(before.loss),
-                duplicate: change.duplicate.unwrap_or(before.duplicate),
-                corrupt: change.corrupt.unwrap_or(before.corrupt),
-                reorder: change.reorder.unwrap_or(before.reorder),
-                rate: change.rate.map_or(before.rate, |rate| Some(rate as u64)),
-                queue: change.queue.map_or(before.queue, Queue::Frames),
-                ..before
-            },
-        )?;
-        Ok(())
+        let change = Options(change);
+        let probability = |field, before| Ok::<f64, Failure>(change.number(field)?.unwrap_or(before));
+        let after = Impairment {
+            latency: change.micros("latency")?.unwrap_or(before.latency),
+            jitter: change.micros("jitter")?.unwrap_or(before.jitter),
+            loss: probability("loss", before.loss)?,
+            duplicate: probability("duplicate", before.duplicate)?,
+            corrupt: probability("corrupt", before.corrupt)?,
+            reorder: probability("reorder", before.reorder)?,
+            rate: change.number("rate")?.map_or(before.rate, |rate| Some(rate as u64)),
+            queue: change.integer("queue")?.map_or(before.queue, Queue::Frames),
+            ..before
+        };
+        Ok(self.inner.impair(cable, after)?)
     }
 }

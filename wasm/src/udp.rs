@@ -17,11 +17,11 @@ use crate::tcp::endpoint;
 impl Network {
     /// Binds a UDP socket and returns its number. Without an address to all of them, on port 0 where the stack likes.
     pub fn bind_udp(&mut self, host: u32, address: Option<String>, port: u16) -> Result<u32, Failure> {
-        let attempt = format!("bind UDP {}", describe::endpoint(address.as_deref().unwrap_or("::"), port));
+        let attempt = || format!("bind UDP {}", describe::endpoint(address.as_deref().unwrap_or("::"), port));
         let host = self.hosts.get(host)?;
         let local = endpoint(address.as_deref(), port)?;
         let (stack, _) = self.stack_mut(host)?;
-        let handle = stack.bind_udp(local).map_err(|error| Failure::from(error).context(attempt))?;
+        let handle = stack.bind_udp(local).map_err(|error| Failure::from(error).context(attempt()))?;
         Ok(self.sockets.insert(Socket::Udp(host, handle)))
     }
 
@@ -110,7 +110,7 @@ impl Network {
     /// What has come of an echo request: an object, or undefined while it waits. The number is forgotten with the outcome.
     pub fn ping_result(&mut self, socket: u32) -> Result<JsValue, Failure> {
         let Socket::Ping(host, handle) = self.sockets.get(socket)? else {
-            return Err(Failure::invalid(format!("socket {socket} is no echo request")));
+            return Err(Failure::invalid(format_args!("socket {socket} is no echo request")));
         };
         let (stack, _) = self.stack_mut(host)?;
         let Some(outcome) = stack.ping_result(handle) else { return Ok(JsValue::UNDEFINED) };
@@ -123,7 +123,7 @@ impl Network {
     fn udp(&self, socket: u32) -> Result<(HostId, UdpHandle), Failure> {
         match self.sockets.get(socket)? {
             Socket::Udp(host, handle) => Ok((host, handle)),
-            _ => Err(Failure::invalid(format!("socket {socket} is no UDP socket"))),
+            _ => Err(Failure::invalid(format_args!("socket {socket} is no UDP socket"))),
         }
     }
 }
