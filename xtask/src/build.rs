@@ -30,9 +30,12 @@ pub(crate) const GUEST_FOLDER: &str = ".build/guest";
 /// Features of WebAssembly that the compiler uses besides its defaults.
 const TARGET_FEATURES: &str = "-Ctarget-feature=+simd128";
 
-/// What wasm-opt may use: what today's rustc emits by default, and SIMD.
+/// What wasm-opt does, without the sections that only tools read, and what it may use: what today's rustc emits by
+/// default, and SIMD.
 const OPTIMIZER_FLAGS: &[&str] = &[
     "-O3",
+    "--strip-producers",
+    "--strip-target-features",
     "--enable-simd",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
