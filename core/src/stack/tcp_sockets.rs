@@ -111,13 +111,12 @@ impl Stack<'_> {
     }
 
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
-    /// a little further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
+    /// one further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
     /// returns the flow's hash.
     fn choose_port(&mut self, flow: &mut Flow) -> Result<u32, ConnectError> {
         let count = EPHEMERAL_PORTS.len() as u64;
         flow.local_port = 0;
-        let step = self.port_random.next_u32() % 8 + 1;
-        self.port_offset = self.port_offset.wrapping_add(step);
+        self.port_offset = self.port_offset.wrapping_add(1);
         let start = u64::from(self.port_random.hash(&flow.words())) + u64::from(self.port_offset);
         for i in 0..count {
             flow.local_port = EPHEMERAL_PORTS.start() + (start.wrapping_add(i) % count) as u16;
