@@ -55,6 +55,13 @@ const SUITES: &[Suite] = &[
         run: js,
     },
     Suite {
+        name: "examples",
+        about: "each example, run as its README says",
+        quick: true,
+        needs: &[Package],
+        run: examples,
+    },
+    Suite {
         name: "browser",
         about: "the npm package in Chromium, page and worker",
         quick: false,
@@ -314,6 +321,17 @@ fn js(run: &Run<'_>) -> Result<Counts> {
         let mut command = run.npm_script("pkg", "test");
         command.env("PATH", setup::path_with(&folder)?);
         counts += run.tests(&format!("npm test in Node {version}"), &mut command, Counts::from_node)?;
+    }
+    Ok(counts)
+}
+
+/// Programs that check themselves and end with status 0.
+fn examples(run: &Run<'_>) -> Result<Counts> {
+    let mut counts = run.check("world", &mut run.cargo(&["run", "--quiet", "--package", "ethertab-example-world"]))?;
+    for example in ["two-stacks", "gateway"] {
+        let mut node = Command::new("node");
+        node.current_dir(&run.project.root).arg(format!("examples/{example}/main.mjs"));
+        counts += run.check(example, &mut node)?;
     }
     Ok(counts)
 }
