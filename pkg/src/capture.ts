@@ -62,6 +62,8 @@ class CaptureImpl implements Capture, Dependent {
   readonly #engine: EngineCore;
   readonly #id: number;
   readonly #unwatch: () => void;
+  /** The wall clock's time at the engine's time 0, in milliseconds: one for all frames, or neighbours could swap. */
+  readonly #origin: number;
   /** Those who wait for the next frame. */
   readonly #followers = new Set<() => void>();
   #isStopped = false;
@@ -71,6 +73,7 @@ class CaptureImpl implements Capture, Dependent {
     this.#engine = engine;
     this.#id = id;
     this.#unwatch = unwatch;
+    this.#origin = engine.wallTime(0);
     engine.addDependent(this);
   }
 
@@ -91,7 +94,7 @@ class CaptureImpl implements Capture, Dependent {
 
   pcapng(): Uint8Array<ArrayBuffer> {
     if (this.#isClosed) throw new TypeError("the capture is closed");
-    const origin = this.#engine.wallTime(0) * 1_000;
+    const origin = this.#origin * 1_000;
     const file = this.#engine.call((network) => network.capture_file(this.#id, origin));
     return file as Uint8Array<ArrayBuffer>;
   }
@@ -124,7 +127,7 @@ class CaptureImpl implements Capture, Dependent {
       const { index, port, direction, length, summary } = seen;
       return {
         index,
-        time: this.#engine.wallTime(seen.time),
+        time: this.#origin + seen.time / 1_000,
         port,
         direction,
         length,
