@@ -76,6 +76,7 @@ pub(crate) fn parts(project: &Project, parts: &[Part]) -> Result<()> {
 pub(crate) fn demo(project: &Project, port: u16) -> Result<ExitCode> {
     setup::debian_packages(project)?;
     parts(project, &[])?;
+    project.steps.note("demo", "serves the page until Ctrl-C, at");
     let mut server = Command::new("node");
     server.current_dir(&project.root).args([
         "pkg/bin/ethertab.mjs",

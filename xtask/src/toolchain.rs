@@ -105,7 +105,7 @@ pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
 }
 
-/// Finds or installs a toolchain for [`TARGET`] and says which of the four steps it took.
+/// Finds or installs a toolchain for [`TARGET`] and says which it is.
 pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
     let name = "wasm-target";
     let steps = &project.steps;
@@ -115,10 +115,10 @@ pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
             name,
             &match toolchain {
                 Toolchain::Active => {
-                    format!("step 1: the active toolchain has {TARGET} ({version})")
+                    format!("the active toolchain has {TARGET} ({version})")
                 }
                 Toolchain::Debian => {
-                    format!("step 3: Debian's {version} builds the standard library for {TARGET}")
+                    format!("Debian's {version} builds the standard library for {TARGET}")
                 }
             },
         );
@@ -127,7 +127,7 @@ pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
 
     let rustup = steps.try_command(
         name,
-        &format!("step 2: rustup target add {TARGET}"),
+        &format!("rustup target add {TARGET}"),
         RUSTUP_LIMIT,
         Command::new("rustup").args(["target", "add", TARGET]),
     );
@@ -142,7 +142,7 @@ pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
 
     // The engine cannot be built without it, so that root needs no --install here.
     if setup::is_debian() && setup::is_root() {
-        steps.note(name, "step 3: Debian's compiler builds the standard library from its source");
+        steps.note(name, "Debian's compiler builds the standard library from its source");
         setup::apt_install(project, DEBIAN_PACKAGES)?;
         if debian_is_ready() {
             return Ok(Toolchain::Debian);
@@ -153,7 +153,7 @@ pub(crate) fn wasm(project: &Project) -> Result<Toolchain> {
         );
     }
     bail!(
-        "step 4: no standard library for {TARGET}: install it with `rustup target add {TARGET}`, or on Debian or \
+        "no standard library for {TARGET}: install it with `rustup target add {TARGET}`, or on Debian or \
          Ubuntu with `{}`",
         setup::apt_line(DEBIAN_PACKAGES)
     )
