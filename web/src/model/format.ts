@@ -73,5 +73,7 @@ export function hex(bytes: Uint8Array): string {
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { cause } = error;
-  return cause instanceof Error ? `${error.message} (${cause.message})` : error.message;
+  // Some messages say why already.
+  const told = !(cause instanceof Error) || error.message.includes(cause.message);
+  return told ? error.message : `${error.message} (${cause.message})`;
 }

@@ -294,7 +294,7 @@ test("a guest restarts with the other network card", { skip: noGuest }, () =>
   withPage(browser, withGuest.url, DESKTOP, async (page) => {
     await enabled(page, "Run udhcpc");
     await page.getByRole("combobox", { name: "Card" }).selectOption("ne2k");
-    await press(page, "Restart");
+    await press(page, "Restart with ne2k");
     await page.getByText("with a ne2k card").waitFor({ timeout: PATIENCE });
     await press(page, "Run udhcpc");
     await panel(page, "DHCP leases").getByText("bound").waitFor({ timeout: PATIENCE });

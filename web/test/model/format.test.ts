@@ -51,8 +51,10 @@ test("a hex dump shows offset, bytes and printable characters", () => {
   assert.equal(hexDump(Uint8Array.of(0, 0x7f, 0x41)).slice(-3), "..A");
 });
 
-test("an error tells its cause too", () => {
+test("an error tells its cause too, once", () => {
   const error = new TypeError("fetch failed", { cause: new Error("refused") });
   assert.equal(errorText(error), "fetch failed (refused)");
+  const complete = new TypeError("fetch failed: refused", { cause: new Error("refused") });
+  assert.equal(errorText(complete), "fetch failed: refused");
   assert.equal(errorText("plain"), "plain");
 });
