@@ -49,10 +49,10 @@ export async function fetchOver(
     headers,
     body: request.body,
     again: init?.body instanceof ReadableStream ? null : () => new Request(request.url, init),
-    signal: request.signal,
+    request,
   };
   for (let redirects = 0; ; redirects += 1) {
-    exchange.signal.throwIfAborted();
+    request.signal.throwIfAborted();
     const { head, response } = await run(context, exchange, redirects > 0);
     const location = head.fields.all("location")[0];
     if (!REDIRECTS.has(head.status) || location === undefined || request.redirect === "manual") {
@@ -73,7 +73,11 @@ interface Exchange {
   body: ReadableStream<Uint8Array> | null;
   /** Makes a request with the same body, for a redirect; null where the body was a stream, which is used up. */
   again: (() => Request) | null;
-  signal: AbortSignal;
+  /**
+   * What was asked for, held until the response is over: in Node a request's signal follows the caller's only while the
+   * request itself is not collected.
+   */
+  request: Request;
 }
 
 /** A stream as body needs `duplex`, which callers of the browser's `fetch` know, but need not know here. */
@@ -98,28 +102,28 @@ async function run(
   exchange: Exchange,
   redirected: boolean,
 ): Promise<{ head: ResponseHead; response: Response }> {
-  const { url, signal } = exchange;
+  const { url, request } = exchange;
   if (url.protocol !== "http:") throw failure(url, new Error(`${url.protocol} is not supported`));
   let connection: Connection | undefined;
-  const abort = () => connection?.abort(signal.reason);
+  const abort = () => connection?.abort(request.signal.reason);
   try {
-    const socket = await context.connect(url.hostname, Number(url.port || 80), signal);
+    const socket = await context.connect(url.hostname, Number(url.port || 80), request.signal);
     connection = new Connection(socket, context.clock, context.stallTimeout);
-    signal.addEventListener("abort", abort, { once: true });
+    request.signal.addEventListener("abort", abort, { once: true });
     const sending = send(connection, exchange);
     // A server may answer before it has read all of the body.
     const broken = brokenBody(sending);
     broken.catch((error: unknown) => connection?.abort(error));
     const head = await Promise.race([receiveHead(connection, context.parser), broken]);
-    const done = () => signal.removeEventListener("abort", abort);
+    const done = () => request.signal.removeEventListener("abort", abort);
     const response = receiveBody(connection, head, exchange, context.parser, done);
     Object.defineProperty(response, "url", { value: url.href, enumerable: true });
     Object.defineProperty(response, "redirected", { value: redirected, enumerable: true });
     return { head, response };
   } catch (error) {
-    signal.removeEventListener("abort", abort);
+    request.signal.removeEventListener("abort", abort);
     connection?.abort(error);
-    if (signal.aborted) throw signal.reason;
+    if (request.signal.aborted) throw request.signal.reason;
     throw failure(url, error);
   }
 }
@@ -196,9 +200,9 @@ function receiveBody(
     connection.close();
     return new Response(null, init);
   }
-  const { url, signal } = exchange;
+  const { url, request } = exchange;
   const body = bodyStream(reader, {
-    failed: (error) => (signal.aborted ? signal.reason : failure(url, error)),
+    failed: (error) => (request.signal.aborted ? request.signal.reason : failure(url, error)),
     ended: (error) => {
       done();
       if (error === undefined) connection.close();
