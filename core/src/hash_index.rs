@@ -1,7 +1,8 @@
 //! An open-addressing hash index from keys that live elsewhere to node numbers.
 //!
 //! The caller hashes with a keyed function ([`crate::random`]) and compares keys itself; the index holds
-//! hashes and numbers only. Linear probing at a load of at most one half, deletion by shifting back.
+//! hashes and numbers only. Linear probing at a load of at most two thirds (the buckets of a long probe share a cache line or two, and a small table
+//! more of them), deletion by shifting back.
 
 use crate::storage::Storage;
 
@@ -21,7 +22,7 @@ impl Bucket {
 
 /// How many buckets an index for `entries` entries needs.
 pub(crate) const fn buckets_for(entries: usize) -> usize {
-    let wanted = if entries < 4 { 8 } else { entries * 2 };
+    let wanted = if entries < 4 { 8 } else { entries + entries / 2 };
     wanted.next_power_of_two()
 }
 
@@ -56,7 +57,7 @@ impl<'m> HashIndex<'m> {
         }
     }
 
-    /// Adds a node. The owners' limits keep the load below one half, so that a free bucket always exists.
+    /// Adds a node. The owners' limits keep the load below two thirds, so that a free bucket always exists.
     pub(crate) fn insert(&mut self, hash: u32, node: u32) {
         let mut position = hash as usize & self.mask;
         while self.buckets[position].node != EMPTY {

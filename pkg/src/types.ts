@@ -363,6 +363,7 @@ export interface ConnectionInfo {
   local: SocketAddress;
   remote: SocketAddress;
   cwnd: number;
+  /** `Infinity` before the first loss. */
   ssthresh: number;
   /** Smoothed round-trip time; null before the first measurement. */
   srtt: number | null;

@@ -78,7 +78,7 @@ pub(crate) fn connection(info: &ConnectionInfo) -> Connection {
         local: info.local.into(),
         remote: info.remote.into(),
         cwnd: info.cwnd,
-        ssthresh: f64::from(info.ssthresh),
+        ssthresh: if info.ssthresh == u32::MAX { f64::INFINITY } else { f64::from(info.ssthresh) },
         srtt: info.srtt.map(millis),
         rttvar: info.srtt.map(|_| millis(info.rttvar)),
         rto: millis(info.rto),

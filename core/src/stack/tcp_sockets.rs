@@ -114,12 +114,13 @@ impl Stack<'_> {
     /// one further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
     /// returns the flow's hash.
     fn choose_port(&mut self, flow: &mut Flow) -> Result<u32, ConnectError> {
-        let count = EPHEMERAL_PORTS.len() as u64;
         flow.local_port = 0;
-        self.port_offset = self.port_offset.wrapping_add(1);
-        let start = u64::from(self.port_random.hash(&flow.words())) + u64::from(self.port_offset);
-        for i in 0..count {
-            flow.local_port = EPHEMERAL_PORTS.start() + (start.wrapping_add(i) % count) as u16;
+        let start = self.port_random.hash(&flow.words());
+        for _ in EPHEMERAL_PORTS {
+            // Also one further for each port that is taken: the next search begins behind it.
+            self.port_offset = self.port_offset.wrapping_add(1);
+            let place = start.wrapping_add(self.port_offset) % EPHEMERAL_PORTS.len() as u32;
+            flow.local_port = EPHEMERAL_PORTS.start() + place as u16;
             let hash = self.flow_hash(flow);
             if self.find_flow(hash, flow).is_none() {
                 return Ok(hash);

@@ -286,6 +286,11 @@ fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
                 None => Ok(()),
             }
         }
+        // RFC 2710 §3, RFC 3810 §5.2 and RFC 4861 §4.5: what every host sends or hears in its first minute.
+        Icmpv6Message::Other { kind: 130, .. } => out.write_str("multicast listener query"),
+        Icmpv6Message::Other { kind: 131 | 143, .. } => out.write_str("multicast listener report"),
+        Icmpv6Message::Other { kind: 132, .. } => out.write_str("multicast listener done"),
+        Icmpv6Message::Other { kind: 137, .. } => out.write_str("redirect"),
         Icmpv6Message::Other { kind, code } => write!(out, "type={kind} code={code}"),
     }
 }
@@ -354,7 +359,7 @@ mod tests {
                 &samples::TCP_DATA,
                 "10.0.2.2:54954 > 10.0.2.15:8080 TCP PSH|ACK seq=2580501048 ack=3665111511 win=63 len=3",
             ),
-            (&samples::MLD_REPORT, ":: > ff02::16 ICMPv6 type=143 code=0"),
+            (&samples::MLD_REPORT, ":: > ff02::16 ICMPv6 multicast listener report"),
         ] {
             assert_eq!(line(frame), expected);
         }
