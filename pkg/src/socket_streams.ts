@@ -44,9 +44,14 @@ export function readableOf(socket: SocketImpl): ReadableSide {
 
   const close = (): void => {
     state = "done";
-    controller.close();
-    // A pending BYOB read is answered by hand when its stream closes.
-    controller.byobRequest?.respond(0);
+    try {
+      controller.close();
+      // A pending BYOB read is answered by hand when its stream closes.
+      controller.byobRequest?.respond(0);
+    } catch {
+      // The last bytes fill a part of an element of the reader's view: the stream has failed with that, the reader
+      // is told, and the connection ends as it would have.
+    }
   };
 
   /** Moves what has arrived to the reader that asked. False if there is nothing yet. */
@@ -165,15 +170,16 @@ export function writableOf(socket: SocketImpl): WritableSide {
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
-      from = from.subarray(socket.tryWrite(from));
+      // The caller may have transferred the memory meanwhile.
+      from = unlessBroken(() => from.subarray(socket.tryWrite(from)));
     }
     written();
   };
 
-  /** A chunk that is no bytes breaks the stream, and the peer must not take what came before for all of it. */
-  const bytesOf = (chunk: unknown): Uint8Array => {
+  /** A chunk that cannot be sent breaks the stream, and the peer must not take what came before for all of it. */
+  const unlessBroken = (step: () => Uint8Array): Uint8Array => {
     try {
-      return check.bytes("chunk", chunk);
+      return step();
     } catch (error) {
       socket.abort(error);
       throw error;
@@ -184,9 +190,15 @@ export function writableOf(socket: SocketImpl): WritableSide {
     {
       start(given) {
         controller = given;
+        const error = socket.end?.error ?? null;
+        if (error !== null) controller.error(error);
+        // The sink's `abort` is called only after the write that waits, which may wait for ever. In a microtask: a stream
+        // that is failed from within its own `abort` breaks an assertion of Node's.
+        const { signal } = controller;
+        signal.addEventListener("abort", () => queueMicrotask(() => socket.abort(signal.reason)));
       },
       write(chunk) {
-        const from = bytesOf(chunk);
+        const from = unlessBroken(() => check.bytes("chunk", chunk));
         const rest = from.subarray(socket.tryWrite(from));
         if (rest.byteLength > 0) return writeRest(rest);
         written();
