@@ -49,6 +49,7 @@ export function capture(target: Pluggable | Switch, options?: CaptureOptions): C
 }
 
 function whereIs(port: PortBase): { engine: EngineCore; port: number } {
+  if (port.isClosed) throw new TypeError(`target: the port ${port.name} is closed`);
   if (port instanceof ExternalPort) {
     if (port.attached !== null) return { engine: port.attached.engine, port: port.attached.id };
     throw new TypeError(`target: the port ${port.name} is not plugged in, so nothing passes it`);

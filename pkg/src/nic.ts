@@ -26,6 +26,8 @@ export class NicImpl extends PortBase implements Nic {
   readonly configured: Promise<void>;
   readonly #engine: EngineCore;
   readonly #start: NicStart;
+  /** What was counted until the end. */
+  #last = noCounters();
 
   constructor(engine: EngineCore, start: NicStart) {
     super(start.name);
@@ -51,6 +53,7 @@ export class NicImpl extends PortBase implements Nic {
   addAddress(prefix: string): void {
     const text = check.string("prefix", prefix);
     const { host, id } = this.#start;
+    this.#assertOpen();
     this.#engine.call((network, now) => network.add_address(now, host, id, text));
     this.#engine.wake();
   }
@@ -58,12 +61,22 @@ export class NicImpl extends PortBase implements Nic {
   removeAddress(prefix: string): void {
     const text = check.string("prefix", prefix);
     const { host, id } = this.#start;
+    this.#assertOpen();
     this.#engine.call((network) => network.remove_address(host, id, text));
     this.#engine.wake();
   }
 
+  #assertOpen(): void {
+    if (this.#engine.over !== null) throw this.#engine.over;
+    if (this.isClosed) throw new TypeError(`the interface ${this.name} is closed`);
+  }
+
   get counters(): PortCounters {
-    if (this.#engine.over !== null) return noCounters();
+    if (this.isClosed || this.#engine.over !== null) return { ...this.#last };
+    return this.#count();
+  }
+
+  #count(): PortCounters {
     return this.#engine.call((network) => network.port_counters(this.#start.port) as PortCounters);
   }
 
@@ -74,6 +87,7 @@ export class NicImpl extends PortBase implements Nic {
   detach(): void {}
 
   protected dispose(): void {
+    if (this.#engine.over === null) this.#last = this.#count();
     this.#start.released(this);
   }
 }

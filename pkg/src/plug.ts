@@ -84,11 +84,19 @@ export function join(a: PortBase, b: PortBase, impairment: CheckedImpairment): J
       a.unplugged();
       b.unplugged();
     },
-    set: (changed) => connection.set(changed),
+    set(changed) {
+      // The engine's number for the cable may stand for another one by now.
+      if (a.joint !== joined) throw unplugged(a, b);
+      connection.set(changed);
+    },
   };
   a.joint = joined;
   b.joint = joined;
   return joined;
+}
+
+function unplugged(a: PortBase, b: PortBase): TypeError {
+  return new TypeError(`the link between ${a.name} and ${b.name} is unplugged`);
 }
 
 /** Lets frames pass between two ports, which may be called `unplug` on once. */
@@ -250,7 +258,10 @@ class CableEnd extends PortBase {
         this.cable.endChanged();
         port.unplugged();
       },
-      set: (changed) => this.cable.change(changed),
+      set: (changed) => {
+        if (this.joint !== joined) throw unplugged(this, port);
+        this.cable.change(changed);
+      },
     };
     this.far = port;
     this.joint = joined;
