@@ -3,7 +3,7 @@
  * possible) that names the argument and shows the value.
  */
 
-import type { DurationLike, RateLike } from "./types.js";
+import type { Clock, DurationLike, RateLike } from "./types.js";
 
 /** A value in an error message: short, and safe for values that don't print themselves. */
 export function show(value: unknown): string {
@@ -75,6 +75,24 @@ export function boolean(argument: string, value: unknown, fallback: boolean): bo
 export function callback<T>(argument: string, value: T | null | undefined): T | null {
   if (value === undefined || value === null) return null;
   if (typeof value !== "function") throw wrongType(argument, "a function", value);
+  return value;
+}
+
+/** A source of time. */
+export function clock(argument: string, value: unknown): Clock {
+  if (typeof value !== "object" || value === null) throw wrongType(argument, "an object", value);
+  const given = value as Record<string, unknown>;
+  for (const name of ["now", "setTimer", "clearTimer"]) {
+    if (typeof given[name] !== "function")
+      throw wrongType(`${argument}.${name}`, "a function", given[name]);
+  }
+  return value as Clock;
+}
+
+/** An array, or nothing. */
+export function array<T>(argument: string, value: readonly T[] | undefined): readonly T[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw wrongType(argument, "an array", value);
   return value;
 }
 

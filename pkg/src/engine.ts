@@ -8,7 +8,8 @@ import type { Engine, EngineOptions, WasmSource } from "./types.js";
 import { createBindings } from "./wasm/bindings.js";
 
 const DEFAULT_POOL_BYTES = 128 * 1024 * 1024;
-const LARGEST_POOL_BYTES = 2 * 1024 * 1024 * 1024;
+/** Rust allocates less than half of a 32-bit address space at once. */
+const LARGEST_POOL_BYTES = 2 ** 31 - 64 * 1024;
 
 /** Compiled once, however many engines are made from it. */
 let ownModule: Promise<WebAssembly.Module> | undefined;
@@ -71,7 +72,8 @@ async function start(options: EngineOptions): Promise<EngineCore> {
       ? DEFAULT_POOL_BYTES
       : check.integer("options.memory", options.memory, 64 * 1024, LARGEST_POOL_BYTES);
   const seed = check.seed("options.seed", options.seed);
-  const clock = options.clock ?? realClock;
+  const clock =
+    options.clock === undefined ? realClock : check.clock("options.clock", options.clock);
   const bindings = createBindings();
   let module: WebAssembly.Module;
   try {
@@ -83,7 +85,14 @@ async function start(options: EngineOptions): Promise<EngineCore> {
     });
   }
   const { memory } = bindings.initSync({ module });
-  return new EngineCore(bindings, memory, clock, poolBytes, seed);
+  try {
+    return new EngineCore(bindings, memory, clock, poolBytes, seed);
+  } catch (error) {
+    if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+    throw new EngineError(`no engine with ${poolBytes} bytes of payload memory could be made`, {
+      cause: error,
+    });
+  }
 }
 
 function compileOwn(): Promise<WebAssembly.Module> {

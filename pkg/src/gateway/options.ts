@@ -169,8 +169,11 @@ function dhcpSettings(
       `options.dhcp.leaseTime must be a minute or more, got ${check.show(given.leaseTime)}`,
     );
   }
-  const leases = (given.leases ?? []).map((lease, index) => {
+  const leases = check.array("options.dhcp.leases", given.leases).map((lease, index) => {
     const name = `options.dhcp.leases[${index}]`;
+    if (typeof lease !== "object" || lease === null) {
+      throw new TypeError(`${name} must be an object, got ${check.show(lease)}`);
+    }
     check.mac(`${name}.mac`, lease.mac);
     host(`${name}.address`, lease.address, network);
     if (lease.hostname !== undefined) domainName(`${name}.hostname`, lease.hostname);
@@ -188,7 +191,7 @@ function hosts(given: GatewayDnsOptions["hosts"]): ReadonlyMap<string, readonly 
   const table = new Map<string, readonly string[]>();
   for (const [name, value] of Object.entries(check.options("options.dns.hosts", given))) {
     const argument = `options.dns.hosts[${JSON.stringify(name)}]`;
-    const list = (typeof value === "string" ? [value] : (value ?? [])) as readonly string[];
+    const list = typeof value === "string" ? [value] : check.array<string>(argument, value);
     const addresses = list.map((address) => check.address(argument, address));
     table.set(domainName("a name in options.dns.hosts", name), addresses);
   }

@@ -20,11 +20,11 @@ export function webSocketPort(
   options?: WebSocketPortOptions,
 ): WebSocketPort {
   const { name, queue, protocols } = check.options("options", options);
-  const socket = open(target, protocols);
   const label = name === undefined ? "websocket" : check.string("options.name", name);
   const most =
     queue === undefined ? DEFAULT_QUEUE : check.integer("options.queue", queue, 0, 2 ** 31);
-  return new WebSocketPortImpl(label, most, socket);
+  // Last: a socket that was opened here would have nobody to close it.
+  return new WebSocketPortImpl(label, most, open(target, protocols));
 }
 
 function open(target: string | URL | WebSocketLike, protocols?: string | string[]): WebSocketLike {

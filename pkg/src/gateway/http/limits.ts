@@ -1,5 +1,7 @@
 /** What an HTTP server accepts. */
 
+import { show } from "../../arguments.js";
+
 /** Sizes are bytes, times milliseconds. `Infinity` switches a limit off. */
 export interface HttpLimits {
   /** Request line and header fields together; more is answered with 431 (414 for the line alone). */
@@ -36,7 +38,7 @@ export function httpLimits(given: Partial<HttpLimits> = {}): HttpLimits {
     if (!Object.hasOwn(limits, name)) throw new TypeError(`http: there is no limit "${name}"`);
     if (value === undefined) continue;
     if (typeof value !== "number" || !(value > 0)) {
-      throw new TypeError(`http.${name} must be a positive number, not ${String(value)}`);
+      throw new TypeError(`http.${name} must be a positive number, not ${show(value)}`);
     }
     limits[name as keyof HttpLimits] = value;
   }

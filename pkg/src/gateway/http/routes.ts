@@ -1,5 +1,6 @@
 /** Which handler answers for which origin. */
 
+import { show } from "../../arguments.js";
 import { HttpError, type RequestHead } from "./head.js";
 
 /** What a handler is told besides the request. */
@@ -26,7 +27,10 @@ export interface Route {
  */
 export function parseOrigin(origin: string, handler: Handler): Route {
   if (typeof handler !== "function") {
-    throw new TypeError(`serve: the handler must be a function, not ${typeof handler}`);
+    throw new TypeError(`serve: the handler must be a function, not ${show(handler)}`);
+  }
+  if (typeof origin !== "string") {
+    throw new TypeError(`serve: the origin must be a string, not ${show(origin)}`);
   }
   const url = URL.canParse(origin) ? new URL(origin) : undefined;
   if (url?.protocol !== "http:") {
