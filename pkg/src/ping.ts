@@ -17,13 +17,13 @@ type Outcome =
   | { kind: "unreachable"; text: string }
   | { kind: "timeout" };
 
-/** Sends an echo request and waits for what comes of it. `stop` is the stack's end. */
+/** Sends an echo request and waits for what comes of it. While it waits it is among what `open` has, to be closed. */
 export async function ping(
   engine: EngineCore,
   host: number,
   address: string,
   options: PingOptions | undefined,
-  stop: AbortSignal,
+  open: Set<{ close(error: Error): unknown }>,
 ): Promise<PingReply> {
   const to = check.address("address", address);
   const given = check.options("options", options);
@@ -48,18 +48,23 @@ export async function ping(
   };
   engine.addSink(id, sink);
   engine.wake();
+  const waiting = {
+    close(error: Error): void {
+      engine.removeSink(id);
+      if (engine.over === null) engine.call((network) => network.ping_cancel(id));
+      reject(error);
+    },
+  };
   const onAbort = (): void => {
-    engine.removeSink(id);
-    if (engine.over === null) engine.call((network) => network.ping_cancel(id));
-    reject(signal?.aborted ? aborted(signal) : stop.reason);
+    if (signal !== null) waiting.close(aborted(signal));
   };
   signal?.addEventListener("abort", onAbort, { once: true });
-  stop.addEventListener("abort", onAbort, { once: true });
+  open.add(waiting);
   try {
     return replyOf(to, timeout, await promise);
   } finally {
     signal?.removeEventListener("abort", onAbort);
-    stop.removeEventListener("abort", onAbort);
+    open.delete(waiting);
   }
 }
 

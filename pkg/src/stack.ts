@@ -113,7 +113,7 @@ function mixed(value: number): number {
 
 /** Something that ends when its stack does. */
 interface Closable {
-  close(): unknown;
+  close(error: Error): unknown;
 }
 
 /** See {@link Stack}. */
@@ -129,8 +129,6 @@ export class StackImpl implements Stack, Dependent {
   readonly #sockets = new Set<SocketImpl>();
   readonly #others = new Set<Closable>();
   readonly #closing = deferred<void>();
-  /** Ends what waits for an answer without being a socket. */
-  readonly #stop = new AbortController();
   #over: Error | null = null;
 
   constructor(engine: EngineCore, host: number, hostname: string, seed: Seed) {
@@ -155,11 +153,12 @@ export class StackImpl implements Stack, Dependent {
       given.name === undefined
         ? `${this.hostname}:${this.#nics.size}`
         : check.string("options.name", given.name);
-    const addresses = list("options.addresses", given.addresses ?? []);
+    const addresses = list("options.addresses", given.addresses);
     const gateways = list(
       "options.gateway",
-      typeof given.gateway === "string" ? [given.gateway] : (given.gateway ?? []),
+      typeof given.gateway === "string" ? [given.gateway] : given.gateway,
     );
+    const routes = check.array("options.routes", given.routes);
     this.#assertOpen();
     const id = this.engine.call((network, now) =>
       network.add_interface(now, this.#host, name, mac, mtu),
@@ -177,7 +176,7 @@ export class StackImpl implements Stack, Dependent {
     try {
       for (const address of addresses) nic.addAddress(address);
       for (const via of gateways) this.addRoute({ to: "default", via });
-      for (const route of given.routes ?? []) this.addRoute(route);
+      for (const route of routes) this.addRoute(route);
     } catch (error) {
       nic.close();
       throw error;
@@ -364,7 +363,7 @@ export class StackImpl implements Stack, Dependent {
 
   async ping(address: string, options?: PingOptions): Promise<PingReply> {
     this.#assertOpen();
-    return ping(this.engine, this.#host, address, options, this.#stop.signal);
+    return ping(this.engine, this.#host, address, options, this.#others);
   }
 
   connections(): ConnectionInfo[] {
@@ -417,8 +416,7 @@ export class StackImpl implements Stack, Dependent {
 
   #end(error: Error): void {
     if (this.#over !== null) return;
-    this.#stop.abort(error);
-    for (const other of this.#others) other.close();
+    for (const other of this.#others) other.close(error);
     this.#over = error;
     for (const nic of this.#nics.values()) nic.close();
     this.#closing.resolve();
@@ -429,11 +427,10 @@ export class StackImpl implements Stack, Dependent {
   }
 }
 
-function list(argument: string, value: readonly string[]): readonly string[] {
-  if (!Array.isArray(value)) {
-    throw new TypeError(`${argument} must be an array of strings, got ${check.show(value)}`);
-  }
-  return value.map((item, index) => check.string(`${argument}[${index}]`, item));
+function list(argument: string, value: readonly string[] | undefined): readonly string[] {
+  return check
+    .array(argument, value)
+    .map((item, index) => check.string(`${argument}[${index}]`, item));
 }
 
 /** A destination as a prefix; `"default"` is everything of the next hop's family. */
