@@ -337,6 +337,9 @@ function checkResponse(response: unknown): Response {
   }
   if (candidate.status < 200) throw new TypeError("the handler returned Response.error()");
   if (candidate.bodyUsed) throw new TypeError("the body of the handler's Response is used already");
+  if (candidate.body?.locked) {
+    throw new TypeError("the body of the handler's Response is locked by another reader");
+  }
   return response as Response;
 }
 
