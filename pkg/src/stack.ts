@@ -32,7 +32,7 @@ import type {
 import { UdpSocketImpl } from "./udp.js";
 import type { Network } from "./wasm/bindings.js";
 
-const DEFAULT_BACKLOG = 128;
+const DEFAULT_BACKLOG = 511;
 const DEFAULT_MTU = 1_500;
 const MICROSECONDS = 1_000;
 

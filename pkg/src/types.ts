@@ -265,7 +265,7 @@ export interface ListenOptions {
   port: number;
   /** One of the stack's addresses; by default all of them, both families. */
   hostname?: string;
-  /** Connections that may wait to be accepted. By default 128. */
+  /** Connections that may wait to be accepted. By default 511, as in Node. */
   backlog?: number;
   /** As in {@link ConnectOptions}, for each accepted socket. */
   allowHalfOpen?: boolean;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { capture, createGateway, plug } from "ethertab";
+import { capture, createGateway, createStack, plug } from "ethertab";
 import { connected, pattern, readAll, twoStacks, until } from "./support.mjs";
 
 /** More than the buffers of both ends hold. */
@@ -138,4 +138,13 @@ test("an origin that is no string is refused by name", async () => {
   assert.throws(() => gateway.serve(Symbol("x"), () => {}), /origin must be a string.*symbol/);
   assert.throws(() => gateway.serve("http://x.test", null), /handler must be a function.*null/);
   engine.close();
+});
+
+test("a closed interface leaves neither addresses nor routes behind", async () => {
+  const stack = await createStack();
+  const start = { addresses: ["10.7.0.1/24"], gateway: "10.7.0.254" };
+  stack.addInterface(start).close();
+  const nic = stack.addInterface(start);
+  assert.equal(nic.addresses.includes("10.7.0.1/24"), true);
+  await stack.close();
 });

@@ -147,7 +147,7 @@ impl Network {
         found.map(|(_, _, port)| *port).ok_or_else(|| no_interface(interface))
     }
 
-    /// Takes an interface off the network: its cable is pulled and its addresses are removed.
+    /// Takes an interface off the network: its cable is pulled, its addresses and routes are removed.
     pub fn remove_interface(&mut self, host: u32, interface: u8) -> Result<(), Failure> {
         let port = self.interface_port(host, interface)?;
         self.unplug(port)?;
@@ -159,6 +159,11 @@ impl Network {
             .collect();
         for address in addresses {
             stack.remove_address(InterfaceId(interface), address)?;
+        }
+        let routes: Vec<_> =
+            stack.routes().filter(|route| route.interface.0 == interface).map(|route| route.destination).collect();
+        for destination in routes {
+            stack.remove_route(destination)?;
         }
         Ok(())
     }
