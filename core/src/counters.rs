@@ -9,6 +9,8 @@ pub enum DropReason {
     FrameMalformed,
     /// Addressed to another station.
     FrameNotForUs,
+    /// Received from, or waiting for, an interface that was removed or never was.
+    NoInterface,
     /// Neither ARP nor IPv4 nor IPv6.
     EtherTypeUnknown,
     /// Not an ARP request or reply for IPv4 over Ethernet.
@@ -89,9 +91,10 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 40] = [
+    pub const ALL: [(DropReason, &'static str); 41] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
+        (DropReason::NoInterface, "no_interface"),
         (DropReason::EtherTypeUnknown, "ether_type_unknown"),
         (DropReason::ArpMalformed, "arp_malformed"),
         (DropReason::ArpSpoofed, "arp_spoofed"),

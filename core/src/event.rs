@@ -6,6 +6,10 @@ use core::ops::{BitOr, BitOrAssign};
 use crate::slab::Key;
 
 /// A number of an interface within its stack.
+///
+/// It has no generation: after [`remove_interface`](crate::Stack::remove_interface) the next interface that is added gets
+/// the number again, so whoever removes an interface forgets its number, too. The stack itself does: addresses, routes,
+/// neighbours and queued packets go with their interface and never reach its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InterfaceId(pub u8);
 

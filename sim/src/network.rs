@@ -291,7 +291,7 @@ impl Network {
     /// If there is no such host.
     pub fn attach(&mut self, host: HostId, interface: InterfaceId) -> Result<PortId, NetworkError> {
         let node = self.hosts.get_mut(host.0).ok_or(NetworkError::NotFound)?;
-        let name = match node.ports.len() {
+        let name = match interface.0 {
             0 => node.name.clone(),
             number => format!("{}:{number}", node.name),
         };
@@ -299,6 +299,26 @@ impl Network {
         node.ports.push((interface, port));
         self.wake_host(host);
         Ok(port)
+    }
+
+    /// Removes an interface from a host's stack, and its port if it has one: the cable is pulled at both ends, the frames on it
+    /// are lost, and no capture watches the port any more. What becomes of the host's connections is told at
+    /// [`Stack::remove_interface`]. The interface's number is given to the next one that is added.
+    ///
+    /// # Errors
+    /// If there is no such host, or it has no such interface.
+    pub fn remove_interface(&mut self, host: HostId, interface: InterfaceId) -> Result<(), NetworkError> {
+        let now = self.now;
+        let (stack, pool) = self.host_mut(host).ok_or(NetworkError::NotFound)?;
+        stack.remove_interface(pool, now, interface).map_err(|_| NetworkError::NotFound)?;
+        let Some(node) = self.hosts.get_mut(host.0) else {
+            return Ok(());
+        };
+        if let Some(place) = node.ports.iter().position(|(owner, _)| *owner == interface) {
+            let (_, port) = node.ports.remove(place);
+            self.remove_port_of_anything(port);
+        }
+        Ok(())
     }
 
     /// Removes a host, its ports and the cables in them. Its connections are reset, and its memory goes back to the
@@ -524,15 +544,24 @@ impl Network {
         CaptureId(self.captures.insert(Capture::new(config)))
     }
 
-    /// Lets a capture see what passes a port from now on.
+    /// Lets a capture see what passes a port from now on. A port with the name of one that it watched and that is gone (an
+    /// interface that was closed and opened again) goes on as that one.
     ///
     /// # Errors
     /// If there is no such capture or port.
     pub fn watch(&mut self, capture: CaptureId, port: PortId) -> Result<(), NetworkError> {
-        let node = self.ports.get_mut(port.0).ok_or(NetworkError::NotFound)?;
+        let node = self.ports.get(port.0).ok_or(NetworkError::NotFound)?;
         let target = self.captures.get_mut(capture.0).ok_or(NetworkError::NotFound)?;
-        if node.watchers.iter().all(|(watcher, _)| *watcher != capture) {
-            node.watchers.push((capture, target.add_interface(&node.name)));
+        if node.watchers.iter().any(|(watcher, _)| *watcher == capture) {
+            return Ok(());
+        }
+        let is_watched = |number: u32| self.ports.iter().any(|(_, port)| port.watchers.contains(&(capture, number)));
+        let names = target.interfaces().iter().zip(0..);
+        let gone =
+            names.filter(|(name, number)| **name == node.name && !is_watched(*number)).map(|(_, number)| number).next();
+        let number = gone.unwrap_or_else(|| target.add_interface(&node.name));
+        if let Some(node) = self.ports.get_mut(port.0) {
+            node.watchers.push((capture, number));
         }
         Ok(())
     }

@@ -6,9 +6,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Stack;
 use super::interface::Interface;
 use super::memory::NO_PREFIX;
+use super::nodes::Node;
 use crate::address::{Prefix, is_unicast};
 use crate::config::{InterfaceConfig, Medium};
+use crate::counters::DropReason;
 use crate::event::InterfaceId;
+use crate::pool::Pool;
+use crate::storage::Storage;
 use crate::time::Instant;
 use crate::wire::{MacAddr, ethernet, ipv6};
 
@@ -128,6 +132,50 @@ impl Stack<'_> {
         Ok(id)
     }
 
+    /// Removes an interface with its addresses, routes and neighbours and with the packets that wait to leave through it.
+    ///
+    /// As in Linux, connections go on if there is another route from their local address; others time out, also if their
+    /// local address was the interface's, and listeners stay. Pings under way time out. The interface's number is given to
+    /// the next one that is [added](Self::add_interface).
+    pub fn remove_interface(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        interface: InterfaceId,
+    ) -> Result<(), ConfigError> {
+        self.advance_clock(now);
+        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else {
+            return Err(ConfigError::NoSuchInterface(interface));
+        };
+        for _ in 0..found.clear_control(pool, &mut self.account) {
+            self.counters.drop(DropReason::NoInterface);
+        }
+        remove_all(&mut self.addresses, |entry| entry.interface == interface);
+        remove_all(&mut self.routes, |route| route.interface == interface);
+        self.invalidate_paths();
+        // Sockets that were parked there are ready from now on, perhaps on this very interface's list, which is why the
+        // list comes last.
+        self.forget_neighbors(pool, interface);
+        let Some(mut ready) = self.interfaces.get(u32::from(interface.0)).map(|found| found.ready) else {
+            return Ok(());
+        };
+        self.interfaces.remove(u32::from(interface.0));
+        while let Some(number) = self.links.pop_front(&mut ready) {
+            match self.nodes.node(number) {
+                Node::Connection(index) => self.schedule_connection(index),
+                Node::HalfOpen(index) => self.schedule_half_open(index),
+                Node::Udp(index) => self.schedule_udp(pool, index),
+                Node::TimeWait(_) | Node::Neighbor(_) | Node::Listener(_) | Node::Ping(_) | Node::TimeWaitTimer => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// An interface from whose list a socket can look for its path when that of its old path was removed: any will do.
+    pub(super) fn any_interface(&self) -> Option<InterfaceId> {
+        self.interfaces.iter().next().map(|(index, _)| InterfaceId(index as u8))
+    }
+
     /// Adds an address to an interface and announces it to the neighbours (gratuitous ARP, RFC 5227 §3; unsolicited
     /// neighbour advertisement, RFC 4861 §7.2.6).
     pub fn add_address(&mut self, now: Instant, interface: InterfaceId, prefix: Prefix) -> Result<(), ConfigError> {
@@ -161,9 +209,7 @@ impl Stack<'_> {
         {
             found.announcements -= 1;
         }
-        let last = self.addresses.len() - 1;
-        self.addresses.swap(place, last);
-        self.addresses.truncate(last);
+        swap_remove(&mut self.addresses, place);
         self.invalidate_paths();
         Ok(())
     }
@@ -192,9 +238,7 @@ impl Stack<'_> {
             .iter()
             .position(|route| route.destination == destination)
             .ok_or(ConfigError::NotFound(destination))?;
-        let last = self.routes.len() - 1;
-        self.routes.swap(place, last);
-        self.routes.truncate(last);
+        swap_remove(&mut self.routes, place);
         self.invalidate_paths();
         Ok(())
     }
@@ -333,6 +377,20 @@ impl Stack<'_> {
             .filter(|route| route.interface == interface && route.destination.contains(destination))
             .max_by_key(|route| route.destination.length)?;
         Some(NextHop { interface, address: route.gateway, source })
+    }
+}
+
+/// Removes an entry; the last one takes its place.
+fn swap_remove<T>(entries: &mut Storage<'_, T>, place: usize) {
+    let last = entries.len() - 1;
+    entries.swap(place, last);
+    entries.truncate(last);
+}
+
+/// Removes the entries for which `goes` holds.
+fn remove_all<T>(entries: &mut Storage<'_, T>, goes: impl Fn(&T) -> bool) {
+    while let Some(place) = entries.iter().position(&goes) {
+        swap_remove(entries, place);
     }
 }
 

@@ -87,6 +87,14 @@ impl Interface {
         queued
     }
 
+    /// Drops all packets that no socket owns; returns how many.
+    pub(crate) fn clear_control(&mut self, pool: &mut Pool<'_>, account: &mut Account) -> usize {
+        let dropped = self.control.len();
+        self.control.clear(pool, account);
+        self.control_counts = [0; 5];
+        dropped
+    }
+
     /// Takes the first control packet into `out`: its kind and length. One that does not fit is dropped.
     pub(crate) fn pop_control(
         &mut self,

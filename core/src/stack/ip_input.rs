@@ -51,7 +51,10 @@ impl Stack<'_> {
         self.advance_clock(now);
         self.counters.frames_received += 1;
         self.counters.bytes_received += frame.len() as u64;
-        let Some(found) = self.interfaces.get(u32::from(interface.0)) else { return };
+        let Some(found) = self.interfaces.get(u32::from(interface.0)) else {
+            self.counters.drop(DropReason::NoInterface);
+            return;
+        };
         let Ok((link, payload)) = EthernetHeader::parse(frame) else {
             self.counters.drop(DropReason::FrameMalformed);
             return;

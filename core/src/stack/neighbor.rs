@@ -192,6 +192,11 @@ impl<'m> NeighborTable<'m> {
         self.links.push_back(&mut self.used, entry);
     }
 
+    /// Entries are numbered from 0 to this, exclusively.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.entries.capacity() as u32
+    }
+
     pub(crate) fn get(&self, entry: u32) -> Option<&Neighbor> {
         self.entries.get(entry)
     }

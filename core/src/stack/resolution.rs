@@ -530,6 +530,23 @@ impl Stack<'_> {
         self.deadlines.set_no_later(self.nodes.number(Node::Neighbor(entry)), now);
     }
 
+    /// Forgets all neighbours on an interface. What waited for them is dropped; the sockets look for another way.
+    pub(super) fn forget_neighbors(&mut self, pool: &mut Pool<'_>, interface: InterfaceId) {
+        for entry in 0..self.neighbors.capacity() {
+            while let Some(neighbor) = self.neighbors.get_mut(entry).filter(|found| found.interface == interface) {
+                if let Some(number) = self.links.pop_front(&mut neighbor.parked) {
+                    self.unparked(number);
+                    continue;
+                }
+                for _ in 0..neighbor.pending.len() {
+                    self.counters.drop(DropReason::NoInterface);
+                }
+                self.deadlines.remove(self.nodes.number(Node::Neighbor(entry)));
+                self.neighbors.remove(&self.hash_secret, pool, &mut self.account, entry);
+            }
+        }
+    }
+
     /// Parks a node on a neighbour's list. It must be on no list.
     pub(super) fn park(&mut self, entry: u32, number: u32) {
         if let Some(neighbor) = self.neighbors.get_mut(entry) {

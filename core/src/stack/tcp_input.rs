@@ -4,6 +4,7 @@ use super::flow::Flow;
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
+use super::path::Path;
 use super::{ChecksumState, Stack};
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
@@ -169,18 +170,43 @@ impl Stack<'_> {
     /// Puts the connection on its interface's list, unless it is there or waits for a neighbour.
     pub(super) fn schedule_connection(&mut self, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
-        if connection.parked.is_none()
-            && let Some(interface) = self.interfaces.get_mut(u32::from(connection.path.interface.0))
-        {
-            self.links.push_back(&mut interface.ready, self.nodes.number(Node::Connection(index)));
+        if connection.parked.is_some() {
+            return;
+        }
+        match self.interfaces.get_mut(u32::from(connection.path.interface.0)) {
+            Some(interface) => self.links.push_back(&mut interface.ready, self.nodes.number(Node::Connection(index))),
+            None => self.schedule_elsewhere(index),
+        }
+    }
+
+    /// The interface of the connection's path was removed. Another one's turn finds the new path; without any, the
+    /// connection waits like one whose next hop does not answer.
+    #[cold]
+    fn schedule_elsewhere(&mut self, index: u32) {
+        let other = self.any_interface();
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if let Some(other) = other {
+            connection.path = Path::through(other);
+            self.schedule_connection(index);
+        } else if connection.state != State::Closed && !connection.timers.is_set(Timer::Retransmit) {
+            connection.restart_retransmit_timer(self.now);
+            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), connection.timers.next());
         }
     }
 
     pub(super) fn schedule_half_open(&mut self, index: u32) {
-        let Some(half_open) = self.half_open.get(index) else { return };
-        if half_open.parked.is_none()
-            && let Some(interface) = self.interfaces.get_mut(u32::from(half_open.path.interface.0))
+        let other = self.any_interface();
+        let Some(half_open) = self.half_open.get_mut(index) else { return };
+        if half_open.parked.is_some() {
+            return;
+        }
+        if self.interfaces.get(u32::from(half_open.path.interface.0)).is_none()
+            && let Some(other) = other
         {
+            half_open.path = Path::through(other);
+        }
+        // Without any interface its retransmission timer asks again.
+        if let Some(interface) = self.interfaces.get_mut(u32::from(half_open.path.interface.0)) {
             self.links.push_back(&mut interface.ready, self.nodes.number(Node::HalfOpen(index)));
         }
     }

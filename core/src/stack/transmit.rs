@@ -304,7 +304,8 @@ impl Stack<'_> {
 
     /// The path from `local` to `remote`, which are of one family.
     fn path_for(&mut self, pool: &mut Pool<'_>, local: IpAddr, remote: IpAddr) -> PathSearch {
-        let Some(hop) = self.route(remote) else { return PathSearch::None };
+        // An address that was removed is nobody's to send from.
+        let Some(hop) = self.route(remote).filter(|_| self.is_local(local)) else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
                 let hop = Hop { interface: hop.interface, source_mac: self.mac(hop.interface), destination_mac };
@@ -346,7 +347,7 @@ impl Stack<'_> {
         let (source, destination) = addresses;
         let interface = match interface {
             Some(interface) => interface,
-            None => match self.route(destination) {
+            None => match self.route(destination).filter(|_| self.is_local(source)) {
                 Some(hop) => hop.interface,
                 None => {
                     self.counters.drop(DropReason::NoRoute);

@@ -15,6 +15,7 @@ use crate::counters::DropReason;
 use crate::event::{InterfaceId, Signals, UdpHandle};
 use crate::pool::Pool;
 use crate::record_queue::RecordQueue;
+use crate::slab::Key;
 use crate::time::Instant;
 use crate::wire::{MacAddr, UdpHeader, ipv4, ipv6, protocol, udp};
 
@@ -45,7 +46,7 @@ pub struct UdpMeta {
     pub remote: SocketAddr,
     /// Our address: the one it was sent to, or is to be sent from.
     pub local: Option<IpAddr>,
-    /// The interface that it came in by, or is to leave by; needed for broadcasts and groups on a host with several.
+    /// The interface that it came in by (none if that was removed meanwhile), or is to leave by; needed for broadcasts and groups on a host with several.
     pub interface: Option<InterfaceId>,
     /// The station to send to, for a peer that has no address yet and so cannot be asked for it (RFC 2131 §4.1).
     pub link: Option<MacAddr>,
@@ -122,33 +123,44 @@ impl fmt::Display for UdpSendError {
 impl core::error::Error for UdpSendError {}
 
 /// What precedes a received datagram in the queue: addresses and ports of both ends, and the interface.
-const RECEIVE_HEADER: usize = 37;
+const RECEIVE_HEADER: usize = 36 + INTERFACE_KEY;
 /// What precedes a packet to send: the interface, and whether and where to a station is given.
-const SEND_HEADER: usize = 8;
+const SEND_HEADER: usize = INTERFACE_KEY + 7;
+/// An interface in those headers: its number, and the generation that tells it from a later one of the same number.
+const INTERFACE_KEY: usize = 5;
 
-fn encode_received(packet: &Packet<'_>, header: &UdpHeader) -> [u8; RECEIVE_HEADER] {
+fn encode_interface(key: Key) -> [u8; INTERFACE_KEY] {
+    let [a, b, c, d] = key.generation.to_le_bytes();
+    [key.index as u8, a, b, c, d]
+}
+
+fn decode_interface(bytes: [u8; INTERFACE_KEY]) -> Key {
+    let [index, a, b, c, d] = bytes;
+    Key { index: u32::from(index), generation: u32::from_le_bytes([a, b, c, d]) }
+}
+
+fn encode_received(packet: &Packet<'_>, interface: Key, header: &UdpHeader) -> [u8; RECEIVE_HEADER] {
     let mut out = [0; RECEIVE_HEADER];
     out[..16].copy_from_slice(&bits(packet.source).to_be_bytes());
     out[16..18].copy_from_slice(&header.source_port.to_be_bytes());
     out[18..34].copy_from_slice(&bits(packet.destination).to_be_bytes());
     out[34..36].copy_from_slice(&header.destination_port.to_be_bytes());
-    out[36] = packet.interface.0;
+    out[36..].copy_from_slice(&encode_interface(interface));
     out
 }
 
-fn decode_received(header: &[u8; RECEIVE_HEADER]) -> UdpMeta {
+/// Where a datagram came from and to which address, and the interface that it came in by.
+fn decode_received(header: &[u8; RECEIVE_HEADER]) -> (UdpMeta, Key) {
     let address = |at: usize| {
         let mut octets = [0; 16];
         octets.copy_from_slice(&header[at..at + 16]);
         Ipv6Addr::from(octets).to_canonical()
     };
     let port = u16::from_be_bytes([header[16], header[17]]);
-    UdpMeta {
-        remote: SocketAddr::new(address(0), port),
-        local: Some(address(18)),
-        interface: Some(InterfaceId(header[36])),
-        link: None,
-    }
+    let mut interface = [0; INTERFACE_KEY];
+    interface.copy_from_slice(&header[36..]);
+    let meta = UdpMeta { local: Some(address(18)), ..UdpMeta::to(SocketAddr::new(address(0), port)) };
+    (meta, decode_interface(interface))
 }
 
 impl Stack<'_> {
@@ -253,10 +265,11 @@ impl Stack<'_> {
         let ip_len = emit_ip_header(&mut ip_header, source, destination, protocol::UDP, len, hop_limit);
 
         let mut prefix = [0; SEND_HEADER];
-        prefix[0] = hop.interface.0;
+        let interface = self.interfaces.key(u32::from(hop.interface.0)).ok_or(UdpSendError::NoRoute(destination))?;
+        prefix[..INTERFACE_KEY].copy_from_slice(&encode_interface(interface));
         if let Some(MacAddr(mac)) = meta.link {
-            prefix[1] = 1;
-            prefix[2..8].copy_from_slice(&mac);
+            prefix[INTERFACE_KEY] = 1;
+            prefix[INTERFACE_KEY + 1..].copy_from_slice(&mac);
         }
         let found = self.udp_sockets.lookup_mut(socket.0).ok_or(UdpSendError::NotFound)?;
         let was_empty = found.send.is_empty();
@@ -264,18 +277,27 @@ impl Stack<'_> {
             return Err(UdpSendError::QueueFull);
         }
         if was_empty {
-            self.schedule_udp(socket.0.index, hop.interface);
+            self.schedule_udp(pool, socket.0.index);
         }
         Ok(())
     }
 
-    fn schedule_udp(&mut self, index: u32, interface: InterfaceId) {
+    /// Puts the socket on the list of the interface that its next packet is for. Packets for interfaces that were removed
+    /// are dropped on the way.
+    pub(super) fn schedule_udp(&mut self, pool: &mut Pool<'_>, index: u32) {
         let number = self.nodes.number(Node::Udp(index));
-        if let Some(socket) = self.udp_sockets.get_mut(index)
-            && let Some(found) = self.interfaces.get_mut(u32::from(interface.0))
-        {
-            socket.interface = interface;
-            self.links.push_back(&mut found.ready, number);
+        let Some(socket) = self.udp_sockets.get_mut(index) else { return };
+        while !socket.send.is_empty() {
+            let mut interface = [0; INTERFACE_KEY];
+            socket.send.peek(pool, 0, &mut interface);
+            let key = decode_interface(interface);
+            if let Some(found) = self.interfaces.lookup_mut(key) {
+                socket.interface = InterfaceId(key.index as u8);
+                self.links.push_back(&mut found.ready, number);
+                return;
+            }
+            socket.send.pop(pool, &mut self.account);
+            self.counters.drop(DropReason::NoInterface);
         }
     }
 
@@ -292,10 +314,10 @@ impl Stack<'_> {
         let mut prefix = [0; SEND_HEADER];
         let popped = self.udp_sockets.get_mut(index).and_then(|socket| {
             let len = socket.send.front_len()?.checked_sub(SEND_HEADER)?;
-            socket.send.peek(pool, 0, &mut prefix);
-            if prefix[0] != interface.0 {
+            if socket.interface != interface {
                 return None;
             }
+            socket.send.peek(pool, 0, &mut prefix);
             let copied = socket.send.peek(pool, SEND_HEADER, out);
             socket.send.pop(pool, &mut self.account);
             debug_assert_eq!(copied, len);
@@ -305,15 +327,8 @@ impl Stack<'_> {
         if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
             self.links.remove(&mut found.ready, number);
         }
-        let mut next = [0];
-        let next_interface = self
-            .udp_sockets
-            .get(index)
-            .and_then(|socket| (socket.send.peek(pool, 0, &mut next) == 1).then_some(InterfaceId(next[0])));
-        if let Some(next_interface) = next_interface {
-            self.schedule_udp(index, next_interface);
-        }
-        let [_, has_link, mac @ ..] = prefix;
+        self.schedule_udp(pool, index);
+        let [_, _, _, _, _, has_link, mac @ ..] = prefix;
         popped.map(|len| ((has_link == 1).then_some(MacAddr(mac)), len))
     }
 
@@ -327,7 +342,9 @@ impl Stack<'_> {
         socket.receive.peek(pool, 0, &mut header);
         let len = socket.receive.peek(pool, RECEIVE_HEADER, out);
         socket.receive.pop(pool, &mut self.account);
-        Some((len, decode_received(&header)))
+        let (mut meta, interface) = decode_received(&header);
+        meta.interface = self.interfaces.lookup(interface).map(|_| InterfaceId(interface.index as u8));
+        Some((len, meta))
     }
 
     /// The last error that ICMP reported about a datagram of the socket's: the destination and the code of RFC 792's
@@ -365,8 +382,9 @@ impl Stack<'_> {
             self.port_unreachable(pool, packet);
             return;
         };
+        let Some(interface) = self.interfaces.key(u32::from(packet.interface.0)) else { return };
         let Some(socket) = self.udp_sockets.get_mut(index) else { return };
-        if !socket.receive.push(pool, &mut self.account, 0, &[&encode_received(packet, &header), data]) {
+        if !socket.receive.push(pool, &mut self.account, 0, &[&encode_received(packet, interface, &header), data]) {
             self.counters.drop(DropReason::UdpQueueFull);
             return;
         }

@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 12] = [
+    let scenes: [Overload; 13] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -34,6 +34,7 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("datagrams to a closed port", DropReason::IcmpRateLimited, closed_port),
         ("a ping too big to be answered", DropReason::PacketTooBig, big_ping),
         ("a ping from where no route leads", DropReason::NoRoute, stranger),
+        ("frames for an interface that was removed", DropReason::NoInterface, removed_interface),
     ];
     let mut drops = BTreeMap::new();
     for (name, reason, scene) in scenes {
@@ -60,9 +61,7 @@ impl Host {
     fn new(seed: u64) -> Host {
         let mut stack = Stack::new(Config::new([seed, 0]), Limits::small());
         let mut pool = Pool::new(100);
-        stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
-        stack.add_address(Instant::ZERO, NIC, "10.0.0.1/16".parse().unwrap()).unwrap();
-        stack.add_neighbor(&mut pool, NIC, PEER, PEER_MAC).unwrap();
+        set_up(&mut stack, &mut pool, Instant::ZERO);
         let mut host = Host { stack, pool, now: Instant::ZERO };
         host.drain();
         host
@@ -134,6 +133,24 @@ impl Host {
         self.drain();
         assert_eq!(self.stack.counters().frames_sent, before + 1, "{name}");
     }
+}
+
+/// The interface, its address and its neighbour.
+fn set_up(stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant) {
+    assert_eq!(stack.add_interface(now, InterfaceConfig::ethernet(HOST_MAC)), Ok(NIC));
+    stack.add_address(now, NIC, "10.0.0.1/16".parse().unwrap()).unwrap();
+    stack.add_neighbor(pool, NIC, PEER, PEER_MAC).unwrap();
+}
+
+/// With a frame before that leaves an answer in the queue, and one after.
+fn removed_interface(host: &mut Host) {
+    let ping = packet::icmp(8, 0, 1, b"are you there");
+    host.receive(PEER, ICMP, &ping);
+    host.stack.remove_interface(&mut host.pool, host.now, NIC).unwrap();
+    host.receive(PEER, ICMP, &ping);
+    assert_eq!(host.stack.counters().drops(DropReason::NoInterface), 2);
+    assert_eq!((host.drain(), host.pool.blocks_in_use()), (None, 0));
+    set_up(&mut host.stack, &mut host.pool, host.now);
 }
 
 fn full_accept_queue(host: &mut Host) {
