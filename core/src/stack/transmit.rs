@@ -10,18 +10,19 @@ use super::{FrameMeta, Stack};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
-use crate::tcp::connection::State;
 use crate::tcp::{Context, output};
 use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, ethernet, ipv4, ipv6};
 
-/// What became of a socket's turn.
-enum Turn {
-    /// A frame of this length is in the buffer.
-    Frame(usize),
-    /// Nothing to send now, or not able to; the socket is off the list.
-    Nothing,
+/// A socket's turn to send: which it is, and what a frame of it goes through.
+struct Turn<'t, 'p> {
+    pool: &'t mut Pool<'p>,
+    interface: InterfaceId,
+    /// The socket's node number, and its index in its own table.
+    number: u32,
+    index: u32,
+    buf: &'t mut [u8],
 }
 
 impl Stack<'_> {
@@ -35,48 +36,53 @@ impl Stack<'_> {
         buf: &mut [u8],
     ) -> Option<FrameMeta> {
         self.advance_clock(now);
-        let found = self.interfaces.get(u32::from(interface.0))?;
+        if !self.wants_transmit(interface) {
+            return None;
+        }
         if buf.len() < self.frame_capacity(interface) {
             debug_assert!(false, "the buffer is smaller than frame_capacity");
             return None;
         }
-        if found.announcements > 0 {
+        if self.interfaces.get(u32::from(interface.0))?.announcements > 0 {
             self.announce_addresses(pool, interface);
         }
         // Ends, since each turn without a frame takes a socket off the list or a packet out of a queue.
         loop {
             let found = self.interfaces.get_mut(u32::from(interface.0))?;
             let head = found.ready.head();
-            let control_first = found.control_first || head.is_none();
-            if found.has_control() && control_first {
-                found.control_first = false;
-                if let Some(len) = self.transmit_control(pool, interface, buf) {
-                    return Some(self.sent(len));
-                }
-                continue;
-            }
-            found.control_first = true;
-            let number = head?;
-            let turn = match self.nodes.node(number) {
-                Node::Connection(index) => self.transmit_connection(pool, interface, number, index, buf),
-                Node::HalfOpen(index) => self.transmit_half_open(pool, interface, number, index, buf),
-                Node::Udp(index) => self.transmit_udp(pool, interface, number, index, buf),
-                Node::TimeWait(_) | Node::Neighbor(_) | Node::Listener(_) | Node::Ping(_) | Node::TimeWaitTimer => {
-                    self.leave_ready(interface, number);
-                    Turn::Nothing
-                }
+            let control = found.has_control() && (found.control_first || head.is_none());
+            found.control_first = !control;
+            let frame = if control {
+                self.transmit_control(pool, interface, buf)
+            } else {
+                self.transmit_socket(pool, interface, head?, buf)
             };
-            if let Turn::Frame(len) = turn {
-                self.end_turn_if_used(interface, number, len);
-                return Some(self.sent(len));
+            if let Some(len) = frame {
+                self.counters.frames_sent += 1;
+                self.counters.bytes_sent += len as u64;
+                return Some(FrameMeta::received(len));
             }
         }
     }
 
-    fn sent(&mut self, len: usize) -> FrameMeta {
-        self.counters.frames_sent += 1;
-        self.counters.bytes_sent += len as u64;
-        FrameMeta::received(len)
+    /// The next frame of the socket that is first on the list. Without a frame, the socket is off the list.
+    fn transmit_socket(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        number: u32,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let turn = |index, pool, buf| Turn { pool, interface, number, index, buf };
+        match self.nodes.node(number) {
+            Node::Connection(index) => self.transmit_connection(turn(index, pool, buf)),
+            Node::HalfOpen(index) => self.transmit_half_open(turn(index, pool, buf)),
+            Node::Udp(index) => self.transmit_udp(turn(index, pool, buf)),
+            Node::TimeWait(_) | Node::Neighbor(_) | Node::Listener(_) | Node::Ping(_) | Node::TimeWaitTimer => {
+                self.leave_ready(interface, number);
+                None
+            }
+        }
     }
 
     fn leave_ready(&mut self, interface: InterfaceId, number: u32) {
@@ -92,50 +98,40 @@ impl Stack<'_> {
     fn end_turn_if_used(&mut self, interface: InterfaceId, number: u32, len: usize) {
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return };
         found.turn_used += len as u32;
-        if found.turn_used >= TURN_BYTES && found.ready.head() == Some(number) {
+        if found.turn_used >= TURN_BYTES {
             found.turn_used = 0;
             self.links.remove(&mut found.ready, number);
             self.links.push_back(&mut found.ready, number);
         }
     }
 
-    fn transmit_connection(
-        &mut self,
-        pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        number: u32,
-        index: u32,
-        buf: &mut [u8],
-    ) -> Turn {
-        let Some(connection) = self.connections.get_mut(index) else {
-            self.leave_ready(interface, number);
-            return Turn::Nothing;
-        };
-        if connection.state == State::Closed {
-            self.leave_ready(interface, number);
-            return Turn::Nothing;
-        }
-        if !connection.path.is_valid(self.generation) && !self.find_path(pool, interface, number, index) {
-            return Turn::Nothing;
-        }
+    fn transmit_connection(&mut self, turn: Turn<'_, '_>) -> Option<usize> {
+        let Turn { pool, interface, number, index, buf } = turn;
         let holders = self.connections.len();
-        let Some(connection) = self.connections.get_mut(index) else { return Turn::Nothing };
-        let header_len = connection.path.header_len();
-        let mut context =
-            Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
-        let built = output::build(connection, &mut context, &mut buf[header_len..]);
-        let deadline = connection.timers.next();
-        let len = built.map(|built| connection.path.finish(buf, built.len, built.sum));
-        if deadline < Instant::FAR_FUTURE {
-            self.deadlines.set_no_later(number, deadline);
-        }
-        match len {
-            Some(len) => Turn::Frame(len),
-            None => {
-                self.leave_ready(interface, number);
-                Turn::Nothing
+        let mut connection = self.connections.get_mut(index);
+        if connection.as_ref().is_some_and(|connection| !connection.path.is_valid(self.generation)) {
+            if !self.find_path(pool, interface, number, index) {
+                return None;
             }
+            connection = self.connections.get_mut(index);
         }
+        let sent = connection.and_then(|connection| {
+            let header_len = connection.path.header_len();
+            let mut context =
+                Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
+            let built = output::build(connection, &mut context, &mut buf[header_len..]);
+            let deadline = connection.timers.next();
+            if deadline < Instant::FAR_FUTURE {
+                self.deadlines.set_no_later(number, deadline);
+            }
+            built.map(|built| (connection.path.finish(buf, built.len, built.sum), built.more))
+        });
+        match sent {
+            Some((len, true)) => self.end_turn_if_used(interface, number, len),
+            // With its last frame the socket leaves the list, so that nobody asks it in vain.
+            Some((_, false)) | None => self.leave_ready(interface, number),
+        }
+        sent.map(|(len, _)| len)
     }
 
     /// Finds the connection's path anew; false if it has to wait or has moved to another interface.
@@ -173,79 +169,56 @@ impl Stack<'_> {
         }
     }
 
-    fn transmit_half_open(
-        &mut self,
-        pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        number: u32,
-        index: u32,
-        buf: &mut [u8],
-    ) -> Turn {
+    fn transmit_half_open(&mut self, turn: Turn<'_, '_>) -> Option<usize> {
+        let Turn { pool, interface, number, index, buf } = turn;
         self.leave_ready(interface, number);
-        let Some(half_open) = self.half_open.get(index) else { return Turn::Nothing };
-        let flow = half_open.flow;
-        let Some(listener) = self.listeners.lookup(half_open.listener) else { return Turn::Nothing };
-        let config = listener.config;
+        let half_open = self.half_open.get(index)?;
+        let (flow, generation) = (half_open.flow, self.generation);
+        let config = self.listeners.lookup(half_open.listener)?.config;
         if !half_open.syn_ack_due {
-            return Turn::Nothing;
+            return None;
         }
-        let path = match half_open.path.is_valid(self.generation) {
-            true => half_open.path.clone(),
-            false => match self.path_for(pool, flow.local, flow.remote) {
-                PathSearch::Found(path) => path,
+        if !half_open.path.is_valid(generation) {
+            match self.path_for(pool, flow.local, flow.remote) {
+                PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
-                    if let Some(half_open) = self.half_open.get_mut(index) {
-                        half_open.parked = Some(entry);
-                    }
+                    self.half_open.get_mut(index)?.parked = Some(entry);
                     self.park(entry, number);
-                    return Turn::Nothing;
+                    return None;
                 }
                 PathSearch::None => {
                     self.counters.drop(DropReason::NoRoute);
-                    return Turn::Nothing;
+                    return None;
                 }
-            },
-        };
-        let mss = u32::from(self.mtu(path.interface)) - path_headers(&flow.remote);
-        let Some(half_open) = self.half_open.get_mut(index) else { return Turn::Nothing };
-        half_open.advertised_mss = half_open.advertised_mss.min(mss as u16);
-        if path.interface != interface {
+            }
+        }
+        let half_open = self.half_open.get_mut(index)?;
+        let way_out = half_open.path.interface;
+        if way_out != interface {
             // The SYN has come in elsewhere than the route leads back.
-            half_open.path = path;
             self.schedule_half_open(index);
-            return Turn::Nothing;
+            return None;
         }
-        let built = output::build_syn_ack(half_open, config.receive_buffer, &mut buf[path.header_len()..]);
-        let len = path.finish(buf, built.len, built.sum);
-        half_open.path = path;
+        let mtu = self.interfaces.get(u32::from(way_out.0))?.config.mtu;
+        half_open.advertised_mss = half_open.advertised_mss.min(mtu - path_headers(&flow.remote) as u16);
+        let header_len = half_open.path.header_len();
+        let built = output::build_syn_ack(half_open, config.receive_buffer, &mut buf[header_len..]);
         half_open.sent(self.now, &config);
-        let deadline = half_open.deadline;
-        if half_open.retransmits > 0 {
-            self.counters.tcp_retransmits += 1;
-        }
-        self.deadlines.set_no_later(number, deadline);
-        Turn::Frame(len)
+        self.counters.tcp_retransmits += u64::from(half_open.retransmits > 0);
+        self.deadlines.set_no_later(number, half_open.deadline);
+        Some(half_open.path.finish(buf, built.len, built.sum))
     }
 
-    fn transmit_udp(
-        &mut self,
-        pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        number: u32,
-        index: u32,
-        buf: &mut [u8],
-    ) -> Turn {
-        let Some((link, len)) = self.pop_udp(pool, interface, number, index, &mut buf[ethernet::HEADER_LEN..]) else {
-            return Turn::Nothing;
-        };
-        let frame = match link {
+    fn transmit_udp(&mut self, turn: Turn<'_, '_>) -> Option<usize> {
+        let Turn { pool, interface, number, index, buf } = turn;
+        let (link, len) = self.pop_udp(pool, interface, number, index, &mut buf[ethernet::HEADER_LEN..])?;
+        match link {
             Some(destination) => {
                 self.write_link_header(interface, destination, buf);
                 Some(len + ethernet::HEADER_LEN)
             }
             None => self.address_packet(pool, interface, buf, len),
-        };
-        frame.map_or(Turn::Nothing, Turn::Frame)
+        }
     }
 
     /// The first packet that no socket owns.

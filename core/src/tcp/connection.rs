@@ -358,6 +358,13 @@ impl Connection {
         self.fin_queued && self.snd_nxt > self.send.end()
     }
 
+    /// Whether there is data or a FIN to send, for the first time or again.
+    #[inline]
+    pub(crate) fn has_unsent(&self) -> bool {
+        // The FIN takes the sequence number after the data.
+        self.send.end() + u32::from(self.fin_queued) > self.snd_nxt || self.recovery.lost_bytes() > 0
+    }
+
     /// Bytes outstanding, SYN and FIN included.
     #[inline]
     pub(crate) fn outstanding(&self) -> u32 {
@@ -549,7 +556,7 @@ impl Connection {
 
     /// Nothing could be sent because the next hop does not answer.
     fn path_failed(&self) -> bool {
-        self.syn_due || self.send.end() > self.snd_nxt || (self.fin_queued && !self.fin_sent())
+        self.syn_due || self.has_unsent()
     }
 
     /// The next hop did not answer. A connection attempt fails (RFC 1122 §4.2.3.9 leaves the choice, Linux does so);

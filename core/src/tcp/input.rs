@@ -286,9 +286,7 @@ fn acknowledgment(
             }
         }
     }
-    outcome.output |= connection.send.end() > connection.snd_nxt
-        || connection.recovery.lost_bytes() > 0
-        || (connection.fin_queued && !connection.fin_sent());
+    outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);
 }
 

@@ -16,6 +16,8 @@ use crate::wire::{TcpFlags, TcpHeader, TcpOptions, protocol};
 pub(crate) struct Built {
     pub(crate) len: usize,
     pub(crate) sum: Sum,
+    /// There may be another one to send now.
+    pub(crate) more: bool,
 }
 
 /// What a segment carries.
@@ -44,29 +46,50 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         watch_closed_window(connection, context);
         return None;
     };
-    let options = if plan.kind == Kind::Syn { syn_options(connection) } else { TcpOptions::default() };
-    let options_len = if plan.kind == Kind::Syn { options.emit(&mut out[HEADER_LEN..]) } else { 0 };
-    let header_len = HEADER_LEN + options_len;
-    let acknowledges = plan.flags.contains(TcpFlags::ACK);
-    let header = TcpHeader {
-        source_port: connection.flow.local_port,
-        destination_port: connection.flow.remote_port,
-        sequence: plan.seq.0,
-        acknowledgment: if acknowledges { connection.rcv_nxt().0 } else { 0 },
-        flags: plan.flags,
-        window: advertise(connection, plan.kind == Kind::Syn),
-        urgent: 0,
-        header_len,
+    let built = if plan.kind == Kind::Syn {
+        let acknowledges = plan.flags.contains(TcpFlags::ACK);
+        let (mss, window_scale) = syn_options(connection);
+        let syn = Syn {
+            flow: &connection.flow,
+            seq: plan.seq,
+            ack: acknowledges.then(|| connection.rcv_nxt()),
+            receive_buffer: connection.receive.limit(),
+            mss,
+            window_scale,
+        };
+        syn.emit(out)
+    } else {
+        let header = TcpHeader {
+            source_port: connection.flow.local_port,
+            destination_port: connection.flow.remote_port,
+            sequence: plan.seq.0,
+            acknowledgment: connection.rcv_nxt().0,
+            flags: plan.flags,
+            window: advertise(connection),
+            urgent: 0,
+            header_len: HEADER_LEN,
+        };
+        header.emit(out);
+        let mut sum = checksum::sum(&out[..HEADER_LEN]);
+        let len = HEADER_LEN + plan.len as usize;
+        if plan.len > 0 {
+            sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[HEADER_LEN..len]));
+        }
+        Built { len, sum, more: false }
     };
-    header.emit(out);
-    let mut sum = checksum::sum(&out[..header_len]);
-    let len = header_len + plan.len as usize;
-    if plan.len > 0 {
-        sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
-    }
     sent(connection, context, &plan);
     connection.check_invariants();
-    Some(Built { len, sum })
+    Some(Built { more: has_more(connection), ..built })
+}
+
+/// Whether [`build`] may have another segment at once. If not, the window was large enough for all there was.
+fn has_more(connection: &mut Connection) -> bool {
+    let more = connection.has_unsent()
+        || connection.acks.duplicates > 0
+        || connection.acks.now
+        || connection.probe != Probe::None;
+    connection.cwnd_limited &= more;
+    more
 }
 
 fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
@@ -264,20 +287,15 @@ fn watch_closed_window(connection: &mut Connection, context: &Context<'_, '_>) {
     if !connection.state.is_synchronized() {
         return;
     }
-    let waits = connection.send.end() > connection.snd_nxt || (connection.fin_queued && !connection.fin_sent());
-    if waits && connection.outstanding() == 0 && !connection.timers.is_set(Timer::Persist) {
+    if connection.has_unsent() && connection.outstanding() == 0 && !connection.timers.is_set(Timer::Persist) {
         connection.arm_persist(context.now);
     }
 }
 
 /// The window field, and the right edge that it promises (RFC 9293 §3.8.6.2.2: it moves by a segment or half the
 /// buffer or not at all, and never left).
-fn advertise(connection: &mut Connection, is_syn: bool) -> u16 {
+fn advertise(connection: &mut Connection) -> u16 {
     let receive = &connection.receive;
-    if is_syn {
-        // Never scaled (RFC 7323 §2.2).
-        return receive.limit().min(u32::from(u16::MAX)) as u16;
-    }
     let rcv_nxt = connection.rcv_nxt();
     let scale = u32::from(connection.rcv_scale);
     let room = receive.room().min(u32::from(u16::MAX) << scale);
@@ -310,40 +328,57 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
     room >= promised.saturating_mul(2) && room - promised >= least
 }
 
-/// What our SYN, or SYN and ACK, offers.
-fn syn_options(connection: &Connection) -> TcpOptions {
+/// The MSS and the window scale that our SYN, or SYN and ACK, offers.
+fn syn_options(connection: &Connection) -> (u16, Option<u8>) {
     // Some middleboxes drop a SYN for its options: the last tries go out without any that can be left out.
     let plain = connection.state == State::SynSent && connection.timeouts > PLAIN_SYN_AFTER;
-    TcpOptions {
-        mss: Some(connection.advertised_mss),
-        window_scale: (connection.scaling && !plain).then_some(connection.rcv_scale),
-        ..TcpOptions::default()
-    }
+    (connection.advertised_mss, (connection.scaling && !plain).then_some(connection.rcv_scale))
 }
 
 /// Retransmissions of a SYN that still offer window scaling.
 const PLAIN_SYN_AFTER: u8 = 4;
 
+/// A SYN, or SYN and ACK.
+struct Syn<'a> {
+    flow: &'a Flow,
+    seq: Seq,
+    ack: Option<Seq>,
+    receive_buffer: u32,
+    mss: u16,
+    window_scale: Option<u8>,
+}
+
+impl Syn<'_> {
+    fn emit(&self, out: &mut [u8]) -> Built {
+        let options = TcpOptions { mss: Some(self.mss), window_scale: self.window_scale, ..TcpOptions::default() };
+        let header_len = HEADER_LEN + options.emit(&mut out[HEADER_LEN..]);
+        let header = TcpHeader {
+            source_port: self.flow.local_port,
+            destination_port: self.flow.remote_port,
+            sequence: self.seq.0,
+            acknowledgment: self.ack.map_or(0, |ack| ack.0),
+            flags: if self.ack.is_some() { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+            // Never scaled (RFC 7323 §2.2).
+            window: self.receive_buffer.min(u32::from(u16::MAX)) as u16,
+            urgent: 0,
+            header_len,
+        };
+        header.emit(out);
+        Built { len: header_len, sum: checksum::sum(&out[..header_len]), more: false }
+    }
+}
+
 /// Builds the SYN and ACK of a half-open connection.
 pub(crate) fn build_syn_ack(half_open: &HalfOpen, receive_buffer: u32, out: &mut [u8]) -> Built {
-    let options = TcpOptions {
-        mss: Some(half_open.advertised_mss),
+    let syn = Syn {
+        flow: &half_open.flow,
+        seq: half_open.iss,
+        ack: Some(half_open.irs + 1),
+        receive_buffer,
+        mss: half_open.advertised_mss,
         window_scale: half_open.window_scale.map(|_| window_scale_for(receive_buffer)),
-        ..TcpOptions::default()
     };
-    let header_len = HEADER_LEN + options.emit(&mut out[HEADER_LEN..]);
-    let header = TcpHeader {
-        source_port: half_open.flow.local_port,
-        destination_port: half_open.flow.remote_port,
-        sequence: half_open.iss.0,
-        acknowledgment: (half_open.irs + 1).0,
-        flags: TcpFlags::SYN | TcpFlags::ACK,
-        window: receive_buffer.min(u32::from(u16::MAX)) as u16,
-        urgent: 0,
-        header_len,
-    };
-    header.emit(out);
-    Built { len: header_len, sum: checksum::sum(&out[..header_len]) }
+    syn.emit(out)
 }
 
 /// A segment without options and data that belongs to no connection block: a reset, or an ACK from TIME-WAIT.
