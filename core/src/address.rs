@@ -1,8 +1,10 @@
 //! Addresses with prefixes, and socket endpoints.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::str::FromStr;
+
+use crate::event::InterfaceId;
 
 /// An address and the length of its network prefix, as in `10.0.2.2/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,6 +139,25 @@ pub(crate) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => 0xffff_0000_0000 | u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// Whether the address is an IPv6 one for a single link, fe80::/10 (RFC 4291 §2.5.6).
+#[inline]
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The scope id that stands for a link: the interface's number plus one; 0 for none.
+pub(crate) fn scope_id(link: Option<InterfaceId>) -> u32 {
+    link.map_or(0, |interface| u32::from(interface.0) + 1)
+}
+
+/// An address and a port, and, if the address is link-local, the scope id of its link.
+pub(crate) fn with_scope(address: IpAddr, port: u16, link: Option<InterfaceId>) -> SocketAddr {
+    match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, scope_id(link)).into(),
+        _ => SocketAddr::new(address, port),
     }
 }
 

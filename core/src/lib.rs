@@ -71,11 +71,11 @@ pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, TcpConfig};
 pub use counters::{Counters, DropReason};
 pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
 pub use pool::{BLOCK_SIZE, Pool};
-pub use stack::addressing::{ConfigError, InterfaceAddress, Route};
+pub use stack::addressing::{ConfigError, InterfaceAddress, Route, ScopeError};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
 pub use stack::neighbor::NeighborState;
-pub use stack::ping::{PingError, PingOutcome};
+pub use stack::ping::{PingError, PingOutcome, PingTarget};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, FrameMeta, ListenError, ListenOptions, RecvError, SendError,

@@ -1,13 +1,13 @@
 //! Interfaces, their addresses, and routes.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::interface::Interface;
 use super::memory::NO_PREFIX;
 use super::nodes::Node;
-use crate::address::{Prefix, is_unicast};
+use crate::address::{Prefix, is_link_local, is_unicast, scope_id};
 use crate::config::{InterfaceConfig, Medium};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
@@ -64,6 +64,35 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+/// Why a link-local IPv6 address names nobody (RFC 4007 §6): the same address on another link is another host.
+///
+/// The scope id of a [`SocketAddrV6`](core::net::SocketAddrV6) says which link is meant: the number of the interface plus
+/// one, as if it were the interface's index; 0 stands for the only one that has IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScopeError {
+    /// There are several interfaces with IPv6, and no scope id says which is meant.
+    Missing(Ipv6Addr),
+    /// No interface has this scope id.
+    Unknown(u32),
+}
+
+impl fmt::Display for ScopeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ScopeError::Missing(address) => {
+                write!(
+                    f,
+                    "{address} is link-local, and this host has several links: a scope id has to say which is meant"
+                )
+            }
+            ScopeError::Unknown(scope) => write!(f, "the scope id {scope} is that of no interface"),
+        }
+    }
+}
+
+impl core::error::Error for ScopeError {}
 
 /// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,6 +308,49 @@ impl Stack<'_> {
         self.addresses.iter().any(|entry| entry.prefix.address == address)
     }
 
+    /// Whether the address is one of ours that packets from this interface may be for: any, but a link-local one only if
+    /// it is the interface's own (RFC 4007 §6).
+    #[inline]
+    pub(super) fn is_local_on(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        let anywhere = !is_link_local(address);
+        self.addresses.iter().any(|entry| entry.prefix.address == address && (anywhere || entry.interface == interface))
+    }
+
+    /// The link that `remote` is on if its address is link-local: what its scope id says, else that of our link-local
+    /// address `local`, else the only one there is.
+    pub(super) fn link_to(&self, remote: SocketAddr, local: Option<IpAddr>) -> Result<Option<InterfaceId>, ScopeError> {
+        let SocketAddr::V6(remote) = remote else { return Ok(None) };
+        match remote.scope_id() {
+            _ if !is_link_scope(*remote.ip()) => Ok(None),
+            0 if remote.ip().is_multicast() => Ok(None),
+            0 => {
+                let local = local.filter(|local| is_link_local(*local));
+                let mut links = self.addresses.iter().filter(|entry| match local {
+                    Some(local) => entry.prefix.address == local,
+                    None => entry.prefix.address.is_ipv6(),
+                });
+                let first = links.next().map(|entry| entry.interface);
+                match links.any(|entry| Some(entry.interface) != first) {
+                    true => Err(ScopeError::Missing(*remote.ip())),
+                    false => Ok(first),
+                }
+            }
+            scope => {
+                let mut known = self.interfaces().map(|(interface, _)| interface);
+                let named = known.find(|interface| scope_id(Some(*interface)) == scope);
+                named.map(Some).ok_or(ScopeError::Unknown(scope))
+            }
+        }
+    }
+
+    /// Where packets for `destination` go: through `link` if it is given, else wherever the routes say.
+    pub(super) fn hop_to(&mut self, link: Option<InterfaceId>, destination: IpAddr) -> Option<NextHop> {
+        match link {
+            Some(interface) => self.next_hop_on(interface, destination),
+            None => self.route(destination),
+        }
+    }
+
     /// Whether the address is the directed broadcast address of a network of ours.
     pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|entry| entry.prefix.broadcast() == Some(address))
@@ -305,13 +377,13 @@ impl Stack<'_> {
     /// An address of the interface's for packets to `destination`: one that shares its network, else one of its
     /// family, and of its scope for IPv6 (RFC 6724 §5, rule 2).
     pub(super) fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
-        let is_link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if is_link_scope(v6));
-        let wanted = is_link_local(destination);
+        let has_link_scope = |address: IpAddr| matches!(address, IpAddr::V6(v6) if is_link_scope(v6));
+        let wanted = has_link_scope(destination);
         self.addresses
             .iter()
             .filter(|entry| entry.interface == interface && entry.prefix.address.is_ipv4() == destination.is_ipv4())
             .max_by_key(|entry| {
-                let same_scope = is_link_local(entry.prefix.address) == wanted;
+                let same_scope = has_link_scope(entry.prefix.address) == wanted;
                 (entry.prefix.contains(destination), same_scope, entry.prefix.length)
             })
             .map(|entry| entry.prefix.address)
@@ -405,6 +477,7 @@ pub(super) fn is_group(address: IpAddr) -> bool {
     }
 }
 
+/// Whether the address, or the group, is known on one link only.
 fn is_link_scope(address: Ipv6Addr) -> bool {
     address.is_unicast_link_local() || (address.segments()[0] & 0xff0f) == 0xff02
 }

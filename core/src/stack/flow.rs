@@ -2,7 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use crate::address::bits;
+use crate::address::{bits, is_link_local, scope_id, with_scope};
+use crate::event::InterfaceId;
 
 /// A TCP connection's or UDP socket's two ends, as this host sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +12,14 @@ pub(crate) struct Flow {
     pub(crate) remote: IpAddr,
     pub(crate) local_port: u16,
     pub(crate) remote_port: u16,
+    /// The link that a link-local remote address is on (RFC 4007 §6): the same address on another one is another host.
+    pub(crate) link: Option<InterfaceId>,
+}
+
+/// The link that tells who a link-local address is, if it is one.
+#[inline]
+pub(crate) fn link_of(address: IpAddr, interface: InterfaceId) -> Option<InterfaceId> {
+    is_link_local(address).then_some(interface)
 }
 
 impl Flow {
@@ -19,11 +28,11 @@ impl Flow {
     }
 
     pub(crate) fn local_address(&self) -> SocketAddr {
-        SocketAddr::new(self.local, self.local_port)
+        with_scope(self.local, self.local_port, self.link)
     }
 
     pub(crate) fn remote_address(&self) -> SocketAddr {
-        SocketAddr::new(self.remote, self.remote_port)
+        with_scope(self.remote, self.remote_port, self.link)
     }
 
     /// The flow as words for a keyed function.
@@ -34,7 +43,7 @@ impl Flow {
             local as u64,
             (remote >> 64) as u64,
             remote as u64,
-            u64::from(self.local_port) << 16 | u64::from(self.remote_port),
+            u64::from(scope_id(self.link)) << 32 | u64::from(self.local_port) << 16 | u64::from(self.remote_port),
         ]
     }
 }

@@ -3,12 +3,13 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Stack;
-use super::flow::Flow;
+use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
+use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::tcp::connection::CloseReason;
 use crate::tcp::seq::Seq;
@@ -113,8 +114,7 @@ impl Stack<'_> {
             }
             Icmpv6Message::NeighborSolicitation { target, options } => {
                 if self.is_valid_discovery(packet, target, options) {
-                    let mac = packet.source_mac;
-                    self.neighbor_solicitation(pool, packet.interface, source, mac, target, options);
+                    self.neighbor_solicitation(pool, packet, (source, destination), target, options);
                 }
             }
             Icmpv6Message::NeighborAdvertisement { router, solicited, override_, target, options } => {
@@ -196,7 +196,7 @@ impl Stack<'_> {
     fn icmp_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, problem: Problem, quoted: Option<Quoted<'_>>) {
         let handled = match quoted {
             Some(quoted) if packet.cast == Cast::Unicast && self.is_local(quoted.source) => {
-                self.error_about(pool, problem, &quoted)
+                self.error_about(pool, packet.interface, problem, &quoted)
             }
             _ => false,
         };
@@ -205,13 +205,20 @@ impl Stack<'_> {
         }
     }
 
-    fn error_about(&mut self, pool: &mut Pool<'_>, problem: Problem, quoted: &Quoted<'_>) -> bool {
+    fn error_about(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        problem: Problem,
+        quoted: &Quoted<'_>,
+    ) -> bool {
         let Some(&[a, b, c, d, e, f, g, h]) = quoted.payload.first_chunk::<8>() else { return false };
         let flow = Flow {
             local: quoted.source,
             remote: quoted.destination,
             local_port: u16::from_be_bytes([a, b]),
             remote_port: u16::from_be_bytes([c, d]),
+            link: link_of(quoted.destination, interface),
         };
         match quoted.protocol {
             protocol::TCP => {

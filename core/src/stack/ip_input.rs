@@ -171,7 +171,7 @@ impl Stack<'_> {
             return;
         }
         let destination = IpAddr::V6(header.destination);
-        let cast = if self.is_local(destination) {
+        let cast = if self.is_local_on(interface, destination) {
             link_cast
         } else if header.destination == ALL_NODES || self.is_solicited_node_of(interface, header.destination) {
             Cast::Group

@@ -1,16 +1,18 @@
 //! Echo requests of our own: is a host there, and how far away?
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
+use super::addressing::ScopeError;
+use super::flow::link_of;
 use super::icmp::{Problem, echo_header, icmp_protocol};
 use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use crate::address::is_unicast;
 use crate::counters::DropReason;
-use crate::event::PingHandle;
+use crate::event::{InterfaceId, PingHandle};
 use crate::pool::Pool;
 use crate::time::{Duration, Instant};
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
@@ -22,6 +24,8 @@ const MAX_PAYLOAD: usize = 8 * 1024;
 #[derive(Clone, Debug)]
 pub struct Ping {
     destination: IpAddr,
+    /// The link that a link-local destination is on.
+    link: Option<InterfaceId>,
     identifier: u16,
     payload_len: usize,
     sent: Instant,
@@ -57,6 +61,8 @@ pub enum PingOutcome {
 pub enum PingError {
     /// There is no route to the address.
     NoRoute(IpAddr),
+    /// The address is link-local, and which link is meant cannot be told.
+    Scope(ScopeError),
     /// The address is a group, or one of ours.
     BadAddress(IpAddr),
     /// The payload does not fit into one packet; the most that does, in bytes.
@@ -72,6 +78,7 @@ impl fmt::Display for PingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PingError::NoRoute(address) => write!(f, "no route to {address}"),
+            PingError::Scope(error) => error.fmt(f),
             PingError::BadAddress(address) => write!(f, "{address} cannot be pinged: it is a group or our own"),
             PingError::TooLong { max } => write!(f, "the payload is too long: at most {max} bytes"),
             PingError::TooMany => f.write_str("too many echo requests are under way"),
@@ -80,6 +87,21 @@ impl fmt::Display for PingError {
 }
 
 impl core::error::Error for PingError {}
+
+/// Whom to ping: an address, and for a link-local one on a host with several interfaces which of them it is meant on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingTarget {
+    /// The address.
+    pub address: IpAddr,
+    /// The interface to send by; none leaves it to the routes.
+    pub interface: Option<InterfaceId>,
+}
+
+impl From<IpAddr> for PingTarget {
+    fn from(address: IpAddr) -> Self {
+        PingTarget { address, interface: None }
+    }
+}
 
 /// The byte at an offset of an echo request's payload.
 fn pattern(offset: usize) -> u8 {
@@ -93,15 +115,20 @@ impl Stack<'_> {
         &mut self,
         pool: &mut Pool<'_>,
         now: Instant,
-        to: IpAddr,
+        to: impl Into<PingTarget>,
         payload_len: usize,
         timeout: Duration,
     ) -> Result<PingHandle, PingError> {
         self.advance_clock(now);
+        let PingTarget { address: to, interface } = to.into();
         if !is_unicast(to) || self.is_local(to) {
             return Err(PingError::BadAddress(to));
         }
-        let hop = self.route(to).ok_or(PingError::NoRoute(to))?;
+        let interface = match interface {
+            Some(interface) => Some(interface),
+            None => self.link_to(SocketAddr::new(to, 0), None).map_err(PingError::Scope)?,
+        };
+        let hop = self.hop_to(interface, to).ok_or(PingError::NoRoute(to))?;
         let headers = icmpv4::HEADER_LEN + if to.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
         let max = (usize::from(self.mtu(hop.interface)) - headers).min(MAX_PAYLOAD);
         if payload_len > max {
@@ -109,6 +136,7 @@ impl Stack<'_> {
         }
         let ping = Ping {
             destination: to,
+            link: link_of(to, hop.interface),
             identifier: self.identifier_random.next_u32() as u16,
             payload_len,
             sent: self.now,
@@ -164,6 +192,7 @@ impl Stack<'_> {
                 if ping.outcome.is_none()
                     && ping.identifier == identifier
                     && ping.destination == packet.source
+                    && ping.link == link_of(packet.source, packet.interface)
                     && data.len() == ping.payload_len
                     && data.iter().enumerate().all(|(offset, &byte)| byte == pattern(offset)) =>
             {

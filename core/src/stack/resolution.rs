@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Stack;
 use super::addressing::{ConfigError, is_group};
 use super::interface::ControlKind;
+use super::ip_input::Packet;
 use super::neighbor::{MAX_SOLICIT, Neighbor, NeighborState, REACHABLE_TIME, RETRANS_TIMER};
 use super::nodes::Node;
 use crate::address::is_unicast;
@@ -286,16 +287,23 @@ impl Stack<'_> {
         }
     }
 
-    /// RFC 4861 §7.2.3, after the checks of §7.1.1. `source` is unspecified in duplicate address detection.
+    /// RFC 4861 §7.2.3, after the checks of §7.1.1 that it shares with advertisements. The source is unspecified in duplicate
+    /// address detection.
     pub(super) fn neighbor_solicitation(
         &mut self,
         pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        source: Ipv6Addr,
-        source_mac: MacAddr,
+        packet: &Packet<'_>,
+        (source, destination): (Ipv6Addr, Ipv6Addr),
         target: Ipv6Addr,
         options: &[u8],
     ) {
+        let interface = packet.interface;
+        // §7.1.1: "If the IP source address is the unspecified address, the IP destination address is a solicited-node
+        // multicast address." Such a group is made of the last 24 bits of an address, its own among them.
+        if source.is_unspecified() && destination != ipv6::solicited_node_multicast(destination) {
+            self.counters.drop(DropReason::NeighborDiscoveryInvalid);
+            return;
+        }
         let is_ours = self
             .addresses
             .iter()
@@ -324,7 +332,7 @@ impl Stack<'_> {
             self.learn(pool, interface, address, mac, known, NeighborState::Stale, true);
         }
         let flags = AdvertisementFlags { router: false, solicited: true, override_: true };
-        self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(source_mac)), flags);
+        self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(packet.source_mac)), flags);
     }
 
     /// RFC 4861 §7.2.5, after the checks of §7.1.2: never makes an entry.

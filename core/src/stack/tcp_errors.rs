@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
+use super::addressing::ScopeError;
 use crate::address::Endpoint;
 use crate::tcp::connection::CloseReason;
 
@@ -12,6 +13,8 @@ use crate::tcp::connection::CloseReason;
 pub enum ConnectError {
     /// There is no route to the address.
     NoRoute(IpAddr),
+    /// The remote address is link-local, and which link is meant cannot be told.
+    Scope(ScopeError),
     /// The remote address or port cannot be connected to: a group, our own address, or port 0.
     BadAddress(SocketAddr),
     /// The local address is not one of ours.
@@ -28,6 +31,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::NoRoute(address) => write!(f, "no route to {address}"),
+            ConnectError::Scope(error) => error.fmt(f),
             ConnectError::BadAddress(address) => write!(f, "cannot connect to {address}"),
             ConnectError::AddressNotAvailable(address) => {
                 write!(f, "{address} is not an address of this host")

@@ -1,6 +1,6 @@
 //! Finding who a TCP segment is for, and what follows from what it did there.
 
-use super::flow::Flow;
+use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
@@ -35,6 +35,7 @@ impl Stack<'_> {
             remote: packet.source,
             local_port: header.destination_port,
             remote_port: header.source_port,
+            link: link_of(packet.source, packet.interface),
         };
         let segment = Segment::new(&header, options, payload);
         let (found, hash) = match self.last_hit_for(&flow) {
@@ -324,7 +325,7 @@ impl Stack<'_> {
         }
         let addresses = (bare.flow.local, bare.flow.remote);
         let bytes = bare.build();
-        self.queue_packet(pool, None, ControlKind::Tcp, addresses, protocol::TCP, [&bytes, &[]]);
+        self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, addresses, protocol::TCP, [&bytes, &[]]);
     }
 }
 

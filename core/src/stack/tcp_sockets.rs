@@ -50,7 +50,8 @@ impl Default for ListenOptions {
 
 impl Stack<'_> {
     /// Begins a connection (RFC 9293 §3.9.1.1, active OPEN). The event `CONNECTED` tells that it is established, `CLOSED`
-    /// that it failed. Data can be queued at once.
+    /// that it failed. Data can be queued at once. On a host with several IPv6 interfaces, the scope id of a link-local
+    /// address names one ([`ScopeError`](crate::ScopeError)).
     pub fn connect(
         &mut self,
         now: Instant,
@@ -64,10 +65,11 @@ impl Stack<'_> {
         {
             return Err(ConnectError::BadAddress(remote));
         }
-        let hop = self.route(address).ok_or(ConnectError::NoRoute(address))?;
         let wanted = options.local.unwrap_or(Endpoint::any(0));
+        let link = self.link_to(remote, wanted.address).map_err(ConnectError::Scope)?;
+        let hop = self.hop_to(link, address).ok_or(ConnectError::NoRoute(address))?;
         let local = match wanted.address {
-            Some(local) if !self.is_local(local) || local.is_ipv4() != address.is_ipv4() => {
+            Some(local) if !self.is_local_on(hop.interface, local) || local.is_ipv4() != address.is_ipv4() => {
                 return Err(ConnectError::AddressNotAvailable(local));
             }
             Some(local) => local,
@@ -76,7 +78,7 @@ impl Stack<'_> {
         if self.connections.is_full() {
             return Err(ConnectError::TooManyConnections);
         }
-        let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port() };
+        let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port(), link };
         let flow_hash = match wanted.port {
             0 => self.choose_port(&mut flow)?,
             _ => self.flow_hash(&flow),

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::flow::Flow;
 use super::interface::{ControlKind, TURN_BYTES};
 use super::nodes::Node;
 use super::path::{Hop, Path};
@@ -138,7 +139,7 @@ impl Stack<'_> {
     fn find_path(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, number: u32, index: u32) -> bool {
         let Some(connection) = self.connections.get(index) else { return false };
         let flow = connection.flow;
-        match self.path_for(pool, flow.local, flow.remote) {
+        match self.path_for(pool, &flow) {
             PathSearch::Found(path) => {
                 let mss = u32::from(self.mtu(path.interface)) - path_headers(&flow.remote);
                 let moved = path.interface != interface;
@@ -179,7 +180,7 @@ impl Stack<'_> {
             return None;
         }
         if !half_open.path.is_valid(generation) {
-            match self.path_for(pool, flow.local, flow.remote) {
+            match self.path_for(pool, &flow) {
                 PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
                     self.half_open.get_mut(index)?.parked = Some(entry);
@@ -275,14 +276,14 @@ impl Stack<'_> {
         EthernetHeader { destination, source: self.mac(interface), ethertype }.emit(buf);
     }
 
-    /// The path from `local` to `remote`, which are of one family.
-    fn path_for(&mut self, pool: &mut Pool<'_>, local: IpAddr, remote: IpAddr) -> PathSearch {
+    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow) -> PathSearch {
         // An address that was removed is nobody's to send from.
-        let Some(hop) = self.route(remote).filter(|_| self.is_local(local)) else { return PathSearch::None };
+        let hop = self.hop_to(flow.link, flow.remote).filter(|_| self.is_local(flow.local));
+        let Some(hop) = hop else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
                 let hop = Hop { interface: hop.interface, source_mac: self.mac(hop.interface), destination_mac };
-                PathSearch::Found(Path::new(self.generation, &hop, local, remote, self.config.hop_limit))
+                PathSearch::Found(Path::new(self.generation, &hop, flow.local, flow.remote, self.config.hop_limit))
             }
             Resolution::Pending(entry) => PathSearch::Wait(entry),
             Resolution::TableFull => {

@@ -4,12 +4,13 @@ use core::fmt;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
+use super::addressing::{NextHop, ScopeError};
 use super::flow::Flow;
 use super::icmp::Problem;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::transmit::emit_ip_header;
-use crate::address::{Endpoint, bits};
+use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, Signals, UdpHandle};
@@ -42,11 +43,13 @@ pub struct UdpSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UdpMeta {
-    /// The other end.
+    /// The other end. The scope id of a link-local address says by which interface it is reached; a received datagram's
+    /// can be answered as it is.
     pub remote: SocketAddr,
     /// Our address: the one it was sent to, or is to be sent from.
     pub local: Option<IpAddr>,
-    /// The interface that it came in by (none if that was removed meanwhile), or is to leave by; needed for broadcasts and groups on a host with several.
+    /// The interface that it came in by (none if that was removed meanwhile), or is to leave by, which goes before the
+    /// scope id of `remote`; needed for broadcasts and groups on a host with several.
     pub interface: Option<InterfaceId>,
     /// The station to send to, for a peer that has no address yet and so cannot be asked for it (RFC 2131 §4.1).
     pub link: Option<MacAddr>,
@@ -104,8 +107,10 @@ pub enum UdpSendError {
     NoRoute(IpAddr),
     /// The socket's queue, or the pool, is full; try again after the next transmissions.
     QueueFull,
-    /// The destination port is 0, or the source address is not ours.
+    /// The destination port is 0, or the source address is not ours or not one of the interface's.
     BadAddress(SocketAddr),
+    /// The destination is link-local, and which link is meant cannot be told.
+    Scope(ScopeError),
 }
 
 impl fmt::Display for UdpSendError {
@@ -116,6 +121,7 @@ impl fmt::Display for UdpSendError {
             UdpSendError::NoRoute(address) => write!(f, "no route to {address}"),
             UdpSendError::QueueFull => f.write_str("the send queue is full"),
             UdpSendError::BadAddress(address) => write!(f, "cannot send to {address}"),
+            UdpSendError::Scope(error) => error.fmt(f),
         }
     }
 }
@@ -223,17 +229,21 @@ impl Stack<'_> {
         if meta.remote.port() == 0 || destination.is_unspecified() || self.is_local(destination) {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
-        let hop = match meta.interface {
+        let interface = match meta.interface {
+            Some(interface) => Some(interface),
+            None => self.link_to(meta.remote, meta.local.or(local.address)).map_err(UdpSendError::Scope)?,
+        };
+        let hop = match interface {
             Some(interface) => self.next_hop_on(interface, destination).or_else(|| {
                 // A given station needs no route.
                 let source = self.source_on(interface, destination)?;
-                meta.link.map(|_| super::addressing::NextHop { interface, address: destination, source })
+                meta.link.map(|_| NextHop { interface, address: destination, source })
             }),
             None => self.route(destination),
         };
         let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
         let source = meta.local.or(local.address).unwrap_or(hop.source);
-        if !self.is_local(source) || source.is_ipv4() != destination.is_ipv4() {
+        if !self.is_local_on(hop.interface, source) || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
@@ -344,6 +354,7 @@ impl Stack<'_> {
         socket.receive.pop(pool, &mut self.account);
         let (mut meta, interface) = decode_received(&header);
         meta.interface = self.interfaces.lookup(interface).map(|_| InterfaceId(interface.index as u8));
+        meta.remote = with_scope(meta.remote.ip(), meta.remote.port(), meta.interface);
         Some((len, meta))
     }
 

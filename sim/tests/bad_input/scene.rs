@@ -62,7 +62,7 @@ impl Scene {
         let now = world.now();
         for address in ["10.0.0.2", "fd00::2"] {
             let (stack, pool) = world.stack_mut(newcomer).unwrap();
-            stack.ping(pool, now, address.parse().unwrap(), 56, Duration::from_secs(5)).unwrap();
+            stack.ping(pool, now, address.parse::<std::net::IpAddr>().unwrap(), 56, Duration::from_secs(5)).unwrap();
         }
         Scene { world, target, bystanders }
     }
@@ -129,7 +129,7 @@ fn begin_datagrams(world: &mut World, peer: HostId, target: HostId) {
             stack.udp_send(pool, now, from, &meta, data).unwrap();
         }
         for len in [0, 56, 1_400] {
-            stack.ping(pool, now, address.parse().unwrap(), len, Duration::from_secs(5)).unwrap();
+            stack.ping(pool, now, address.parse::<std::net::IpAddr>().unwrap(), len, Duration::from_secs(5)).unwrap();
         }
         // The answer to this is an error about a datagram of the target's.
         let back = ["10.0.0.1", "fd00::1"][number].parse::<std::net::IpAddr>().unwrap();

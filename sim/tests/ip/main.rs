@@ -4,4 +4,5 @@
 mod host;
 mod icmp;
 mod neighbors;
+mod scope;
 mod udp;

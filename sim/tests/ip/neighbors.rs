@@ -185,6 +185,24 @@ fn n1_duplicate_address_detection_is_answered() {
     assert_eq!(host.stack.neighbors().count(), 0, "a probe tells nothing");
 }
 
+/// RFC 4861 §7.1.1, the last two checks: what nobody in duplicate address detection sends.
+#[test]
+fn n1_an_unspecified_source_asks_a_solicited_node_group_and_tells_no_station() {
+    let target: Ipv6Addr = "fd00::1".parse().unwrap();
+    let option = [&[1, 1][..], &PEER_MAC.0].concat();
+    let mut host = Host::new();
+    let cases = [("ff02::1:ff00:1", &[][..], true), ("ff02::1", &[], false), ("ff02::1:ff00:1", &option, false)];
+    for (to, option, valid) in cases {
+        let before = host.drops(DropReason::NeighborDiscoveryInvalid);
+        host.receive_ip(ip("::"), ip(to), ICMPV6, &icmp(135, 0, 0, &[&target.octets()[..], option].concat()));
+        assert_eq!(host.take_packets().len(), usize::from(valid), "{to} {option:?}");
+        assert_eq!(host.drops(DropReason::NeighborDiscoveryInvalid) - before, u64::from(!valid), "{to} {option:?}");
+    }
+    // Somebody with an address may ask everybody.
+    host.receive_ip(ip("fd00::2"), ip("ff02::1"), ICMPV6, &icmp(135, 0, 0, &target.octets()));
+    assert_eq!(host.take_packets().len(), 1);
+}
+
 #[test]
 fn n1_discovery_from_beyond_the_link_is_ignored() {
     let target: Ipv6Addr = "fd00::1".parse().unwrap();
