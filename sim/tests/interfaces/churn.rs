@@ -7,6 +7,7 @@ use ethertab_sim::apps::{ConversationId, Plan, ServerId};
 use ethertab_sim::{HostId, Impairment, SwitchId, World};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
+use std::net::IpAddr;
 
 fn lan() -> Impairment {
     Impairment::latency(Duration::from_micros(100))
@@ -146,6 +147,17 @@ impl Churn {
         if self.below(2) == 0 { format!("10.{network}.0.{station}/24") } else { format!("fd0{network}::{station}/64") }
     }
 
+    /// An address that some host has just now, mostly; else one that perhaps nobody has.
+    fn remote(&mut self) -> IpAddr {
+        let number = self.below(self.hosts.len());
+        let stack = self.world.stack(self.hosts[number]).unwrap();
+        let addresses: Vec<_> = stack.addresses().map(|entry| entry.prefix.address).collect();
+        match self.any(&addresses) {
+            Some(address) if self.below(8) > 0 => address,
+            _ => self.address().parse::<Prefix>().unwrap().address,
+        }
+    }
+
     /// The interfaces of a host that may go.
     fn passing(&self, number: usize) -> Vec<InterfaceId> {
         let interfaces = self.world.stack(self.hosts[number]).unwrap().interfaces().map(|(interface, _)| interface);
@@ -165,7 +177,7 @@ impl Churn {
         let passing = self.passing(number);
         let interface = self.any(&passing);
         let prefix: Prefix = self.address().parse().unwrap();
-        let remote = prefix.address;
+        let remote = self.remote();
         match self.below(10) {
             0 | 1 if self.has_room(host) => {
                 self.stations += 1;
@@ -224,7 +236,6 @@ fn whatever_comes_and_goes_bytes_arrive_as_they_were_sent_and_blocks_are_account
         Some(seed) => seed..=seed,
         None => 1..=6,
     };
-    let mut completed = 0;
     for seed in seeds {
         println!("ETHERTAB_SEED={seed} replays it");
         let mut churn = Churn::new(seed);
@@ -235,14 +246,15 @@ fn whatever_comes_and_goes_bytes_arrive_as_they_were_sent_and_blocks_are_account
             assert_blocks_are_accounted(&churn.world, &churn.hosts);
             assert!(!churn.world.is_stuck(), "{}", churn.world);
         }
+        let mut completed = 0;
         let Churn { mut world, hosts, conversations, .. } = churn;
         for id in conversations {
             let conversation = world.conversation(id);
             assert_eq!(conversation.mismatch, None, "{world}");
             completed += u32::from(conversation.went_well());
         }
+        assert!(completed > 20, "{completed} conversations came to an end");
         bystanders.check(&mut world);
         assert_all_blocks_come_back(&mut world, &hosts);
     }
-    assert!(completed > 100, "{completed} conversations came to an end");
 }
