@@ -178,50 +178,46 @@ impl<'m> LeaseTable<'m> {
             Ok(index) => return Some(index),
             Err(at) => at,
         };
-        if self.entries.push(Lease { address, ..Lease::EMPTY }).is_ok() {
-            self.entries[at..].rotate_right(1);
-            return Some(at);
-        }
-        let victim = self.longest_free(now, |_| true)?;
-        self.entries[victim] = Lease { address, ..Lease::EMPTY };
-        if victim < at {
-            self.entries[victim..at].rotate_left(1);
-            Some(at - 1)
+        let free = match self.entries.push(Lease::EMPTY) {
+            Ok(()) => self.entries.len() - 1,
+            Err(_) => self.longest_free(now, &|_| true)?,
+        };
+        // What lies between the free place and that of the new entry moves by one.
+        let at = if free < at {
+            self.entries.copy_within(free + 1..at, free);
+            at - 1
         } else {
-            self.entries[at..=victim].rotate_right(1);
-            Some(at)
-        }
+            self.entries.copy_within(at..free, at + 1);
+            at
+        };
+        self.entries[at] = Lease { address, ..Lease::EMPTY };
+        Some(at)
     }
 
     /// An address of the pool for a new client: the lowest that never was leased, else the one free for longest.
     pub(super) fn next_address(
         &self,
-        pool: RangeInclusive<Ipv4Addr>,
+        pool: &RangeInclusive<Ipv4Addr>,
         usable: impl Fn(Ipv4Addr) -> bool,
         now: Instant,
     ) -> Option<Ipv4Addr> {
-        let longest_free = || {
-            let index = self.longest_free(now, |lease| pool.contains(&lease.address) && usable(lease.address))?;
-            Some(self.entries[index].address)
-        };
-        if self.entries.len() == self.entries.capacity() {
-            return longest_free();
-        }
-        let mut known =
-            self.entries.iter().map(|lease| lease.address).skip_while(|address| address < pool.start()).peekable();
-        let mut candidate = u32::from(*pool.start());
-        // Ends: a step either passes a known entry or one of the few addresses that the configuration excludes.
-        while candidate <= u32::from(*pool.end()) {
-            let address = Ipv4Addr::from(candidate);
-            if known.next_if_eq(&address).is_none() && usable(address) {
-                return Some(address);
+        if self.entries.len() < self.entries.capacity() {
+            let mut known = self.entries.partition_point(|lease| lease.address < *pool.start());
+            // Ends: a step either passes a known entry or one of the few addresses that the configuration excludes.
+            for candidate in u32::from(*pool.start())..=u32::from(*pool.end()) {
+                let address = Ipv4Addr::from(candidate);
+                if self.entries.get(known).is_some_and(|lease| lease.address == address) {
+                    known += 1;
+                } else if usable(address) {
+                    return Some(address);
+                }
             }
-            candidate = candidate.checked_add(1)?;
         }
-        longest_free()
+        let index = self.longest_free(now, &|lease| pool.contains(&lease.address) && usable(lease.address))?;
+        Some(self.entries[index].address)
     }
 
-    fn longest_free(&self, now: Instant, wanted: impl Fn(&Lease) -> bool) -> Option<usize> {
+    fn longest_free(&self, now: Instant, wanted: &dyn Fn(&Lease) -> bool) -> Option<usize> {
         let free = |lease: &Lease| lease.reserved_for.is_none() && lease.is_free(now) && wanted(lease);
         let candidates = self.entries.iter().enumerate().filter(|(_, lease)| free(lease));
         candidates.min_by_key(|(_, lease)| lease.expires).map(|(index, _)| index)

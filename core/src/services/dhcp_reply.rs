@@ -2,7 +2,6 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use super::Text;
 use super::dhcp_config::{MAX_DNS_SERVERS, MIN_LEASE};
 use super::dhcp_leases::Lease;
 use super::dhcp_server::{DhcpServer, Request};
@@ -49,20 +48,17 @@ impl DhcpServer<'_> {
         // RFC 2131 §4.3.1, table 3. A `ciaddr` that is not the leased address, in SELECTING, means nothing.
         let has_address = kind == MessageType::Ack && message.ciaddr() == lease.address;
         let ciaddr = if has_address { lease.address } else { Ipv4Addr::UNSPECIFIED };
-        let header = Header { ciaddr, yiaddr: lease.address, ..request.reply_header() };
-        let mut writer = Writer::new(request.room(out), &header, kind)?;
+        let mut writer =
+            self.begin(kind, Header { ciaddr, yiaddr: lease.address, ..request.reply_header() }, request, out)?;
         let secs = self.lease_secs(request);
-        writer.option(option::SERVER_ID, &self.config.server.octets());
         writer.option(option::LEASE_TIME, &secs.to_be_bytes());
         if secs != INFINITE_SECS {
             // RFC 2131 §4.4.5: T1 is half of the lease, T2 seven eighths.
             writer.option(option::RENEWAL_TIME, &(secs / 2).to_be_bytes());
             writer.option(option::REBINDING_TIME, &(secs - secs / 8).to_be_bytes());
         }
-        request.echo_client_id(&mut writer);
-        let hostname = if lease.reserved_for.is_some() { lease.hostname } else { Text::EMPTY };
-        self.write_options(request, hostname.as_str(), &mut writer);
-        let len = writer.finish();
+        let hostname: &[u8] = if lease.reserved_for.is_some() { lease.hostname.as_bytes() } else { &[] };
+        self.write_options(request, hostname, &mut writer);
 
         // RFC 2131 §4.1.
         let (destination, link_destination) = if !message.giaddr().is_unspecified() {
@@ -74,18 +70,15 @@ impl DhcpServer<'_> {
         } else {
             (SocketAddrV4::new(lease.address, CLIENT_PORT), Some(request.mac))
         };
-        Some(DhcpReply { destination, link_destination, len })
+        Some(DhcpReply { destination, link_destination, len: writer.finish() })
     }
 
     /// ACK to an INFORM: no address and no times (RFC 2131 §4.3.5), to `ciaddr`.
     pub(super) fn write_parameters(&self, request: &Request<'_>, out: &mut [u8]) -> Option<DhcpReply> {
         let ciaddr = request.message.ciaddr();
-        let header = Header { ciaddr, ..request.reply_header() };
-        let mut writer = Writer::new(request.room(out), &header, MessageType::Ack)?;
-        writer.option(option::SERVER_ID, &self.config.server.octets());
-        request.echo_client_id(&mut writer);
+        let mut writer = self.begin(MessageType::Ack, Header { ciaddr, ..request.reply_header() }, request, out)?;
         let reserved = self.leases.entries().iter().find(|lease| lease.reserved_for == Some(request.mac));
-        self.write_options(request, reserved.map_or("", |lease| lease.hostname.as_str()), &mut writer);
+        self.write_options(request, reserved.map_or(&[], |lease| lease.hostname.as_bytes()), &mut writer);
         let destination = SocketAddrV4::new(ciaddr, CLIENT_PORT);
         Some(DhcpReply { destination, link_destination: None, len: writer.finish() })
     }
@@ -101,62 +94,87 @@ impl DhcpServer<'_> {
             header.flags = FLAG_BROADCAST;
             SocketAddrV4::new(giaddr, SERVER_PORT)
         };
-        let mut writer = Writer::new(request.room(out), &header, MessageType::Nak)?;
-        writer.option(option::SERVER_ID, &self.config.server.octets());
-        request.echo_client_id(&mut writer);
+        let mut writer = self.begin(MessageType::Nak, header, request, out)?;
         writer.option(option::MESSAGE, b"address not available");
         Some(DhcpReply { destination, link_destination: None, len: writer.finish() })
     }
 
+    /// Begins an answer of as much of `out` as the client takes with what every answer says: from which server it is, and
+    /// to which client.
+    #[inline(never)] // Once, and not for each kind of answer.
+    fn begin<'o>(
+        &self,
+        kind: MessageType,
+        header: Header,
+        request: &Request<'_>,
+        out: &'o mut [u8],
+    ) -> Option<Writer<'o>> {
+        // Option 57 counts the IP and UDP headers and is at least 576.
+        let wanted = request.message.u16_option(option::MAX_MESSAGE_SIZE).map_or(0, usize::from);
+        let limit = wanted.saturating_sub(IP_UDP_LEN).max(DEFAULT_MESSAGE_LEN).min(out.len());
+        let mut writer = Writer::new(&mut out[..limit], &header, kind)?;
+        writer.option(option::SERVER_ID, &self.config.server.octets());
+        // RFC 6842 §3: the server returns the identifier that the client sent.
+        if let Some(identifier) = request.message.option(option::CLIENT_ID) {
+            writer.option(option::CLIENT_ID, identifier);
+        }
+        Some(writer)
+    }
+
     /// The network's parameters: those that the client lists, in its order, or all if it has no list. The mask goes first
     /// (RFC 2132 §3.3), and the MTU goes even if unlisted: a host that doesn't know it loses its large packets.
-    fn write_options(&self, request: &Request<'_>, hostname: &str, writer: &mut Writer<'_>) {
-        const ALL: [u8; 6] = [
-            option::ROUTER,
-            option::DNS_SERVERS,
-            option::DOMAIN_NAME,
-            option::HOST_NAME,
-            option::BROADCAST_ADDRESS,
-            option::INTERFACE_MTU,
-        ];
-        let lists = request.message.options().filter(|(code, _)| *code == option::PARAMETER_LIST);
-        let listed = lists.clone().flat_map(|(_, codes)| codes).copied();
-        let rest: &[u8] = if lists.count() == 0 { &ALL } else { &[option::INTERFACE_MTU] };
+    fn write_options(&self, request: &Request<'_>, hostname: &[u8], writer: &mut Writer<'_>) {
+        const ALL: [u8; 5] =
+            [option::ROUTER, option::DNS_SERVERS, option::DOMAIN_NAME, option::HOST_NAME, option::BROADCAST_ADDRESS];
         let mut written = 0u32;
-        for code in core::iter::once(option::SUBNET_MASK).chain(listed).chain(rest.iter().copied()) {
-            // Every code that the server knows is below 32; each is written once however often it is listed.
-            let bit = 1u32.checked_shl(code.into()).unwrap_or(0);
-            if written & bit == 0 {
-                written |= bit;
-                self.write_option(code, hostname, writer);
+        let mut write = |codes: &[u8]| {
+            for &code in codes {
+                // Every code that the server knows is below 32; each is written once however often it is listed.
+                let bit = 1u32.checked_shl(code.into()).unwrap_or(0);
+                if written & bit == 0 {
+                    written |= bit;
+                    self.write_option(code, hostname, writer);
+                }
+            }
+        };
+        write(&[option::SUBNET_MASK]);
+        let mut listed = false;
+        for (code, codes) in request.message.options() {
+            if code == option::PARAMETER_LIST {
+                write(codes);
+                listed = true;
             }
         }
+        if !listed {
+            write(&ALL);
+        }
+        write(&[option::INTERFACE_MTU]);
     }
 
     /// Writes an option if the configuration has a value for it and the answer has room.
-    fn write_option(&self, code: u8, hostname: &str, writer: &mut Writer<'_>) {
+    fn write_option(&self, code: u8, hostname: &[u8], writer: &mut Writer<'_>) {
         let config = &self.config;
+        let mut octets = [0; 4 * MAX_DNS_SERVERS];
+        let mut len = 0;
+        let mut put = |value: &[u8]| {
+            octets[len..len + value.len()].copy_from_slice(value);
+            len += value.len();
+        };
         match code {
-            option::SUBNET_MASK => _ = writer.option(code, &config.mask().octets()),
-            option::BROADCAST_ADDRESS => _ = writer.option(code, &config.broadcast().octets()),
-            option::ROUTER => _ = config.router.map(|router| writer.option(code, &router.octets())),
-            option::INTERFACE_MTU => _ = config.mtu.map(|mtu| writer.option(code, &mtu.to_be_bytes())),
-            option::DOMAIN_NAME if !config.domain.is_empty() => {
-                writer.option(code, config.domain.as_str().as_bytes());
-            }
-            option::HOST_NAME if !hostname.is_empty() => _ = writer.option(code, hostname.as_bytes()),
-            option::DNS_SERVERS => {
-                let mut octets = [0; 4 * MAX_DNS_SERVERS];
-                let mut len = 0;
-                for server in config.dns_servers.iter().flatten() {
-                    octets[len..len + 4].copy_from_slice(&server.octets());
-                    len += 4;
-                }
-                if len > 0 {
-                    writer.option(code, &octets[..len]);
-                }
-            }
+            option::SUBNET_MASK => put(&config.mask().octets()),
+            option::BROADCAST_ADDRESS => put(&config.broadcast().octets()),
+            option::ROUTER => config.router.iter().for_each(|router| put(&router.octets())),
+            option::DNS_SERVERS => config.dns_servers.iter().flatten().for_each(|server| put(&server.octets())),
+            option::INTERFACE_MTU => config.mtu.iter().for_each(|mtu| put(&mtu.to_be_bytes())),
             _ => {}
+        }
+        let value = match code {
+            option::DOMAIN_NAME => config.domain.as_bytes(),
+            option::HOST_NAME => hostname,
+            _ => &octets[..len],
+        };
+        if !value.is_empty() {
+            writer.option(code, value);
         }
     }
 }
@@ -176,20 +194,6 @@ impl Request<'_> {
             yiaddr: Ipv4Addr::UNSPECIFIED,
             giaddr: self.message.giaddr(),
             chaddr: self.message.chaddr(),
-        }
-    }
-
-    /// As much of `out` as the client takes. Option 57 counts the IP and UDP headers and is at least 576.
-    fn room<'o>(&self, out: &'o mut [u8]) -> &'o mut [u8] {
-        let wanted = self.message.u16_option(option::MAX_MESSAGE_SIZE).map_or(0, usize::from);
-        let limit = wanted.saturating_sub(IP_UDP_LEN).max(DEFAULT_MESSAGE_LEN).min(out.len());
-        &mut out[..limit]
-    }
-
-    /// RFC 6842 §3: the server returns the identifier that the client sent.
-    fn echo_client_id(&self, writer: &mut Writer<'_>) {
-        if let Some(identifier) = self.message.option(option::CLIENT_ID) {
-            writer.option(option::CLIENT_ID, identifier);
         }
     }
 }

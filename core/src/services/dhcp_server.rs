@@ -104,6 +104,8 @@ pub(super) struct Request<'a> {
     pub(super) mac: MacAddr,
     server_id: Option<Ipv4Addr>,
     requested: Option<Ipv4Addr>,
+    /// The lease that the client has or had, if one is known.
+    known: Option<usize>,
 }
 
 /// The server.
@@ -183,7 +185,7 @@ impl<'m> DhcpServer<'m> {
     ///
     /// `None` means that no answer is due; the counters tell why.
     pub fn handle(&mut self, now: Instant, message: &[u8], out: &mut [u8]) -> Option<DhcpReply> {
-        let request = match self.read(message) {
+        let request = match self.read(now, message) {
             Ok(request) => request,
             Err(reason) => {
                 self.count(reason);
@@ -250,7 +252,7 @@ impl<'m> DhcpServer<'m> {
         &self.config
     }
 
-    fn read<'a>(&self, message: &'a [u8]) -> Result<Request<'a>, Drop> {
+    fn read<'a>(&self, now: Instant, message: &'a [u8]) -> Result<Request<'a>, Drop> {
         let message = match Message::parse(message) {
             Ok(message) if message.op() == Op::Request => message,
             Ok(_) => return Err(Drop::NotForServers),
@@ -277,18 +279,18 @@ impl<'m> DhcpServer<'m> {
         };
         let server_id = message.address_option(option::SERVER_ID);
         let requested = message.address_option(option::REQUESTED_ADDRESS);
-        Ok(Request { message, client, mac, server_id, requested })
+        let known = self.leases.of_client(&client, mac, now);
+        Ok(Request { message, client, mac, server_id, requested, known })
     }
 
     /// RFC 2131 §4.3.1: the client's present address, else its former one, else the one it asks for, else a new one.
     fn discover(&mut self, now: Instant, request: &Request<'_>) -> Verdict {
-        let known = self.leases.of_client(&request.client, request.mac, now);
-        let known = known.filter(|index| self.may_have(now, request, self.leases.entries()[*index].address));
-        let requested = || request.requested.filter(|address| self.may_have(now, request, *address));
-        let address = known.map(|index| self.leases.entries()[index].address).or_else(requested).or_else(|| {
-            let config = &self.config;
-            self.leases.next_address(config.pool.clone(), |address| config.is_usable(address), now)
-        });
+        let known = request.known.map(|index| self.leases.entries()[index].address);
+        let config = &self.config;
+        let address =
+            [known, request.requested].into_iter().flatten().find(|address| self.may_have(now, request, *address));
+        let address =
+            address.or_else(|| self.leases.next_address(&config.pool, |address| config.is_usable(address), now));
         let Some(index) = address.and_then(|address| self.leases.entry(address, now)) else {
             return Verdict::Drop(Drop::PoolExhausted);
         };
@@ -327,9 +329,8 @@ impl<'m> DhcpServer<'m> {
         if !self.config.contains(address) {
             return Verdict::Nak;
         }
-        let known = self.leases.of_client(&request.client, request.mac, now).is_some();
         // "If the DHCP server has no record of this client, then it MUST remain silent": other servers may know it.
-        if !known && !self.config.authoritative {
+        if request.known.is_none() && !self.config.authoritative {
             return Verdict::Drop(Drop::UnknownClient);
         }
         self.grant_or_nak(now, request, address)
@@ -337,8 +338,7 @@ impl<'m> DhcpServer<'m> {
 
     fn grant_or_nak(&mut self, now: Instant, request: &Request<'_>, address: Ipv4Addr) -> Verdict {
         // A client has one address: the one known here, if there is one.
-        let known = self.leases.of_client(&request.client, request.mac, now);
-        if known.is_some_and(|index| self.leases.entries()[index].address != address) {
+        if request.known.is_some_and(|index| self.leases.entries()[index].address != address) {
             return Verdict::Nak;
         }
         if !self.may_have(now, request, address) {
@@ -412,13 +412,10 @@ impl<'m> DhcpServer<'m> {
         if !self.config.is_usable(address) {
             return false;
         }
-        match self.leases.find(address).map(|index| &self.leases.entries()[index]) {
-            Some(lease) if lease.reserved_for.is_some() => lease.is_available_to(&request.client, request.mac, now),
-            Some(lease) => {
-                self.config.pool.contains(&address) && lease.is_available_to(&request.client, request.mac, now)
-            }
-            None => self.config.pool.contains(&address),
-        }
+        let lease = self.leases.find(address).map(|index| &self.leases.entries()[index]);
+        let leased_here =
+            self.config.pool.contains(&address) || lease.is_some_and(|lease| lease.reserved_for.is_some());
+        leased_here && lease.is_none_or(|lease| lease.is_available_to(&request.client, request.mac, now))
     }
 
     /// The lease of `address` if this client has it or has been offered it.
@@ -430,7 +427,7 @@ impl<'m> DhcpServer<'m> {
     }
 
     fn withdraw_offer(&mut self, now: Instant, request: &Request<'_>) {
-        if let Some(index) = self.leases.of_client(&request.client, request.mac, now) {
+        if let Some(index) = request.known {
             let lease = &mut self.leases.entries_mut()[index];
             if lease.client == request.client && lease.state(now) == LeaseState::Offered {
                 lease.stored_state = LeaseState::Released;

@@ -44,7 +44,12 @@ impl<const N: usize> Text<N> {
     /// The text.
     pub fn as_str(&self) -> &str {
         // Always valid: the only constructor copies a whole `str`.
-        core::str::from_utf8(&self.octets[..usize::from(self.len)]).unwrap_or_default()
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The octets of the text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len)]
     }
 
     /// Whether there is no text.

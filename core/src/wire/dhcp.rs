@@ -5,6 +5,8 @@
 
 use core::net::Ipv4Addr;
 
+use super::{array_at, u16_at, u32_at};
+
 /// Octets of a message before its options: the BOOTP part and the magic cookie.
 pub const HEADER_LEN: usize = 240;
 /// The shortest message that BOOTP relays and clients take (RFC 1542 §2.1); shorter ones are padded to this.
@@ -135,7 +137,8 @@ pub enum ParseError {
 /// A DHCP message whose layout has been checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    bytes: &'a [u8],
+    header: &'a [u8; HEADER_LEN],
+    options: &'a [u8],
     op: Op,
     kind: MessageType,
     overload: u8,
@@ -146,20 +149,18 @@ impl<'a> Message<'a> {
     ///
     /// A missing End option is forgiven, since some clients leave it out; an option that runs past its field is not.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        if bytes.len() < HEADER_LEN {
-            return Err(ParseError::Truncated(bytes.len()));
-        }
-        let op = match bytes[0] {
+        let (header, options) = bytes.split_first_chunk().ok_or(ParseError::Truncated(bytes.len()))?;
+        let op = match header[0] {
             1 => Op::Request,
             2 => Op::Reply,
             other => return Err(ParseError::Op(other)),
         };
-        if bytes[236..HEADER_LEN] != MAGIC_COOKIE {
+        if header[236..] != MAGIC_COOKIE {
             return Err(ParseError::Cookie);
         }
         // The overload option counts in the options field only (RFC 2132 §9.3), so that is walked first.
-        let mut message = Message { bytes, op, kind: MessageType::Discover, overload: 0 };
-        check_field(&bytes[HEADER_LEN..])?;
+        let mut message = Message { header, options, op, kind: MessageType::Discover, overload: 0 };
+        check_field(options)?;
         if let Some(&[value]) = message.option(option::OVERLOAD) {
             if !(1..=3).contains(&value) {
                 return Err(ParseError::OptionLength(option::OVERLOAD));
@@ -167,10 +168,10 @@ impl<'a> Message<'a> {
             message.overload = value;
         }
         if message.overload & 1 != 0 {
-            check_field(&bytes[FILE])?;
+            check_field(&header[FILE])?;
         }
         if message.overload & 2 != 0 {
-            check_field(&bytes[SNAME])?;
+            check_field(&header[SNAME])?;
         }
         message.kind = match message.option(option::MESSAGE_TYPE) {
             Some(&[octet]) => MessageType::from_octet(octet).ok_or(ParseError::MessageType)?,
@@ -191,35 +192,33 @@ impl<'a> Message<'a> {
 
     /// Hardware type (1 is Ethernet) and the hardware address, of at most 16 octets.
     pub fn hardware(&self) -> (u8, &'a [u8]) {
-        let len = usize::from(self.bytes[2]).min(16);
-        (self.bytes[1], &self.bytes[28..28 + len])
+        let len = usize::from(self.hlen()).min(16);
+        (self.header[1], &self.header[28..28 + len])
     }
 
     /// The 16 octets of the `chaddr` field.
     pub fn chaddr(&self) -> [u8; 16] {
-        let mut field = [0; 16];
-        field.copy_from_slice(&self.bytes[28..44]);
-        field
+        array_at(self.header, 28..44)
     }
 
     /// Length of the hardware address as sent; above 16 it makes no sense.
     pub fn hlen(&self) -> u8 {
-        self.bytes[2]
+        self.header[2]
     }
 
     /// The transaction, chosen by the client.
     pub fn xid(&self) -> u32 {
-        u32::from_be_bytes([self.bytes[4], self.bytes[5], self.bytes[6], self.bytes[7]])
+        u32_at(self.header, 4..8)
     }
 
     /// Seconds since the client began.
     pub fn secs(&self) -> u16 {
-        u16::from_be_bytes([self.bytes[8], self.bytes[9]])
+        u16_at(self.header, 8..10)
     }
 
     /// The flags field.
     pub fn flags(&self) -> u16 {
-        u16::from_be_bytes([self.bytes[10], self.bytes[11]])
+        u16_at(self.header, 10..12)
     }
 
     /// Whether the client asks for broadcast answers.
@@ -229,22 +228,22 @@ impl<'a> Message<'a> {
 
     /// The address that the client has and answers ARP for.
     pub fn ciaddr(&self) -> Ipv4Addr {
-        self.address_at(12)
+        Ipv4Addr::from(array_at(self.header, 12..16))
     }
 
     /// The address that the server gives.
     pub fn yiaddr(&self) -> Ipv4Addr {
-        self.address_at(16)
+        Ipv4Addr::from(array_at(self.header, 16..20))
     }
 
     /// The server of the next boot step.
     pub fn siaddr(&self) -> Ipv4Addr {
-        self.address_at(20)
+        Ipv4Addr::from(array_at(self.header, 20..24))
     }
 
     /// The relay agent, unspecified when there is none.
     pub fn giaddr(&self) -> Ipv4Addr {
-        self.address_at(24)
+        Ipv4Addr::from(array_at(self.header, 24..28))
     }
 
     /// All options in the order of RFC 2131 §4.1 (options, `file`, `sname`), without Pad and End.
@@ -252,15 +251,16 @@ impl<'a> Message<'a> {
         let none: &[u8] = &[];
         Options {
             fields: [
-                &self.bytes[HEADER_LEN..],
-                if self.overload & 1 != 0 { &self.bytes[FILE] } else { none },
-                if self.overload & 2 != 0 { &self.bytes[SNAME] } else { none },
+                self.options,
+                if self.overload & 1 != 0 { &self.header[FILE] } else { none },
+                if self.overload & 2 != 0 { &self.header[SNAME] } else { none },
             ],
             field: 0,
         }
     }
 
     /// The value of the first option with this code.
+    #[inline(never)] // Called for each option that a server looks at.
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
         self.options().find(|(found, _)| *found == code).map(|(_, value)| value)
     }
@@ -279,10 +279,6 @@ impl<'a> Message<'a> {
     /// The value of an option that holds 16 bits; `None` if it is missing or has another length.
     pub fn u16_option(&self, code: u8) -> Option<u16> {
         Some(u16::from_be_bytes(self.option(code)?.try_into().ok()?))
-    }
-
-    fn address_at(&self, offset: usize) -> Ipv4Addr {
-        Ipv4Addr::new(self.bytes[offset], self.bytes[offset + 1], self.bytes[offset + 2], self.bytes[offset + 3])
     }
 }
 
@@ -384,24 +380,26 @@ impl<'a> Writer<'a> {
         if buffer.len() < MIN_MESSAGE_LEN {
             return None;
         }
-        buffer[..HEADER_LEN].fill(0);
-        buffer[0] = header.op as u8;
-        buffer[1] = header.htype;
-        buffer[2] = header.hlen;
-        buffer[4..8].copy_from_slice(&header.xid.to_be_bytes());
-        buffer[8..10].copy_from_slice(&header.secs.to_be_bytes());
-        buffer[10..12].copy_from_slice(&header.flags.to_be_bytes());
-        buffer[12..16].copy_from_slice(&header.ciaddr.octets());
-        buffer[16..20].copy_from_slice(&header.yiaddr.octets());
-        buffer[24..28].copy_from_slice(&header.giaddr.octets());
-        buffer[28..44].copy_from_slice(&header.chaddr);
-        buffer[236..HEADER_LEN].copy_from_slice(&MAGIC_COOKIE);
+        let fixed = buffer.first_chunk_mut::<HEADER_LEN>()?;
+        fixed.fill(0);
+        fixed[0] = header.op as u8;
+        fixed[1] = header.htype;
+        fixed[2] = header.hlen;
+        fixed[4..8].copy_from_slice(&header.xid.to_be_bytes());
+        fixed[8..10].copy_from_slice(&header.secs.to_be_bytes());
+        fixed[10..12].copy_from_slice(&header.flags.to_be_bytes());
+        fixed[12..16].copy_from_slice(&header.ciaddr.octets());
+        fixed[16..20].copy_from_slice(&header.yiaddr.octets());
+        fixed[24..28].copy_from_slice(&header.giaddr.octets());
+        fixed[28..44].copy_from_slice(&header.chaddr);
+        fixed[236..].copy_from_slice(&MAGIC_COOKIE);
         let mut writer = Writer { buffer, len: HEADER_LEN, file: 0, sname: 0 };
         writer.option(option::MESSAGE_TYPE, &[kind as u8]);
         Some(writer)
     }
 
     /// Appends an option; false, with nothing written, if no field has room for it or it exceeds 255 octets.
+    #[inline(never)] // Called for each option of each kind of answer.
     pub fn option(&mut self, code: u8, value: &[u8]) -> bool {
         let Ok(value_len) = u8::try_from(value.len()) else {
             return false;
