@@ -199,9 +199,9 @@ enum Records<'a> {
     /// From the table, those with the name of the question.
     Table,
     Pointer(&'a Name, u32),
-    /// No record of the type at the name of the question.
-    NoData,
-    NxDomain,
+    /// None, and the SOA of this zone says for how long (RFC 2308 §3). The table has no zones: the name itself stands for
+    /// one if it exists, the name above it if not.
+    Negative(Owner),
 }
 
 /// The server.
@@ -289,8 +289,8 @@ impl<'m> DnsServer<'m> {
             Answer::Pointer { name, ttl } if matches!(kind, RecordType::PTR | RecordType::ANY) => {
                 (Rcode::NoError, Records::Pointer(name, ttl))
             }
-            Answer::Addresses { .. } | Answer::Pointer { .. } => (Rcode::NoError, Records::NoData),
-            Answer::NxDomain => (Rcode::NxDomain, Records::NxDomain),
+            Answer::Addresses { .. } | Answer::Pointer { .. } => (Rcode::NoError, Records::Negative(Owner::Question)),
+            Answer::NxDomain => (Rcode::NxDomain, Records::Negative(Owner::ParentOfQuestion)),
             Answer::ServFail => (Rcode::ServFail, Records::None),
             Answer::Refused => (Rcode::Refused, Records::None),
         };
@@ -357,18 +357,20 @@ impl<'m> DnsServer<'m> {
             return error(Rcode::Refused);
         }
         let reverse = name.reverse_address();
-        let mut found =
-            self.table.iter().filter(|entry| entry.name == name || Some(entry.address) == reverse).peekable();
-        if found.peek().is_some() {
+        let (mut exists, mut has_type) = (false, false);
+        for entry in self.table.iter() {
+            if entry.name == name {
+                exists = true;
+                has_type |= answers(record_type, &entry.address);
+            } else if Some(entry.address) == reverse {
+                exists = true;
+                has_type |= matches!(record_type, RecordType::PTR | RecordType::ANY);
+            }
+        }
+        if exists {
             self.counters.from_table += 1;
-            let has_type = found.any(|entry| {
-                if entry.name == name {
-                    answers(record_type, &entry.address)
-                } else {
-                    matches!(record_type, RecordType::PTR | RecordType::ANY)
-                }
-            });
-            return own(Rcode::NoError, if has_type { Records::Table } else { Records::NoData });
+            let records = if has_type { Records::Table } else { Records::Negative(Owner::Question) };
+            return own(Rcode::NoError, records);
         }
         match self.config.unknown {
             UnknownNames::Ask => None,
@@ -376,9 +378,9 @@ impl<'m> DnsServer<'m> {
                 self.counters.from_table += 1;
                 // RFC 8020: a name with names below it exists.
                 if self.table.iter().any(|entry| entry.name.is_within(&name)) {
-                    own(Rcode::NoError, Records::NoData)
+                    own(Rcode::NoError, Records::Negative(Owner::Question))
                 } else {
-                    own(Rcode::NxDomain, Records::NxDomain)
+                    own(Rcode::NxDomain, Records::Negative(Owner::ParentOfQuestion))
                 }
             }
             UnknownNames::Refuse => {
@@ -484,16 +486,14 @@ impl<'m> DnsServer<'m> {
         let Question { name, record_type, .. } = query.question;
         match records {
             Records::None => true,
-            Records::Addresses(addresses, ttl) => addresses
-                .iter()
-                .filter(|address| answers(record_type, address))
-                .all(|address| put_address(writer, address, ttl)),
+            Records::Addresses(addresses, ttl) => {
+                addresses.iter().all(|address| put_address(writer, record_type, address, ttl))
+            }
             Records::Pointer(target, ttl) => put_pointer(writer, target, ttl),
             Records::Table => {
                 let ttl = self.config.ttl;
-                let of_name = self.table.iter().filter(|entry| entry.name == name);
-                let mut addresses = of_name.map(|entry| &entry.address).filter(|address| answers(record_type, address));
-                if !addresses.all(|address| put_address(writer, address, ttl)) {
+                let mut of_name = self.table.iter().filter(|entry| entry.name == name);
+                if !of_name.all(|entry| put_address(writer, record_type, &entry.address, ttl)) {
                     return false;
                 }
                 if !matches!(record_type, RecordType::PTR | RecordType::ANY) {
@@ -503,20 +503,15 @@ impl<'m> DnsServer<'m> {
                 let pointer = self.table.iter().find(|entry| Some(entry.address) == reverse);
                 pointer.is_none_or(|entry| put_pointer(writer, &entry.name, ttl))
             }
-            Records::NoData => self.put_soa(writer, Owner::Question),
-            Records::NxDomain => self.put_soa(writer, Owner::ParentOfQuestion),
+            Records::Negative(zone) => {
+                let ttl = self.config.negative_ttl.min(MAX_TTL);
+                let octets = ttl.to_be_bytes();
+                // MNAME, RNAME, SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. RFC 6303 §3 proposes the mailbox.
+                let serial = 1u32.to_be_bytes();
+                let data: [&[u8]; 7] = [NOBODY, NOBODY, &serial, &octets, &octets, &octets, &octets];
+                writer.record(Section::Authority, zone, RecordType::SOA, CLASS_IN, ttl, &data)
+            }
         }
-    }
-
-    /// RFC 2308 §3: a negative answer carries the SOA of the zone, whose TTL and MINIMUM say how long it may be
-    /// remembered. The table has no zones: the name itself (it exists), or the name above it (it doesn't), stands for one.
-    fn put_soa(&self, writer: &mut Writer<'_>, zone: Owner) -> bool {
-        let ttl = self.config.negative_ttl.min(MAX_TTL);
-        let octets = ttl.to_be_bytes();
-        // MNAME, RNAME, SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM. RFC 6303 §3 proposes the mailbox.
-        let serial = 1u32.to_be_bytes();
-        let data: [&[u8]; 7] = [NOBODY, NOBODY, &serial, &octets, &octets, &octets, &octets];
-        writer.record(Section::Authority, zone, RecordType::SOA, CLASS_IN, ttl, &data)
     }
 
     fn reply_without_question(&mut self, query: &Header, rcode: Rcode, out: &mut [u8]) -> DnsAction {
@@ -562,15 +557,16 @@ fn answers(kind: RecordType, address: &IpAddr) -> bool {
     }
 }
 
-fn put_address(writer: &mut Writer<'_>, address: &IpAddr, ttl: u32) -> bool {
-    let ttl = ttl.min(MAX_TTL);
+/// Writes an address if it answers a question of type `kind`; false if it did not fit.
+#[inline(never)] // Once, for the table and for the application's answers.
+fn put_address(writer: &mut Writer<'_>, kind: RecordType, address: &IpAddr, ttl: u32) -> bool {
+    let mut put = |record_type, octets: &[u8]| {
+        writer.record(Section::Answer, Owner::Question, record_type, CLASS_IN, ttl.min(MAX_TTL), &[octets])
+    };
     match address {
-        IpAddr::V4(address) => {
-            writer.record(Section::Answer, Owner::Question, RecordType::A, CLASS_IN, ttl, &[&address.octets()])
-        }
-        IpAddr::V6(address) => {
-            writer.record(Section::Answer, Owner::Question, RecordType::AAAA, CLASS_IN, ttl, &[&address.octets()])
-        }
+        _ if !answers(kind, address) => true,
+        IpAddr::V4(address) => put(RecordType::A, &address.octets()),
+        IpAddr::V6(address) => put(RecordType::AAAA, &address.octets()),
     }
 }
 

@@ -171,35 +171,24 @@ impl Name {
 
     /// The address that this name stands for in reverse lookups: `4.3.2.1.in-addr.arpa`, or 32 nibbles under `ip6.arpa`.
     pub fn reverse_address(&self) -> Option<IpAddr> {
-        let count = self.labels().count();
-        let suffix = |first: &str| {
-            let mut tail = self.labels().skip(count.saturating_sub(2));
-            tail.next().is_some_and(|label| label.eq_ignore_ascii_case(first.as_bytes()))
-                && tail.next().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"))
-        };
-        match count {
-            6 if suffix("in-addr") => {
-                let mut octets = [0; 4];
-                for (octet, label) in octets.iter_mut().rev().zip(self.labels()) {
-                    let text = core::str::from_utf8(label).ok()?;
-                    // "01" and "+1" are other names than "1".
-                    if !text.bytes().all(|c| c.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0')) {
-                        return None;
-                    }
-                    *octet = text.parse().ok()?;
-                }
-                Some(Ipv4Addr::from(octets).into())
+        if let Some(mut labels) = strip_suffix(self.as_octets(), b"\x07in-addr\x04arpa\0") {
+            let mut octets = [0; 4];
+            for octet in octets.iter_mut().rev() {
+                let (&len, rest) = labels.split_first()?;
+                let (digits, after) = rest.split_at_checked(len.into())?;
+                *octet = decimal_octet(digits)?;
+                labels = after;
             }
-            34 if suffix("ip6") => {
-                let mut bits = 0u128;
-                for (index, label) in self.labels().take(32).enumerate() {
-                    let &[digit] = label else { return None };
-                    bits |= u128::from(char::from(digit).to_digit(16)?) << (4 * index);
-                }
-                Some(Ipv6Addr::from(bits).into())
-            }
-            _ => None,
+            return labels.is_empty().then(|| Ipv4Addr::from(octets).into());
         }
+        let labels = strip_suffix(self.as_octets(), b"\x03ip6\x04arpa\0")?;
+        let labels: &[[u8; 2]; 32] = labels.as_chunks().0.try_into().ok().filter(|_| labels.len() == 64)?;
+        let mut octets = [0; 16];
+        for (index, [len, digit]) in labels.iter().rev().enumerate() {
+            let nibble = char::from(*digit).to_digit(16).filter(|_| *len == 1)?;
+            octets[index / 2] = octets[index / 2] << 4 | nibble as u8;
+        }
+        Some(Ipv6Addr::from(octets).into())
     }
 
     /// Appends a label; the empty one ends the name.
@@ -217,8 +206,27 @@ impl Name {
     }
 }
 
+/// What stands before `suffix`, which is compared without regard to ASCII case.
+fn strip_suffix<'a>(octets: &'a [u8], suffix: &[u8]) -> Option<&'a [u8]> {
+    let (head, tail) = octets.split_at_checked(octets.len().checked_sub(suffix.len())?)?;
+    tail.eq_ignore_ascii_case(suffix).then_some(head)
+}
+
+/// The number that a label of an `in-addr.arpa` name stands for. "01" and "+1" are other names than "1".
+fn decimal_octet(digits: &[u8]) -> Option<u8> {
+    match *digits {
+        [b'0', _, ..] | [] => return None,
+        _ => {}
+    }
+    digits.iter().try_fold(0u8, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
 /// Names are equal without regard to ASCII case (RFC 4343).
 impl PartialEq for Name {
+    #[inline(never)] // Called from many places.
     fn eq(&self, other: &Name) -> bool {
         // Length octets are below 64 and no letters, so that the wire forms compare as a whole.
         self.as_octets().eq_ignore_ascii_case(other.as_octets())
@@ -369,12 +377,11 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Reads the record at `offset` and says where what follows it begins.
     pub fn read(message: &'a [u8], offset: usize) -> Result<(Record<'a>, usize), DnsError> {
-        let (name, at) = Name::read(message, offset)?;
-        let record_type = RecordType(word(message, at)?);
-        let class = word(message, at + 2)?;
-        let ttl = u32::from(word(message, at + 4)?) << 16 | u32::from(word(message, at + 6)?);
-        let data_offset = at + 10;
-        let end = data_offset + usize::from(word(message, at + 8)?);
+        // A record begins like a question.
+        let (Question { name, record_type, class }, at) = Question::read(message, offset)?;
+        let ttl = u32::from(word(message, at)?) << 16 | u32::from(word(message, at + 2)?);
+        let data_offset = at + 6;
+        let end = data_offset + usize::from(word(message, at + 4)?);
         let data = message.get(data_offset..end).ok_or(DnsError::Truncated)?;
         Ok((Record { name, record_type, class, ttl, data, data_offset }, end))
     }
@@ -499,16 +506,20 @@ impl<'a> Writer<'a> {
         data: &[&[u8]],
     ) -> bool {
         let start = self.len;
-        let data_len: usize = data.iter().map(|part| part.len()).sum();
-        let wrote = match owner {
+        let mut wrote = match owner {
             Owner::Question => self.put(&(POINTER | HEADER_LEN as u16).to_be_bytes()),
             Owner::ParentOfQuestion => self.put(&self.parent.to_be_bytes()),
             Owner::Root => self.put(&[0]),
         } && self.put(&kind.0.to_be_bytes())
             && self.put(&class.to_be_bytes())
             && self.put(&ttl.to_be_bytes())
-            && u16::try_from(data_len).is_ok_and(|len| self.put(&len.to_be_bytes()))
-            && data.iter().all(|part| self.put(part));
+            && self.put(&[0; 2]);
+        let data_start = self.len;
+        wrote = wrote && data.iter().all(|part| self.put(part));
+        match u16::try_from(self.len - data_start) {
+            Ok(len) if wrote => self.buffer[data_start - 2..data_start].copy_from_slice(&len.to_be_bytes()),
+            _ => wrote = false,
+        }
         if wrote {
             self.header.counts[section as usize] += 1;
         } else {
@@ -531,6 +542,7 @@ impl<'a> Writer<'a> {
         self.len
     }
 
+    #[inline(never)] // Called for each field of a record.
     fn put(&mut self, octets: &[u8]) -> bool {
         let end = self.len + octets.len();
         if end + self.reserved > self.buffer.len() {
