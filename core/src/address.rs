@@ -55,18 +55,14 @@ impl Prefix {
     }
 
     /// Whether `address` lies in the network.
+    #[inline(never)] // Many places ask, none for every packet.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(32 - u32::from(self.length)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(128 - u32::from(self.length)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        let common = match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros(),
+            (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        common >= self.length.into()
     }
 
     /// The directed broadcast address; none for IPv6, /31 (RFC 3021) and /32.
@@ -133,8 +129,7 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
-/// An address as 128 bits, IPv4 in the v4-mapped form: what hash tables use as a key.
-#[inline]
+/// An address as 128 bits, IPv4 in the v4-mapped form.
 pub(crate) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => 0xffff_0000_0000 | u128::from(address.to_bits()),
@@ -158,6 +153,19 @@ pub(crate) fn with_scope(address: IpAddr, port: u16, link: Option<InterfaceId>) 
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, scope_id(link)).into(),
         _ => SocketAddr::new(address, port),
+    }
+}
+
+/// An address as words for a keyed function, the same on every machine: its octets in little-endian order, which is what
+/// most machines read without reversing them.
+#[inline]
+pub(crate) fn words(address: IpAddr) -> [u64; 2] {
+    match address {
+        IpAddr::V4(address) => [0, u64::from(u32::from_le_bytes(address.octets())) << 32 | 0xffff_0000],
+        IpAddr::V6(address) => {
+            let bits = u128::from_le_bytes(address.octets());
+            [bits as u64, (bits >> 64) as u64]
+        }
     }
 }
 

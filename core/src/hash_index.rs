@@ -43,18 +43,8 @@ impl<'m> HashIndex<'m> {
 
     /// The node with this hash for which `matches` holds.
     #[inline]
-    pub(crate) fn find(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut position = hash as usize & self.mask;
-        loop {
-            let bucket = self.buckets[position];
-            if bucket.node == EMPTY {
-                return None;
-            }
-            if bucket.hash == hash && matches(bucket.node) {
-                return Some(bucket.node);
-            }
-            position = (position + 1) & self.mask;
-        }
+    pub(crate) fn find(&self, hash: u32, matches: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.locate(hash, matches).map(|(_, node)| node)
     }
 
     /// Adds a node. The owners' limits keep the load below two thirds, so that a free bucket always exists.
@@ -68,7 +58,7 @@ impl<'m> HashIndex<'m> {
 
     /// Removes a node.
     pub(crate) fn remove(&mut self, hash: u32, node: u32) {
-        let Some(mut hole) = self.position(hash, node) else { return };
+        let Some((mut hole, _)) = self.locate(hash, |found| found == node) else { return };
         let mut position = hole;
         loop {
             position = (position + 1) & self.mask;
@@ -88,15 +78,30 @@ impl<'m> HashIndex<'m> {
         self.buckets[hole] = Bucket::EMPTY;
     }
 
-    fn position(&self, hash: u32, node: u32) -> Option<usize> {
-        let mut position = hash as usize & self.mask;
+    /// Where the node with this hash for which `matches` holds is, and its number.
+    #[inline]
+    fn locate(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<(usize, u32)> {
+        let mut from = hash as usize;
+        loop {
+            let (position, node) = self.probe(hash, from)?;
+            if matches(node) {
+                return Some((position, node));
+            }
+            from = position + 1;
+        }
+    }
+
+    /// The first bucket with this hash at or after a position: where it is, and its node.
+    #[inline(never)] // The loop once, and not at every place that compares keys in its own way.
+    fn probe(&self, hash: u32, from: usize) -> Option<(usize, u32)> {
+        let mut position = from & self.mask;
         loop {
             let bucket = self.buckets[position];
             if bucket.node == EMPTY {
                 return None;
             }
-            if bucket.node == node && bucket.hash == hash {
-                return Some(position);
+            if bucket.hash == hash {
+                return Some((position, bucket.node));
             }
             position = (position + 1) & self.mask;
         }

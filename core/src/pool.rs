@@ -136,6 +136,7 @@ impl<'m> Pool<'m> {
     }
 
     /// Gives a block back to the account that took it.
+    #[inline(never)] // Called from many places.
     pub(crate) fn release(&mut self, account: &mut Account, block: u32) {
         debug_assert!(account.used > 0 && self.used > 0);
         self.next_free[block as usize] = self.free;

@@ -43,12 +43,22 @@ impl Generator {
 
     /// The keyed function itself (SipHash-2-4): for values that must not be guessed.
     pub(crate) fn prf<const WORDS: usize>(&self, words: &[u64; WORDS]) -> u64 {
-        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(to_bytes(words).as_flattened())
+        self.prf_of_bytes(to_bytes(words).as_flattened())
+    }
+
+    #[inline(never)] // Once, and not for each number of words.
+    fn prf_of_bytes(&self, bytes: &[u8]) -> u64 {
+        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(bytes)
     }
 
     /// The keyed function for hash tables (SipHash-1-3): fast, and enough against flooding.
     pub(crate) fn hash<const WORDS: usize>(&self, words: &[u64; WORDS]) -> u32 {
-        (SipHasher13::new_with_keys(self.key.0, self.key.1).hash(to_bytes(words).as_flattened()) >> 32) as u32
+        self.hash_of_bytes(to_bytes(words).as_flattened())
+    }
+
+    #[inline(never)] // Once, and not for each number of words.
+    fn hash_of_bytes(&self, bytes: &[u8]) -> u32 {
+        (SipHasher13::new_with_keys(self.key.0, self.key.1).hash(bytes) >> 32) as u32
     }
 }
 

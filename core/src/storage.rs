@@ -10,50 +10,56 @@ use core::ops::{Deref, DerefMut};
 
 /// A fixed-capacity array with a high-water mark, owned or borrowed. Dereferences to the touched entries.
 #[derive(Debug)]
-pub enum Storage<'m, T> {
-    /// Allocated once, by [`Storage::with_capacity`]; the vector never reallocates.
+pub struct Storage<'m, T> {
+    memory: Memory<'m, T>,
+    /// How many entries are in use: all of a vector, so many of a lent slice.
+    used: usize,
+}
+
+/// Both kinds keep pointer and length in the same places, and the use of neither can fail: reading takes no branch.
+#[derive(Debug)]
+enum Memory<'m, T> {
+    /// Allocated once; the vector never reallocates.
     #[cfg(feature = "alloc")]
     Owned(Vec<T>),
-    /// Lent by the caller: the slice, and how much of it is in use.
-    Borrowed(&'m mut [T], usize),
+    /// Lent by the caller.
+    Borrowed(&'m mut [T]),
 }
 
 impl<'m, T> Storage<'m, T> {
     /// Storage for `capacity` entries, allocated now.
     #[cfg(feature = "alloc")]
     pub fn with_capacity(capacity: usize) -> Self {
-        Storage::Owned(Vec::with_capacity(capacity))
+        Storage { memory: Memory::Owned(Vec::with_capacity(capacity)), used: 0 }
     }
 
     /// Storage in a slice of the caller's; its present contents are overwritten as it fills.
     pub fn borrowed(slice: &'m mut [T]) -> Self {
-        Storage::Borrowed(slice, 0)
+        Storage { memory: Memory::Borrowed(slice), used: 0 }
     }
 
     /// How many entries fit.
     pub fn capacity(&self) -> usize {
-        match self {
+        match &self.memory {
             #[cfg(feature = "alloc")]
-            Storage::Owned(entries) => entries.capacity(),
-            Storage::Borrowed(slice, _) => slice.len(),
+            Memory::Owned(entries) => entries.capacity(),
+            Memory::Borrowed(slice) => slice.len(),
         }
     }
 
     /// Appends `value`; gives it back if the storage is full.
     pub fn push(&mut self, value: T) -> Result<(), T> {
-        match self {
+        match &mut self.memory {
             #[cfg(feature = "alloc")]
-            Storage::Owned(entries) if entries.len() < entries.capacity() => entries.push(value),
+            Memory::Owned(entries) if entries.len() < entries.capacity() => entries.push(value),
             #[cfg(feature = "alloc")]
-            Storage::Owned(_) => return Err(value),
-            Storage::Borrowed(slice, used) => match slice.get_mut(*used) {
-                Some(entry) => {
-                    *entry = value;
-                    *used += 1;
-                }
+            Memory::Owned(_) => return Err(value),
+            Memory::Borrowed(slice) => match slice.get_mut(self.used) {
+                Some(entry) => *entry = value,
                 None => return Err(value),
             },
         }
+        self.used += 1;
         Ok(())
     }
 
@@ -63,29 +69,24 @@ impl<'m, T> Storage<'m, T> {
         T: Clone,
     {
         let len = len.min(self.capacity());
-        match self {
-            #[cfg(feature = "alloc")]
-            Storage::Owned(entries) => {
-                if entries.len() < len {
-                    entries.resize(len, value);
-                }
-            }
-            Storage::Borrowed(slice, used) => {
-                if *used < len {
-                    slice[*used..len].fill(value);
-                    *used = len;
-                }
-            }
+        if len <= self.used {
+            return;
         }
+        match &mut self.memory {
+            #[cfg(feature = "alloc")]
+            Memory::Owned(entries) => entries.resize(len, value),
+            Memory::Borrowed(slice) => slice[self.used..len].fill(value),
+        }
+        self.used = len;
     }
 
     /// Forgets the entries from `len` on.
     pub fn truncate(&mut self, len: usize) {
-        match self {
-            #[cfg(feature = "alloc")]
-            Storage::Owned(entries) => entries.truncate(len),
-            Storage::Borrowed(_, used) => *used = (*used).min(len),
+        #[cfg(feature = "alloc")]
+        if let Memory::Owned(entries) = &mut self.memory {
+            entries.truncate(len);
         }
+        self.used = self.used.min(len);
     }
 }
 
@@ -95,7 +96,7 @@ impl<T: Clone> Clone for Storage<'_, T> {
     fn clone(&self) -> Self {
         let mut entries = Vec::with_capacity(self.capacity());
         entries.extend_from_slice(self);
-        Storage::Owned(entries)
+        Storage { memory: Memory::Owned(entries), used: self.used }
     }
 }
 
@@ -103,22 +104,25 @@ impl<T> Deref for Storage<'_, T> {
     type Target = [T];
     #[inline]
     fn deref(&self) -> &[T] {
-        match self {
+        let memory = match &self.memory {
             #[cfg(feature = "alloc")]
-            Storage::Owned(entries) => entries,
-            Storage::Borrowed(slice, used) => &slice[..*used],
-        }
+            Memory::Owned(entries) => entries.as_slice(),
+            Memory::Borrowed(slice) => slice,
+        };
+        &memory[..memory.len().min(self.used)]
     }
 }
 
 impl<T> DerefMut for Storage<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        match self {
+        let memory = match &mut self.memory {
             #[cfg(feature = "alloc")]
-            Storage::Owned(entries) => entries,
-            Storage::Borrowed(slice, used) => &mut slice[..*used],
-        }
+            Memory::Owned(entries) => entries.as_mut_slice(),
+            Memory::Borrowed(slice) => slice,
+        };
+        let len = memory.len().min(self.used);
+        &mut memory[..len]
     }
 }
 

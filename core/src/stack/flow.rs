@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use crate::address::{bits, is_link_local, scope_id, with_scope};
+use crate::address::{is_link_local, scope_id, with_scope, words};
 use crate::event::InterfaceId;
 
 /// A TCP connection's or UDP socket's two ends, as this host sees them.
@@ -37,13 +37,8 @@ impl Flow {
 
     /// The flow as words for a keyed function.
     pub(crate) fn words(&self) -> [u64; 5] {
-        let (local, remote) = (bits(self.local), bits(self.remote));
-        [
-            (local >> 64) as u64,
-            local as u64,
-            (remote >> 64) as u64,
-            remote as u64,
-            u64::from(scope_id(self.link)) << 32 | u64::from(self.local_port) << 16 | u64::from(self.remote_port),
-        ]
+        let ([a, b], [c, d]) = (words(self.local), words(self.remote));
+        let link = u64::from(scope_id(self.link));
+        [a, b, c, d, link << 32 | u64::from(self.local_port) << 16 | u64::from(self.remote_port)]
     }
 }
