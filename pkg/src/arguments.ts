@@ -181,6 +181,13 @@ export function mac(argument: string, value: unknown): Uint8Array {
   return Uint8Array.from(text.split(":"), (octet) => Number.parseInt(octet, 16));
 }
 
+/** Six bytes as one number, the first byte highest. */
+export function macNumber(octets: Iterable<number>): number {
+  let number = 0;
+  for (const octet of octets) number = number * 256 + octet;
+  return number;
+}
+
 /** Six bytes as a MAC address. */
 export function macText(octets: Iterable<number>): string {
   return Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join(":");

@@ -3,13 +3,14 @@
 import * as check from "./arguments.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
 import { ExternalPort, type PortBase, portOf } from "./ports/port_base.js";
+import { objectOf } from "./rows.js";
 import { SwitchImpl } from "./switch.js";
 import type { Capture, CapturedFrame, CaptureOptions, Pluggable, Switch } from "./types.js";
 
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
 const LONGEST_FRAME = 65_535 + 18;
 
-/** What `Network.capture_frame` tells of a frame whose bytes are in the scratch memory. */
+/** What `capture_frame` tells of a frame whose bytes are in the scratch memory. */
 interface Seen {
   index: number;
   time: number;
@@ -34,17 +35,17 @@ export function capture(target: Pluggable | Switch, options?: CaptureOptions): C
       ? DEFAULT_MEMORY
       : check.integer("options.memory", memory, LONGEST_FRAME, 1024 * 1024 * 1024);
   if (target instanceof SwitchImpl) {
-    const id = target.engine.call((network) => network.add_capture(bytes, snap));
+    const id = target.engine.call((wasm) => wasm.add_capture(bytes, snap));
     const unwatch = target.watchPorts((port) => {
-      target.engine.call((network) => network.watch(id, port));
+      target.engine.call((wasm) => wasm.watch(id, port));
     });
     return new CaptureImpl(target.engine, id, unwatch);
   }
   const { engine, port } = whereIs(portOf("target", target as Pluggable));
-  const id = engine.call((network) => network.add_capture(bytes, snap));
-  engine.call((network) => network.watch(id, port));
+  const id = engine.call((wasm) => wasm.add_capture(bytes, snap));
+  engine.call((wasm) => wasm.watch(id, port));
   return new CaptureImpl(engine, id, () => {
-    if (engine.over === null) engine.call((network) => network.unwatch(id, port));
+    if (engine.over === null) engine.call((wasm) => wasm.unwatch(id, port));
   });
 }
 
@@ -84,19 +85,19 @@ class CaptureImpl implements Capture, Dependent {
 
   get dropped(): number {
     if (this.#isClosed) return 0;
-    return this.#engine.call((network) => network.capture_dropped(this.#id));
+    return this.#engine.call((wasm) => wasm.capture_dropped(this.#id));
   }
 
   /** Frames seen so far, kept or not. */
   #seen(): number {
     if (this.#isClosed) return 0;
-    return this.#engine.call((network) => network.capture_seen(this.#id));
+    return this.#engine.call((wasm) => wasm.capture_seen(this.#id));
   }
 
   pcapng(): Uint8Array<ArrayBuffer> {
     if (this.#isClosed) throw new TypeError("the capture is closed");
     const origin = this.#origin * 1_000;
-    const file = this.#engine.call((network) => network.capture_file(this.#id, origin));
+    const file = this.#engine.call((wasm) => wasm.capture_file(this.#id, origin));
     return file as Uint8Array<ArrayBuffer>;
   }
 
@@ -120,10 +121,10 @@ class CaptureImpl implements Capture, Dependent {
 
   /** The first kept frame from this number on. */
   #frame(from: number): CapturedFrame | null {
-    return this.#engine.call((network) => {
-      const seen = network.capture_frame(this.#id, from) as Seen | undefined;
-      if (seen === undefined) return null;
-      const at = network.scratch_address();
+    return this.#engine.call((wasm) => {
+      const seen = objectOf<Seen>(wasm.capture_frame(this.#id, from));
+      if (seen === null) return null;
+      const at = this.#engine.scratch;
       const data = this.#engine.bytes.slice(at, at + seen.kept);
       const { index, port, direction, length, summary } = seen;
       return {
@@ -165,7 +166,7 @@ class CaptureImpl implements Capture, Dependent {
     this.stop();
     this.#isClosed = true;
     if (this.#engine.over === null) {
-      this.#engine.call((network) => network.remove_capture(this.#id));
+      this.#engine.call((wasm) => wasm.remove_capture(this.#id));
     }
   }
 

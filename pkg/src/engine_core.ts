@@ -9,8 +9,9 @@
 
 import { holdProgram, macrotask, reportUncaught } from "./clock.js";
 import { EngineError, SocketError, type SocketErrorCode } from "./errors.js";
+import { objectOf } from "./rows.js";
 import type { Clock, Engine } from "./types.js";
-import type { Bindings, Network } from "./wasm/bindings.js";
+import type { Bindings } from "./wasm/bindings.js";
 
 /** Milliseconds of work in one turn of the event loop. */
 const TURN_BUDGET = 8;
@@ -40,23 +41,33 @@ export interface Dependent {
   onEngineOver(error: Error): void;
 }
 
+/** Where the buffers are that frames and bytes cross in, and the bytes of those that are written here. */
+interface Buffers {
+  scratch: number;
+  scratchCapacity: number;
+  ingress: number;
+  ingressCapacity: number;
+  egress: number;
+  events: number;
+}
+
 type Wake = "asleep" | "microtask" | "macrotask" | "pumping";
 
 /** See the module's comment. */
 export class EngineCore implements Engine {
   readonly clock: Clock;
-  /** The functions and classes of this instance, for services that are no part of the network. */
-  readonly bindings: Bindings;
+  /** Where the bytes of one call are: what is sent goes there, what is received comes from there. */
+  readonly scratch: number;
+  readonly scratchCapacity: number;
   readonly closed: Promise<void>;
-  readonly #network: Network;
+  readonly #wasm: Bindings;
   readonly #memory: WebAssembly.Memory;
   readonly #origin: number;
   readonly #sinks = new Map<number, Sink>();
   readonly #ports = new Map<number, FrameSink>();
   readonly #dependents = new Set<Dependent>();
   readonly #observers = new Set<() => void>();
-  readonly #ingress: number;
-  readonly #ingressCapacity: number;
+  readonly #buffers: Buffers;
   #staged = 0;
   #view: Uint8Array<ArrayBuffer>;
   #events = new Uint32Array(0);
@@ -78,12 +89,12 @@ export class EngineCore implements Engine {
     seed: readonly [high: number, low: number],
   ) {
     this.clock = clock;
-    this.bindings = bindings;
+    this.#wasm = bindings;
     this.#origin = clock.now();
     this.#memory = memory;
-    this.#network = new bindings.Network(poolBytes, ...seed);
-    this.#ingress = this.#network.ingress_address();
-    this.#ingressCapacity = this.#network.ingress_capacity();
+    this.#buffers = objectOf(bindings.create(poolBytes, ...seed)) as Buffers;
+    this.scratch = this.#buffers.scratch;
+    this.scratchCapacity = this.#buffers.scratchCapacity;
     this.#view = new Uint8Array(memory.buffer as ArrayBuffer);
     const { promise, resolve, reject } = deferred<void>();
     this.closed = promise;
@@ -95,13 +106,12 @@ export class EngineCore implements Engine {
   }
 
   get blocksInUse(): number {
-    return this.call((network) => network.blocks_in_use());
+    return this.call((wasm) => wasm.blocks_in_use());
   }
 
   close(): void {
     if (this.#over !== null) return;
     this.#end(new SocketError("ABORT_ERR", "the engine was closed"));
-    this.#network.free();
     this.#settleClosed.resolve();
   }
 
@@ -136,23 +146,24 @@ export class EngineCore implements Engine {
 
   /**
    * One call into the module. A trap ends this engine, and an error that carries a code becomes the SocketError or
-   * RangeError that it stands for.
+   * RangeError that it stands for, with what was attempted in front of its message.
    */
-  call<T>(operation: (network: Network, now: number) => T): T {
+  call<T>(operation: (wasm: Bindings, now: number) => T, attempt?: string): T {
     if (this.#over !== null) throw this.#over;
     try {
-      return operation(this.#network, this.now());
+      return operation(this.#wasm, this.now());
     } catch (error) {
-      throw this.#translate(error);
+      throw this.#translate(error, attempt);
     }
   }
 
-  #translate(error: unknown): unknown {
+  #translate(error: unknown, attempt: string | undefined): unknown {
     if (error instanceof WebAssembly.RuntimeError) return this.#trap(error);
     if (!(error instanceof Error) || error instanceof SocketError || !("code" in error))
       return error;
-    if (error.code === "EINVAL") return new RangeError(error.message);
-    return new SocketError(error.code as SocketErrorCode, error.message);
+    const message = attempt === undefined ? error.message : `${attempt}: ${error.message}`;
+    if (error.code === "EINVAL") return new RangeError(message);
+    return new SocketError(error.code as SocketErrorCode, message);
   }
 
   #trap(cause: Error): EngineError {
@@ -243,8 +254,8 @@ export class EngineCore implements Engine {
 
   #stage(port: number, length: number): number {
     const needed = 2 * ALIGNMENT + length;
-    if (this.#staged + needed > this.#ingressCapacity) this.#flushIngress();
-    const at = this.#ingress + this.#staged;
+    if (this.#staged + needed > this.#buffers.ingressCapacity) this.#flushIngress();
+    const at = this.#buffers.ingress + this.#staged;
     writeU32(this.bytes, at, port);
     writeU32(this.bytes, at + ALIGNMENT, length);
     this.#staged += needed;
@@ -256,7 +267,7 @@ export class EngineCore implements Engine {
     const staged = this.#staged;
     if (staged === 0) return;
     this.#staged = 0;
-    this.call((network, now) => network.receive_staged(now, staged));
+    this.call((wasm, now) => wasm.receive_staged(now, staged));
   }
 
   /**
@@ -264,9 +275,9 @@ export class EngineCore implements Engine {
    * it and begins at a multiple of four. The array is good until the next call into the module.
    */
   takeFrames(port: number, most = 0xffff_ffff): Uint8Array<ArrayBuffer> {
-    return this.call((network, now) => {
-      const length = network.take_frames(now, port, most);
-      const at = network.egress_address();
+    return this.call((wasm, now) => {
+      const length = wasm.take_frames(now, port, most);
+      const at = this.#buffers.egress;
       return this.bytes.subarray(at, at + length);
     });
   }
@@ -303,7 +314,7 @@ export class EngineCore implements Engine {
       do {
         this.#again = false;
         this.#flushIngress();
-        this.#dispatch(this.call((network, now) => network.advance(now)));
+        this.#dispatch(this.call((wasm, now) => wasm.advance(now)));
       } while (this.#again && performance.now() < until);
     } catch (error) {
       // A trap has told everybody already.
@@ -322,9 +333,8 @@ export class EngineCore implements Engine {
     if (count === 0) return;
     const words = 2 * count;
     if (this.#events.length < words) this.#events = new Uint32Array(words);
-    const at = this.call((network) => network.events_address());
     // Copied, since a sink may call into the module.
-    this.#events.set(new Uint32Array(this.#memory.buffer, at, words));
+    this.#events.set(new Uint32Array(this.#memory.buffer, this.#buffers.events, words));
     for (let index = 0; index < words; index += 2) {
       const about = this.#events[index] ?? 0;
       if (about >= PORT_EVENT) {
@@ -340,7 +350,7 @@ export class EngineCore implements Engine {
   }
 
   #arm(): void {
-    const deadline = this.call((network) => network.next_timeout());
+    const deadline = this.call((wasm) => wasm.next_timeout());
     if (deadline === Number.POSITIVE_INFINITY) {
       this.#disarm();
       return;

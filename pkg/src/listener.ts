@@ -3,15 +3,22 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
+import { objectOf } from "./rows.js";
 import type { SocketImpl } from "./socket.js";
 import type { Listener, Socket, SocketAddress } from "./types.js";
 import { Waiters } from "./waiters.js";
 
-/** Makes the socket of an accepted connection. */
-export type Accepted = (id: number) => SocketImpl;
+/** What becomes of accepted connections. */
+export interface Accepting {
+  noDelay: boolean;
+  /** Makes the socket of a connection with this number and peer. */
+  socket: (id: number, remote: SocketAddress) => SocketImpl;
+}
 
-/** What `Network.accept` returns when no connection waits. */
-const NONE = -1;
+/** What `accept` of the module tells. */
+interface Accepted extends SocketAddress {
+  socket: number;
+}
 
 /** See {@link Listener}. */
 export class ListenerImpl implements Listener, Sink {
@@ -19,7 +26,7 @@ export class ListenerImpl implements Listener, Sink {
   readonly closed: Promise<void>;
   readonly #engine: EngineCore;
   readonly #id: number | null;
-  readonly #accepted: Accepted;
+  readonly #accepting: Accepting;
   readonly #released: (listener: ListenerImpl) => void;
   readonly #closing = deferred<void>();
   readonly #waiters = new Waiters<Socket>();
@@ -30,11 +37,11 @@ export class ListenerImpl implements Listener, Sink {
   constructor(
     engine: EngineCore,
     bound: { id: number; address: SocketAddress } | Error,
-    accepted: Accepted,
+    accepting: Accepting,
     released: (listener: ListenerImpl) => void,
   ) {
     this.#engine = engine;
-    this.#accepted = accepted;
+    this.#accepting = accepting;
     this.#released = released;
     this.closed = this.#closing.promise;
     const listening = deferred<SocketAddress>();
@@ -71,8 +78,11 @@ export class ListenerImpl implements Listener, Sink {
   #next(): SocketImpl | null {
     const listener = this.#id;
     if (listener === null || this.#error !== null) return null;
-    const id = this.#engine.call((network) => network.accept(listener));
-    return id === NONE ? null : this.#accepted(id);
+    const { noDelay, socket } = this.#accepting;
+    const accepted = this.#engine.call((wasm) => wasm.accept(listener, noDelay));
+    if (accepted === undefined) return null;
+    const { socket: id, ...remote } = objectOf(accepted) as Accepted;
+    return socket(id, remote);
   }
 
   async accept(options?: { signal?: AbortSignal }): Promise<Socket> {
@@ -99,7 +109,7 @@ export class ListenerImpl implements Listener, Sink {
   close(): Promise<void> {
     const id = this.#id;
     if (id !== null && this.#error === null) {
-      this.#engine.call((network, now) => network.close_listener(now, id));
+      this.#engine.call((wasm, now) => wasm.close_listener(now, id));
       this.#engine.wake();
       this.#finish(
         new SocketError("ABORT_ERR", `the listener on port ${this.#address?.port} was closed`),

@@ -2,7 +2,8 @@
 
 import * as check from "./arguments.js";
 import type { EngineCore } from "./engine_core.js";
-import { noCounters, PortBase } from "./ports/port_base.js";
+import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
+import { objectsOf } from "./rows.js";
 import type { Nic, PortCounters } from "./types.js";
 
 /** What an interface starts with. */
@@ -47,22 +48,23 @@ export class NicImpl extends PortBase implements Nic {
   get addresses(): readonly string[] {
     if (this.isClosed) return [];
     const { host, id } = this.#start;
-    return this.#engine.call((network) => network.addresses(host, id));
+    const rows = this.#engine.call((wasm) => wasm.addresses(host, id));
+    return objectsOf<{ prefix: string }>(rows).map(({ prefix }) => prefix);
   }
 
   addAddress(prefix: string): void {
     const text = check.string("prefix", prefix);
     const { host, id } = this.#start;
     this.#assertOpen();
-    this.#engine.call((network, now) => network.add_address(now, host, id, text));
+    this.#engine.call((wasm, now) => wasm.add_address(now, host, id, text));
     this.#engine.wake();
   }
 
   removeAddress(prefix: string): void {
-    const text = check.string("prefix", prefix);
+    const [address = ""] = check.string("prefix", prefix).split("/");
     const { host, id } = this.#start;
     this.#assertOpen();
-    this.#engine.call((network) => network.remove_address(host, id, text));
+    this.#engine.call((wasm) => wasm.remove_address(host, id, address));
     this.#engine.wake();
   }
 
@@ -77,7 +79,7 @@ export class NicImpl extends PortBase implements Nic {
   }
 
   #count(): PortCounters {
-    return this.#engine.call((network) => network.port_counters(this.#start.port) as PortCounters);
+    return countersOf(this.#engine, this.#start.port);
   }
 
   attach(): number {

@@ -3,6 +3,7 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
+import { objectOf } from "./rows.js";
 import type { PingOptions, PingReply } from "./types.js";
 import { aborted } from "./waiters.js";
 
@@ -11,11 +12,8 @@ const DEFAULT_TIMEOUT = 5_000;
 const MICROSECONDS = 1_000;
 const LARGEST = 65_507;
 
-/** What `Network.ping_result` tells. */
-type Outcome =
-  | { kind: "reply"; rtt: number; ttl: number; size: number }
-  | { kind: "unreachable"; text: string }
-  | { kind: "timeout" };
+/** What `ping_result` of the module tells: an answer, or why there is none, or nothing of these when time is out. */
+type Outcome = (PingReply & { unreachable: null }) | { rtt: null; unreachable: string | null };
 
 /** Sends an echo request and waits for what comes of it. While it waits it is among what `open` has, to be closed. */
 export async function ping(
@@ -34,13 +32,14 @@ export async function ping(
   if (signal?.aborted) throw aborted(signal);
 
   const { promise, resolve, reject } = deferred<Outcome>();
-  const id = engine.call((network, now) =>
-    network.ping(now, host, to, size, timeout * MICROSECONDS),
+  const id = engine.call(
+    (wasm, now) => wasm.ping(now, host, to, size, timeout * MICROSECONDS),
+    `ping ${to}`,
   );
   const sink: Sink = {
     onSignals() {
-      const outcome = engine.call((network) => network.ping_result(id)) as Outcome | undefined;
-      if (outcome === undefined) return;
+      const outcome = engine.call((wasm) => objectOf<Outcome>(wasm.ping_result(id)));
+      if (outcome === null) return;
       engine.removeSink(id);
       resolve(outcome);
     },
@@ -51,7 +50,7 @@ export async function ping(
   const waiting = {
     close(error: Error): void {
       engine.removeSink(id);
-      if (engine.over === null) engine.call((network) => network.ping_cancel(id));
+      if (engine.over === null) engine.call((wasm) => wasm.ping_cancel(id));
       reject(error);
     },
   };
@@ -69,12 +68,9 @@ export async function ping(
 }
 
 function replyOf(to: string, timeout: number, outcome: Outcome): PingReply {
-  switch (outcome.kind) {
-    case "reply":
-      return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
-    case "unreachable":
-      throw new SocketError("EHOSTUNREACH", `ping ${to}: ${outcome.text}`);
-    case "timeout":
-      throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`);
+  if (outcome.rtt !== null) return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
+  if (outcome.unreachable !== null) {
+    throw new SocketError("EHOSTUNREACH", `ping ${to}: ${outcome.unreachable}`);
   }
+  throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`);
 }

@@ -4,6 +4,7 @@ import * as check from "./arguments.js";
 import { engineFor } from "./engine.js";
 import type { EngineCore } from "./engine_core.js";
 import { ExternalPort, freePortOf, type Joint, noCounters, PortBase } from "./ports/port_base.js";
+import { valuesOf } from "./rows.js";
 import type {
   Cable,
   CableOptions,
@@ -109,23 +110,23 @@ function connect(
   const first = ownOrBridge(engine, a);
   const second = ownOrBridge(engine, b);
   const port = first.attach(engine);
-  const cable = engine.call((network) => {
-    const id = network.plug(port, second.attach(engine));
-    network.impair(id, impairment);
+  const cable = engine.call((wasm) => {
+    const id = wasm.plug(port, second.attach(engine));
+    wasm.impair(id, valuesOf(wasm.impairment_options(), impairment));
     return id;
   });
   engine.wake();
   return {
     unplug() {
       if (engine.over === null) {
-        engine.call((network) => network.unplug(port));
+        engine.call((wasm) => wasm.unplug(port));
         engine.wake();
       }
       first.detach();
       second.detach();
     },
     set(changed) {
-      engine.call((network) => network.impair(cable, changed));
+      engine.call((wasm) => wasm.impair(cable, valuesOf(wasm.impairment_options(), changed)));
       engine.wake();
     },
   };

@@ -3,6 +3,7 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
+import { objectOf, objectsOf, type Rows } from "./rows.js";
 import { readableOf, writableOf } from "./socket_streams.js";
 import type { ConnectionInfo, Socket, SocketAddress, SocketInfo } from "./types.js";
 
@@ -20,15 +21,36 @@ export const Signal = {
 const READ_SIGNALS = Signal.readable | Signal.peerClosed | Signal.closed;
 const WRITE_SIGNALS = Signal.writable | Signal.connected | Signal.closed;
 
-/** What `Network.recv` and `Network.send` of the module return instead of a count. */
+/** What `recv` and `send` of the module return instead of a count. */
 const WOULD_BLOCK = -1;
 const SHUT_DOWN = -2;
 
-/** What `Network.close_reason` of the module tells. */
+/** What `close_reason` of the module tells. */
 interface Ending {
   /** Null for a good end. */
   code: SocketErrorCode | null;
   text: string;
+}
+
+/** A connection as the module tells it. */
+interface FlatInfo extends Omit<ConnectionInfo, "local" | "remote"> {
+  localAddress: string;
+  localPort: number;
+  remoteAddress: string;
+  remotePort: number;
+}
+
+/** The connections that rows of the module tell of. */
+export function connectionInfos(rows: Rows): ConnectionInfo[] {
+  return objectsOf<FlatInfo>(rows).map((info) => {
+    const { state, localAddress, localPort, remoteAddress, remotePort, ...rest } = info;
+    return {
+      state,
+      local: { address: localAddress, port: localPort },
+      remote: { address: remoteAddress, port: remotePort },
+      ...rest,
+    };
+  });
 }
 
 /** No connection has this number. */
@@ -136,10 +158,8 @@ export class SocketImpl implements Socket, Sink {
   /** Ends the socket if its connection is over, unless the end was a good one and there are bytes to read. */
   #checkEnd(): void {
     if (this.#phase === "over") return;
-    const ending = this.#engine.call(
-      (network) => network.close_reason(this.#id) as Ending | undefined,
-    );
-    if (ending === undefined) return;
+    const ending = this.#engine.call((wasm) => objectOf<Ending>(wasm.close_reason(this.#id)));
+    if (ending === null) return;
     if (ending.code !== null) {
       this.#release(new SocketError(ending.code, `${this.#describe()}: ${ending.text}`));
     } else if (this.#ended || this.readableBytes === 0) {
@@ -162,8 +182,7 @@ export class SocketImpl implements Socket, Sink {
     if (this.#phase === "over") return;
     const id = this.#id;
     try {
-      if (reset) this.#engine.call((network, now) => network.abort(now, id));
-      else this.#engine.call((network, now) => network.close(now, id));
+      this.#engine.call((wasm, now) => wasm.close(now, id, reset));
     } catch (trap) {
       // The engine has ended this socket with its own error by now.
       this.#finish(trap instanceof Error ? trap : new Error(String(trap)));
@@ -252,10 +271,10 @@ export class SocketImpl implements Socket, Sink {
     const target = check.bytes("into", into);
     if (target.byteLength === 0) throw new RangeError("into must not be empty");
     if (this.#isAtEnd()) return 0;
-    return this.#engine.call((network, now) => {
-      const count = this.#received(network.recv(now, this.#id, target.byteLength));
+    return this.#engine.call((wasm, now) => {
+      const count = this.#received(wasm.recv(now, this.#id, target.byteLength));
       if (count > 0) {
-        const at = network.scratch_address();
+        const at = this.#engine.scratch;
         target.set(this.#engine.bytes.subarray(at, at + count));
       }
       return count;
@@ -265,10 +284,10 @@ export class SocketImpl implements Socket, Sink {
   /** What has arrived, at most `most` bytes, in an array of its own; null if nothing yet, empty at the end. */
   tryReadChunk(most: number): Uint8Array<ArrayBuffer> | null {
     if (this.#isAtEnd()) return new Uint8Array(0);
-    return this.#engine.call((network, now) => {
-      const count = this.#received(network.recv(now, this.#id, most));
+    return this.#engine.call((wasm, now) => {
+      const count = this.#received(wasm.recv(now, this.#id, most));
       if (count < 0) return null;
-      const at = network.scratch_address();
+      const at = this.#engine.scratch;
       return this.#engine.bytes.slice(at, at + count);
     });
   }
@@ -309,16 +328,15 @@ export class SocketImpl implements Socket, Sink {
     if (this.#error !== null) throw this.#error;
     if (this.#phase === "over" || this.#finSent) throw this.#written();
     if (source.byteLength === 0) return 0;
-    return this.#engine.call((network, now) => {
-      const at = network.scratch_address();
-      const capacity = network.scratch_capacity();
+    return this.#engine.call((wasm, now) => {
+      const { scratch, scratchCapacity } = this.#engine;
       let taken = 0;
       while (taken < source.byteLength) {
         // No more than there is room for is copied, but at least a byte is offered: the refusal asks for WRITABLE.
-        const room = Math.max(1, Math.min(capacity, network.writable_bytes(this.#id)));
+        const room = Math.max(1, Math.min(scratchCapacity, wasm.writable_bytes(this.#id)));
         const piece = source.subarray(taken, taken + room);
-        this.#engine.bytes.set(piece, at);
-        const count = network.send(now, this.#id, piece.byteLength);
+        this.#engine.bytes.set(piece, scratch);
+        const count = wasm.send(now, this.#id, piece.byteLength);
         if (count < 0) {
           if (count !== SHUT_DOWN) this.#checkEnd();
           throw this.#error ?? this.#written();
@@ -339,31 +357,30 @@ export class SocketImpl implements Socket, Sink {
     if (this.#error !== null) throw this.#error;
     if (this.#phase === "over" || this.#finSent) return;
     this.#finSent = true;
-    this.#engine.call((network, now) => network.shutdown(now, this.#id));
+    this.#engine.call((wasm, now) => wasm.shutdown(now, this.#id));
     this.#engine.wake();
   }
 
   get readableBytes(): number {
     if (this.#phase === "over") return 0;
-    return this.#engine.call((network) => network.readable_bytes(this.#id));
+    return this.#engine.call((wasm) => wasm.readable_bytes(this.#id));
   }
 
   get writableBytes(): number {
     if (this.#phase === "over" || this.#finSent) return 0;
-    return this.#engine.call((network) => network.writable_bytes(this.#id));
+    return this.#engine.call((wasm) => wasm.writable_bytes(this.#id));
   }
 
   setNoDelay(noDelay: boolean): void {
     const wanted = check.boolean("noDelay", noDelay, true);
     if (this.#phase === "over") return;
-    this.#engine.call((network) => network.set_no_delay(this.#id, wanted));
+    this.#engine.call((wasm) => wasm.set_no_delay(this.#id, wanted));
     this.#engine.wake();
   }
 
   info(): ConnectionInfo | null {
     if (this.#phase === "over") return null;
-    return this.#engine.call(
-      (network) => (network.connection_info(this.#id) as ConnectionInfo | undefined) ?? null,
-    );
+    const infos = this.#engine.call((wasm) => connectionInfos(wasm.connection_info(this.#id)));
+    return infos[0] ?? null;
   }
 }

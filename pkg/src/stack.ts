@@ -7,7 +7,8 @@ import { SocketError } from "./errors.js";
 import { ListenerImpl } from "./listener.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
-import { SocketImpl } from "./socket.js";
+import { objectOf, objectsOf, valuesOf } from "./rows.js";
+import { connectionInfos, SocketImpl } from "./socket.js";
 import type {
   ConnectionInfo,
   ConnectOptions,
@@ -30,11 +31,16 @@ import type {
   UdpSocket,
 } from "./types.js";
 import { UdpSocketImpl } from "./udp.js";
-import type { Network } from "./wasm/bindings.js";
+import type { Bindings } from "./wasm/bindings.js";
 
 const DEFAULT_BACKLOG = 511;
 const DEFAULT_MTU = 1_500;
 const MICROSECONDS = 1_000;
+
+/** What the module takes for a local address when there is a choice, or when all are meant... */
+const ANY = "";
+/** ...and how these are written. */
+const ALL = "::";
 
 /** The counts of {@link StackLimits}, with the largest that the engine takes. */
 const LIMITS: Readonly<Record<keyof Omit<StackLimits, "memory">, number>> = {
@@ -55,49 +61,59 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
   const given = check.options("options", options);
   const name =
     given.hostname === undefined ? "stack" : check.string("options.hostname", given.hostname);
-  const limits = limitsOf(given.limits);
-  const tcp = tcpOf(given.tcp);
+  const checked = { ...limitsOf(given.limits), ...tcpOf(given.tcp) };
   const seed = check.seed("options.seed", given.seed);
   const engine = await engineFor(given.engine);
-  const host = engine.call((network) => network.add_host(name, ...seed, limits, tcp));
+  const host = engine.call((wasm) =>
+    wasm.add_host(name, ...seed, valuesOf(wasm.host_options(), checked)),
+  );
   return new StackImpl(engine, host, name, seed);
 }
 
-function limitsOf(limits: StackLimits | undefined): object {
+/** The engine's host options, by its names for them. */
+type HostOptions = Record<string, number>;
+
+function limitsOf(limits: StackLimits | undefined): HostOptions {
   const given = check.options("options.limits", limits);
-  const checked: Record<string, number> = {};
+  const checked: HostOptions = {};
   for (const [name, most] of Object.entries(LIMITS)) {
     const value = given[name as keyof typeof LIMITS];
     if (value !== undefined)
-      checked[name] = check.integer(`options.limits.${name}`, value, 1, most);
+      checked[`limits.${name}`] = check.integer(`options.limits.${name}`, value, 1, most);
   }
   if (given.memory !== undefined) {
-    checked["memory"] = check.integer("options.limits.memory", given.memory, 64 * 1024, 2 ** 31);
+    checked["limits.memory"] = check.integer(
+      "options.limits.memory",
+      given.memory,
+      64 * 1024,
+      2 ** 31,
+    );
   }
   return checked;
 }
 
-function tcpOf(tcp: TcpOptions | undefined): object {
+function tcpOf(tcp: TcpOptions | undefined): HostOptions {
   const given = check.options("options.tcp", tcp);
-  const checked: Record<string, number | boolean> = {};
+  const checked: HostOptions = {};
   for (const name of ["sendBuffer", "receiveBuffer"] as const) {
     const value = given[name];
     if (value !== undefined) {
-      checked[name] = check.integer(`options.tcp.${name}`, value, 4_096, 4 * 1024 * 1024);
+      checked[`tcp.${name}`] = check.integer(`options.tcp.${name}`, value, 4_096, 4 * 1024 * 1024);
     }
   }
   for (const name of ["synRetries", "retries"] as const) {
     const value = given[name];
-    if (value !== undefined) checked[name] = check.integer(`options.tcp.${name}`, value, 1, 100);
+    if (value !== undefined)
+      checked[`tcp.${name}`] = check.integer(`options.tcp.${name}`, value, 1, 100);
   }
   for (const name of ["delayedAck", "timeWait"] as const) {
     const value = given[name];
     if (value !== undefined) {
-      checked[name] = check.duration(`options.tcp.${name}`, value) * MICROSECONDS;
+      checked[`tcp.${name}`] = check.duration(`options.tcp.${name}`, value) * MICROSECONDS;
     }
   }
   if (given.nagle !== undefined)
-    checked["nagle"] = check.boolean("options.tcp.nagle", given.nagle, true);
+    checked["tcp.nagle"] = Number(check.boolean("options.tcp.nagle", given.nagle, true));
   return checked;
 }
 
@@ -160,17 +176,17 @@ export class StackImpl implements Stack, Dependent {
     );
     const routes = check.array("options.routes", given.routes);
     this.#assertOpen();
-    const id = this.engine.call((network, now) =>
-      network.add_interface(now, this.#host, name, mac, mtu),
-    );
+    const { interface: id, port } = this.engine.call((wasm, now) =>
+      objectOf(wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu)),
+    ) as { interface: number; port: number };
     const nic = new NicImpl(this.engine, {
       host: this.#host,
       id,
-      port: this.engine.call((network) => network.interface_port(this.#host, id)),
+      port,
       name,
       mac: check.macText(mac),
       mtu,
-      released: () => this.#removeNic(id),
+      released: () => this.#removeNic(id, port),
     });
     this.#nics.set(id, nic);
     try {
@@ -195,10 +211,10 @@ export class StackImpl implements Stack, Dependent {
     return octets;
   }
 
-  #removeNic(id: number): void {
+  #removeNic(id: number, port: number): void {
     this.#nics.delete(id);
     if (this.#over !== null || this.engine.over !== null) return;
-    this.engine.call((network) => network.remove_interface(this.#host, id));
+    this.engine.call((wasm) => wasm.remove_interface(this.#host, id, port));
   }
 
   addRoute(route: RouteOptions): void {
@@ -206,21 +222,21 @@ export class StackImpl implements Stack, Dependent {
     const next = check.address("route.via", via);
     const destination = check.string("route.to", to);
     this.#assertOpen();
-    this.engine.call((network) => network.add_route(this.#host, prefixOf(destination, next), next));
+    this.engine.call((wasm) => wasm.add_route(this.#host, prefixOf(destination, next), next));
   }
 
   removeRoute(to: string): void {
     const destination = check.string("to", to);
     this.#assertOpen();
-    this.engine.call((network) => network.remove_route(this.#host, destination));
+    this.engine.call((wasm) => wasm.remove_route(this.#host, destination));
   }
 
   addNeighbor(nic: Nic, address: string, mac: string): void {
     const literal = check.address("address", address);
-    const octets = check.mac("mac", mac);
+    const octets = check.macNumber(check.mac("mac", mac));
     const id = this.#interfaceOf(nic);
     this.#assertOpen();
-    this.engine.call((network) => network.add_neighbor(this.#host, id, literal, octets));
+    this.engine.call((wasm) => wasm.add_neighbor(this.#host, id, literal, octets));
     this.engine.wake();
   }
 
@@ -246,32 +262,34 @@ export class StackImpl implements Stack, Dependent {
     const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
     const localAddress =
       given.localAddress === undefined
-        ? undefined
+        ? ANY
         : check.address("options.localAddress", given.localAddress);
     const localPort =
       given.localPort === undefined ? 0 : check.port("options.localPort", given.localPort, 0);
     this.#assertOpen();
     const id =
       failureOf(remote, signal) ??
-      this.#tryConnect((network, now) =>
-        network.connect(
-          now,
-          this.#host,
-          remote.address,
-          remote.port,
-          localAddress,
-          localPort,
-          noDelay,
-          connectTimeout * MICROSECONDS,
-        ),
+      this.#tryConnect(
+        (wasm, now) =>
+          wasm.connect(
+            now,
+            this.#host,
+            remote.address,
+            remote.port,
+            localAddress,
+            localPort,
+            noDelay,
+            connectTimeout * MICROSECONDS,
+          ),
+        `connect to ${check.hostPort(remote.address, remote.port)}`,
       );
     return this.#socket(id, remote, { allowHalfOpen, signal, accepted: false });
   }
 
   /** The number of a new connection, or why there is none: that is told by the socket's promises. */
-  #tryConnect(connect: (network: Network, now: number) => number): number | Error {
+  #tryConnect(connect: (wasm: Bindings, now: number) => number, attempt: string): number | Error {
     try {
-      const id = this.engine.call(connect);
+      const id = this.engine.call(connect, attempt);
       this.engine.wake();
       return id;
     } catch (error) {
@@ -299,7 +317,7 @@ export class StackImpl implements Stack, Dependent {
     const given = check.options("options", options);
     const port = check.port("options.port", given.port, 0);
     const hostname =
-      given.hostname === undefined ? undefined : check.address("options.hostname", given.hostname);
+      given.hostname === undefined ? ANY : check.address("options.hostname", given.hostname);
     const backlog =
       given.backlog === undefined
         ? DEFAULT_BACKLOG
@@ -310,13 +328,10 @@ export class StackImpl implements Stack, Dependent {
     const listener = new ListenerImpl(
       this.engine,
       this.#bindListener(hostname, port, backlog),
-      (id) => {
-        const remote = this.engine.call((network) =>
-          network.connection_remote(id),
-        ) as SocketAddress;
-        if (noDelay) this.engine.call((network) => network.set_no_delay(id, true));
-        const how = { allowHalfOpen, signal: null, accepted: true };
-        return this.#socket(id, remote, how);
+      {
+        noDelay,
+        socket: (id, remote) =>
+          this.#socket(id, remote, { allowHalfOpen, signal: null, accepted: true }),
       },
       (closed) => this.#others.delete(closed),
     );
@@ -326,16 +341,19 @@ export class StackImpl implements Stack, Dependent {
 
   /** A listener's number and address, or why there is none. */
   #bindListener(
-    hostname: string | undefined,
+    hostname: string,
     port: number,
     backlog: number,
   ): { id: number; address: SocketAddress } | Error {
+    const address = hostname || ALL;
     try {
-      return this.engine.call((network) => {
-        const id = network.listen(this.#host, hostname, port, backlog);
-        const address = { address: hostname ?? "::", port: network.listener_port(id) };
-        return { id, address };
-      });
+      return this.engine.call(
+        (wasm) => {
+          const id = wasm.listen(this.#host, hostname, port, backlog);
+          return { id, address: { address, port: wasm.listener_port(id) } };
+        },
+        `listen on ${check.hostPort(address, port)}`,
+      );
     } catch (error) {
       if (error instanceof SocketError) return error;
       throw error;
@@ -346,13 +364,17 @@ export class StackImpl implements Stack, Dependent {
     const given = check.options("options", options);
     const port = given.port === undefined ? 0 : check.port("options.port", given.port, 0);
     const hostname =
-      given.hostname === undefined ? undefined : check.address("options.hostname", given.hostname);
+      given.hostname === undefined ? ANY : check.address("options.hostname", given.hostname);
     this.#assertOpen();
-    const id = this.engine.call((network) => network.bind_udp(this.#host, hostname, port));
-    const bound = this.engine.call((network) => network.udp_port(id));
+    const address = hostname || ALL;
+    const id = this.engine.call(
+      (wasm) => wasm.bind_udp(this.#host, hostname, port),
+      `bind UDP ${check.hostPort(address, port)}`,
+    );
+    const bound = this.engine.call((wasm) => wasm.udp_port(id));
     const socket = new UdpSocketImpl(this.engine, {
       id,
-      address: { address: hostname ?? "::", port: bound },
+      address: { address, port: bound },
       nicOf: (nic) => this.#nics.get(nic) ?? null,
       interfaceOf: (nic) => this.#interfaceOf(nic),
       released: (closed) => this.#others.delete(closed),
@@ -368,13 +390,13 @@ export class StackImpl implements Stack, Dependent {
 
   connections(): ConnectionInfo[] {
     this.#assertOpen();
-    return this.engine.call((network) => network.connections(this.#host) as ConnectionInfo[]);
+    return this.engine.call((wasm) => connectionInfos(wasm.connections(this.#host)));
   }
 
   neighbors(): NeighborInfo[] {
     this.#assertOpen();
-    const found = this.engine.call(
-      (network) => network.neighbors(this.#host) as (NeighborInfo & { interface: number })[],
+    const found = this.engine.call((wasm) =>
+      objectsOf<NeighborInfo & { interface: number }>(wasm.neighbors(this.#host)),
     );
     return found.map(({ address, mac, state, interface: id }) => {
       return { address, mac, state, nic: this.#nics.get(id)?.name ?? "" };
@@ -383,12 +405,15 @@ export class StackImpl implements Stack, Dependent {
 
   counters(): Record<string, number> {
     this.#assertOpen();
-    return this.engine.call((network) => network.counters(this.#host) as Record<string, number>);
+    return this.engine.call((wasm) => objectOf(wasm.counters(this.#host))) as Record<
+      string,
+      number
+    >;
   }
 
   get blocksInUse(): number {
     this.#assertOpen();
-    return this.engine.call((network) => network.host_blocks_in_use(this.#host));
+    return this.engine.call((wasm) => wasm.host_blocks_in_use(this.#host));
   }
 
   #assertOpen(): void {
@@ -401,9 +426,9 @@ export class StackImpl implements Stack, Dependent {
       const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
       for (const socket of this.#sockets) socket.abort(error);
       // The resets that this causes go out before the interfaces are unplugged.
-      this.engine.call((network, now) => network.close_host(now, this.#host));
+      this.engine.call((wasm, now) => wasm.close_host(now, this.#host));
       this.#end(error);
-      this.engine.call((network) => network.remove_host(this.#host));
+      this.engine.call((wasm) => wasm.remove_host(this.#host));
       this.engine.wake();
       this.engine.removeDependent(this);
     }

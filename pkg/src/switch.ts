@@ -4,7 +4,8 @@ import * as check from "./arguments.js";
 import { engineFor } from "./engine.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
 import { join } from "./plug.js";
-import { freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
+import { countersOf, freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
+import { objectOf } from "./rows.js";
 import type { Pluggable, Port, PortCounters, Switch, SwitchOptions } from "./types.js";
 
 /** Makes a learning switch, in the realm's engine unless `options.engine` names another. */
@@ -14,7 +15,7 @@ export async function createSwitch(options: SwitchOptions = {}): Promise<Switch>
   const core = await engineFor(engine);
   return new SwitchImpl(
     core,
-    core.call((network) => network.add_switch(label)),
+    core.call((wasm) => wasm.add_switch(label)),
     label,
   );
 }
@@ -63,7 +64,7 @@ export class SwitchImpl implements Switch, Dependent {
   }
 
   #addPort(): SwitchPort {
-    const id = this.engine.call((network) => network.add_switch_port(this.#id));
+    const id = this.engine.call((wasm) => wasm.add_switch_port(this.#id));
     const port = new SwitchPort(this.engine, id, `${this.name}:${this.#all.length}`);
     this.#all.push(port);
     for (const watcher of this.#watchers) watcher(id);
@@ -85,9 +86,10 @@ export class SwitchImpl implements Switch, Dependent {
 
   counters(): Record<string, number> {
     this.#assertOpen();
-    return this.engine.call(
-      (network) => network.switch_counters(this.#id) as Record<string, number>,
-    );
+    return this.engine.call((wasm) => objectOf(wasm.switch_counters(this.#id))) as Record<
+      string,
+      number
+    >;
   }
 
   #assertOpen(): void {
@@ -101,7 +103,7 @@ export class SwitchImpl implements Switch, Dependent {
     this.#isClosed = true;
     this.#watchers.clear();
     this.engine.removeDependent(this);
-    if (this.engine.over === null) this.engine.call((network) => network.remove_switch(this.#id));
+    if (this.engine.over === null) this.engine.call((wasm) => wasm.remove_switch(this.#id));
   }
 
   onEngineOver(): void {
@@ -131,7 +133,7 @@ class SwitchPort extends PortBase {
 
   get counters(): PortCounters {
     if (this.#engine.over !== null) return noCounters();
-    return this.#engine.call((network) => network.port_counters(this.id) as PortCounters);
+    return countersOf(this.#engine, this.id);
   }
 
   attach(): number {

@@ -2,13 +2,14 @@
 
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
-import { SocketError } from "./errors.js";
+import { SocketError, type SocketErrorCode } from "./errors.js";
 import type { NicImpl } from "./nic.js";
+import { objectOf } from "./rows.js";
 import { Signal } from "./socket.js";
 import type { Datagram, DatagramTarget, SocketAddress, UdpSocket } from "./types.js";
 import { Waiters } from "./waiters.js";
 
-/** What `Network.udp_recv` tells of a datagram whose bytes are in the scratch memory. */
+/** What `udp_recv` tells of a datagram whose bytes are in the scratch memory. */
 interface Received {
   length: number;
   remoteAddress: string;
@@ -18,11 +19,11 @@ interface Received {
   mac: string | null;
 }
 
-/** What `Network.udp_error` tells. */
+/** What `udp_error` tells. */
 interface Reported {
   address: string;
   port: number;
-  refused: boolean;
+  code: SocketErrorCode;
   text: string;
 }
 
@@ -70,13 +71,13 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   #reportErrors(): void {
     for (;;) {
-      const reported = this.#engine.call((network) => network.udp_error(this.#start.id)) as
-        | Reported
-        | undefined;
-      if (reported === undefined) return;
+      const reported = this.#engine.call((wasm) =>
+        objectOf<Reported>(wasm.udp_error(this.#start.id)),
+      );
+      if (reported === null) return;
       const target = { address: reported.address, port: reported.port };
       const text = `datagram to ${check.hostPort(target.address, target.port)}: ${reported.text}`;
-      const error = new SocketError(reported.refused ? "ECONNREFUSED" : "EHOSTUNREACH", text);
+      const error = new SocketError(reported.code, text);
       const { onerror } = this;
       if (onerror !== null) guarded(() => onerror(error, target));
     }
@@ -93,28 +94,28 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     const port = check.port("to.remotePort", target.remotePort);
     const local =
       target.localAddress === undefined
-        ? undefined
+        ? ""
         : check.address("to.localAddress", target.localAddress);
     const nic = target.nic === undefined ? -1 : this.#start.interfaceOf(target.nic);
-    const mac = target.mac === undefined ? undefined : check.mac("to.mac", target.mac);
+    const mac = target.mac === undefined ? -1 : check.macNumber(check.mac("to.mac", target.mac));
     if (this.#error !== null) throw this.#error;
-    this.#engine.call((network, now) => {
-      const name = `datagram to ${check.hostPort(remote, port)}`;
-      if (from.byteLength > network.scratch_capacity()) {
-        throw new SocketError("EMSGSIZE", `${name}: ${from.byteLength} bytes are too many`);
-      }
-      this.#engine.bytes.set(from, network.scratch_address());
-      network.udp_send(now, this.#start.id, from.byteLength, remote, port, local, nic, mac);
-    });
+    const attempt = `datagram to ${check.hostPort(remote, port)}`;
+    if (from.byteLength > this.#engine.scratchCapacity) {
+      throw new SocketError("EMSGSIZE", `${attempt}: ${from.byteLength} bytes are too many`);
+    }
+    this.#engine.call((wasm, now) => {
+      this.#engine.bytes.set(from, this.#engine.scratch);
+      wasm.udp_send(now, this.#start.id, from.byteLength, remote, port, local, nic, mac);
+    }, attempt);
     this.#engine.wake();
   }
 
   tryReceive(): Datagram | null {
     if (this.#error !== null) return null;
-    return this.#engine.call((network) => {
-      const received = network.udp_recv(this.#start.id) as Received | undefined;
-      if (received === undefined) return null;
-      const at = network.scratch_address();
+    return this.#engine.call((wasm) => {
+      const received = objectOf<Received>(wasm.udp_recv(this.#start.id));
+      if (received === null) return null;
+      const at = this.#engine.scratch;
       return {
         data: this.#engine.bytes.slice(at, at + received.length),
         remoteAddress: received.remoteAddress,
@@ -170,7 +171,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   close(): Promise<void> {
     if (this.#error === null) {
-      this.#engine.call((network) => network.udp_close(this.#start.id));
+      this.#engine.call((wasm) => wasm.udp_close(this.#start.id));
       this.#finish(
         new SocketError("ABORT_ERR", `the UDP socket on port ${this.address.port} was closed`),
       );

@@ -2,50 +2,43 @@
 
 use std::fmt::Display;
 
-use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Why a call failed: a code for programs and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    code: &'static str,
-    message: String,
+#[wasm_bindgen]
+extern "C" {
+    /// An `Error` with a `code` for programs: one of `SocketErrorCode` in the package, or `EINVAL`.
+    #[wasm_bindgen(js_name = Error)]
+    #[derive(Debug)]
+    pub type Failure;
+
+    #[wasm_bindgen(constructor, js_class = "Error")]
+    fn with_message(message: &str) -> Failure;
+
+    #[wasm_bindgen(method, setter)]
+    fn set_code(this: &Failure, code: &str);
 }
 
 impl Failure {
-    /// A failure with one of the codes of `SocketErrorCode` in the package, or `EINVAL`.
-    pub(crate) fn new(code: &'static str, message: impl Display) -> Self {
-        Failure { code, message: written(&message) }
+    /// A failure with a sentence for people. One copy for all kinds of messages, apart from the paths that succeed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn new(code: &str, message: &dyn Display) -> Failure {
+        let failure = Failure::with_message(&message.to_string());
+        failure.set_code(code);
+        failure
     }
 
     /// An argument that makes no sense.
-    pub(crate) fn invalid(message: impl Display) -> Self {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn invalid(message: &dyn Display) -> Failure {
         Failure::new("EINVAL", message)
     }
 
-    /// The same failure, with what was attempted in front of the message.
-    pub(crate) fn context(self, attempt: impl Display) -> Self {
-        Failure { message: written(&format_args!("{attempt}: {}", self.message)), ..self }
-    }
-}
-
-/// One copy for all kinds of messages, apart from the paths that succeed.
-#[cold]
-#[inline(never)]
-fn written(message: &dyn Display) -> String {
-    message.to_string()
-}
-
-impl From<Failure> for JsValue {
-    fn from(failure: Failure) -> Self {
-        let error = js_sys::Error::new(&failure.message);
-        // Setting a property of a plain new object cannot fail.
-        let _ = js_sys::Reflect::set(&error, &"code".into(), &failure.code.into());
-        error.into()
-    }
-}
-
-impl From<serde_wasm_bindgen::Error> for Failure {
-    fn from(error: serde_wasm_bindgen::Error) -> Self {
-        Failure::invalid(error)
+    /// A number that stands for nothing (any more).
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn missing() -> Failure {
+        Failure::invalid(&"there is no such part of the network")
     }
 }

@@ -1,57 +1,149 @@
-//! The fields of an options object from JavaScript, read one by one.
+//! Options: numbers in the order of names that this module tells, so that nobody else has to know it.
 //!
-//! The package has checked them for people; what is checked here keeps the engine whole. `serde_wasm_bindgen::from_value`
-//! would do the same, and bring the code that describes every type that could be there instead, floating-point printing
-//! among it, which is more than all of this.
+//! The package has checked them for people. Here they are converted as `as` does, to the nearest number that is possible,
+//! which keeps the engine whole.
 
 use ethertab::time::Duration;
-use js_sys::Reflect;
-use wasm_bindgen::JsValue;
+use ethertab::{BLOCK_SIZE, Config, Limits};
+use ethertab_sim::{Impairment, Queue};
+use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::failure::Failure;
+/// Names of the options that [`add_host`](crate::hosts::add_host) takes, separated by spaces: `StackLimits` and `TcpOptions` of the
+/// package. Times in microseconds.
+#[wasm_bindgen]
+pub fn host_options() -> String {
+    "limits.interfaces limits.addresses limits.routes limits.neighbors limits.connections limits.listeners \
+     limits.synQueue limits.timeWait limits.udpSockets limits.pings limits.memory \
+     tcp.sendBuffer tcp.receiveBuffer tcp.nagle tcp.delayedAck tcp.synRetries tcp.retries tcp.timeWait"
+        .to_owned()
+}
 
-/// An options object.
-pub(crate) struct Options<'a>(pub(crate) &'a JsValue);
-
-impl Options<'_> {
-    /// A field's value; nothing if it is undefined or null.
-    fn get(&self, field: &str) -> Result<Option<JsValue>, Failure> {
-        let value = Reflect::get(self.0, &field.into()).map_err(|_| Failure::invalid("options must be an object"))?;
-        Ok((!value.is_undefined() && !value.is_null()).then_some(value))
+/// Limits and configuration of a stack; what is not given stays as it is by default.
+pub(crate) fn host(seed: [u64; 2], values: &[f64]) -> (Limits, Config) {
+    let mut values = Values(values);
+    let mut limits = Limits::default();
+    for limit in [
+        &mut limits.interfaces,
+        &mut limits.addresses,
+        &mut limits.routes,
+        &mut limits.neighbors,
+        &mut limits.connections,
+        &mut limits.listeners,
+        &mut limits.syn_queue,
+        &mut limits.time_wait,
+        &mut limits.udp_sockets,
+        &mut limits.pings,
+    ] {
+        *limit = values.next_or(*limit as f64) as usize;
     }
+    limits.pool_blocks = values.next_or(f64::from(limits.pool_blocks) * BLOCK_SIZE as f64) as u32 / BLOCK_SIZE as u32;
+    let mut config = Config::new(seed);
+    let tcp = &mut config.tcp;
+    tcp.send_buffer = values.next_or(tcp.send_buffer.into()) as u32;
+    tcp.receive_buffer = values.next_or(tcp.receive_buffer.into()) as u32;
+    tcp.nagle = values.next_or(tcp.nagle.into()) != 0.0;
+    tcp.delayed_ack = values.next_span_or(tcp.delayed_ack);
+    tcp.syn_retries = values.next_or(tcp.syn_retries.into()) as u8;
+    tcp.retries = values.next_or(tcp.retries.into()) as u8;
+    tcp.time_wait = values.next_span_or(tcp.time_wait);
+    (limits, config)
+}
 
-    /// A number, if it is given.
-    pub(crate) fn number(&self, field: &str) -> Result<Option<f64>, Failure> {
-        let Some(value) = self.get(field)? else { return Ok(None) };
-        Ok(Some(value.as_f64().ok_or_else(|| wrong(field, "a number"))?))
-    }
+/// Names of the options that [`impair`](crate::topology::impair) takes, separated by spaces: `Impairment` of the package. Times in
+/// microseconds, the rate in bits per second, the queue in frames.
+#[wasm_bindgen]
+pub fn impairment_options() -> String {
+    "latency jitter loss duplicate corrupt reorder rate queue".to_owned()
+}
 
-    /// A whole number in the range of `T`, if it is given.
-    pub(crate) fn integer<T: TryFrom<u64>>(&self, field: &str) -> Result<Option<T>, Failure> {
-        let Some(number) = self.number(field)? else { return Ok(None) };
-        let integer = number as u64;
-        let fits = if integer as f64 == number { T::try_from(integer).ok() } else { None };
-        Ok(Some(fits.ok_or_else(|| wrong(field, "a whole number in range"))?))
-    }
-
-    /// Microseconds, if they are given.
-    pub(crate) fn micros(&self, field: &str) -> Result<Option<Duration>, Failure> {
-        Ok(self.number(field)?.map(|span| Duration::from_micros(span as u64)))
-    }
-
-    /// A boolean, if it is given.
-    pub(crate) fn flag(&self, field: &str) -> Result<Option<bool>, Failure> {
-        let Some(value) = self.get(field)? else { return Ok(None) };
-        Ok(Some(value.as_bool().ok_or_else(|| wrong(field, "a boolean"))?))
-    }
-
-    /// A text, which must be given.
-    pub(crate) fn text(&self, field: &str) -> Result<String, Failure> {
-        self.get(field)?.and_then(|value| value.as_string()).ok_or_else(|| wrong(field, "a string"))
+/// An impairment; what is not given stays as it was.
+pub(crate) fn impairment(before: Impairment, values: &[f64]) -> Impairment {
+    let mut values = Values(values);
+    Impairment {
+        latency: values.next_span_or(before.latency),
+        jitter: values.next_span_or(before.jitter),
+        loss: values.next_or(before.loss),
+        duplicate: values.next_or(before.duplicate),
+        corrupt: values.next_or(before.corrupt),
+        reorder: values.next_or(before.reorder),
+        rate: values.next().map_or(before.rate, |rate| Some(rate as u64)),
+        queue: values.next().map_or(before.queue, |frames| Queue::Frames(frames as u32)),
+        ..before
     }
 }
 
-/// What to say of a field that is not there.
-pub(crate) fn wrong(field: &str, expected: &str) -> Failure {
-    Failure::invalid(format_args!("{field} must be {expected}"))
+/// Numbers, each given or NaN.
+struct Values<'a>(&'a [f64]);
+
+impl Values<'_> {
+    fn next(&mut self) -> Option<f64> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        (!first.is_nan()).then_some(*first)
+    }
+
+    fn next_or(&mut self, default: f64) -> f64 {
+        self.next().unwrap_or(default)
+    }
+
+    fn next_span_or(&mut self, default: Duration) -> Duration {
+        self.next().map_or(default, |micros| Duration::from_micros(micros as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_goes_where_its_name_says() {
+        let names = host_options();
+        let values: Vec<f64> = (1..=names.split(' ').count()).map(|number| (number * BLOCK_SIZE) as f64).collect();
+        let value = |wanted: &str| {
+            let index = names.split(' ').position(|name| name == wanted).expect("the option is in the list");
+            values[index]
+        };
+        let (limits, config) = host([1, 2], &values);
+        assert_eq!(limits.interfaces as f64, value("limits.interfaces"));
+        assert_eq!(limits.addresses as f64, value("limits.addresses"));
+        assert_eq!(limits.routes as f64, value("limits.routes"));
+        assert_eq!(limits.neighbors as f64, value("limits.neighbors"));
+        assert_eq!(limits.connections as f64, value("limits.connections"));
+        assert_eq!(limits.listeners as f64, value("limits.listeners"));
+        assert_eq!(limits.syn_queue as f64, value("limits.synQueue"));
+        assert_eq!(limits.time_wait as f64, value("limits.timeWait"));
+        assert_eq!(limits.udp_sockets as f64, value("limits.udpSockets"));
+        assert_eq!(limits.pings as f64, value("limits.pings"));
+        assert_eq!(f64::from(limits.pool_blocks) * BLOCK_SIZE as f64, value("limits.memory"));
+        assert_eq!(f64::from(config.tcp.send_buffer), value("tcp.sendBuffer"));
+        assert_eq!(f64::from(config.tcp.receive_buffer), value("tcp.receiveBuffer"));
+        assert!(config.tcp.nagle);
+        assert_eq!(config.tcp.delayed_ack.as_micros() as f64, value("tcp.delayedAck"));
+        assert_eq!((config.tcp.syn_retries, config.tcp.retries), (u8::MAX, u8::MAX));
+        assert_eq!(config.tcp.time_wait.as_micros() as f64, value("tcp.timeWait"));
+    }
+
+    #[test]
+    fn what_is_not_given_stays() {
+        let count = host_options().split(' ').count();
+        let (limits, config) = host([1, 2], &vec![f64::NAN; count]);
+        assert_eq!(limits, Limits::default());
+        assert_eq!(config, Config::new([1, 2]));
+        let before = Impairment { loss: 0.5, rate: Some(7), ..Impairment::PERFECT };
+        let after = impairment(before, &[1.0, f64::NAN, f64::NAN, 0.25]);
+        assert_eq!(after, Impairment { latency: Duration::from_micros(1), duplicate: 0.25, ..before });
+    }
+
+    #[test]
+    fn a_cable_changes_as_the_names_say() {
+        let names = impairment_options();
+        assert_eq!(names, "latency jitter loss duplicate corrupt reorder rate queue");
+        let after = impairment(Impairment::PERFECT, &[2.0, 1.0, 0.1, 0.2, 0.3, 0.4, 5.0, 6.0]);
+        let (latency, jitter) = (Duration::from_micros(2), Duration::from_micros(1));
+        let (loss, duplicate, corrupt, reorder) = (0.1, 0.2, 0.3, 0.4);
+        let (rate, queue) = (Some(5), Queue::Frames(6));
+        let expected =
+            Impairment { latency, jitter, loss, duplicate, corrupt, reorder, rate, queue, ..Impairment::PERFECT };
+        assert_eq!(after, expected);
+    }
 }

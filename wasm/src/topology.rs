@@ -1,150 +1,121 @@
 //! Switches, cables and external ports.
 
-use ethertab_sim::{Impairment, NetworkError, Queue, SwitchConfig};
-use serde::Serialize;
-use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use ethertab_sim::{NetworkError, Side, SwitchConfig};
+use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::describe::ToJs;
+use crate::engine::enter;
 use crate::failure::Failure;
-use crate::network::Network;
-use crate::options::Options;
-
-/// `PortCounters` of the package.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PortCounters {
-    frames_received: f64,
-    bytes_received: f64,
-    frames_sent: f64,
-    bytes_sent: f64,
-    dropped: f64,
-    invalid: f64,
-}
-
-/// `Switch.counters` of the package.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SwitchCounters {
-    forwarded: f64,
-    flooded: f64,
-    filtered: f64,
-    malformed: f64,
-    storm_dropped: f64,
-    loop_dropped: f64,
-}
+use crate::options;
+use crate::rows::Rows;
 
 impl From<NetworkError> for Failure {
     fn from(error: NetworkError) -> Self {
-        Failure::invalid(error)
+        Failure::invalid(&error)
     }
 }
 
+/// Adds a switch and returns its number.
 #[wasm_bindgen]
-impl Network {
-    /// Adds a switch and returns its number.
-    pub fn add_switch(&mut self, name: &str) -> u32 {
-        let switch = self.inner.add_switch(name, SwitchConfig::default());
-        self.switches.insert(switch)
-    }
+pub fn add_switch(name: &str) -> u32 {
+    enter(|engine| {
+        let switch = engine.network.add_switch(name, SwitchConfig::default());
+        engine.switches.insert(switch.to_bits())
+    })
+}
 
-    /// Adds a port to a switch and returns its number.
-    pub fn add_switch_port(&mut self, switch: u32) -> Result<u32, Failure> {
-        let port = self.inner.add_switch_port(self.switches.get(switch)?)?;
-        Ok(self.ports.insert(port))
-    }
+/// Adds a port to a switch and returns its number.
+#[wasm_bindgen]
+pub fn add_switch_port(switch: u32) -> Result<u32, Failure> {
+    enter(|engine| {
+        let port = engine.network.add_switch_port(engine.switch(switch))?;
+        Ok(engine.ports.insert(port.to_bits()))
+    })
+}
 
-    /// What a switch has done with frames.
-    pub fn switch_counters(&self, switch: u32) -> Result<JsValue, Failure> {
-        let found = self.inner.switch(self.switches.get(switch)?).ok_or(NetworkError::NotFound)?;
-        let counters = found.counters();
-        SwitchCounters {
-            forwarded: counters.forwarded as f64,
-            flooded: counters.flooded as f64,
-            filtered: counters.filtered as f64,
-            malformed: counters.malformed as f64,
-            storm_dropped: counters.storm_dropped as f64,
-            loop_dropped: counters.loop_dropped as f64,
-        }
-        .to_js()
-    }
+/// What a switch has done with frames.
+#[wasm_bindgen]
+pub fn switch_counters(switch: u32) -> Result<Rows, Failure> {
+    enter(|engine| {
+        let switch = engine.network.switch(engine.switch(switch)).ok_or_else(Failure::missing)?;
+        let counters = switch.counters();
+        Ok(Rows::of_numbers(
+            "forwarded flooded filtered malformed stormDropped loopDropped",
+            [
+                counters.forwarded,
+                counters.flooded,
+                counters.filtered,
+                counters.malformed,
+                counters.storm_dropped,
+                counters.loop_dropped,
+            ],
+        ))
+    })
+}
 
-    /// Removes a switch and its ports.
-    pub fn remove_switch(&mut self, switch: u32) {
-        let Some(switch) = self.switches.remove(switch) else { return };
-        self.inner.remove_switch(switch);
-        let inner = &self.inner;
-        let gone: Vec<u32> =
-            self.ports.iter().filter(|(_, port)| inner.port_name(*port).is_none()).map(|(number, _)| number).collect();
-        for number in gone {
-            self.ports.remove(number);
-        }
-    }
+/// Removes a switch and its ports.
+#[wasm_bindgen]
+pub fn remove_switch(switch: u32) {
+    enter(|engine| engine.network.remove_switch(engine.switch(switch)));
+}
 
-    /// Adds a port whose frames JavaScript carries, and returns its number.
-    pub fn add_external(&mut self, name: &str) -> u32 {
-        let port = self.inner.add_port(name);
-        self.ports.insert(port)
-    }
+/// Adds a port whose frames JavaScript carries, and returns its number.
+#[wasm_bindgen]
+pub fn add_external(name: &str) -> u32 {
+    enter(|engine| {
+        let port = engine.network.add_port(name);
+        engine.ports.insert(port.to_bits())
+    })
+}
 
-    /// Removes an external port.
-    pub fn remove_port(&mut self, port: u32) {
-        if let Some(port) = self.ports.remove(port) {
-            self.inner.remove_port(port);
-        }
-    }
+/// Removes an external port.
+#[wasm_bindgen]
+pub fn remove_port(port: u32) {
+    enter(|engine| engine.network.remove_port(engine.port(port)));
+}
 
-    /// What passed a port.
-    pub fn port_counters(&self, port: u32) -> Result<JsValue, Failure> {
-        let counters = self.inner.port_counters(self.ports.get(port)?).ok_or(NetworkError::NotFound)?;
-        PortCounters {
-            frames_received: counters.frames_in as f64,
-            bytes_received: counters.bytes_in as f64,
-            frames_sent: counters.frames_out as f64,
-            bytes_sent: counters.bytes_out as f64,
-            dropped: counters.unplugged as f64,
-            invalid: 0.0,
-        }
-        .to_js()
-    }
+/// What passed a port: `PortCounters` of the package.
+#[wasm_bindgen]
+pub fn port_counters(port: u32) -> Result<Rows, Failure> {
+    enter(|engine| {
+        let counters = engine.network.port_counters(engine.port(port)).ok_or_else(Failure::missing)?;
+        Ok(Rows::of_numbers(
+            "framesReceived bytesReceived framesSent bytesSent dropped invalid",
+            [
+                counters.frames_in,
+                counters.bytes_in,
+                counters.frames_out,
+                counters.bytes_out,
+                counters.unplugged,
+                // The package counts these, before they come here.
+                0,
+            ],
+        ))
+    })
+}
 
-    /// Joins two ports by a perfect cable and returns the cable's number.
-    pub fn plug(&mut self, a: u32, b: u32) -> Result<u32, Failure> {
-        let cable = self.inner.plug(self.ports.get(a)?, self.ports.get(b)?)?;
-        Ok(self.cables.insert(cable))
-    }
+/// Joins two ports by a perfect cable and returns the cable's number.
+#[wasm_bindgen]
+pub fn plug(a: u32, b: u32) -> Result<u32, Failure> {
+    enter(|engine| {
+        let cable = engine.network.plug(engine.port(a), engine.port(b))?;
+        Ok(engine.cables.insert(cable.to_bits()))
+    })
+}
 
-    /// Takes the cable out of a port.
-    pub fn unplug(&mut self, port: u32) -> Result<(), Failure> {
-        let port = self.ports.get(port)?;
-        if let Some((cable, _)) = self.inner.cable_at(port)
-            && let Some(number) = self.cables.number(cable)
-        {
-            self.cables.remove(number);
-        }
-        self.inner.unplug(port);
-        Ok(())
-    }
+/// Takes the cable out of a port.
+#[wasm_bindgen]
+pub fn unplug(port: u32) {
+    enter(|engine| engine.network.unplug(engine.port(port)));
+}
 
-    /// Changes what a cable does to frames, in both directions: an object with `latency` and `jitter` (microseconds), `loss`,
-    /// `duplicate`, `corrupt`, `reorder` (probabilities), `rate` (bits per second), `queue` (frames). What is not given
-    /// stays as it was.
-    pub fn impair(&mut self, cable: u32, change: &JsValue) -> Result<(), Failure> {
-        let cable = self.cables.get(cable)?;
-        let lane = self.inner.cable(cable).ok_or(NetworkError::NotFound)?.lane(ethertab_sim::Side::A);
-        let before = *lane.impairment();
-        let change = Options(change);
-        let probability = |field, before| Ok::<f64, Failure>(change.number(field)?.unwrap_or(before));
-        let after = Impairment {
-            latency: change.micros("latency")?.unwrap_or(before.latency),
-            jitter: change.micros("jitter")?.unwrap_or(before.jitter),
-            loss: probability("loss", before.loss)?,
-            duplicate: probability("duplicate", before.duplicate)?,
-            corrupt: probability("corrupt", before.corrupt)?,
-            reorder: probability("reorder", before.reorder)?,
-            rate: change.number("rate")?.map_or(before.rate, |rate| Some(rate as u64)),
-            queue: change.integer("queue")?.map_or(before.queue, Queue::Frames),
-            ..before
-        };
-        Ok(self.inner.impair(cable, after)?)
-    }
+/// Changes what a cable does to frames, in both directions. [`impairment_options`](options::impairment_options) names the
+/// numbers; those that are NaN stay as they were.
+#[wasm_bindgen]
+pub fn impair(cable: u32, change: &[f64]) -> Result<(), Failure> {
+    enter(|engine| {
+        let id = engine.cable(cable);
+        let cable = engine.network.cable(id).ok_or_else(Failure::missing)?;
+        let changed = options::impairment(*cable.lane(Side::A).impairment(), change);
+        Ok(engine.network.impair(id, changed)?)
+    })
 }

@@ -3,128 +3,187 @@
 use std::net::SocketAddr;
 
 use ethertab::time::Duration;
-use ethertab::{BindError, InterfaceId, PingError, UdpHandle, UdpMeta, UdpSendError};
-use ethertab_sim::HostId;
-use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use ethertab::{BindError, InterfaceId, PingError, PingOutcome, UdpMeta, UdpSendError};
+use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::describe::{self, ToJs};
+use crate::engine::{enter, instant};
 use crate::failure::Failure;
-use crate::hosts::{parse_address, parse_mac};
-use crate::network::{Network, Socket, instant};
-use crate::tcp::endpoint;
+use crate::hosts::{mac, parse_address};
+use crate::rows::Rows;
+use crate::sockets::Socket;
+use crate::tcp::{endpoint, optional};
 
+/// RFC 792: the code of a destination whose port nobody listens at.
+const PORT_UNREACHABLE: u8 = 3;
+
+/// Binds a UDP socket and returns its number. Without an address to all of them, on port 0 where the stack likes.
 #[wasm_bindgen]
-impl Network {
-    /// Binds a UDP socket and returns its number. Without an address to all of them, on port 0 where the stack likes.
-    pub fn bind_udp(&mut self, host: u32, address: Option<String>, port: u16) -> Result<u32, Failure> {
-        let attempt = || format!("bind UDP {}", describe::endpoint(address.as_deref().unwrap_or("::"), port));
-        let host = self.hosts.get(host)?;
-        let local = endpoint(address.as_deref(), port)?;
-        let (stack, _) = self.stack_mut(host)?;
-        let handle = stack.bind_udp(local).map_err(|error| Failure::from(error).context(attempt()))?;
-        Ok(self.sockets.insert(Socket::Udp(host, handle)))
-    }
-
-    /// The port that a UDP socket has.
-    pub fn udp_port(&self, socket: u32) -> Result<u16, Failure> {
-        let (host, handle) = self.udp(socket)?;
-        Ok(self.stack(host)?.udp_address(handle).map_or(0, |local| local.port))
-    }
-
-    /// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1 and no `local` or `mac` leave the
-    /// choice to the stack.
-    #[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
-    pub fn udp_send(
-        &mut self,
-        now: f64,
-        socket: u32,
-        length: u32,
-        address: &str,
-        port: u16,
-        local: Option<String>,
-        interface: i32,
-        mac: Option<Vec<u8>>,
-    ) -> Result<(), Failure> {
-        let (host, handle) = self.udp(socket)?;
-        let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
-        meta.local = local.as_deref().map(parse_address).transpose()?;
-        meta.interface = u8::try_from(interface).ok().map(InterfaceId);
-        meta.link = mac.as_deref().map(parse_mac).transpose()?;
-        let Some((stack, pool)) = self.inner.host_mut(host) else {
-            return Err(Failure::invalid("there is no such host"));
-        };
-        let data = &self.scratch[..(length as usize).min(self.scratch.len())];
-        stack.udp_send(pool, instant(now), handle, &meta, data).map_err(|error| {
-            Failure::from(error).context(format_args!("datagram to {}", describe::endpoint(address, port)))
-        })
-    }
-
-    /// Moves the next datagram into the scratch buffer and tells about it: an object, or undefined if there is none.
-    pub fn udp_recv(&mut self, socket: u32) -> Result<JsValue, Failure> {
-        let (host, handle) = self.udp(socket)?;
-        let Some((stack, pool)) = self.inner.host_mut(host) else { return Ok(JsValue::UNDEFINED) };
-        let Some((length, meta)) = stack.udp_recv(pool, handle, &mut self.scratch) else {
-            return Ok(JsValue::UNDEFINED);
-        };
-        describe::datagram(length, &meta).to_js()
-    }
-
-    /// The next ICMP error about a datagram sent from this socket: an object, or undefined if there is none.
-    pub fn udp_error(&mut self, socket: u32) -> Result<JsValue, Failure> {
-        let (host, handle) = self.udp(socket)?;
-        let (stack, _) = self.stack_mut(host)?;
-        let Some((remote, code)) = stack.udp_error(handle) else { return Ok(JsValue::UNDEFINED) };
-        describe::udp_error(remote, code).to_js()
-    }
-
-    /// Closes a UDP socket and forgets its number.
-    pub fn udp_close(&mut self, socket: u32) {
-        let Ok((host, handle)) = self.udp(socket) else { return };
-        self.sockets.remove(socket);
-        if let Ok((stack, pool)) = self.stack_mut(host) {
-            stack.udp_close(pool, handle);
-        }
-    }
-
-    /// Sends an echo request and returns its number. `timeout` is in microseconds.
-    pub fn ping(&mut self, now: f64, host: u32, address: &str, size: u32, timeout: f64) -> Result<u32, Failure> {
-        let host = self.hosts.get(host)?;
-        let to = parse_address(address)?;
-        let (stack, pool) = self.stack_mut(host)?;
-        let timeout = Duration::from_micros(timeout as u64);
-        let handle = stack
-            .ping(pool, instant(now), to, size as usize, timeout)
-            .map_err(|error| Failure::from(error).context(format_args!("ping {address}")))?;
-        Ok(self.sockets.insert(Socket::Ping(host, handle)))
-    }
-
-    /// Forgets an echo request and its number.
-    pub fn ping_cancel(&mut self, socket: u32) {
-        let Ok(Socket::Ping(host, handle)) = self.sockets.get(socket) else { return };
-        self.sockets.remove(socket);
-        if let Ok((stack, _)) = self.stack_mut(host) {
-            stack.cancel_ping(handle);
-        }
-    }
-
-    /// What has come of an echo request: an object, or undefined while it waits. The number is forgotten with the outcome.
-    pub fn ping_result(&mut self, socket: u32) -> Result<JsValue, Failure> {
-        let Socket::Ping(host, handle) = self.sockets.get(socket)? else {
-            return Err(Failure::invalid(format_args!("socket {socket} is no echo request")));
-        };
-        let (stack, _) = self.stack_mut(host)?;
-        let Some(outcome) = stack.ping_result(handle) else { return Ok(JsValue::UNDEFINED) };
-        self.sockets.remove(socket);
-        describe::ping(&outcome).to_js()
-    }
+pub fn bind_udp(host: u32, address: &str, port: u16) -> Result<u32, Failure> {
+    let local = endpoint(address, port)?;
+    enter(|engine| {
+        let host = engine.host(host);
+        let (stack, _) = engine.stack_mut(host)?;
+        let handle = stack.bind_udp(local)?;
+        Ok(engine.sockets.insert(Socket::udp(host, handle)))
+    })
 }
 
-impl Network {
-    fn udp(&self, socket: u32) -> Result<(HostId, UdpHandle), Failure> {
-        match self.sockets.get(socket)? {
-            Socket::Udp(host, handle) => Ok((host, handle)),
-            _ => Err(Failure::invalid(format_args!("socket {socket} is no UDP socket"))),
+/// The port that a UDP socket has.
+#[wasm_bindgen]
+pub fn udp_port(socket: u32) -> Result<u16, Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        Ok(engine.stack(host)?.udp_address(handle).map_or(0, |local| local.port))
+    })
+}
+
+/// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1, an empty `local` and a `mac_address` of -1
+/// leave the choice to the stack.
+#[wasm_bindgen]
+#[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
+pub fn udp_send(
+    now: f64,
+    socket: u32,
+    length: u32,
+    address: &str,
+    port: u16,
+    local: &str,
+    interface: i32,
+    mac_address: f64,
+) -> Result<(), Failure> {
+    let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
+    meta.local = optional(local)?;
+    meta.interface = u8::try_from(interface).ok().map(InterfaceId);
+    meta.link = (mac_address >= 0.0).then(|| mac(mac_address));
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
+        let data = &engine.scratch[..(length as usize).min(engine.scratch.len())];
+        Ok(stack.udp_send(pool, instant(now), handle, &meta, data)?)
+    })
+}
+
+/// Moves the next datagram into the scratch buffer and tells about it; undefined if there is none.
+#[wasm_bindgen]
+pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
+        let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(None) };
+        let rows = Rows::of("length remoteAddress remotePort localAddress interface mac");
+        rows.number(length as f64);
+        rows.shown(&meta.remote.ip());
+        rows.number(meta.remote.port());
+        match meta.local {
+            Some(local) => rows.shown(&local),
+            None => rows.text(""),
         }
+        match meta.interface {
+            Some(interface) => rows.number(interface.0),
+            None => rows.nothing(),
+        }
+        match meta.link {
+            Some(mac) => rows.shown(&mac),
+            None => rows.nothing(),
+        }
+        Ok(Some(rows))
+    })
+}
+
+/// The next ICMP error about a datagram sent from this socket, with the package's `SocketErrorCode`; undefined if there is none.
+#[wasm_bindgen]
+pub fn udp_error(socket: u32) -> Result<Option<Rows>, Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, _) = engine.stack_mut(host)?;
+        let Some((remote, code)) = stack.udp_error(handle) else { return Ok(None) };
+        let rows = Rows::of("address port code text");
+        rows.shown(&remote.ip());
+        rows.number(remote.port());
+        rows.text(if code == PORT_UNREACHABLE { "ECONNREFUSED" } else { "EHOSTUNREACH" });
+        rows.text(unreachable(code));
+        Ok(Some(rows))
+    })
+}
+
+/// Closes a UDP socket and forgets its number.
+#[wasm_bindgen]
+pub fn udp_close(socket: u32) {
+    enter(|engine| {
+        let Some((host, handle)) = engine.sockets.udp(socket) else { return };
+        engine.sockets.remove(socket);
+        if let Some((stack, pool)) = engine.network.host_mut(host) {
+            stack.udp_close(pool, handle);
+        }
+    });
+}
+
+/// Sends an echo request and returns its number. `timeout` is in microseconds.
+#[wasm_bindgen]
+pub fn ping(now: f64, host: u32, address: &str, size: u32, timeout: f64) -> Result<u32, Failure> {
+    let to = parse_address(address)?;
+    enter(|engine| {
+        let host = engine.host(host);
+        let (stack, pool) = engine.stack_mut(host)?;
+        let handle = stack.ping(pool, instant(now), to, size as usize, Duration::from_micros(timeout as u64))?;
+        Ok(engine.sockets.insert(Socket::ping(host, handle)))
+    })
+}
+
+/// Forgets an echo request and its number.
+#[wasm_bindgen]
+pub fn ping_cancel(socket: u32) {
+    enter(|engine| {
+        let Some((host, handle)) = engine.sockets.ping(socket) else { return };
+        engine.sockets.remove(socket);
+        if let Some((stack, _)) = engine.network.host_mut(host) {
+            stack.cancel_ping(handle);
+        }
+    });
+}
+
+/// What has come of an echo request: the answer's round-trip time in milliseconds, its hop limit and its payload bytes, or a
+/// text that tells why there will be none, or none of these when time is out. Undefined while it waits. The
+/// number is forgotten with the outcome.
+#[wasm_bindgen]
+pub fn ping_result(socket: u32) -> Result<Option<Rows>, Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.ping(socket).ok_or_else(Failure::missing)?;
+        let (stack, _) = engine.stack_mut(host)?;
+        let Some(outcome) = stack.ping_result(handle) else { return Ok(None) };
+        engine.sockets.remove(socket);
+        let rows = Rows::of("rtt ttl size unreachable");
+        let (reply, text) = match outcome {
+            PingOutcome::Reply { rtt, hop_limit, len } => (Some((rtt, hop_limit, len)), None),
+            PingOutcome::Unreachable { code } => (None, Some(unreachable(code))),
+            _ => (None, None),
+        };
+        match reply {
+            Some((rtt, hop_limit, len)) => {
+                rows.millis(rtt);
+                rows.number(hop_limit);
+                rows.number(len as f64);
+            }
+            None => (0..3).for_each(|_| rows.nothing()),
+        }
+        match text {
+            Some(text) => rows.text(text),
+            None => rows.nothing(),
+        }
+        Ok(Some(rows))
+    })
+}
+
+/// What a code of RFC 792's destination unreachable means.
+fn unreachable(code: u8) -> &'static str {
+    match code {
+        0 => "network unreachable",
+        1 => "host unreachable",
+        2 => "protocol unreachable",
+        PORT_UNREACHABLE => "port unreachable",
+        4 => "the packet is too big",
+        9 | 10 | 13 => "prohibited by a filter",
+        _ => "destination unreachable",
     }
 }
 
@@ -135,7 +194,7 @@ impl From<BindError> for Failure {
             BindError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
             _ => "EMFILE",
         };
-        Failure::new(code, error)
+        Failure::new(code, &error)
     }
 }
 
@@ -147,7 +206,7 @@ impl From<UdpSendError> for Failure {
             UdpSendError::QueueFull => "ENOBUFS",
             _ => "EINVAL",
         };
-        Failure::new(code, error)
+        Failure::new(code, &error)
     }
 }
 
@@ -159,6 +218,6 @@ impl From<PingError> for Failure {
             PingError::TooMany => "EMFILE",
             _ => "EINVAL",
         };
-        Failure::new(code, error)
+        Failure::new(code, &error)
     }
 }

@@ -1,11 +1,15 @@
 /** The DHCP server of a gateway: core's, on UDP port 67. */
 
+import * as check from "../arguments.js";
 import type { EngineCore } from "../engine_core.js";
+import { objectOf, objectsOf } from "../rows.js";
 import type { Nic, Stack, UdpSocket } from "../types.js";
-import type { DhcpService, GatewayBindings, LeaseState } from "./bindings.js";
 import type { GatewaySettings } from "./options.js";
 
 const SERVER_PORT = 67;
+
+/** What has become of a lease. */
+export type LeaseState = "reserved" | "offered" | "bound" | "released" | "declined" | "expired";
 
 /** An address and who has, had or may have it. */
 export interface Lease {
@@ -27,6 +31,20 @@ export interface LeaseChange {
   lease: Lease;
 }
 
+/** A lease as the module tells it, with its end in microseconds of the engine's time. */
+interface RawLease extends Omit<Lease, "reserved"> {
+  reserved: number;
+}
+
+/** An answer of the module's server, whose bytes are in the scratch memory, and where it goes. */
+interface Answer {
+  length: number;
+  address: string;
+  port: number;
+  /** Null: the address is resolved as usual. */
+  mac: string | null;
+}
+
 /** What the server tells the gateway. */
 export interface DhcpHooks {
   changed(change: LeaseChange): void;
@@ -36,7 +54,8 @@ export interface DhcpHooks {
 /** See the module's comment. */
 export class DhcpServer {
   readonly #engine: EngineCore;
-  readonly #service: DhcpService;
+  /** The server's number in the engine. */
+  readonly #id: number;
   readonly #socket: UdpSocket;
   readonly #nic: Nic;
   readonly #address: string;
@@ -48,7 +67,6 @@ export class DhcpServer {
     stack: Stack,
     nic: Nic,
     settings: GatewaySettings & { dhcp: NonNullable<GatewaySettings["dhcp"]> },
-    bindings: GatewayBindings,
     hooks: DhcpHooks,
   ) {
     this.#engine = stack.engine as EngineCore;
@@ -56,20 +74,22 @@ export class DhcpServer {
     this.#address = settings.address;
     this.#hooks = hooks;
     const { dhcp } = settings;
-    this.#service = this.#engine.call(
-      () =>
-        new bindings.DhcpService({
-          server: settings.address,
-          prefixLength: settings.prefixLength,
-          first: dhcp.first,
-          last: dhcp.last,
-          domain: settings.domain,
-          mtu: settings.mtu,
-          leaseTime: dhcp.leaseTime,
-        }),
+    this.#id = this.#engine.call((wasm) =>
+      wasm.add_dhcp(
+        settings.address,
+        settings.prefixLength,
+        dhcp.first,
+        dhcp.last,
+        settings.domain,
+        settings.mtu,
+        dhcp.leaseTime,
+      ),
     );
     for (const { mac, address, hostname } of dhcp.leases) {
-      this.#engine.call((_, now) => this.#service.reserve(now, mac, address, hostname ?? ""));
+      const number = check.macNumber(check.mac("mac", mac));
+      this.#engine.call((wasm, now) =>
+        wasm.reserve_lease(now, this.#id, number, address, hostname ?? ""),
+      );
     }
     this.#socket = stack.bindUdp({ port: SERVER_PORT });
     this.#socket.onready = () => this.#receive();
@@ -79,22 +99,27 @@ export class DhcpServer {
   leases(): Lease[] {
     if (this.#closed) return [];
     return this.#engine
-      .call((_, now) => this.#service.leases(now))
-      .map(({ expires, ...lease }) => ({
+      .call((wasm, now) => objectsOf<RawLease>(wasm.leases(now, this.#id)))
+      .map(({ expires, reserved, ...lease }) => ({
         ...lease,
-        expires: expires === undefined ? null : this.#engine.wallTime(expires),
+        expires: expires === null ? null : this.#engine.wallTime(expires),
+        reserved: reserved !== 0,
       }));
   }
 
   counters(): Record<string, number> {
-    return this.#closed ? {} : this.#engine.call(() => this.#service.counters());
+    if (this.#closed) return {};
+    return this.#engine.call((wasm) => objectOf(wasm.dhcp_counters(this.#id))) as Record<
+      string,
+      number
+    >;
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     void this.#socket.close();
-    if (this.#engine.over === null) this.#service.free();
+    if (this.#engine.over === null) this.#engine.call((wasm) => wasm.remove_dhcp(this.#id));
   }
 
   #receive(): void {
@@ -102,16 +127,7 @@ export class DhcpServer {
       const datagram = this.#closed ? null : this.#socket.tryReceive();
       if (datagram === null) return;
       try {
-        const answer = this.#engine.call((_, now) => this.#service.handle(now, datagram.data));
-        if (answer !== undefined) {
-          this.#socket.send(answer.message, {
-            remoteAddress: answer.address,
-            remotePort: answer.port,
-            localAddress: this.#address,
-            nic: this.#nic,
-            ...(answer.mac === undefined ? {} : { mac: answer.mac }),
-          });
-        }
+        this.#answer(datagram.data);
       } catch (error) {
         this.#hooks.failed(error);
       }
@@ -119,14 +135,32 @@ export class DhcpServer {
     }
   }
 
+  #answer(message: Uint8Array): void {
+    const answer = this.#engine.call((wasm, now) =>
+      objectOf<Answer>(wasm.handle_dhcp(now, this.#id, message)),
+    );
+    if (answer === null) return;
+    const { scratch, bytes } = this.#engine;
+    this.#socket.send(bytes.slice(scratch, scratch + answer.length), {
+      remoteAddress: answer.address,
+      remotePort: answer.port,
+      localAddress: this.#address,
+      nic: this.#nic,
+      ...(answer.mac === null ? {} : { mac: answer.mac }),
+    });
+  }
+
   #report(): void {
     if (this.#engine.over !== null) return;
     for (;;) {
-      const event = this.#closed ? undefined : this.#engine.call(() => this.#service.poll_event());
-      if (event === undefined) return;
-      const [kind, address] = event;
+      if (this.#closed) return;
+      const event = this.#engine.call((wasm) =>
+        objectOf<{ kind: LeaseChange["kind"]; address: string }>(wasm.poll_lease(this.#id)),
+      );
+      if (event === null) return;
+      const { kind, address } = event;
       const lease = this.leases().find((candidate) => candidate.address === address);
-      if (lease !== undefined) this.#hooks.changed({ kind: kind as LeaseChange["kind"], lease });
+      if (lease !== undefined) this.#hooks.changed({ kind, lease });
     }
   }
 }

@@ -1,8 +1,8 @@
 /** The DNS server of a gateway: core's, on UDP and TCP port 53. */
 
 import type { EngineCore } from "../engine_core.js";
+import { objectOf, objectsOf } from "../rows.js";
 import type { Clock, Datagram, Listener, Socket, Stack, UdpSocket } from "../types.js";
-import type { DnsService, GatewayBindings } from "./bindings.js";
 import { Connection } from "./http/connection.js";
 import type { DnsResolver, GatewaySettings } from "./options.js";
 
@@ -19,6 +19,11 @@ export interface DnsQuestion {
   /** Null: no such name. */
   answer: readonly string[] | null;
 }
+
+/** What the module's server wants done: bytes of the scratch memory sent, or a question answered. */
+type Action =
+  | { length: number; question?: undefined }
+  | { length?: undefined; question: number; name: string; type: string };
 
 /** What the server tells the gateway. */
 export interface DnsHooks {
@@ -37,7 +42,8 @@ interface Client {
 export class DnsServer {
   readonly #engine: EngineCore;
   readonly #clock: Clock;
-  readonly #service: DnsService;
+  /** The server's number in the engine. */
+  readonly #id: number;
   readonly #socket: UdpSocket;
   readonly #listener: Listener;
   readonly #resolve: DnsResolver | null;
@@ -45,19 +51,13 @@ export class DnsServer {
   readonly #hooks: DnsHooks;
   #closed = false;
 
-  constructor(
-    stack: Stack,
-    clock: Clock,
-    settings: GatewaySettings["dns"],
-    bindings: GatewayBindings,
-    hooks: DnsHooks,
-  ) {
+  constructor(stack: Stack, clock: Clock, settings: GatewaySettings["dns"], hooks: DnsHooks) {
     this.#engine = stack.engine as EngineCore;
     this.#clock = clock;
     this.#resolve = settings.resolve;
     this.#ttl = settings.ttl;
     this.#hooks = hooks;
-    this.#service = this.#engine.call(() => new bindings.DnsService(settings.ttl));
+    this.#id = this.#engine.call((wasm) => wasm.add_dns(settings.ttl));
     this.#socket = stack.bindUdp({ port: PORT });
     this.#socket.onready = () => this.#receive();
     this.#listener = stack.listen({ port: PORT, allowHalfOpen: true, noDelay: true });
@@ -67,21 +67,27 @@ export class DnsServer {
 
   /** Adds an address of a name. */
   add(name: string, address: string): void {
-    if (!this.#closed) this.#engine.call(() => this.#service.add(name, address));
+    if (!this.#closed) this.#engine.call((wasm) => wasm.add_name(this.#id, name, address));
   }
 
   /** Forgets a name with all its addresses. */
   remove(name: string): void {
-    if (!this.#closed) this.#engine.call(() => this.#service.remove(name));
+    if (!this.#closed) this.#engine.call((wasm) => wasm.remove_name(this.#id, name));
   }
 
   /** The addresses of one of the gateway's own names. */
   addresses(name: string): string[] {
-    return this.#closed ? [] : this.#engine.call(() => this.#service.addresses(name));
+    if (this.#closed) return [];
+    const rows = this.#engine.call((wasm) => wasm.addresses_of(this.#id, name));
+    return objectsOf<{ address: string }>(rows).map(({ address }) => address);
   }
 
   counters(): Record<string, number> {
-    return this.#closed ? {} : this.#engine.call(() => this.#service.counters());
+    if (this.#closed) return {};
+    return this.#engine.call((wasm) => objectOf(wasm.dns_counters(this.#id))) as Record<
+      string,
+      number
+    >;
   }
 
   close(): void {
@@ -89,7 +95,7 @@ export class DnsServer {
     this.#closed = true;
     void this.#socket.close();
     void this.#listener.close();
-    if (this.#engine.over === null) this.#service.free();
+    if (this.#engine.over === null) this.#engine.call((wasm) => wasm.remove_dns(this.#id));
   }
 
   #receive(): void {
@@ -152,13 +158,14 @@ export class DnsServer {
     message: Uint8Array,
     { address, port, stream }: Client,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const action = this.#engine.call((_, now) =>
-      this.#service.handle(now, address, port, message, stream),
+    const action = this.#engine.call((wasm, now) =>
+      objectOf<Action>(wasm.handle_dns(now, this.#id, address, port, message, stream)),
     );
-    if (action?.question === undefined) return action?.message;
+    if (action === null) return undefined;
+    if (action.question === undefined) return this.#message(action.length);
     const { question, name, type } = action;
     let answer: readonly string[] | null = null;
-    let failure: string | undefined;
+    let failure = "";
     try {
       answer = (await this.#resolve?.(name, type)) ?? null;
       if (answer === null) failure = "nxdomain";
@@ -167,30 +174,35 @@ export class DnsServer {
       this.#hooks.failed(error);
     }
     if (this.#closed) return undefined;
-    const reply = this.#give(question, type, answer ?? [], failure);
+    const reply = this.#give(question, answer ?? [], failure);
     this.#hooks.asked({ name, type, remoteAddress: address, answer });
     return reply;
   }
 
   #give(
     question: number,
-    type: string,
     answer: readonly string[],
-    failure: string | undefined,
+    failure: string,
   ): Uint8Array<ArrayBuffer> | undefined {
-    const pointer = type === "PTR" ? answer[0] : undefined;
-    const addresses = type === "PTR" ? [] : [...answer];
-    try {
-      return this.#engine.call(() =>
-        this.#service.answer(question, addresses, pointer, failure, this.#ttl),
+    const give = (answers: string, outcome: string): Uint8Array<ArrayBuffer> | undefined =>
+      this.#message(
+        this.#engine.call((wasm) =>
+          wasm.answer_dns(this.#id, question, answers, outcome, this.#ttl),
+        ),
       );
+    try {
+      return give(answer.map((line) => `${line}\n`).join(""), failure);
     } catch (error) {
       // The resolver gave what is no address, or no name.
       this.#hooks.failed(error);
-      return this.#engine.call(() =>
-        this.#service.answer(question, [], undefined, "servfail", this.#ttl),
-      );
+      return give("", "servfail");
     }
+  }
+
+  /** So many bytes that the last call has left in the scratch memory. */
+  #message(length: number): Uint8Array<ArrayBuffer> | undefined {
+    const { scratch, bytes } = this.#engine;
+    return length === 0 ? undefined : bytes.slice(scratch, scratch + length);
   }
 }
 

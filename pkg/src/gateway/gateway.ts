@@ -6,7 +6,6 @@ import { engineFor } from "../engine.js";
 import type { EngineCore } from "../engine_core.js";
 import { createStack } from "../stack.js";
 import type { Clock, Nic, Stack } from "../types.js";
-import type { GatewayBindings } from "./bindings.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
 import { DnsServer } from "./dns.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
@@ -58,7 +57,6 @@ export class Gateway extends GatewayEventTarget {
   constructor(stack: Stack, nic: Nic, settings: GatewaySettings) {
     super();
     const engine = stack.engine as EngineCore;
-    const bindings = engine.bindings as unknown as GatewayBindings;
     const clock = backgroundClock(engine.clock);
     const failed = (error: unknown, url?: string) => this.#failed(error, url ?? null);
     this.stack = stack;
@@ -68,7 +66,7 @@ export class Gateway extends GatewayEventTarget {
     this.address6 = settings.address6;
     this.domain = settings.domain;
     this.#settings = settings;
-    this.#dns = new DnsServer(stack, clock, settings.dns, bindings, {
+    this.#dns = new DnsServer(stack, clock, settings.dns, {
       asked: (question) => this.#dispatch("dns", question),
       failed,
     });
@@ -79,10 +77,9 @@ export class Gateway extends GatewayEventTarget {
     this.#addOwnName(settings.hostname);
     const { dhcp } = settings;
     const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
-    this.#dhcp =
-      dhcp === null ? null : new DhcpServer(stack, nic, { ...settings, dhcp }, bindings, hooks);
+    this.#dhcp = dhcp === null ? null : new DhcpServer(stack, nic, { ...settings, dhcp }, hooks);
     for (const lease of dhcp?.leases ?? []) this.#nameLease(lease.address, lease.hostname ?? "");
-    this.#web = new Web(stack, clock, parserOf(engine, bindings), settings.http, {
+    this.#web = new Web(stack, clock, parserOf(engine), settings.http, {
       lookup: (hostname) => this.#dns.addresses(hostname),
       exchanged: (record) => this.#dispatch("request", record),
       failed,
@@ -230,11 +227,11 @@ export async function createGateway(options: GatewayOptions = {}): Promise<Gatew
 }
 
 /** The parser's functions, called so that a trap in one ends the engine as any other does. */
-function parserOf(engine: EngineCore, bindings: GatewayBindings): HeadParser {
+function parserOf(engine: EngineCore): HeadParser {
   return {
-    parse_request_head: (bytes) => engine.call(() => bindings.parse_request_head(bytes)),
-    parse_response_head: (bytes) => engine.call(() => bindings.parse_response_head(bytes)),
-    parse_chunk_size: (bytes) => engine.call(() => bindings.parse_chunk_size(bytes)),
+    parse_request_head: (bytes) => engine.call((wasm) => wasm.parse_request_head(bytes)),
+    parse_response_head: (bytes) => engine.call((wasm) => wasm.parse_response_head(bytes)),
+    parse_chunk_size: (bytes) => engine.call((wasm) => wasm.parse_chunk_size(bytes)),
   };
 }
 

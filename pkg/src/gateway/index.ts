@@ -1,7 +1,6 @@
 /** Entry point `ethertab/gateway`: a gateway with DHCP, DNS, served origins and `fetch` into the network. */
 
-export type { LeaseState } from "./bindings.js";
-export type { Lease, LeaseChange } from "./dhcp.js";
+export type { Lease, LeaseChange, LeaseState } from "./dhcp.js";
 export type { DnsQuestion } from "./dns.js";
 export type { GatewayEvents, GatewayFailure } from "./events.js";
 export {

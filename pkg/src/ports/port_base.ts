@@ -2,6 +2,7 @@
 
 import * as check from "../arguments.js";
 import type { EngineCore, FrameSink } from "../engine_core.js";
+import { objectOf } from "../rows.js";
 import type { Pluggable, Port, PortCounters } from "../types.js";
 
 /** What a plugged-in port is plugged into. */
@@ -115,7 +116,7 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
   }
 
   attach(engine: EngineCore): number {
-    const id = engine.call((network) => network.add_external(this.name));
+    const id = engine.call((wasm) => wasm.add_external(this.name));
     this.#at = { engine, id };
     engine.addPort(id, this);
     return id;
@@ -128,7 +129,7 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
     at.engine.removePort(at.id);
     if (at.engine.over !== null) return;
     add(this.#past, countersOf(at.engine, at.id));
-    at.engine.call((network) => network.remove_port(at.id));
+    at.engine.call((wasm) => wasm.remove_port(at.id));
   }
 
   onEngineOver(_error: Error): void {
@@ -182,8 +183,9 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
   }
 }
 
-function countersOf(engine: EngineCore, id: number): PortCounters {
-  return engine.call((network) => network.port_counters(id) as PortCounters);
+/** What passed a port of an engine. */
+export function countersOf(engine: EngineCore, id: number): PortCounters {
+  return engine.call((wasm) => objectOf(wasm.port_counters(id))) as PortCounters;
 }
 
 function add(to: PortCounters, more: PortCounters): void {
