@@ -3,7 +3,6 @@
 import * as check from "./arguments.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
 import { ExternalPort, type PortBase, portOf } from "./ports/port_base.js";
-import { objectOf } from "./rows.js";
 import { SwitchImpl } from "./switch.js";
 import type { Capture, CapturedFrame, CaptureOptions, Pluggable, Switch } from "./types.js";
 
@@ -121,22 +120,18 @@ class CaptureImpl implements Capture, Dependent {
 
   /** The first kept frame from this number on. */
   #frame(from: number): CapturedFrame | null {
-    return this.#engine.call((wasm) => {
-      const seen = objectOf<Seen>(wasm.capture_frame(this.#id, from));
-      if (seen === null) return null;
-      const at = this.#engine.scratch;
-      const data = this.#engine.bytes.slice(at, at + seen.kept);
-      const { index, port, direction, length, summary } = seen;
-      return {
-        index,
-        time: this.#origin + seen.time / 1_000,
-        port,
-        direction,
-        length,
-        data,
-        summary,
-      };
-    });
+    const seen = this.#engine.row<Seen>((wasm) => wasm.capture_frame(this.#id, from));
+    if (seen === null) return null;
+    const { index, port, direction, length, summary } = seen;
+    return {
+      index,
+      time: this.#origin + seen.time / 1_000,
+      port,
+      direction,
+      length,
+      data: this.#engine.scratchBytes(seen.kept),
+      summary,
+    };
   }
 
   /** Waits until there is a frame with this number, or the capture is stopped. */

@@ -9,7 +9,7 @@
 
 import { holdProgram, macrotask, reportUncaught } from "./clock.js";
 import { EngineError, SocketError, type SocketErrorCode } from "./errors.js";
-import { objectOf } from "./rows.js";
+import { RowReader, type Rows } from "./rows.js";
 import type { Clock, Engine } from "./types.js";
 import type { Bindings } from "./wasm/bindings.js";
 
@@ -61,6 +61,7 @@ export class EngineCore implements Engine {
   readonly scratchCapacity: number;
   readonly closed: Promise<void>;
   readonly #wasm: Bindings;
+  readonly #rows: RowReader;
   readonly #memory: WebAssembly.Memory;
   readonly #origin: number;
   readonly #sinks = new Map<number, Sink>();
@@ -92,7 +93,10 @@ export class EngineCore implements Engine {
     this.#wasm = bindings;
     this.#origin = clock.now();
     this.#memory = memory;
-    this.#buffers = objectOf(bindings.create(poolBytes, ...seed)) as Buffers;
+    this.#rows = new RowReader(memory);
+    const [buffers] = this.#rows.objects<Buffers>(bindings.create(poolBytes, ...seed));
+    if (buffers === undefined) throw new EngineError("the module tells no buffers");
+    this.#buffers = buffers;
     this.scratch = this.#buffers.scratch;
     this.scratchCapacity = this.#buffers.scratchCapacity;
     this.#view = new Uint8Array(memory.buffer as ArrayBuffer);
@@ -155,6 +159,22 @@ export class EngineCore implements Engine {
     } catch (error) {
       throw this.#translate(error, attempt);
     }
+  }
+
+  /** A call that tells rows of fields, as objects; see {@link call}. */
+  rows<T>(operation: (wasm: Bindings, now: number) => Rows): T[] {
+    return this.#rows.objects<T>(this.call(operation));
+  }
+
+  /** A call that tells one row or none. */
+  row<T>(operation: (wasm: Bindings, now: number) => Rows | undefined): T | null {
+    const rows = this.call(operation);
+    return rows === undefined ? null : (this.#rows.objects<T>(rows)[0] ?? null);
+  }
+
+  /** A copy of the first bytes of the scratch memory. */
+  scratchBytes(length: number): Uint8Array<ArrayBuffer> {
+    return this.bytes.slice(this.scratch, this.scratch + length);
   }
 
   #translate(error: unknown, attempt: string | undefined): unknown {

@@ -3,7 +3,6 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
-import { objectOf } from "./rows.js";
 import type { SocketImpl } from "./socket.js";
 import type { Listener, Socket, SocketAddress } from "./types.js";
 import { Waiters } from "./waiters.js";
@@ -11,13 +10,17 @@ import { Waiters } from "./waiters.js";
 /** What becomes of accepted connections. */
 export interface Accepting {
   noDelay: boolean;
-  /** Makes the socket of a connection with this number and peer. */
-  socket: (id: number, remote: SocketAddress) => SocketImpl;
+  /** Makes the socket of a connection with this number and these ends. */
+  socket: (id: number, remote: SocketAddress, local: SocketAddress) => SocketImpl;
 }
 
 /** What `accept` of the module tells. */
-interface Accepted extends SocketAddress {
+interface Accepted {
   socket: number;
+  remoteAddress: string;
+  remotePort: number;
+  localAddress: string;
+  localPort: number;
 }
 
 /** See {@link Listener}. */
@@ -79,10 +82,13 @@ export class ListenerImpl implements Listener, Sink {
     const listener = this.#id;
     if (listener === null || this.#error !== null) return null;
     const { noDelay, socket } = this.#accepting;
-    const accepted = this.#engine.call((wasm) => wasm.accept(listener, noDelay));
-    if (accepted === undefined) return null;
-    const { socket: id, ...remote } = objectOf(accepted) as Accepted;
-    return socket(id, remote);
+    const accepted = this.#engine.row<Accepted>((wasm) => wasm.accept(listener, noDelay));
+    if (accepted === null) return null;
+    return socket(
+      accepted.socket,
+      { address: accepted.remoteAddress, port: accepted.remotePort },
+      { address: accepted.localAddress, port: accepted.localPort },
+    );
   }
 
   async accept(options?: { signal?: AbortSignal }): Promise<Socket> {

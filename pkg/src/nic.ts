@@ -3,7 +3,6 @@
 import * as check from "./arguments.js";
 import type { EngineCore } from "./engine_core.js";
 import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
-import { objectsOf } from "./rows.js";
 import type { Nic, PortCounters } from "./types.js";
 
 /** What an interface starts with. */
@@ -48,8 +47,9 @@ export class NicImpl extends PortBase implements Nic {
   get addresses(): readonly string[] {
     if (this.isClosed) return [];
     const { host, id } = this.#start;
-    const rows = this.#engine.call((wasm) => wasm.addresses(host, id));
-    return objectsOf<{ prefix: string }>(rows).map(({ prefix }) => prefix);
+    return this.#engine
+      .rows<{ prefix: string }>((wasm) => wasm.addresses(host, id))
+      .map(({ prefix }) => prefix);
   }
 
   addAddress(prefix: string): void {

@@ -3,7 +3,6 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
-import { objectOf } from "./rows.js";
 import type { PingOptions, PingReply } from "./types.js";
 import { aborted } from "./waiters.js";
 
@@ -38,7 +37,7 @@ export async function ping(
   );
   const sink: Sink = {
     onSignals() {
-      const outcome = engine.call((wasm) => objectOf<Outcome>(wasm.ping_result(id)));
+      const outcome = engine.row<Outcome>((wasm) => wasm.ping_result(id));
       if (outcome === null) return;
       engine.removeSink(id);
       resolve(outcome);

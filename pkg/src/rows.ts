@@ -2,42 +2,43 @@
 
 import { EngineError } from "./errors.js";
 
-/** An array from the module: the names of the fields, separated by spaces, then the fields of each row. */
+/** An array from the module: address and length of the fields' names, then the fields of each row. */
 export type Rows = readonly unknown[];
 
-/** The names in a text of the module, which gives the same few texts again and again. */
-const lists = new Map<string, readonly string[]>();
+/** Makes objects of a module's rows. */
+export class RowReader {
+  readonly #memory: WebAssembly.Memory;
+  /** By their address, at which they stay. */
+  readonly #names = new Map<number, readonly string[]>();
 
-function namesIn(text: string): readonly string[] {
-  let names = lists.get(text);
-  if (names === undefined) {
-    names = text.split(" ");
-    lists.set(text, names);
+  constructor(memory: WebAssembly.Memory) {
+    this.#memory = memory;
   }
-  return names;
-}
 
-/** An object for each row; fields that are absent are null. */
-export function objectsOf<T>(rows: Rows): T[] {
-  const names = namesIn(rows[0] as string);
-  if ((rows.length - 1) % names.length !== 0) {
-    throw new EngineError(`the module gave ${rows.length - 1} fields in rows of ${names.length}`);
-  }
-  const objects: T[] = [];
-  for (let at = 1; at < rows.length; ) {
-    const object: Record<string, unknown> = {};
-    for (const name of names) {
-      object[name] = rows[at] ?? null;
-      at += 1;
+  /** An object for each row; fields that are absent are null. */
+  objects<T>(rows: Rows): T[] {
+    const [address, length] = rows as [number, number];
+    const names = this.#namesAt(address, length);
+    const objects: T[] = [];
+    let at = 2;
+    while (at < rows.length) {
+      const object: Record<string, unknown> = {};
+      for (const name of names) object[name] = rows[at++] ?? null;
+      objects.push(object as T);
     }
-    objects.push(object as T);
+    if (at !== rows.length) throw new EngineError(`the module gave a part of a row: ${names}`);
+    return objects;
   }
-  return objects;
-}
 
-/** The only row as an object, null if there is none. */
-export function objectOf<T>(rows: Rows | undefined): T | null {
-  return rows === undefined ? null : (objectsOf<T>(rows)[0] ?? null);
+  #namesAt(address: number, length: number): readonly string[] {
+    let names = this.#names.get(address);
+    if (names === undefined) {
+      const text = new Uint8Array(this.#memory.buffer, address, length);
+      names = new TextDecoder().decode(text).split(" ");
+      this.#names.set(address, names);
+    }
+    return names;
+  }
 }
 
 /** The numbers of options in the order of the module's names, NaN for those that are not given. */
@@ -45,7 +46,7 @@ export function valuesOf(
   names: string,
   given: Readonly<Record<string, number>>,
 ): Float64Array<ArrayBuffer> {
-  const known = namesIn(names);
+  const known = names.split(" ");
   for (const name of Object.keys(given)) {
     if (!known.includes(name)) throw new EngineError(`the module has no option ${name}`);
   }

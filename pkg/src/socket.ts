@@ -3,9 +3,10 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
-import { objectOf, objectsOf, type Rows } from "./rows.js";
+import type { Rows } from "./rows.js";
 import { readableOf, writableOf } from "./socket_streams.js";
 import type { ConnectionInfo, Socket, SocketAddress, SocketInfo } from "./types.js";
+import type { Bindings } from "./wasm/bindings.js";
 
 /** The bits of `Signals` in the core crate. */
 export const Signal = {
@@ -29,7 +30,7 @@ const SHUT_DOWN = -2;
 interface Ending {
   /** Null for a good end. */
   code: SocketErrorCode | null;
-  text: string;
+  text: string | null;
 }
 
 /** A connection as the module tells it. */
@@ -40,9 +41,12 @@ interface FlatInfo extends Omit<ConnectionInfo, "local" | "remote"> {
   remotePort: number;
 }
 
-/** The connections that rows of the module tell of. */
-export function connectionInfos(rows: Rows): ConnectionInfo[] {
-  return objectsOf<FlatInfo>(rows).map((info) => {
+/** The connections that the module tells of. */
+export function connectionsOf(
+  engine: EngineCore,
+  operation: (wasm: Bindings) => Rows,
+): ConnectionInfo[] {
+  return engine.rows<FlatInfo>(operation).map((info) => {
     const { state, localAddress, localPort, remoteAddress, remotePort, ...rest } = info;
     return {
       state,
@@ -65,8 +69,8 @@ export interface SocketStart {
   remote: SocketAddress;
   allowHalfOpen: boolean;
   signal: AbortSignal | null;
-  /** The connection is open already. */
-  accepted: boolean;
+  /** This end of a connection that is open already; null for one that is to be opened. */
+  local: SocketAddress | null;
   /** Called once, when the socket has let go of its connection. */
   released: (socket: SocketImpl) => void;
 }
@@ -112,8 +116,8 @@ export class SocketImpl implements Socket, Sink {
     this.#id = start.id;
     engine.addSink(start.id, this);
     this.#watch(start.signal);
-    if (start.accepted) {
-      this.#open();
+    if (start.local !== null) {
+      this.#open(start.local);
       // What happened before it was accepted was told to nobody.
       this.#checkEnd();
     }
@@ -128,7 +132,9 @@ export class SocketImpl implements Socket, Sink {
   // What the engine tells.
 
   onSignals(signals: number): void {
-    if (signals & Signal.connected && this.#phase === "connecting") this.#open();
+    if (signals & Signal.connected && this.#phase === "connecting") {
+      this.#open(this.#localAddress());
+    }
     this.#notify(signals);
     // The connection may have ended with bytes still to be read: the end is looked at after the readers were told.
     if (signals & Signal.closed) this.#checkEnd();
@@ -138,13 +144,18 @@ export class SocketImpl implements Socket, Sink {
     this.#finish(error);
   }
 
-  #open(): void {
-    const info = this.info();
-    this.#local = info?.local ?? null;
+  /** This end as the stack knows it. */
+  #localAddress(): SocketAddress | null {
+    if (this.#phase === "over") return null;
+    return this.#engine.row<SocketAddress>((wasm) => wasm.connection_local(this.#id));
+  }
+
+  #open(local: SocketAddress | null): void {
+    this.#local = local;
     this.#phase = "open";
     this.#opening.resolve({
       remoteAddress: check.hostPort(this.remote.address, this.remote.port),
-      localAddress: info === null ? "" : check.hostPort(info.local.address, info.local.port),
+      localAddress: local === null ? "" : check.hostPort(local.address, local.port),
     });
   }
 
@@ -158,7 +169,7 @@ export class SocketImpl implements Socket, Sink {
   /** Ends the socket if its connection is over, unless the end was a good one and there are bytes to read. */
   #checkEnd(): void {
     if (this.#phase === "over") return;
-    const ending = this.#engine.call((wasm) => objectOf<Ending>(wasm.close_reason(this.#id)));
+    const ending = this.#engine.row<Ending>((wasm) => wasm.close_reason(this.#id));
     if (ending === null) return;
     if (ending.code !== null) {
       this.#release(new SocketError(ending.code, `${this.#describe()}: ${ending.text}`));
@@ -170,7 +181,7 @@ export class SocketImpl implements Socket, Sink {
   /** The connection as error messages name it. */
   #describe(): string {
     const remote = check.hostPort(this.remote.address, this.remote.port);
-    const local = this.#local ?? this.info()?.local ?? null;
+    const local = this.#local ?? this.#localAddress();
     if (local === null) return `connection to ${remote}`;
     return `connection from ${check.hostPort(local.address, local.port)} to ${remote}`;
   }
@@ -287,8 +298,7 @@ export class SocketImpl implements Socket, Sink {
     return this.#engine.call((wasm, now) => {
       const count = this.#received(wasm.recv(now, this.#id, most));
       if (count < 0) return null;
-      const at = this.#engine.scratch;
-      return this.#engine.bytes.slice(at, at + count);
+      return this.#engine.scratchBytes(count);
     });
   }
 
@@ -380,7 +390,7 @@ export class SocketImpl implements Socket, Sink {
 
   info(): ConnectionInfo | null {
     if (this.#phase === "over") return null;
-    const infos = this.#engine.call((wasm) => connectionInfos(wasm.connection_info(this.#id)));
-    return infos[0] ?? null;
+    const [info = null] = connectionsOf(this.#engine, (wasm) => wasm.connection_info(this.#id));
+    return info;
   }
 }

@@ -7,8 +7,8 @@ import { SocketError } from "./errors.js";
 import { ListenerImpl } from "./listener.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
-import { objectOf, objectsOf, valuesOf } from "./rows.js";
-import { connectionInfos, SocketImpl } from "./socket.js";
+import { valuesOf } from "./rows.js";
+import { connectionsOf, SocketImpl } from "./socket.js";
 import type {
   ConnectionInfo,
   ConnectOptions,
@@ -176,8 +176,8 @@ export class StackImpl implements Stack, Dependent {
     );
     const routes = check.array("options.routes", given.routes);
     this.#assertOpen();
-    const { interface: id, port } = this.engine.call((wasm, now) =>
-      objectOf(wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu)),
+    const { interface: id, port } = this.engine.row((wasm, now) =>
+      wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu),
     ) as { interface: number; port: number };
     const nic = new NicImpl(this.engine, {
       host: this.#host,
@@ -186,7 +186,7 @@ export class StackImpl implements Stack, Dependent {
       name,
       mac: check.macText(mac),
       mtu,
-      released: () => this.#removeNic(id, port),
+      released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
     try {
@@ -211,10 +211,10 @@ export class StackImpl implements Stack, Dependent {
     return octets;
   }
 
-  #removeNic(id: number, port: number): void {
+  #removeNic(id: number): void {
     this.#nics.delete(id);
-    if (this.#over !== null || this.engine.over !== null) return;
-    this.engine.call((wasm) => wasm.remove_interface(this.#host, id, port));
+    if (this.engine.over !== null) return;
+    this.engine.call((wasm) => wasm.remove_interface(this.#host, id));
   }
 
   addRoute(route: RouteOptions): void {
@@ -283,7 +283,7 @@ export class StackImpl implements Stack, Dependent {
           ),
         `connect to ${check.hostPort(remote.address, remote.port)}`,
       );
-    return this.#socket(id, remote, { allowHalfOpen, signal, accepted: false });
+    return this.#socket(id, remote, { allowHalfOpen, signal, local: null });
   }
 
   /** The number of a new connection, or why there is none: that is told by the socket's promises. */
@@ -301,7 +301,7 @@ export class StackImpl implements Stack, Dependent {
   #socket(
     id: number | Error,
     remote: SocketAddress,
-    how: { allowHalfOpen: boolean; signal: AbortSignal | null; accepted: boolean },
+    how: { allowHalfOpen: boolean; signal: AbortSignal | null; local: SocketAddress | null },
   ): SocketImpl {
     const socket = new SocketImpl(this.engine, {
       id,
@@ -330,8 +330,8 @@ export class StackImpl implements Stack, Dependent {
       this.#bindListener(hostname, port, backlog),
       {
         noDelay,
-        socket: (id, remote) =>
-          this.#socket(id, remote, { allowHalfOpen, signal: null, accepted: true }),
+        socket: (id, remote, local) =>
+          this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
       },
       (closed) => this.#others.delete(closed),
     );
@@ -390,13 +390,13 @@ export class StackImpl implements Stack, Dependent {
 
   connections(): ConnectionInfo[] {
     this.#assertOpen();
-    return this.engine.call((wasm) => connectionInfos(wasm.connections(this.#host)));
+    return connectionsOf(this.engine, (wasm) => wasm.connections(this.#host));
   }
 
   neighbors(): NeighborInfo[] {
     this.#assertOpen();
-    const found = this.engine.call((wasm) =>
-      objectsOf<NeighborInfo & { interface: number }>(wasm.neighbors(this.#host)),
+    const found = this.engine.rows<NeighborInfo & { interface: number }>((wasm) =>
+      wasm.neighbors(this.#host),
     );
     return found.map(({ address, mac, state, interface: id }) => {
       return { address, mac, state, nic: this.#nics.get(id)?.name ?? "" };
@@ -405,10 +405,9 @@ export class StackImpl implements Stack, Dependent {
 
   counters(): Record<string, number> {
     this.#assertOpen();
-    return this.engine.call((wasm) => objectOf(wasm.counters(this.#host))) as Record<
-      string,
-      number
-    >;
+    const values = this.engine.call((wasm) => wasm.counters(this.#host));
+    const names = this.engine.call((wasm) => wasm.counter_names()).split(" ");
+    return Object.fromEntries(names.map((name, index) => [name, values[index] ?? 0]));
   }
 
   get blocksInUse(): number {
@@ -425,10 +424,9 @@ export class StackImpl implements Stack, Dependent {
     if (this.#over === null) {
       const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
       for (const socket of this.#sockets) socket.abort(error);
-      // The resets that this causes go out before the interfaces are unplugged.
+      // The resets that this causes go out before the interfaces are removed.
       this.engine.call((wasm, now) => wasm.close_host(now, this.#host));
       this.#end(error);
-      this.engine.call((wasm) => wasm.remove_host(this.#host));
       this.engine.wake();
       this.engine.removeDependent(this);
     }

@@ -5,7 +5,6 @@ import { engineFor } from "./engine.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
 import { join } from "./plug.js";
 import { countersOf, freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
-import { objectOf } from "./rows.js";
 import type { Pluggable, Port, PortCounters, Switch, SwitchOptions } from "./types.js";
 
 /** Makes a learning switch, in the realm's engine unless `options.engine` names another. */
@@ -86,10 +85,7 @@ export class SwitchImpl implements Switch, Dependent {
 
   counters(): Record<string, number> {
     this.#assertOpen();
-    return this.engine.call((wasm) => objectOf(wasm.switch_counters(this.#id))) as Record<
-      string,
-      number
-    >;
+    return this.engine.row<Record<string, number>>((wasm) => wasm.switch_counters(this.#id)) ?? {};
   }
 
   #assertOpen(): void {

@@ -4,7 +4,6 @@ import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
 import type { NicImpl } from "./nic.js";
-import { objectOf } from "./rows.js";
 import { Signal } from "./socket.js";
 import type { Datagram, DatagramTarget, SocketAddress, UdpSocket } from "./types.js";
 import { Waiters } from "./waiters.js";
@@ -71,9 +70,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   #reportErrors(): void {
     for (;;) {
-      const reported = this.#engine.call((wasm) =>
-        objectOf<Reported>(wasm.udp_error(this.#start.id)),
-      );
+      const reported = this.#engine.row<Reported>((wasm) => wasm.udp_error(this.#start.id));
       if (reported === null) return;
       const target = { address: reported.address, port: reported.port };
       const text = `datagram to ${check.hostPort(target.address, target.port)}: ${reported.text}`;
@@ -112,19 +109,16 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   tryReceive(): Datagram | null {
     if (this.#error !== null) return null;
-    return this.#engine.call((wasm) => {
-      const received = objectOf<Received>(wasm.udp_recv(this.#start.id));
-      if (received === null) return null;
-      const at = this.#engine.scratch;
-      return {
-        data: this.#engine.bytes.slice(at, at + received.length),
-        remoteAddress: received.remoteAddress,
-        remotePort: received.remotePort,
-        localAddress: received.localAddress,
-        nic: received.interface === null ? null : this.#start.nicOf(received.interface),
-        mac: received.mac,
-      };
-    });
+    const received = this.#engine.row<Received>((wasm) => wasm.udp_recv(this.#start.id));
+    if (received === null) return null;
+    return {
+      data: this.#engine.scratchBytes(received.length),
+      remoteAddress: received.remoteAddress,
+      remotePort: received.remotePort,
+      localAddress: received.localAddress,
+      nic: received.interface === null ? null : this.#start.nicOf(received.interface),
+      mac: received.mac,
+    };
   }
 
   async receive(options?: { signal?: AbortSignal }): Promise<Datagram> {

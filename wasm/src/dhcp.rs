@@ -129,25 +129,25 @@ fn push_lease(rows: &Rows, lease: &Lease, now: Instant) {
 pub fn dhcp_counters(dhcp: u32) -> Result<Rows, Failure> {
     enter(|engine| {
         let counters = find(&mut engine.dhcp, dhcp)?.counters();
-        Ok(Rows::of_numbers(
+        Ok(Rows::of(
             "offers acks naks releases declines malformed notForServers badHardware otherSubnet otherServer \
              unknownClient poolExhausted noRoom",
-            [
-                counters.offers,
-                counters.acks,
-                counters.naks,
-                counters.releases,
-                counters.declines,
-                counters.malformed,
-                counters.not_for_servers,
-                counters.bad_hardware,
-                counters.other_subnet,
-                counters.other_server,
-                counters.unknown_client,
-                counters.pool_exhausted,
-                counters.no_room,
-            ],
-        ))
+        )
+        .numbers(&[
+            counters.offers,
+            counters.acks,
+            counters.naks,
+            counters.releases,
+            counters.declines,
+            counters.malformed,
+            counters.not_for_servers,
+            counters.bad_hardware,
+            counters.other_subnet,
+            counters.other_server,
+            counters.unknown_client,
+            counters.pool_exhausted,
+            counters.no_room,
+        ]))
     })
 }
 

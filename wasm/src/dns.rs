@@ -100,7 +100,7 @@ pub fn handle_dns(
         };
         match action {
             DnsAction::Ignore => Ok(None),
-            DnsAction::Reply(length) => Ok(Some(Rows::of_numbers("length", [length as u64]))),
+            DnsAction::Reply(length) => Ok(Some(Rows::of("length").numbers(&[length as u64]))),
             DnsAction::Ask(id) => Ok(service.ask(id)),
         }
     })
@@ -143,24 +143,24 @@ pub fn answer_dns(dns: u32, question: u32, answers: &str, failure: &str, ttl: u3
 pub fn dns_counters(dns: u32) -> Result<Rows, Failure> {
     enter(|engine| {
         let counters = find(&mut engine.dns, dns)?.server.counters();
-        Ok(Rows::of_numbers(
+        Ok(Rows::of(
             "fromTable asked fromApplication truncated duplicates expired overloaded malformed responses \
              notImplemented refused noRoom",
-            [
-                counters.from_table,
-                counters.asked,
-                counters.from_application,
-                counters.truncated,
-                counters.duplicates,
-                counters.expired,
-                counters.overloaded,
-                counters.malformed,
-                counters.responses,
-                counters.not_implemented,
-                counters.refused,
-                counters.no_room,
-            ],
-        ))
+        )
+        .numbers(&[
+            counters.from_table,
+            counters.asked,
+            counters.from_application,
+            counters.truncated,
+            counters.duplicates,
+            counters.expired,
+            counters.overloaded,
+            counters.malformed,
+            counters.responses,
+            counters.not_implemented,
+            counters.refused,
+            counters.no_room,
+        ]))
     })
 }
 

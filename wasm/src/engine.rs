@@ -97,17 +97,14 @@ pub fn create(pool_bytes: u32, seed_high: u32, seed_low: u32) -> Rows {
         egress: vec![0; BATCH_LEN].into(),
         events: vec![[0; 2]; EVENTS].into(),
     }));
-    let buffers = Rows::of_numbers(
-        "scratch scratchCapacity ingress ingressCapacity egress events",
-        [
-            engine.scratch.as_ptr() as usize as u64,
-            SCRATCH_LEN as u64,
-            engine.ingress.as_ptr() as usize as u64,
-            BATCH_LEN as u64,
-            engine.egress.as_ptr() as usize as u64,
-            engine.events.as_ptr() as usize as u64,
-        ],
-    );
+    let buffers = Rows::of("scratch scratchCapacity ingress ingressCapacity egress events").numbers(&[
+        engine.scratch.as_ptr() as usize as u64,
+        SCRATCH_LEN as u64,
+        engine.ingress.as_ptr() as usize as u64,
+        BATCH_LEN as u64,
+        engine.egress.as_ptr() as usize as u64,
+        engine.events.as_ptr() as usize as u64,
+    ]);
     ENGINE.set(Some(engine));
     buffers
 }

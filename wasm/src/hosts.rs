@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ethertab::wire::MacAddr;
-use ethertab::{ConfigError, InterfaceConfig, InterfaceId, NeighborState, Prefix, Stack};
+use ethertab::{ConfigError, Counters, InterfaceConfig, InterfaceId, NeighborState, Prefix, Stack};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::{enter, instant};
@@ -47,7 +47,8 @@ pub fn add_host(name: &str, seed_high: u32, seed_low: u32, options: &[f64]) -> u
     })
 }
 
-/// Ends all sockets of a host, forgets their numbers, and sends what that causes.
+/// Ends all sockets of a host, forgets their numbers, and sends what that causes. The host goes once it holds no pool
+/// block any more.
 #[wasm_bindgen]
 pub fn close_host(now: f64, host: u32) -> Result<(), Failure> {
     enter(|engine| {
@@ -56,21 +57,9 @@ pub fn close_host(now: f64, host: u32) -> Result<(), Failure> {
         let (stack, pool) = engine.stack_mut(host)?;
         stack.close_all(pool, instant(now));
         engine.network.advance(instant(now));
+        engine.closing.push(host);
         Ok(())
     })
-}
-
-/// Takes a host off the network. Its stack goes once it holds no pool block any more.
-#[wasm_bindgen]
-pub fn remove_host(host: u32) {
-    enter(|engine| {
-        let host = engine.host(host);
-        let ports: Vec<_> = engine.network.host_ports(host).collect();
-        for port in ports {
-            engine.network.unplug(port);
-        }
-        engine.closing.push(host);
-    });
 }
 
 /// Adds an interface and its port. Tells the interface's number within the host, and the port's number.
@@ -85,29 +74,14 @@ pub fn add_interface(now: f64, host: u32, name: &str, mac_address: f64, mtu: u16
         let port = engine.network.attach(host, interface)?;
         engine.network.rename_port(port, name);
         let port = engine.ports.insert(port.to_bits());
-        Ok(Rows::of_numbers("interface port", [interface.0.into(), port.into()]))
+        Ok(Rows::of("interface port").numbers(&[interface.0.into(), port.into()]))
     })
 }
 
-/// Takes an interface off the network: its cable is pulled, its addresses and routes are removed.
+/// Removes an interface with its port, its addresses and its routes; its cable is pulled.
 #[wasm_bindgen]
-pub fn remove_interface(host: u32, interface: u8, port: u32) -> Result<(), Failure> {
-    enter(|engine| {
-        engine.network.unplug(engine.port(port));
-        let (stack, _) = engine.stack_mut(engine.host(host))?;
-        let own = |id: InterfaceId| id.0 == interface;
-        let addresses: Vec<_> =
-            stack.addresses().filter(|entry| own(entry.interface)).map(|entry| entry.prefix.address).collect();
-        for address in addresses {
-            stack.remove_address(InterfaceId(interface), address)?;
-        }
-        let routes: Vec<_> =
-            stack.routes().filter(|route| own(route.interface)).map(|route| route.destination).collect();
-        for destination in routes {
-            stack.remove_route(destination)?;
-        }
-        Ok(())
-    })
+pub fn remove_interface(host: u32, interface: u8) -> Result<(), Failure> {
+    enter(|engine| Ok(engine.network.remove_interface(engine.host(host), InterfaceId(interface))?))
 }
 
 /// An interface's addresses with their prefix lengths.
@@ -200,23 +174,24 @@ pub fn neighbors(host: u32) -> Result<Rows, Failure> {
     })
 }
 
-/// Everything that a stack has counted.
+/// Names of what a stack counts, separated by spaces.
 #[wasm_bindgen]
-pub fn counters(host: u32) -> Result<Rows, Failure> {
+pub fn counter_names() -> String {
+    let mut names = String::new();
+    for (name, _) in Counters::default().iter() {
+        names.push_str(name);
+        names.push(' ');
+    }
+    names.pop();
+    names
+}
+
+/// Everything that a stack has counted, in the order of [`counter_names`].
+#[wasm_bindgen]
+pub fn counters(host: u32) -> Result<Vec<f64>, Failure> {
     enter(|engine| {
         let counters = engine.stack(engine.host(host))?.counters();
-        let mut names = String::new();
-        for (name, _) in counters.iter() {
-            if !names.is_empty() {
-                names.push(' ');
-            }
-            names.push_str(name);
-        }
-        let rows = Rows::of(&names);
-        for (_, count) in counters.iter() {
-            rows.number(count as f64);
-        }
-        Ok(rows)
+        Ok(counters.iter().map(|(_, count)| count as f64).collect())
     })
 }
 

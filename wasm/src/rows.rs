@@ -1,21 +1,22 @@
 //! What JavaScript is told that is more than one number.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use ethertab::time::Duration;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A JavaScript array: a text that names the fields of a row, separated by spaces, then the fields of each row, one row
-    /// after the other. The package makes an object of each row, so that the names stand here only, beside what
-    /// they name.
+    /// A JavaScript array: where the text is in memory that names the fields of a row, its length, and then the fields of
+    /// each row, one row after the other. The package makes an object of each row. So the names stand in this crate
+    /// only, beside what they name, and cross once.
     #[wasm_bindgen(js_name = Array, typescript_type = "unknown[]")]
     #[derive(Debug)]
     pub type Rows;
 
-    #[wasm_bindgen(constructor, js_class = "Array")]
-    fn new() -> Rows;
+    #[wasm_bindgen(static_method_of = Rows, js_class = "Array", js_name = of)]
+    fn of_names_at(address: u32, length: u32) -> Rows;
 
     #[wasm_bindgen(method, js_class = "Array", js_name = push)]
     fn push_text(this: &Rows, text: &str);
@@ -25,20 +26,24 @@ extern "C" {
 }
 
 impl Rows {
-    /// No row yet of these fields.
-    pub(crate) fn of(fields: &str) -> Rows {
-        let rows = Rows::new();
-        rows.push_text(fields);
-        rows
+    /// No row yet of the fields with these names, separated by spaces.
+    pub(crate) fn of(names: &'static str) -> Rows {
+        Rows::of_names_at(names.as_ptr() as usize as u32, names.len() as u32)
     }
 
-    /// One row of numbers.
-    pub(crate) fn of_numbers<const N: usize>(fields: &str, numbers: [u64; N]) -> Rows {
-        let rows = Rows::of(fields);
+    /// The next fields are numbers.
+    pub(crate) fn numbers(self, numbers: &[u64]) -> Rows {
         for number in numbers {
-            rows.number(number as f64);
+            self.number(*number as f64);
         }
-        rows
+        self
+    }
+
+    /// The next fields are an address and a port.
+    #[inline(never)]
+    pub(crate) fn socket_address(&self, address: SocketAddr) {
+        self.shown(&address.ip());
+        self.number(address.port());
     }
 
     /// The next field is a number.

@@ -76,7 +76,7 @@ pub fn listener_port(socket: u32) -> Result<u16, Failure> {
     })
 }
 
-/// The next connection that waits at a listener: its number and its peer.
+/// The next connection that waits at a listener: its number and its ends.
 #[wasm_bindgen]
 pub fn accept(socket: u32, no_delay: bool) -> Result<Option<Rows>, Failure> {
     enter(|engine| {
@@ -88,10 +88,10 @@ pub fn accept(socket: u32, no_delay: bool) -> Result<Option<Rows>, Failure> {
             let _ = stack.set_nodelay(connection, true);
         }
         let info = stack.connection_info(connection).ok_or_else(Failure::missing)?;
-        let rows = Rows::of("socket address port");
+        let rows = Rows::of("socket remoteAddress remotePort localAddress localPort");
         rows.number(engine.sockets.insert(Socket::connection(host, connection)));
-        rows.shown(&info.remote.ip());
-        rows.number(info.remote.port());
+        rows.socket_address(info.remote);
+        rows.socket_address(info.local);
         Ok(Some(rows))
     })
 }
@@ -195,24 +195,42 @@ pub fn set_no_delay(socket: u32, no_delay: bool) -> Result<(), Failure> {
     })
 }
 
-/// Why a connection is over, with one of the package's `SocketErrorCode`s unless it is a good end; undefined while it is
-/// not over.
+/// Why a connection is over, with one of the package's `SocketErrorCode`s and a text, both absent for a good end; undefined
+/// while it is not over.
 #[wasm_bindgen]
 pub fn close_reason(socket: u32) -> Result<Option<Rows>, Failure> {
     enter(|engine| {
         let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
         let Some(reason) = engine.stack(host)?.connection_error(handle) else { return Ok(None) };
-        let rows = Rows::of("text code");
+        let rows = Rows::of("code text");
+        let code = match reason {
+            CloseReason::Finished => {
+                rows.nothing();
+                rows.nothing();
+                return Ok(Some(rows));
+            }
+            CloseReason::Refused => "ECONNREFUSED",
+            CloseReason::TimedOut => "ETIMEDOUT",
+            CloseReason::Unreachable { .. } => "EHOSTUNREACH",
+            CloseReason::Aborted => "ABORT_ERR",
+            _ => "ECONNRESET",
+        };
+        rows.text(code);
         rows.shown(&reason);
-        match reason {
-            CloseReason::Finished => rows.nothing(),
-            CloseReason::Refused => rows.text("ECONNREFUSED"),
-            CloseReason::TimedOut => rows.text("ETIMEDOUT"),
-            CloseReason::Unreachable { .. } => rows.text("EHOSTUNREACH"),
-            CloseReason::Aborted => rows.text("ABORT_ERR"),
-            _ => rows.text("ECONNRESET"),
-        }
         Ok(Some(rows))
+    })
+}
+
+/// The local end of a connection; no row if the stack knows it no more.
+#[wasm_bindgen]
+pub fn connection_local(socket: u32) -> Result<Rows, Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
+        let rows = Rows::of("address port");
+        if let Some(info) = engine.stack(host)?.connection_info(handle) {
+            rows.socket_address(info.local);
+        }
+        Ok(rows)
     })
 }
 
@@ -243,10 +261,8 @@ fn infos(connections: impl Iterator<Item = ConnectionInfo>) -> Rows {
 
 fn push_info(rows: &Rows, info: &ConnectionInfo) {
     rows.shown(&info.state);
-    for end in [info.local, info.remote] {
-        rows.shown(&end.ip());
-        rows.number(end.port());
-    }
+    rows.socket_address(info.local);
+    rows.socket_address(info.remote);
     rows.number(info.cwnd);
     rows.number(if info.ssthresh == u32::MAX { f64::INFINITY } else { info.ssthresh.into() });
     match info.srtt {

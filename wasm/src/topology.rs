@@ -38,17 +38,14 @@ pub fn switch_counters(switch: u32) -> Result<Rows, Failure> {
     enter(|engine| {
         let switch = engine.network.switch(engine.switch(switch)).ok_or_else(Failure::missing)?;
         let counters = switch.counters();
-        Ok(Rows::of_numbers(
-            "forwarded flooded filtered malformed stormDropped loopDropped",
-            [
-                counters.forwarded,
-                counters.flooded,
-                counters.filtered,
-                counters.malformed,
-                counters.storm_dropped,
-                counters.loop_dropped,
-            ],
-        ))
+        Ok(Rows::of("forwarded flooded filtered malformed stormDropped loopDropped").numbers(&[
+            counters.forwarded,
+            counters.flooded,
+            counters.filtered,
+            counters.malformed,
+            counters.storm_dropped,
+            counters.loop_dropped,
+        ]))
     })
 }
 
@@ -78,18 +75,15 @@ pub fn remove_port(port: u32) {
 pub fn port_counters(port: u32) -> Result<Rows, Failure> {
     enter(|engine| {
         let counters = engine.network.port_counters(engine.port(port)).ok_or_else(Failure::missing)?;
-        Ok(Rows::of_numbers(
-            "framesReceived bytesReceived framesSent bytesSent dropped invalid",
-            [
-                counters.frames_in,
-                counters.bytes_in,
-                counters.frames_out,
-                counters.bytes_out,
-                counters.unplugged,
-                // The package counts these, before they come here.
-                0,
-            ],
-        ))
+        Ok(Rows::of("framesReceived bytesReceived framesSent bytesSent dropped invalid").numbers(&[
+            counters.frames_in,
+            counters.bytes_in,
+            counters.frames_out,
+            counters.bytes_out,
+            counters.unplugged,
+            // The package counts these, before they come here.
+            0,
+        ]))
     })
 }
 

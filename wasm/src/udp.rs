@@ -72,8 +72,7 @@ pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
         let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(None) };
         let rows = Rows::of("length remoteAddress remotePort localAddress interface mac");
         rows.number(length as f64);
-        rows.shown(&meta.remote.ip());
-        rows.number(meta.remote.port());
+        rows.socket_address(meta.remote);
         match meta.local {
             Some(local) => rows.shown(&local),
             None => rows.text(""),
@@ -98,8 +97,7 @@ pub fn udp_error(socket: u32) -> Result<Option<Rows>, Failure> {
         let (stack, _) = engine.stack_mut(host)?;
         let Some((remote, code)) = stack.udp_error(handle) else { return Ok(None) };
         let rows = Rows::of("address port code text");
-        rows.shown(&remote.ip());
-        rows.number(remote.port());
+        rows.socket_address(remote);
         rows.text(if code == PORT_UNREACHABLE { "ECONNREFUSED" } else { "EHOSTUNREACH" });
         rows.text(unreachable(code));
         Ok(Some(rows))

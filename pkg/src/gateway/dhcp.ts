@@ -2,7 +2,6 @@
 
 import * as check from "../arguments.js";
 import type { EngineCore } from "../engine_core.js";
-import { objectOf, objectsOf } from "../rows.js";
 import type { Nic, Stack, UdpSocket } from "../types.js";
 import type { GatewaySettings } from "./options.js";
 
@@ -99,7 +98,7 @@ export class DhcpServer {
   leases(): Lease[] {
     if (this.#closed) return [];
     return this.#engine
-      .call((wasm, now) => objectsOf<RawLease>(wasm.leases(now, this.#id)))
+      .rows<RawLease>((wasm, now) => wasm.leases(now, this.#id))
       .map(({ expires, reserved, ...lease }) => ({
         ...lease,
         expires: expires === null ? null : this.#engine.wallTime(expires),
@@ -109,10 +108,7 @@ export class DhcpServer {
 
   counters(): Record<string, number> {
     if (this.#closed) return {};
-    return this.#engine.call((wasm) => objectOf(wasm.dhcp_counters(this.#id))) as Record<
-      string,
-      number
-    >;
+    return this.#engine.row<Record<string, number>>((wasm) => wasm.dhcp_counters(this.#id)) ?? {};
   }
 
   close(): void {
@@ -136,12 +132,11 @@ export class DhcpServer {
   }
 
   #answer(message: Uint8Array): void {
-    const answer = this.#engine.call((wasm, now) =>
-      objectOf<Answer>(wasm.handle_dhcp(now, this.#id, message)),
+    const answer = this.#engine.row<Answer>((wasm, now) =>
+      wasm.handle_dhcp(now, this.#id, message),
     );
     if (answer === null) return;
-    const { scratch, bytes } = this.#engine;
-    this.#socket.send(bytes.slice(scratch, scratch + answer.length), {
+    this.#socket.send(this.#engine.scratchBytes(answer.length), {
       remoteAddress: answer.address,
       remotePort: answer.port,
       localAddress: this.#address,
@@ -154,8 +149,8 @@ export class DhcpServer {
     if (this.#engine.over !== null) return;
     for (;;) {
       if (this.#closed) return;
-      const event = this.#engine.call((wasm) =>
-        objectOf<{ kind: LeaseChange["kind"]; address: string }>(wasm.poll_lease(this.#id)),
+      const event = this.#engine.row<{ kind: LeaseChange["kind"]; address: string }>((wasm) =>
+        wasm.poll_lease(this.#id),
       );
       if (event === null) return;
       const { kind, address } = event;

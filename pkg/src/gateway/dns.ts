@@ -1,7 +1,6 @@
 /** The DNS server of a gateway: core's, on UDP and TCP port 53. */
 
 import type { EngineCore } from "../engine_core.js";
-import { objectOf, objectsOf } from "../rows.js";
 import type { Clock, Datagram, Listener, Socket, Stack, UdpSocket } from "../types.js";
 import { Connection } from "./http/connection.js";
 import type { DnsResolver, GatewaySettings } from "./options.js";
@@ -78,16 +77,14 @@ export class DnsServer {
   /** The addresses of one of the gateway's own names. */
   addresses(name: string): string[] {
     if (this.#closed) return [];
-    const rows = this.#engine.call((wasm) => wasm.addresses_of(this.#id, name));
-    return objectsOf<{ address: string }>(rows).map(({ address }) => address);
+    return this.#engine
+      .rows<{ address: string }>((wasm) => wasm.addresses_of(this.#id, name))
+      .map(({ address }) => address);
   }
 
   counters(): Record<string, number> {
     if (this.#closed) return {};
-    return this.#engine.call((wasm) => objectOf(wasm.dns_counters(this.#id))) as Record<
-      string,
-      number
-    >;
+    return this.#engine.row<Record<string, number>>((wasm) => wasm.dns_counters(this.#id)) ?? {};
   }
 
   close(): void {
@@ -158,8 +155,8 @@ export class DnsServer {
     message: Uint8Array,
     { address, port, stream }: Client,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const action = this.#engine.call((wasm, now) =>
-      objectOf<Action>(wasm.handle_dns(now, this.#id, address, port, message, stream)),
+    const action = this.#engine.row<Action>((wasm, now) =>
+      wasm.handle_dns(now, this.#id, address, port, message, stream),
     );
     if (action === null) return undefined;
     if (action.question === undefined) return this.#message(action.length);
@@ -201,8 +198,7 @@ export class DnsServer {
 
   /** So many bytes that the last call has left in the scratch memory. */
   #message(length: number): Uint8Array<ArrayBuffer> | undefined {
-    const { scratch, bytes } = this.#engine;
-    return length === 0 ? undefined : bytes.slice(scratch, scratch + length);
+    return length === 0 ? undefined : this.#engine.scratchBytes(length);
   }
 }
 

@@ -2,7 +2,6 @@
 
 import * as check from "../arguments.js";
 import type { EngineCore, FrameSink } from "../engine_core.js";
-import { objectOf } from "../rows.js";
 import type { Pluggable, Port, PortCounters } from "../types.js";
 
 /** What a plugged-in port is plugged into. */
@@ -185,7 +184,7 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
 
 /** What passed a port of an engine. */
 export function countersOf(engine: EngineCore, id: number): PortCounters {
-  return engine.call((wasm) => objectOf(wasm.port_counters(id))) as PortCounters;
+  return engine.row<PortCounters>((wasm) => wasm.port_counters(id)) ?? noCounters();
 }
 
 function add(to: PortCounters, more: PortCounters): void {
