@@ -78,6 +78,19 @@ impl<'m> Links<'m> {
         list.tail = node;
     }
 
+    /// Puts `node` first, unless it is on a list already.
+    pub(crate) fn push_front(&mut self, list: &mut List, node: u32) {
+        if self.is_linked(node) {
+            return;
+        }
+        self.links[node as usize] = Link { next: list.head, previous: NONE };
+        match list.head {
+            NONE => list.tail = node,
+            head => self.links[head as usize].previous = node,
+        }
+        list.head = node;
+    }
+
     /// Takes the first node off the list.
     pub(crate) fn pop_front(&mut self, list: &mut List) -> Option<u32> {
         let head = list.head()?;
@@ -112,10 +125,13 @@ mod tests {
         let mut memory = [Link::UNLINKED; 4];
         let mut links = Links::new(Storage::borrowed(&mut memory), 4);
         let mut list = List::default();
-        for node in [2, 0, 3, 1] {
+        links.push_front(&mut list, 0);
+        links.push_front(&mut list, 2);
+        for node in [3, 1] {
             links.push_back(&mut list, node);
         }
         links.push_back(&mut list, 0); // already there
+        links.push_front(&mut list, 1); // this too
         links.remove(&mut list, 3);
         links.remove(&mut list, 3);
         assert_eq!(links.pop_front(&mut list), Some(2));

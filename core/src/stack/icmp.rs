@@ -124,7 +124,7 @@ impl Stack<'_> {
                     self.counters.drop(DropReason::NeighborDiscoveryInvalid);
                 } else if self.is_valid_discovery(packet, target, options) {
                     let flags = AdvertisementFlags { router, solicited, override_ };
-                    self.neighbor_advertisement(pool, packet.interface, target, flags, options);
+                    self.neighbor_advertisement(packet.interface, target, flags, options);
                 }
             }
             Icmpv6Message::DestinationUnreachable { code, original } => {

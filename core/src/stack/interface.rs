@@ -21,7 +21,7 @@ pub(crate) enum ControlKind {
     Icmp = 1,
     /// TCP resets and acknowledgments from TIME-WAIT.
     Tcp = 2,
-    /// Echo requests of our own, and packets that waited for a neighbour.
+    /// Echo requests of our own.
     Datagram = 3,
     /// The ACKs with which connections enter TIME-WAIT: complete Ethernet frames.
     TcpFrame = 4,
@@ -41,7 +41,7 @@ const CONTROL_QUOTA: [u16; 5] = [64, 64, 128, 64, 128];
 #[derive(Clone, Debug)]
 pub struct Interface {
     pub(crate) config: InterfaceConfig,
-    /// Sockets with something to send.
+    /// Sockets with something to send, and neighbours for which packets have waited.
     pub(crate) ready: List,
     /// Bytes that the first of them has sent in its turn.
     pub(crate) turn_used: u32,

@@ -24,8 +24,10 @@ pub(crate) const RETRANS_TIMER: Duration = Duration::from_secs(1);
 pub(crate) const MAX_SOLICIT: u8 = 3;
 /// Entries that are looked at for one to make room.
 const EVICTION_TRIES: usize = 32;
-/// Bytes of packets that wait for one neighbour.
-const PENDING_BYTES: u32 = 8 * 1024;
+/// Bytes of packets that wait for one neighbour, if there are several.
+const PENDING_BYTES: usize = 8 * 1024;
+/// Bytes of a single packet that waits, however large it is, and of what the queue needs besides.
+const PENDING_PACKET: u32 = 65_535 + 64;
 
 /// The state of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct Neighbor {
     pub(crate) last_solicit: Option<Instant>,
     /// When the state's timer runs out; [`Instant::FAR_FUTURE`] if it has none.
     pub(crate) deadline: Instant,
-    /// IP packets that wait for the address.
+    /// IP packets that wait for the address, or for their turn once it is known.
     pub(crate) pending: RecordQueue,
     /// Sockets that wait for the address.
     pub(crate) parked: List,
@@ -77,9 +79,23 @@ impl Neighbor {
         matches!(self.state, NeighborState::Incomplete | NeighborState::Probe)
     }
 
-    /// Whether nobody would miss the entry: an active one is not evicted for a new one, nor one for which sockets wait.
+    /// Whether nobody would miss the entry: an active one is not evicted for a new one, nor one with which something waits.
     fn is_evictable(&self) -> bool {
-        matches!(self.state, NeighborState::Stale | NeighborState::Failed) && self.parked.is_empty()
+        let is_inactive = matches!(self.state, NeighborState::Stale | NeighborState::Failed);
+        is_inactive && self.parked.is_empty() && self.pending.is_empty()
+    }
+
+    /// Keeps an IP packet. RFC 1122 §2.3.2.2: "The link layer SHOULD save (rather than discard) at least one (the latest)
+    /// packet of each set of packets destined to the same unresolved IP address", so older ones make room. Returns how many
+    /// packets were dropped.
+    pub(crate) fn keep_pending(&mut self, pool: &mut Pool<'_>, account: &mut Account, packet: &[u8]) -> usize {
+        let mut dropped = 0;
+        while !self.pending.is_empty() && self.pending.bytes() as usize + packet.len() > PENDING_BYTES {
+            self.pending.pop(pool, account);
+            dropped += 1;
+        }
+        let kept = self.pending.push(pool, account, 0, &[packet]);
+        dropped + usize::from(!kept)
     }
 }
 
@@ -150,7 +166,7 @@ impl<'m> NeighborTable<'m> {
             solicits: 0,
             last_solicit: None,
             deadline: Instant::FAR_FUTURE,
-            pending: RecordQueue::new(PENDING_BYTES),
+            pending: RecordQueue::new(PENDING_PACKET),
             parked: List::default(),
         };
         let key = self.entries.insert(neighbor).ok()?;

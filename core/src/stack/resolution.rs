@@ -55,7 +55,7 @@ impl Stack<'_> {
         let entry = self
             .neighbor_entry(pool, interface, address, NeighborState::Permanent)
             .ok_or(ConfigError::LimitReached("neighbors"))?;
-        self.confirm_neighbor(pool, entry, mac, NeighborState::Permanent);
+        self.confirm_neighbor(entry, mac, NeighborState::Permanent);
         Ok(())
     }
 
@@ -338,7 +338,6 @@ impl Stack<'_> {
     /// RFC 4861 §7.2.5, after the checks of §7.1.2: never makes an entry.
     pub(super) fn neighbor_advertisement(
         &mut self,
-        pool: &mut Pool<'_>,
         interface: InterfaceId,
         target: Ipv6Addr,
         flags: AdvertisementFlags,
@@ -353,7 +352,7 @@ impl Stack<'_> {
             NeighborState::Permanent | NeighborState::Failed => {}
             NeighborState::Incomplete => {
                 if let Some(mac) = mac {
-                    self.confirm_neighbor(pool, entry, mac, state);
+                    self.confirm_neighbor(entry, mac, state);
                 }
             }
             NeighborState::Reachable | NeighborState::Stale | NeighborState::Probe => {
@@ -361,13 +360,13 @@ impl Stack<'_> {
                 if changes && !flags.override_ {
                     if neighbor.state == NeighborState::Reachable {
                         let mac = neighbor.mac;
-                        self.confirm_neighbor(pool, entry, mac, NeighborState::Stale);
+                        self.confirm_neighbor(entry, mac, NeighborState::Stale);
                     }
                     return;
                 }
                 let mac = mac.unwrap_or(neighbor.mac);
                 if changes || flags.solicited {
-                    self.confirm_neighbor(pool, entry, mac, state);
+                    self.confirm_neighbor(entry, mac, state);
                 }
             }
         }
@@ -399,12 +398,12 @@ impl Stack<'_> {
         let Some(neighbor) = self.neighbors.get(entry) else { return };
         let unchanged = neighbor.is_usable() && neighbor.mac == mac && state != NeighborState::Reachable;
         if neighbor.state != NeighborState::Permanent && !unchanged {
-            self.confirm_neighbor(pool, entry, mac, state);
+            self.confirm_neighbor(entry, mac, state);
         }
     }
 
     /// The station of a neighbour is known: what waited for it can go.
-    fn confirm_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32, mac: MacAddr, state: NeighborState) {
+    fn confirm_neighbor(&mut self, entry: u32, mac: MacAddr, state: NeighborState) {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
         let moved = neighbor.mac != mac || !neighbor.is_usable();
         let (interface, was_stale) = (neighbor.interface, neighbor.state == NeighborState::Stale);
@@ -419,30 +418,24 @@ impl Stack<'_> {
         if moved || !was_stale {
             self.invalidate_paths();
         }
-        self.release_pending(pool, entry, interface);
+        self.release_pending(entry, interface);
         self.unpark(entry);
     }
 
-    /// Moves the packets that waited for a neighbour to its interface's queue.
-    fn release_pending(&mut self, pool: &mut Pool<'_>, entry: u32, interface: InterfaceId) {
-        let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
+    /// The packets that waited for a neighbour have the next turn on its interface, before what was sent after them.
+    fn release_pending(&mut self, entry: u32, interface: InterfaceId) {
+        let Some(neighbor) = self.neighbors.get(entry) else { return };
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return };
-        let mut packet = [0; PENDING_PACKET];
-        while let Some(len) = neighbor.pending.front_len() {
-            let copied = neighbor.pending.peek(pool, 0, &mut packet);
-            neighbor.pending.pop(pool, &mut self.account);
-            let queued =
-                copied == len && found.queue_control(pool, &mut self.account, ControlKind::Datagram, &[&packet[..len]]);
-            if !queued {
-                self.counters.drop(DropReason::ControlQueueFull);
-            }
+        if !neighbor.pending.is_empty() {
+            found.turn_used = 0;
+            self.links.push_front(&mut found.ready, self.nodes.number(Node::Neighbor(entry)));
         }
     }
 
     /// Keeps an IP packet until the neighbour answers.
     pub(super) fn wait_for_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32, packet: &[u8]) {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
-        if packet.len() > PENDING_PACKET || !neighbor.pending.push(pool, &mut self.account, 0, &[packet]) {
+        for _ in 0..neighbor.keep_pending(pool, &mut self.account, packet) {
             self.counters.drop(DropReason::NeighborQueueFull);
         }
     }
@@ -514,6 +507,10 @@ impl Stack<'_> {
             self.counters.drop(DropReason::NeighborUnreachable);
         }
         neighbor.pending.clear(pool, &mut self.account);
+        // It may have been confirmed, and failed again before the packets had their turn.
+        if let Some(found) = self.interfaces.get_mut(u32::from(neighbor.interface.0)) {
+            self.links.remove(&mut found.ready, self.nodes.number(Node::Neighbor(entry)));
+        }
         self.invalidate_paths();
         self.fail_parked(pool, entry);
     }
@@ -578,9 +575,6 @@ impl Stack<'_> {
         }
     }
 }
-
-/// The largest packet that waits for a neighbour; two or more fit in its queue.
-const PENDING_PACKET: usize = 2_048;
 
 /// The group of all hosts on a link (RFC 1112 §4).
 pub(super) const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);

@@ -79,7 +79,8 @@ impl Stack<'_> {
             Node::Connection(index) => self.transmit_connection(turn(index, pool, buf)),
             Node::HalfOpen(index) => self.transmit_half_open(turn(index, pool, buf)),
             Node::Udp(index) => self.transmit_udp(turn(index, pool, buf)),
-            Node::TimeWait(_) | Node::Neighbor(_) | Node::Listener(_) | Node::Ping(_) | Node::TimeWaitTimer => {
+            Node::Neighbor(index) => self.transmit_pending(turn(index, pool, buf)),
+            Node::TimeWait(_) | Node::Listener(_) | Node::Ping(_) | Node::TimeWaitTimer => {
                 self.leave_ready(interface, number);
                 None
             }
@@ -220,6 +221,24 @@ impl Stack<'_> {
             }
             None => self.address_packet(pool, interface, buf, len),
         }
+    }
+
+    /// The first packet that has waited for a neighbour, whose station is known by now.
+    fn transmit_pending(&mut self, turn: Turn<'_, '_>) -> Option<usize> {
+        let Turn { pool, interface, number, index, buf } = turn;
+        let at = ethernet::HEADER_LEN;
+        let taken = self.neighbors.get_mut(index).filter(|neighbor| !neighbor.pending.is_empty()).map(|neighbor| {
+            let len = neighbor.pending.peek(pool, 0, &mut buf[at..]);
+            neighbor.pending.pop(pool, &mut self.account);
+            (neighbor.mac, at + len, !neighbor.pending.is_empty())
+        });
+        match taken {
+            Some((_, len, true)) => self.end_turn_if_used(interface, number, len),
+            Some((_, _, false)) | None => self.leave_ready(interface, number),
+        }
+        let (mac, len, _) = taken?;
+        self.write_link_header(interface, mac, buf);
+        Some(len)
     }
 
     /// The first packet that no socket owns.

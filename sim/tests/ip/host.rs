@@ -28,8 +28,14 @@ pub(crate) fn pair(ipv6: bool) -> (IpAddr, IpAddr) {
 
 impl Host {
     pub(crate) fn new() -> Host {
+        Host::with_mtu(1_500)
+    }
+
+    pub(crate) fn with_mtu(mtu: u16) -> Host {
         let mut stack = Stack::new(Config::new([1, 2]), Limits::small());
-        stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
+        let mut config = InterfaceConfig::ethernet(HOST_MAC);
+        config.mtu = mtu;
+        stack.add_interface(Instant::ZERO, config).unwrap();
         for prefix in ["10.0.0.1/24", "fd00::1/64"] {
             stack.add_address(Instant::ZERO, NIC, prefix.parse().unwrap()).unwrap();
         }
@@ -65,7 +71,7 @@ impl Host {
 
     /// What the host sends now.
     pub(crate) fn take_all(&mut self) -> Vec<Vec<u8>> {
-        let mut buf = [0; 1_514];
+        let mut buf = vec![0; self.stack.frame_capacity(NIC)];
         std::iter::from_fn(|| {
             let meta = self.stack.transmit(&mut self.pool, self.now, NIC, &mut buf)?;
             Some(buf[..meta.len].to_vec())

@@ -1,9 +1,9 @@
 //! ARP and neighbour discovery (RFC 826, RFC 4861).
 
-use crate::host::{HOST_MAC, Host, PEER_MAC, ip, pair};
+use crate::host::{HOST_MAC, Host, NIC, PEER_MAC, ip, pair};
 use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
-use ethertab::{DropReason, Endpoint, NeighborState, UdpMeta};
+use ethertab::{ConnectOptions, DropReason, Endpoint, InterfaceConfig, InterfaceId, NeighborState, UdpMeta};
 use ethertab_sim::packet::{ICMPV6, UDP, arp, ethernet, icmp, ip_frame, parse_ip};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -83,6 +83,69 @@ fn n1_the_first_packets_wait_and_leave_in_order() {
         assert_eq!(host.neighbor(theirs), Some((Some(PEER_MAC), NeighborState::Reachable)));
         assert_eq!(host.pool.blocks_in_use(), 0);
     }
+}
+
+/// RFC 1122 §2.3.2.2: at least the latest packet is kept, whatever its length.
+#[test]
+fn n1_the_largest_datagram_waits_and_older_ones_make_room() {
+    for ipv6 in [false, true] {
+        for mtu in [1_500, 4_000, 9_000, 65_535] {
+            let mut host = Host::with_mtu(mtu);
+            let (ours, theirs) = pair(ipv6);
+            let largest = usize::from(mtu) - if ipv6 { 48 } else { 28 };
+            for len in [10, largest, largest - 1] {
+                assert_eq!(datagrams(&send_datagram(&mut host, theirs, len)), []);
+            }
+            // The next ones are sent while the first ones wait for their turn, and still come after them.
+            host.receive(&claim(theirs, PEER_MAC, ours));
+            let sent = datagrams(&send_datagram(&mut host, theirs, 20));
+            match mtu {
+                1_500 => assert_eq!(sent, [10, largest, largest - 1, 20]),
+                4_000 => assert_eq!(sent, [10, largest, largest - 1, 20]),
+                _ => assert_eq!(sent, [largest - 1, 20]),
+            }
+            let dropped = host.drops(DropReason::NeighborQueueFull);
+            assert_eq!((dropped, host.pool.blocks_in_use()), (4 - sent.len() as u64, 0));
+        }
+    }
+}
+
+/// A neighbour answers, nobody takes frames for its interface, and a connection that comes over from another interface finds
+/// that it has gone.
+#[test]
+fn n1_packets_go_with_the_neighbor_that_fails_before_their_turn() {
+    let mut host = Host::new();
+    let (ours, theirs, nic) = (ip("10.0.0.1"), ip("10.0.0.140"), InterfaceId(1));
+    let mut buf = [0; 1_514];
+    let config = InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 3]));
+    host.stack.add_interface(host.now, config).unwrap();
+    host.stack.add_address(host.now, nic, "10.0.0.130/25".parse().unwrap()).unwrap();
+    let socket = host.stack.bind_udp(Endpoint::any(0)).unwrap();
+    let mut meta = UdpMeta::to((theirs, 7).into());
+    meta.interface = Some(NIC);
+    host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 100]).unwrap();
+    host.take_all();
+    host.receive(&claim(theirs, PEER_MAC, ours));
+    host.now += Duration::from_secs(31);
+    host.stack.handle_timeout(&mut host.pool, host.now);
+    let local = Some(Endpoint { address: Some(ours), port: 0 });
+    let options = ConnectOptions { local, ..ConnectOptions::default() };
+    host.stack.connect(host.now, (theirs, 80).into(), options).unwrap();
+    host.stack.remove_address(nic, ip("10.0.0.130")).unwrap();
+    while host.stack.transmit(&mut host.pool, host.now, nic, &mut buf).is_some() {}
+    for _ in 0..3 {
+        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Probe));
+        host.now += Duration::from_secs(1);
+        host.stack.handle_timeout(&mut host.pool, host.now);
+    }
+    assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Failed));
+    assert_eq!(host.drops(DropReason::NeighborUnreachable), 1);
+    assert_eq!(datagrams(&host.take_all()), []);
+    // Its place in the line is free for the next packets.
+    host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 200]).unwrap();
+    host.take_all();
+    host.receive(&claim(theirs, PEER_MAC, ours));
+    assert_eq!(datagrams(&host.take_all()), [200]);
 }
 
 #[test]
