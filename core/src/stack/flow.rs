@@ -4,6 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::address::{is_link_local, scope_id, with_scope, words};
 use crate::event::InterfaceId;
+use crate::random::Generator;
 
 /// A TCP connection's or UDP socket's two ends, as this host sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +36,31 @@ impl Flow {
         with_scope(self.remote, self.remote_port, self.link)
     }
 
+    /// A keyed hash of the flow, for tables.
+    pub(crate) fn hash(&self, secret: &Generator) -> u32 {
+        match self.words_of_v4() {
+            Some(words) => secret.hash(&words),
+            None => secret.hash(&self.words()),
+        }
+    }
+
+    /// A keyed function of the flow, for values that must not be guessed.
+    pub(crate) fn prf(&self, secret: &Generator) -> u64 {
+        match self.words_of_v4() {
+            Some(words) => secret.prf(&words),
+            None => secret.prf(&self.words()),
+        }
+    }
+
+    /// An IPv4 flow in fewer words. SipHash covers their number too, so that no IPv6 flow has the same ones.
+    fn words_of_v4(&self) -> Option<[u64; 2]> {
+        let (IpAddr::V4(local), IpAddr::V4(remote)) = (self.local, self.remote) else { return None };
+        let ports = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
+        Some([u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()), ports])
+    }
+
     /// The flow as words for a keyed function.
-    pub(crate) fn words(&self) -> [u64; 5] {
+    fn words(&self) -> [u64; 5] {
         let ([a, b], [c, d]) = (words(self.local), words(self.remote));
         let link = u64::from(scope_id(self.link));
         [a, b, c, d, link << 32 | u64::from(self.local_port) << 16 | u64::from(self.remote_port)]

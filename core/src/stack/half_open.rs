@@ -12,6 +12,7 @@ use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pool;
 use crate::tcp::Segment;
+use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::input;
 use crate::tcp::isn::initial_sequence;
 use crate::tcp::listener::HalfOpen;
@@ -49,21 +50,31 @@ impl Stack<'_> {
     }
 
     fn find_listener(&self, flow: &Flow) -> Option<u32> {
-        let exact = Endpoint { address: Some(flow.local), port: flow.local_port };
-        self.find_listener_exact(exact).or_else(|| self.find_listener_exact(Endpoint::any(flow.local_port)))
+        let hash = self.port_hash(protocol::TCP, Endpoint::any(flow.local_port));
+        let mut on_any_address = None;
+        let exact = self.ports.find(hash, |number| {
+            let Some((index, local)) = self.listener_of(number) else { return false };
+            if local == Endpoint::any(flow.local_port) {
+                on_any_address = Some(index);
+            }
+            local == Endpoint { address: Some(flow.local), port: flow.local_port }
+        });
+        exact.and_then(|number| Some(self.listener_of(number)?.0)).or(on_any_address)
+    }
+
+    /// A listener's index and where it listens.
+    fn listener_of(&self, number: u32) -> Option<(u32, Endpoint)> {
+        match self.nodes.node(number) {
+            Node::Listener(index) => self.listeners.get(index).map(|found| (index, found.local)),
+            _ => None,
+        }
     }
 
     /// The listener on exactly this address and port.
     pub(super) fn find_listener_exact(&self, local: Endpoint) -> Option<u32> {
         let hash = self.port_hash(protocol::TCP, local);
-        let number = self.ports.find(hash, |number| match self.nodes.node(number) {
-            Node::Listener(index) => self.listeners.get(index).is_some_and(|found| found.local == local),
-            _ => false,
-        })?;
-        match self.nodes.node(number) {
-            Node::Listener(index) => Some(index),
-            _ => None,
-        }
+        let is_it = |number| self.listener_of(number).is_some_and(|(_, found)| found == local);
+        self.listener_of(self.ports.find(hash, is_it)?).map(|(index, _)| index)
     }
 
     /// A SYN for a listener.
@@ -102,6 +113,7 @@ impl Stack<'_> {
             repeated: false,
             deadline: Instant::FAR_FUTURE,
             syn_ack_due: true,
+            challenges: ChallengeLimit::new(self.now),
         };
         half_open.restart_timer(self.now, &config);
         let deadline = half_open.deadline;
@@ -135,9 +147,19 @@ impl Stack<'_> {
         let expected = half_open.irs + 1;
         if segment.has(TcpFlags::RST) {
             if segment.seq == expected {
-                self.remove_half_open(index);
-            } else {
-                self.counters.drop(DropReason::TcpChallenged);
+                return self.remove_half_open(index);
+            }
+            let Some(listener) = self.listeners.lookup(half_open.listener) else { return };
+            if segment.seq - expected >= half_open.receive_window(&listener.config) {
+                self.counters.drop(DropReason::TcpNotAcceptable);
+                return;
+            }
+            // RFC 5961 §3.2: a reset elsewhere in the window may be a guess.
+            self.counters.drop(DropReason::TcpChallenged);
+            if half_open.challenges.allows(self.now) {
+                self.counters.tcp_challenge_acks += 1;
+                let ack = half_open.challenge_ack(&listener.config);
+                self.send_bare(pool, &ack);
             }
             return;
         }

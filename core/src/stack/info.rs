@@ -135,8 +135,8 @@ impl Stack<'_> {
         let full = self
             .connections
             .iter()
-            // Those in TIME-WAIT are listed once, from their own table.
-            .filter(|(_, connection)| connection.state != State::TimeWait)
+            // Those in TIME-WAIT are listed once, most of them from their own table.
+            .filter(|(_, connection)| connection.state != State::TimeWait || connection.in_flows)
             .map(|(index, connection)| {
                 let held = !connection.orphaned && connection.listener.is_none();
                 let handle = self.connections.key(index).filter(|_| held).map(ConnectionHandle);

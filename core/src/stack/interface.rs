@@ -23,19 +23,17 @@ pub(crate) enum ControlKind {
     Tcp = 2,
     /// Echo requests of our own.
     Datagram = 3,
-    /// The ACKs with which connections enter TIME-WAIT: complete Ethernet frames.
-    TcpFrame = 4,
 }
 
 impl ControlKind {
     /// Whether what is queued has its Ethernet header.
     pub(crate) fn is_frame(self) -> bool {
-        matches!(self, ControlKind::Neighbor | ControlKind::TcpFrame)
+        self == ControlKind::Neighbor
     }
 }
 
 /// Packets of one kind that may wait on one interface.
-const CONTROL_QUOTA: [u16; 5] = [64, 64, 128, 64, 128];
+const CONTROL_QUOTA: [u16; 4] = [64, 64, 128, 64];
 
 /// An interface of a stack.
 #[derive(Clone, Debug)]
@@ -46,7 +44,7 @@ pub struct Interface {
     /// Bytes that the first of them has sent in its turn.
     pub(crate) turn_used: u32,
     control: RecordQueue,
-    control_counts: [u16; 5],
+    control_counts: [u16; 4],
     /// Addresses that the neighbours are still to be told.
     pub(crate) announcements: u16,
     /// Control packets and sockets take turns: whether a control packet goes next if there is one.
@@ -60,7 +58,7 @@ impl Interface {
             ready: List::default(),
             turn_used: 0,
             control: RecordQueue::new(CONTROL_BYTES),
-            control_counts: [0; 5],
+            control_counts: [0; 4],
             announcements: 0,
             control_first: true,
         }
@@ -91,7 +89,7 @@ impl Interface {
     pub(crate) fn clear_control(&mut self, pool: &mut Pool<'_>, account: &mut Account) -> usize {
         let dropped = self.control.len();
         self.control.clear(pool, account);
-        self.control_counts = [0; 5];
+        self.control_counts = [0; 4];
         dropped
     }
 
@@ -109,8 +107,7 @@ impl Interface {
             0 => ControlKind::Neighbor,
             1 => ControlKind::Icmp,
             2 => ControlKind::Tcp,
-            3 => ControlKind::Datagram,
-            _ => ControlKind::TcpFrame,
+            _ => ControlKind::Datagram,
         };
         self.control_counts[kind as usize] -= 1;
         Some((kind, if copied == len { len } else { 0 }))

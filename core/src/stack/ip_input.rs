@@ -97,21 +97,12 @@ impl Stack<'_> {
                 return;
             }
         };
-        if self.is_martian_v4(&header) {
-            self.counters.drop(DropReason::IpMartian);
-            return;
-        }
-        let destination = IpAddr::V4(header.destination);
-        let cast = if self.is_local(destination) {
-            link_cast
-        } else if header.destination.is_broadcast()
-            || header.destination == ALL_HOSTS
-            || self.is_directed_broadcast(header.destination)
-        {
-            Cast::Group
-        } else {
-            self.counters.drop(DropReason::IpNotForUs);
-            return;
+        let cast = match self.cast_v4(&header, link_cast) {
+            Ok(cast) => cast,
+            Err(reason) => {
+                self.counters.drop(reason);
+                return;
+            }
         };
         if header.is_fragment() {
             self.counters.drop(DropReason::IpFragment);
@@ -121,7 +112,7 @@ impl Stack<'_> {
             interface,
             source_mac,
             source: IpAddr::V4(header.source),
-            destination,
+            destination: IpAddr::V4(header.destination),
             cast,
             hop_limit: header.ttl,
             whole: &bytes[..usize::from(header.total_len).min(bytes.len())],
@@ -137,6 +128,25 @@ impl Stack<'_> {
                 self.protocol_unreachable(pool, &packet);
             }
         }
+    }
+
+    /// To whom a packet was sent, if it is for us and its addresses can be.
+    fn cast_v4(&mut self, header: &Ipv4Header, link_cast: Cast) -> Result<Cast, DropReason> {
+        let checked = (self.generation, header.source, header.destination);
+        if checked == self.last_to_us_v4 {
+            return Ok(link_cast);
+        }
+        if self.is_martian_v4(header) {
+            return Err(DropReason::IpMartian);
+        }
+        if self.is_local(IpAddr::V4(header.destination)) {
+            self.last_to_us_v4 = checked;
+            return Ok(link_cast);
+        }
+        let is_to_group = header.destination.is_broadcast()
+            || header.destination == ALL_HOSTS
+            || self.is_directed_broadcast(header.destination);
+        if is_to_group { Ok(Cast::Group) } else { Err(DropReason::IpNotForUs) }
     }
 
     /// RFC 1122 §3.2.1.3: sources that cannot be, and the loopback network. An unspecified source is let through to

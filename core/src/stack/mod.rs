@@ -33,7 +33,7 @@ pub(crate) mod udp;
 pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
 pub use tcp_sockets::{ConnectOptions, ListenOptions};
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
@@ -105,6 +105,9 @@ pub struct Stack<'m> {
     interfaces: Slab<'m, Interface>,
     addresses: Storage<'m, InterfaceAddress>,
     routes: Storage<'m, Route>,
+    /// Source and destination of the last IPv4 packet to one of our addresses, and under which generation they passed the
+    /// checks: the next packet mostly has the same.
+    last_to_us_v4: (u32, Ipv4Addr, Ipv4Addr),
     /// The last answer of `route`, and under which generation it was given.
     last_route: Option<(u32, IpAddr, NextHop)>,
     neighbors: NeighborTable<'m>,
@@ -172,6 +175,7 @@ impl<'m> Stack<'m> {
             interfaces: Slab::new(memory.interfaces, limits.interfaces),
             addresses: memory.addresses,
             routes: memory.routes,
+            last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
             last_route: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,

@@ -110,14 +110,6 @@ impl Path {
         self.header_len
     }
 
-    /// The frame of a segment without options and data whose checksum field is zero, and its length.
-    pub(crate) fn frame(&self, segment: &[u8; tcp::HEADER_LEN]) -> ([u8; MAX_HEADER + tcp::HEADER_LEN], usize) {
-        let mut frame = [0; MAX_HEADER + tcp::HEADER_LEN];
-        frame[self.header_len..self.header_len + segment.len()].copy_from_slice(segment);
-        let len = self.finish(&mut frame, segment.len(), checksum::sum(segment));
-        (frame, len)
-    }
-
     /// Writes the headers around a segment of `len` bytes that lies at [`header_len`](Self::header_len) in `frame` and sums to `sum`;
     /// returns the length of the frame.
     #[inline]

@@ -79,7 +79,7 @@ impl Stack<'_> {
     }
 
     pub(super) fn flow_hash(&self, flow: &Flow) -> u32 {
-        self.hash_secret.hash(&flow.words())
+        flow.hash(&self.hash_secret)
     }
 
     pub(super) fn find_flow(&self, hash: u32, flow: &Flow) -> Option<u32> {
@@ -159,13 +159,16 @@ impl Stack<'_> {
                 self.event_links.push_back(&mut self.events, number);
             }
         }
-        if let Some(seq) = outcome.reset {
-            self.send_reset(pool, index, seq);
-        }
+        let is_over = matches!(connection.state, State::TimeWait | State::Closed);
         if outcome.output {
             self.schedule_connection(index);
         }
-        self.after_state_change(pool, index);
+        if let Some(seq) = outcome.reset {
+            self.send_reset(pool, index, seq);
+        }
+        if is_over {
+            self.connection_over(pool, index);
+        }
     }
 
     /// Puts the connection on its interface's list, unless it is there or waits for a neighbour.
@@ -212,26 +215,28 @@ impl Stack<'_> {
         }
     }
 
-    /// A connection that is over leaves the table of flows; one that nobody holds is removed.
-    pub(super) fn after_state_change(&mut self, pool: &mut Pool<'_>, index: u32) {
+    /// A connection that is over leaves the table of flows, in TIME-WAIT after its last ACK has left; one that nobody holds
+    /// is removed.
+    pub(super) fn connection_over(&mut self, pool: &mut Pool<'_>, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
-        match connection.state {
-            State::TimeWait => self.enter_time_wait(pool, index),
-            State::Closed => {
-                self.leave_flows(index);
-                self.leave_lists(index);
+        let (state, orphaned, listener) = (connection.state, connection.orphaned, connection.listener);
+        if state == State::TimeWait {
+            if self.links.is_linked(self.nodes.number(Node::Connection(index))) {
+                return;
             }
-            _ => return,
+            self.enter_time_wait(index);
+        } else {
+            self.leave_flows(index);
+            self.leave_lists(index);
         }
-        let Some(connection) = self.connections.get(index) else { return };
-        if let Some(listener) = connection.listener {
+        match listener {
             // It ended before anybody accepted it.
-            if connection.state == State::Closed {
+            Some(listener) if state == State::Closed => {
                 self.leave_accept_queue(listener, index);
                 self.remove_connection(pool, index);
             }
-        } else if connection.orphaned {
-            self.remove_connection(pool, index);
+            None if orphaned => self.remove_connection(pool, index),
+            _ => {}
         }
     }
 

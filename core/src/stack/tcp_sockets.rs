@@ -117,7 +117,7 @@ impl Stack<'_> {
     /// returns the flow's hash.
     fn choose_port(&mut self, flow: &mut Flow) -> Result<u32, ConnectError> {
         flow.local_port = 0;
-        let start = self.port_random.hash(&flow.words());
+        let start = flow.hash(&self.port_random);
         for _ in EPHEMERAL_PORTS {
             // Also one further for each port that is taken: the next search begins behind it.
             self.port_offset = self.port_offset.wrapping_add(1);
@@ -358,7 +358,10 @@ impl Stack<'_> {
         let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         let index = handle.0.index;
         match connection.state {
-            State::Closed | State::TimeWait | State::SynSent => return self.remove_connection(pool, index),
+            State::Closed | State::SynSent => return self.remove_connection(pool, index),
+            // The table of those in TIME-WAIT has taken over.
+            State::TimeWait if !connection.in_flows => return self.remove_connection(pool, index),
+            State::TimeWait => {}
             _ if connection.receive.readable() > 0 => return self.abort(pool, now, handle),
             _ => {}
         }

@@ -1,7 +1,6 @@
 //! The table of connections in TIME-WAIT: how they enter it, answer from it and leave it (RFC 9293 §3.10.7.4, §3.6.1).
 
 use super::Stack;
-use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use crate::counters::DropReason;
@@ -10,9 +9,10 @@ use crate::tcp::Segment;
 use crate::tcp::time_wait::{TimeWait, Verdict};
 
 impl Stack<'_> {
-    /// Moves a connection to the table of those in TIME-WAIT. If that is full, the oldest makes room.
-    pub(super) fn enter_time_wait(&mut self, pool: &mut Pool<'_>, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+    /// Moves a connection in TIME-WAIT to the table of those, once it has nothing left to send. If the table is full, the
+    /// oldest makes room.
+    pub(super) fn enter_time_wait(&mut self, index: u32) {
+        let Some(connection) = self.connections.get(index) else { return };
         if !connection.in_flows {
             return; // it is there already
         }
@@ -26,11 +26,7 @@ impl Stack<'_> {
             window: window.min(u32::from(u16::MAX)) as u16,
             deadline: self.now + self.config.tcp.time_wait,
         };
-        connection.acks = Default::default();
-        // The table answers for the connection from now on, beginning with the ACK of the peer's FIN.
-        self.acknowledge_last_segment(pool, index, &entry);
         self.leave_flows(index);
-        self.leave_lists(index);
         self.deadlines.remove(self.nodes.number(Node::Connection(index)));
         if self.time_wait.is_full() {
             self.counters.time_wait_evicted += 1;
@@ -42,17 +38,6 @@ impl Stack<'_> {
             self.links.push_back(&mut self.time_wait_queue, number);
             self.arm_time_wait_timer();
         }
-    }
-
-    /// Queues the ACK with which a connection enters TIME-WAIT, with the headers that it has at hand.
-    fn acknowledge_last_segment(&mut self, pool: &mut Pool<'_>, index: u32, entry: &TimeWait) {
-        let ack = entry.acknowledgment();
-        let path = match self.connections.get(index) {
-            Some(connection) if connection.path.is_valid(self.generation) => &connection.path,
-            _ => return self.send_bare(pool, &ack),
-        };
-        let (interface, (frame, len)) = (path.interface, path.frame(&ack.header()));
-        self.queue_control(pool, interface, ControlKind::TcpFrame, &[&frame[..len]]);
     }
 
     fn arm_time_wait_timer(&mut self) {

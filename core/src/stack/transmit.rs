@@ -11,6 +11,7 @@ use super::{FrameMeta, Stack};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
+use crate::tcp::connection::State;
 use crate::tcp::{Context, output};
 use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
@@ -110,35 +111,41 @@ impl Stack<'_> {
     fn transmit_connection(&mut self, turn: Turn<'_, '_>) -> Option<usize> {
         let Turn { pool, interface, number, index, buf } = turn;
         let holders = self.connections.len();
-        let mut connection = self.connections.get_mut(index);
-        if connection.as_ref().is_some_and(|connection| !connection.path.is_valid(self.generation)) {
-            if !self.find_path(pool, interface, number, index) {
-                return None;
-            }
-            connection = self.connections.get_mut(index);
+        let is_path_valid = self.connections.get(index).is_some_and(|found| found.path.is_valid(self.generation));
+        if !is_path_valid && !self.find_path(pool, interface, number, index) {
+            return None;
         }
-        let sent = connection.and_then(|connection| {
-            let header_len = connection.path.header_len();
-            let mut context =
-                Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
-            let built = output::build(connection, &mut context, &mut buf[header_len..]);
-            let deadline = connection.timers.next();
-            if deadline < Instant::FAR_FUTURE {
-                self.deadlines.set_no_later(number, deadline);
-            }
-            built.map(|built| (connection.path.finish(buf, built.len, built.sum), built.more))
-        });
-        match sent {
-            Some((len, true)) => self.end_turn_if_used(interface, number, len),
+        let connection = self.connections.get_mut(index)?;
+        let header_len = connection.path.header_len();
+        let mut context =
+            Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
+        let built = output::build(connection, &mut context, &mut buf[header_len..]);
+        let deadline = connection.timers.next();
+        if deadline < Instant::FAR_FUTURE {
+            self.deadlines.set_no_later(number, deadline);
+        }
+        let more = built.is_some_and(|built| built.more);
+        let len = built.map(|built| connection.path.finish(buf, built.len, built.sum));
+        let state = connection.state;
+        match len {
+            Some(len) if more => self.end_turn_if_used(interface, number, len),
             // With its last frame the socket leaves the list, so that nobody asks it in vain.
-            Some((_, false)) | None => self.leave_ready(interface, number),
+            _ => {
+                self.leave_ready(interface, number);
+                if state == State::TimeWait {
+                    self.connection_over(pool, index);
+                }
+            }
         }
-        sent.map(|(len, _)| len)
+        len
     }
 
     /// Finds the connection's path anew; false if it has to wait or has moved to another interface.
     fn find_path(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, number: u32, index: u32) -> bool {
-        let Some(connection) = self.connections.get(index) else { return false };
+        let Some(connection) = self.connections.get(index) else {
+            self.leave_ready(interface, number);
+            return false;
+        };
         let flow = connection.flow;
         match self.path_for(pool, &flow) {
             PathSearch::Found(path) => {
@@ -147,6 +154,7 @@ impl Stack<'_> {
                 if let Some(connection) = self.connections.get_mut(index) {
                     connection.limit_mss(mss);
                     connection.path = path;
+                    connection.next_hop_failed = false;
                 }
                 if moved {
                     self.leave_ready(interface, number);
@@ -157,7 +165,7 @@ impl Stack<'_> {
             PathSearch::Wait(entry) => {
                 self.leave_ready(interface, number);
                 if let Some(connection) = self.connections.get_mut(index) {
-                    connection.parked = Some(entry);
+                    connection.park(entry);
                 }
                 self.park(entry, number);
                 false

@@ -8,9 +8,10 @@ use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::tcp::Context;
+use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
 use crate::tcp::reassembly::ReceiveBuffer;
-use crate::tcp::recovery::Recovery;
+use crate::tcp::recovery::{DUPLICATE_THRESHOLD, Recovery};
 use crate::tcp::rtt::RttEstimator;
 use crate::tcp::send_buffer::SendBuffer;
 use crate::tcp::seq::Seq;
@@ -231,9 +232,9 @@ pub struct Connection {
     /// A SYN, or SYN and ACK, is to be sent.
     pub(crate) syn_due: bool,
     pub(crate) connect_deadline: bool,
-    /// Challenge ACKs sent in the second that began at `challenge_epoch` (RFC 5961 §7).
-    pub(crate) challenges: u8,
-    pub(crate) challenge_epoch: Instant,
+    pub(crate) challenges: ChallengeLimit,
+    /// The next hop was found not to answer, and nothing could be sent since.
+    pub(crate) next_hop_failed: bool,
 
     // Figures for listings.
     pub(crate) bytes_sent: u64,
@@ -332,8 +333,8 @@ impl Connection {
             probe: Probe::None,
             syn_due: true,
             connect_deadline: false,
-            challenges: 0,
-            challenge_epoch: opening.now,
+            challenges: ChallengeLimit::new(opening.now),
+            next_hop_failed: false,
             bytes_sent: 0,
             bytes_received: 0,
             retransmits: 0,
@@ -433,15 +434,23 @@ impl Connection {
         self.acks.now = true;
     }
 
+    /// Waits for the address of a neighbour: nothing can be sent.
+    pub(crate) fn park(&mut self, neighbor: u32) {
+        self.parked = Some(neighbor);
+        self.acks.duplicates = self.acks.duplicates.min(DUPLICATE_THRESHOLD);
+    }
+
+    /// A segment out of order is owed an acknowledgment of its own (RFC 5681 §4.2). While nothing can be sent, no more
+    /// of them add up than tell the peer of the loss.
+    pub(crate) fn owe_duplicate_ack(&mut self) {
+        if self.parked.is_none() || self.acks.duplicates < DUPLICATE_THRESHOLD {
+            self.acks.duplicates = self.acks.duplicates.saturating_add(1);
+        }
+    }
+
     /// RFC 5961 §7: challenge ACKs are limited for each connection.
     pub(crate) fn challenge(&mut self, context: &mut Context<'_, '_>) {
-        const PER_SECOND: u8 = 10;
-        if context.now.since(self.challenge_epoch) >= Duration::from_secs(1) {
-            self.challenge_epoch = context.now;
-            self.challenges = 0;
-        }
-        if self.challenges < PER_SECOND {
-            self.challenges += 1;
+        if self.challenges.allows(context.now) {
             context.counters.tcp_challenge_acks += 1;
             self.ack_now();
         }
@@ -546,6 +555,10 @@ impl Connection {
         self.rtt.back_off();
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.syn_due = true;
+        } else if self.parked.is_some() || self.next_hop_failed {
+            // The network has lost nothing, but it was not tested for a while either (RFC 5681 §4.1).
+            self.congestion.idle(self.mss, self.config.initial_window);
+            self.recovery.timeout(self.snd_una, self.snd_nxt);
         } else {
             self.congestion.timeout(self.mss, flight, again);
             self.recovery.timeout(self.snd_una, self.snd_nxt);
@@ -566,7 +579,11 @@ impl Connection {
         if self.state == State::SynSent {
             return self.end(context, CloseReason::Unreachable { code: HOST_UNREACHABLE });
         }
-        if !self.timers.is_set(Timer::Retransmit) {
+        self.next_hop_failed = true;
+        if self.state == State::TimeWait {
+            // Its last ACK is not worth waiting for: the peer's FIN comes again.
+            self.acks = OwedAcks::default();
+        } else if !self.timers.is_set(Timer::Retransmit) {
             self.restart_retransmit_timer(context.now);
         }
         Outcome::default()
@@ -574,7 +591,14 @@ impl Connection {
 
     /// RFC 6298 §5: the timer runs whenever something is outstanding.
     pub(crate) fn restart_retransmit_timer(&mut self, now: Instant) {
-        self.timers.set(Timer::Retransmit, now + self.rtt.rto(&self.config));
+        let mut rto = self.rtt.rto(&self.config);
+        if self.state == State::SynSent {
+            // Up to an eighth more, so that connections which were begun at once don't try again at once. The initial
+            // sequence number is a keyed function of the flow.
+            let share = u64::from(self.iss.0 >> 16);
+            rto = (rto + Duration::from_micros((rto.as_micros() / 8 * share) >> 16)).min(self.config.max_rto);
+        }
+        self.timers.set(Timer::Retransmit, now + rto);
     }
 
     fn persist_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {

@@ -413,7 +413,7 @@ fn text_and_fin(
         connection.ack_now();
     } else if end > rcv_nxt {
         // A FIN beyond a gap is out of order as data is.
-        connection.acks.duplicates = connection.acks.duplicates.saturating_add(1);
+        connection.owe_duplicate_ack();
     }
     reach_fin(connection, outcome);
     outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
@@ -437,15 +437,15 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
             received_in_order(connection, context, len, outcome);
         }
         Placement::OutOfOrder | Placement::Duplicate => {
-            connection.acks.duplicates = connection.acks.duplicates.saturating_add(1);
+            connection.owe_duplicate_ack();
         }
         Placement::TooManyRanges => {
             context.counters.drop(DropReason::TcpReassemblyFull);
-            connection.acks.duplicates = connection.acks.duplicates.saturating_add(1);
+            connection.owe_duplicate_ack();
         }
         Placement::NoMemory => {
             context.counters.drop(DropReason::TcpNoMemory);
-            connection.ack_now();
+            if seq == before { connection.ack_now() } else { connection.owe_duplicate_ack() }
         }
     }
 }

@@ -9,5 +9,5 @@ use crate::time::Instant;
 /// the flow, so that numbers of one flow go up and those of another cannot be guessed.
 pub(crate) fn initial_sequence(secret: &Generator, flow: &Flow, now: Instant) -> Seq {
     let clock = (now.as_micros() / 4) as u32;
-    Seq(clock.wrapping_add(secret.prf(&flow.words()) as u32))
+    Seq(clock.wrapping_add(flow.prf(secret) as u32))
 }

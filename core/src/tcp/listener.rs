@@ -8,9 +8,12 @@ use crate::event::Signals;
 use crate::links::List;
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
-use crate::tcp::connection::{Connection, Opening, State};
+use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::connection::{Connection, Opening, State, window_scale_for};
+use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
+use crate::wire::TcpFlags;
 
 /// A listener: where connections are accepted.
 #[derive(Clone, Debug)]
@@ -49,6 +52,7 @@ pub struct HalfOpen {
     pub(crate) repeated: bool,
     pub(crate) deadline: Instant,
     pub(crate) syn_ack_due: bool,
+    pub(crate) challenges: ChallengeLimit,
 }
 
 impl HalfOpen {
@@ -65,6 +69,18 @@ impl HalfOpen {
 
     fn rto(&self, config: &TcpConfig) -> Duration {
         config.initial_rto.backed_off(u32::from(self.retransmits)).min(config.max_rto)
+    }
+
+    /// RCV.WND in bytes: what the SYN and ACK offers, which is never scaled (RFC 7323 §2.2).
+    pub(crate) fn receive_window(&self, config: &TcpConfig) -> u32 {
+        config.receive_buffer.min(u32::from(u16::MAX))
+    }
+
+    /// The ACK that tells the peer what we expect (RFC 5961 §3.2).
+    pub(crate) fn challenge_ack(&self, config: &TcpConfig) -> Bare {
+        let scale = self.window_scale.map_or(0, |_| window_scale_for(config.receive_buffer));
+        let window = (self.receive_window(config) >> scale) as u16;
+        Bare { flow: self.flow, seq: self.iss + 1, ack: self.irs + 1, flags: TcpFlags::ACK, window }
     }
 
     /// The full connection, in SYN-RECEIVED with the SYN and ACK sent, for the peer's acknowledgment to be processed by.

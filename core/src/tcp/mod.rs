@@ -4,11 +4,12 @@
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
 //! decides what to send next; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
 //! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control, the
-//! [`listener`] with its half-open connections, [`time_wait`] and [`isn`] generation.
+//! [`listener`] with its half-open connections, [`time_wait`], [`isn`] generation and the limit of [`challenge`] ACKs.
 //!
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
 //! [`Segment`], and writes the headers around what [`output`] plans.
 
+pub(crate) mod challenge;
 pub(crate) mod congestion;
 pub(crate) mod connection;
 pub(crate) mod input;

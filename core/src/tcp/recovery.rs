@@ -7,7 +7,7 @@
 use crate::tcp::seq::Seq;
 
 /// Duplicate acknowledgments that mean loss (RFC 5681 §3.2).
-const DUPLICATE_THRESHOLD: u32 = 3;
+pub(crate) const DUPLICATE_THRESHOLD: u32 = 3;
 
 /// The state of loss recovery, as in Linux's `ca_state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -173,6 +173,47 @@ fn time_wait(peer: &mut Peer) {
     assert_eq!(peer.only_state(), Some(State::TimeWait));
 }
 
+/// The user lets go between the peer's FIN and the ACK of it.
+#[test]
+fn t10_a_connection_closed_before_its_last_ack_has_left_is_in_time_wait_all_the_same() {
+    everywhere(|peer| {
+        let handle = peer.establish();
+        peer.shutdown(handle);
+        peer.expect("F. 1:1(0) ack 1");
+        peer.send(". 1:1(0) ack 2");
+        peer.deliver("F. 1:1(0) ack 2");
+        assert_eq!(peer.only_state(), Some(State::TimeWait));
+        peer.close(handle);
+        peer.expect(". 2:2(0) ack 2");
+        peer.expect_nothing();
+        assert_eq!(peer.only_state(), Some(State::TimeWait));
+        peer.send("F. 1:1(0) ack 2");
+        peer.expect(". 2:2(0) ack 2");
+        peer.assert_nothing_left();
+    });
+}
+
+/// Nobody answers for the peer's address when its FIN is to be acknowledged.
+#[test]
+fn t10_time_wait_does_not_depend_on_the_next_hop() {
+    everywhere(|peer| {
+        let handle = peer.establish();
+        peer.close(handle);
+        peer.expect("F. 1:1(0) ack 1");
+        peer.send(". 1:1(0) ack 2");
+        peer.forget_neighbor();
+        peer.send("F. 1:1(0) ack 2");
+        assert_eq!(peer.only_state(), Some(State::TimeWait));
+        peer.pass(Duration::from_secs(10));
+        assert_eq!(peer.only_state(), Some(State::TimeWait));
+        peer.ignore();
+        peer.remember_neighbor();
+        peer.send("F. 1:1(0) ack 2");
+        peer.expect(". 2:2(0) ack 2");
+        peer.assert_nothing_left();
+    });
+}
+
 #[test]
 fn t10_only_the_exact_reset_ends_time_wait() {
     everywhere(|peer| {

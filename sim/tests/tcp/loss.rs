@@ -232,3 +232,32 @@ fn t42_loss_of_half_of_the_acknowledgments_stops_nothing() {
         assert!(peer.now.since(begin) < Duration::from_secs(3));
     });
 }
+
+/// A next hop that does not answer says nothing about the network behind it.
+#[test]
+fn t40_a_next_hop_that_fails_is_no_congestion() {
+    for in_flight in [false, true] {
+        everywhere(|peer| {
+            let handle = peer.establish();
+            let window = |peer: &Peer| {
+                let info = peer.stack.connection_info(handle).unwrap();
+                (info.cwnd, info.ssthresh)
+            };
+            let before = window(peer);
+            if in_flight {
+                peer.write(handle, 1_000);
+                peer.expect("P. 1:1001(1000) ack 1");
+            }
+            peer.forget_neighbor();
+            peer.write(handle, 1_000);
+            peer.pass(Duration::from_secs(20));
+            assert!(peer.stack.counters().tcp_timeouts > 1);
+            assert_eq!(window(peer), before);
+            peer.ignore();
+            peer.remember_neighbor();
+            peer.pass(Duration::from_secs(60));
+            let first = peer.take().expect("the data");
+            assert_eq!((first.seq.wrapping_sub(peer.host_zero()), first.payload.len()), (1, 1_000));
+        });
+    }
+}

@@ -22,6 +22,9 @@ pub(crate) const PEER_PORT: u16 = 4_000;
 const CLIENT_PORT: u16 = 5_000;
 const NIC: InterfaceId = InterfaceId(0);
 
+const HOST_PREFIXES: [&str; 2] = ["10.0.0.1/24", "fd00::1/64"];
+const PEER_ADDRESSES: [&str; 2] = ["10.0.0.2", "fd00::2"];
+
 /// Patterns of what the peer and the stack send.
 const FROM_PEER: u64 = 1;
 const FROM_HOST: u64 = 2;
@@ -78,18 +81,14 @@ impl Peer {
         let mut config = Config::new([1, 2]);
         config.tcp = tcp;
         let mut stack = Stack::new(config, Limits::small());
-        let mut pool = Pool::new(512);
         stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
-        for prefix in ["10.0.0.1/24", "fd00::1/64"] {
+        for prefix in HOST_PREFIXES {
             stack.add_address(Instant::ZERO, NIC, prefix.parse().unwrap()).unwrap();
-        }
-        for address in ["10.0.0.2", "fd00::2"] {
-            stack.add_neighbor(&mut pool, NIC, address.parse().unwrap(), PEER_MAC).unwrap();
         }
         let mut peer = Peer {
             place,
             stack,
-            pool,
+            pool: Pool::new(512),
             now: Instant::ZERO,
             listener: None,
             host_port: HOST_PORT,
@@ -99,9 +98,9 @@ impl Peer {
             written: 0,
             read: 0,
         };
+        peer.remember_neighbor();
         // Announcements of the addresses.
-        peer.drain();
-        peer.sent.clear();
+        peer.ignore();
         peer
     }
 
@@ -282,15 +281,40 @@ impl Peer {
     /// Delivers several segments before the stack gets to send, as a batch.
     pub(crate) fn send_batch(&mut self, texts: &[&str]) {
         for text in texts {
-            let segment = self.segment(text).to_bytes();
-            let macs = (PEER_MAC, HOST_MAC);
-            let frame = packet::ip_frame(macs, self.address(), self.host_address(), TCP, &segment);
-            self.stack.receive(&mut self.pool, self.now, NIC, &frame, FrameMeta::received(frame.len()));
+            self.deliver(text);
         }
         self.drain();
     }
 
-    fn drain(&mut self) {
+    /// Delivers a segment before the stack gets to send.
+    pub(crate) fn deliver(&mut self, text: &str) {
+        let segment = self.segment(text).to_bytes();
+        let macs = (PEER_MAC, HOST_MAC);
+        let frame = packet::ip_frame(macs, self.address(), self.host_address(), TCP, &segment);
+        self.stack.receive(&mut self.pool, self.now, NIC, &frame, FrameMeta::received(frame.len()));
+    }
+
+    /// From now on the stack does not know the peer's station, and nobody answers its questions.
+    pub(crate) fn forget_neighbor(&mut self) {
+        self.stack.remove_interface(&mut self.pool, self.now, NIC).unwrap();
+        self.stack.add_interface(self.now, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
+        for prefix in HOST_PREFIXES {
+            self.stack.add_address(self.now, NIC, prefix.parse().unwrap()).unwrap();
+        }
+        self.drain();
+        self.ignore();
+    }
+
+    /// The stack gets to know the peer's station.
+    pub(crate) fn remember_neighbor(&mut self) {
+        for address in PEER_ADDRESSES {
+            self.stack.add_neighbor(&mut self.pool, NIC, address.parse().unwrap(), PEER_MAC).unwrap();
+        }
+        self.drain();
+    }
+
+    /// Lets the stack send what it has.
+    pub(crate) fn drain(&mut self) {
         let mut buf = [0; 1_514];
         while let Some(meta) = self.stack.transmit(&mut self.pool, self.now, NIC, &mut buf) {
             self.sent.push_back(buf[..meta.len].to_vec());

@@ -1,7 +1,7 @@
 //! Receiving: order, overlap, windows and when to acknowledge.
 
 use crate::peer::{everywhere, everywhere_with};
-use ethertab::DropReason;
+use ethertab::{DropReason, Pool};
 
 #[test]
 fn t20_segments_in_every_order_and_overlap_give_the_stream() {
@@ -234,6 +234,44 @@ fn a_batch_is_acknowledged_once_and_its_duplicates_are_counted() {
         peer.send(". 3001:4001(1000) ack 1");
         peer.expect(". 1:1(0) ack 7001");
         assert_eq!(peer.read(handle, 10_000), Ok(7_000));
+    });
+}
+
+/// The peer learns of the loss as soon as if there were memory.
+#[test]
+fn a_batch_out_of_order_that_finds_no_memory_is_owed_its_duplicates_all_the_same() {
+    everywhere(|peer| {
+        peer.pool = Pool::new(8);
+        let handle = peer.establish();
+        for start in (1..28_001).step_by(1_000) {
+            peer.send(&format!(". {start}:{}(1000) ack 1", start + 1_000));
+        }
+        peer.pass_millis(100);
+        peer.ignore();
+        peer.send_batch(&[". 29001:30001(1000) ack 1", ". 30001:31001(1000) ack 1", ". 31001:32001(1000) ack 1"]);
+        assert_eq!(peer.drops(DropReason::TcpNoMemory), 3);
+        for _ in 0..3 {
+            peer.expect(". 1:1(0) ack 28001");
+        }
+        peer.expect_nothing();
+        assert_eq!(peer.read(handle, 60_000), Ok(28_000));
+    });
+}
+
+#[test]
+fn duplicates_owed_while_nothing_can_be_sent_do_not_add_up() {
+    everywhere(|peer| {
+        peer.establish();
+        peer.forget_neighbor();
+        for start in (1_001..21_001).step_by(1_000) {
+            peer.send(&format!(". {start}:{}(1000) ack 1", start + 1_000));
+        }
+        peer.ignore();
+        peer.remember_neighbor();
+        for _ in 0..3 {
+            peer.expect(". 1:1(0) ack 1");
+        }
+        peer.expect_nothing();
     });
 }
 

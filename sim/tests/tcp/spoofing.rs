@@ -1,6 +1,6 @@
 //! Segments that lie: from an attacker who guesses, or a peer that is wrong.
 
-use crate::peer::{PEER_PORT, everywhere};
+use crate::peer::{PEER_PORT, everywhere, everywhere_with};
 use ethertab::time::Duration;
 use ethertab::{CloseReason, DropReason, State};
 use ethertab_sim::packet::{ICMP, ICMPV6, TCP, icmp};
@@ -89,6 +89,42 @@ fn t23_a_syn_is_challenged_wherever_it_is() {
         peer.expect(". 1:1(0) ack 1");
         assert_eq!(peer.state(handle), Some(State::Established));
     });
+}
+
+/// RFC 5961 §3.2, in SYN-RECEIVED.
+#[test]
+fn t23_a_reset_for_a_half_open_connection_is_challenged_too() {
+    everywhere_with(
+        |tcp| tcp.receive_buffer = 200_000,
+        |peer| {
+            peer.listen();
+            peer.send("S 0:0(0) win 60000 <mss 1000,wscale 7>");
+            peer.expect("S. 0:0(0) ack 1 win 65535");
+            for (segment, answer) in [
+                ("R 2:2(0)", Some(". 1:1(0) ack 1 win 16383")),
+                ("R 65535:65535(0)", Some(". 1:1(0) ack 1 win 16383")),
+                ("R 65536:65536(0)", None),
+                ("R 0:0(0)", None),
+            ] {
+                peer.send(segment);
+                match answer {
+                    Some(answer) => peer.expect(answer),
+                    None => peer.expect_nothing(),
+                }
+            }
+            assert_eq!((peer.drops(DropReason::TcpChallenged), peer.drops(DropReason::TcpNotAcceptable)), (2, 2));
+            let answers = (0..100)
+                .filter(|_| {
+                    peer.send("R 2:2(0)");
+                    peer.take().is_some()
+                })
+                .count();
+            assert_eq!(answers, 8, "ten a second, two of which were sent");
+            assert_eq!(peer.stack.counters().tcp_challenge_acks, 10);
+            peer.send(". 1:1(0) ack 1");
+            peer.accept().expect("the connection came about");
+        },
+    );
 }
 
 /// CVE-2016-5696: a counter that connections share tells an attacker about the connections of others.
