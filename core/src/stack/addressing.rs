@@ -37,6 +37,8 @@ pub enum ConfigError {
     Exists(Prefix),
     /// The gateway is not in any network of an interface.
     GatewayNotOnLink(IpAddr),
+    /// The gateway is link-local, and which link is meant cannot be told.
+    Scope(ScopeError),
     /// The gateway's family is not that of the destination.
     FamilyMismatch(IpAddr),
     /// The limit is reached; its name in [`Limits`](crate::Limits).
@@ -55,6 +57,7 @@ impl fmt::Display for ConfigError {
             ConfigError::GatewayNotOnLink(gateway) => {
                 write!(f, "the gateway {gateway} is in no network of an interface")
             }
+            ConfigError::Scope(error) => error.fmt(f),
             ConfigError::FamilyMismatch(gateway) => {
                 write!(f, "the gateway {gateway} is of another family than the destination")
             }
@@ -243,17 +246,33 @@ impl Stack<'_> {
         Ok(())
     }
 
-    /// Adds a route to `destination` through `gateway`, which is a neighbour on one of the interfaces.
+    /// Adds a route to `destination` through `gateway`, which is a neighbour on one of the interfaces; which one, its address
+    /// tells, unless it is link-local and there are several links.
     pub fn add_route(&mut self, destination: Prefix, gateway: IpAddr) -> Result<(), ConfigError> {
+        check_family(destination, gateway)?;
+        let link = self.link_to(SocketAddr::new(gateway, 0), None).map_err(ConfigError::Scope)?;
+        let interface = link.or_else(|| self.on_link(gateway).map(|entry| entry.interface));
+        self.add_route_on(interface.ok_or(ConfigError::GatewayNotOnLink(gateway))?, destination, gateway)
+    }
+
+    /// Adds a route to `destination` through `gateway`, which is a neighbour on this interface.
+    pub fn add_route_on(
+        &mut self,
+        interface: InterfaceId,
+        destination: Prefix,
+        gateway: IpAddr,
+    ) -> Result<(), ConfigError> {
+        check_family(destination, gateway)?;
         let destination = destination.network();
-        if destination.address.is_ipv4() != gateway.is_ipv4() {
-            return Err(ConfigError::FamilyMismatch(gateway));
-        }
         if self.routes.iter().any(|route| route.destination == destination) {
             return Err(ConfigError::Exists(destination));
         }
-        let interface =
-            self.on_link(gateway).map(|entry| entry.interface).ok_or(ConfigError::GatewayNotOnLink(gateway))?;
+        if self.interfaces.get(u32::from(interface.0)).is_none() {
+            return Err(ConfigError::NoSuchInterface(interface));
+        }
+        if !self.is_on_link(interface, gateway) {
+            return Err(ConfigError::GatewayNotOnLink(gateway));
+        }
         self.routes.push(Route { destination, gateway, interface }).map_err(|_| ConfigError::LimitReached("routes"))?;
         self.invalidate_paths();
         Ok(())
@@ -449,6 +468,14 @@ impl Stack<'_> {
             .filter(|route| route.interface == interface && route.destination.contains(destination))
             .max_by_key(|route| route.destination.length)?;
         Some(NextHop { interface, address: route.gateway, source })
+    }
+}
+
+/// A gateway forwards packets of its own family.
+fn check_family(destination: Prefix, gateway: IpAddr) -> Result<(), ConfigError> {
+    match destination.address.is_ipv4() == gateway.is_ipv4() {
+        true => Ok(()),
+        false => Err(ConfigError::FamilyMismatch(gateway)),
     }
 }
 

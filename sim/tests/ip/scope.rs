@@ -4,8 +4,8 @@ use crate::host::ip;
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConnectError, ConnectOptions, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits, ListenOptions,
-    PingError, PingOutcome, PingTarget, Pool, ScopeError, Stack, UdpMeta, UdpSendError,
+    Config, ConfigError, ConnectError, ConnectOptions, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits,
+    ListenOptions, PingError, PingOutcome, PingTarget, Pool, ScopeError, Stack, UdpMeta, UdpSendError,
 };
 use ethertab_sim::packet::{self, ACK, ICMPV6, SYN, Segment, TCP, UDP, parse_ip};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -171,6 +171,25 @@ fn a_received_datagram_tells_its_link_and_can_be_answered_as_it_is() {
         host.stack.udp_send(&mut host.pool, Instant::ZERO, socket, &UdpMeta::to(meta.remote), b"answer").unwrap();
         assert_eq!((host.take(1 - number).len(), host.take(number).len()), (0, 1));
     }
+}
+
+#[test]
+fn a_link_local_gateway_of_several_links_is_named_by_its_interface() {
+    let (away, there) = ("2001:db8::/32".parse().unwrap(), SocketAddr::new(ip("2001:db8::1"), 80));
+    let mut host = Router::new(1);
+    host.stack.add_route(away, PEER.into()).unwrap();
+    let mut host = Router::new(3);
+    assert_eq!(host.stack.add_route(away, PEER.into()), Err(ConfigError::Scope(ScopeError::Missing(PEER))));
+    let gone = Err(ConfigError::NoSuchInterface(nic(3)));
+    assert_eq!(host.stack.add_route_on(nic(3), away, PEER.into()), gone);
+    let stranger = ip("10.0.0.1");
+    assert_eq!(
+        host.stack.add_route_on(nic(1), "10.1.0.0/16".parse().unwrap(), stranger),
+        Err(ConfigError::GatewayNotOnLink(stranger))
+    );
+    host.stack.add_route_on(nic(1), away, PEER.into()).unwrap();
+    host.stack.connect(Instant::ZERO, there, ConnectOptions::default()).unwrap();
+    assert_eq!((host.take(0).len(), host.take(1).len(), host.take(2).len()), (0, 1, 0));
 }
 
 #[test]
