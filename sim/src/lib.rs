@@ -13,6 +13,8 @@ pub mod impairment;
 pub mod mutate;
 pub mod network;
 pub mod packet;
+#[cfg(not(target_family = "wasm"))]
+pub mod packetdrill;
 mod random;
 mod ring;
 mod schedule;

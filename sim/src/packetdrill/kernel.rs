@@ -1,0 +1,494 @@
+//! The system calls of a script, on top of the stack's own calls. File numbers are those that the script expects.
+
+use ethertab::time::Duration;
+use ethertab::{CloseReason, ConnectionHandle, ConnectionInfo, Endpoint, ListenerHandle, UdpHandle};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::ast::{Call, Expr};
+use super::host::Host;
+use super::knobs::{Change, Knobs, SocketKnobs, Unsupported};
+use super::poll::Watch;
+use super::settings::Settings;
+use super::symbols::evaluate;
+
+/// What a call has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It has returned a number, or -1 and the name of an error.
+    Done(Result<i64, &'static str>),
+    /// It waits.
+    Blocked,
+}
+
+pub(super) fn done(value: i64) -> Outcome {
+    Ok(Progress::Done(Ok(value)))
+}
+
+pub(super) fn failed(errno: &'static str) -> Outcome {
+    Ok(Progress::Done(Err(errno)))
+}
+
+/// Why a call could not be made, or showed something wrong beside its result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The stack has nothing to do it with.
+    Unsupported(Unsupported),
+    /// Something else than the script says.
+    Mismatch { expected: String, got: String },
+}
+
+impl From<Unsupported> for Problem {
+    fn from(unsupported: Unsupported) -> Self {
+        Problem::Unsupported(unsupported)
+    }
+}
+
+pub(super) type Outcome = Result<Progress, Problem>;
+
+pub(super) fn unsupported<T>(setting: impl Into<String>, needs: &'static str) -> Result<T, Problem> {
+    Err(Problem::Unsupported(Unsupported { setting: setting.into(), needs }))
+}
+
+pub(super) fn mismatch<T>(expected: impl Into<String>, got: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Mismatch { expected: expected.into(), got: got.into() })
+}
+
+/// What an open file is.
+#[derive(Debug)]
+pub(super) enum FileKind {
+    /// A TCP socket that is neither connected nor listening.
+    Fresh,
+    Listening(ListenerHandle),
+    Open(ConnectionHandle),
+    /// A UDP socket, bound once it has to be.
+    Udp(Option<UdpHandle>),
+    Epoll(Vec<Watch>),
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) kind: FileKind,
+    pub(super) knobs: SocketKnobs,
+    pub(super) nonblocking: bool,
+    pub(super) local: Option<Endpoint>,
+    pub(super) peer: Option<SocketAddr>,
+    /// The ports of a connection: ours and the peer's.
+    pub(super) ports: Option<(u16, u16)>,
+    /// Bytes read and written so far.
+    pub(super) bytes_read: u32,
+    pub(super) bytes_written: u32,
+    /// Why the connection ended has been told.
+    pub(super) error_told: bool,
+    /// `connect` has said that it is done.
+    pub(super) connect_told: bool,
+    /// `shutdown(SHUT_RD)`.
+    pub(super) read_shut: bool,
+}
+
+impl File {
+    pub(super) fn new(kind: FileKind, knobs: SocketKnobs) -> Self {
+        File {
+            kind,
+            knobs,
+            nonblocking: false,
+            local: None,
+            peer: None,
+            ports: None,
+            bytes_read: 0,
+            bytes_written: 0,
+            error_told: false,
+            connect_told: false,
+            read_shut: false,
+        }
+    }
+}
+
+/// Something that a script's later packets are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A local port on which connections may come in.
+    Port(u16),
+    /// A connection, by our port and the peer's.
+    Connection(u16, u16),
+}
+
+/// The state of a call while it blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CallState {
+    /// It was begun before.
+    pub(super) resumed: bool,
+    /// Bytes moved so far.
+    pub(super) bytes: u32,
+    /// When it gives up, in microseconds since the script began.
+    pub(super) deadline: Option<u64>,
+}
+
+pub(super) struct Kernel {
+    pub(super) host: Host,
+    pub(super) knobs: Knobs,
+    pub(super) settings: Settings,
+    pub(super) files: BTreeMap<i64, File>,
+    /// What the last call has made the subject of the packets that follow.
+    pub(super) subject: Option<Subject>,
+}
+
+impl Kernel {
+    /// Makes a call, or goes on with one that blocked.
+    pub(super) fn call(&mut self, call: &Call, state: &mut CallState) -> Outcome {
+        let outcome = self.dispatch(call, state);
+        state.resumed = true;
+        self.host.transmit();
+        outcome
+    }
+
+    fn dispatch(&mut self, call: &Call, state: &mut CallState) -> Outcome {
+        match call.name.as_str() {
+            "socket" => self.socket(call),
+            "bind" => self.bind(call),
+            "listen" => self.listen(call),
+            "accept" | "accept4" => self.accept(call),
+            "connect" => self.connect(call, state),
+            "read" | "recv" | "recvfrom" | "recvmsg" | "readv" => self.read(call),
+            "write" | "send" | "sendto" | "sendmsg" | "writev" => self.write(call, state),
+            "close" => self.close(call),
+            "shutdown" => self.shutdown(call),
+            "fcntl" => self.fcntl(call),
+            "ioctl" => self.ioctl(call),
+            "getsockopt" => self.getsockopt(call),
+            "setsockopt" => self.setsockopt(call),
+            "poll" => self.poll(call, state),
+            "epoll_create" | "epoll_create1" => {
+                let knobs = SocketKnobs::new(&self.knobs);
+                self.open(call, File::new(FileKind::Epoll(Vec::new()), knobs))
+            }
+            "epoll_ctl" => self.epoll_ctl(call),
+            "epoll_wait" | "epoll_pwait" => self.epoll_wait(call, state),
+            name => unsupported(format!("{name}()"), "a system call of this name"),
+        }
+    }
+
+    /// Adds a file under the number that the script expects, or the next free one.
+    pub(super) fn open(&mut self, call: &Call, file: File) -> Outcome {
+        let wanted = evaluate(&call.result).ok().filter(|number| *number >= 0 && !self.files.contains_key(number));
+        let number = wanted.unwrap_or_else(|| self.files.keys().next_back().map_or(3, |last| last + 1));
+        self.files.insert(number, file);
+        done(number)
+    }
+
+    /// The file that the call's first argument names.
+    pub(super) fn file(&mut self, call: &Call) -> Result<&mut File, &'static str> {
+        let number = call.arguments.first().and_then(|argument| evaluate(argument).ok());
+        number.and_then(|number| self.files.get_mut(&number)).ok_or("EBADF")
+    }
+
+    /// The number of an argument.
+    pub(super) fn number(&self, call: &Call, at: usize) -> Result<i64, Problem> {
+        match call.arguments.get(at) {
+            Some(expr) => evaluate(expr).or_else(|name| unsupported(name, "a constant of this name")),
+            None => mismatch(format!("{} arguments of {}", at + 1, call.name), format!("{}", call.arguments.len())),
+        }
+    }
+
+    fn socket(&mut self, call: &Call) -> Outcome {
+        let kind = self.number(call, 1)?;
+        let knobs = SocketKnobs::new(&self.knobs);
+        let mut file = match kind & 0xf {
+            1 => File::new(FileKind::Fresh, knobs),
+            2 => File::new(FileKind::Udp(None), knobs),
+            _ => return unsupported("socket()", "raw sockets"),
+        };
+        file.nonblocking = kind & 0o4000 != 0;
+        self.open(call, file)
+    }
+
+    /// The address that an argument means: `...` is the script's default.
+    pub(super) fn address(&self, argument: Option<&Expr>, default: SocketAddr) -> Result<SocketAddr, Problem> {
+        let Some(structure @ Expr::Struct(_)) = argument else { return Ok(default) };
+        let port = structure.field("sin_port").or_else(|| structure.field("sin6_port"));
+        let port = port.and_then(|port| evaluate(port).ok()).map_or(default.port(), |port| port as u16);
+        let ip = match structure.field("sin_addr").or_else(|| structure.field("sin6_addr")) {
+            Some(Expr::Apply(_, arguments)) => match &arguments[..] {
+                [Expr::Str(text)] => match text.parse::<IpAddr>() {
+                    // A mapped address is IPv4 on the wire.
+                    Ok(address) => address.to_canonical(),
+                    Err(_) => return mismatch("an IP address", text.clone()),
+                },
+                _ => default.ip(),
+            },
+            // INADDR_ANY
+            Some(Expr::Word(_)) => Ipv6Addr::UNSPECIFIED.into(),
+            _ => default.ip(),
+        };
+        Ok(SocketAddr::new(ip, port))
+    }
+
+    fn bind(&mut self, call: &Call) -> Outcome {
+        let default = SocketAddr::new(self.host.local, self.settings.bind_port);
+        let address = self.address(call.arguments.get(1), default)?;
+        let endpoint =
+            Endpoint { address: (!address.ip().is_unspecified()).then_some(address.ip()), port: address.port() };
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        file.local = Some(endpoint);
+        if let FileKind::Udp(None) = file.kind {
+            let Ok(bound) = self.host.stack.bind_udp(endpoint) else { return failed("EADDRINUSE") };
+            if let Ok(file) = self.file(call) {
+                file.kind = FileKind::Udp(Some(bound));
+            }
+        }
+        self.subject = Some(Subject::Port(endpoint.port));
+        done(0)
+    }
+
+    fn close(&mut self, call: &Call) -> Outcome {
+        let number = self.number(call, 0)?;
+        let Some(file) = self.files.remove(&number) else { return failed("EBADF") };
+        let now = self.host.instant();
+        let Host { stack, pool, .. } = &mut self.host;
+        match file.kind {
+            FileKind::Fresh | FileKind::Epoll(_) => {}
+            FileKind::Listening(listener) => stack.close_listener(pool, now, listener),
+            FileKind::Open(connection) if file.knobs.linger == Some(0) => stack.abort(pool, now, connection),
+            FileKind::Open(connection) => stack.close(pool, now, connection),
+            FileKind::Udp(handle) => {
+                if let Some(handle) = handle {
+                    stack.udp_close(pool, handle);
+                }
+            }
+        }
+        done(0)
+    }
+
+    fn fcntl(&mut self, call: &Call) -> Outcome {
+        let command = self.number(call, 1)?;
+        let argument = if call.arguments.len() > 2 { self.number(call, 2)? } else { 0 };
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        match command {
+            // F_GETFL, F_SETFL, F_GETFD, F_SETFD
+            3 => done(2 | if file.nonblocking { 0o4000 } else { 0 }),
+            4 => {
+                file.nonblocking = argument & 0o4000 != 0;
+                done(0)
+            }
+            1 | 2 => done(0),
+            _ => unsupported("fcntl()", "another command"),
+        }
+    }
+
+    fn ioctl(&mut self, call: &Call) -> Outcome {
+        let request = self.number(call, 1)?;
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        let FileKind::Open(handle) = file.kind else { return failed("EINVAL") };
+        let stack = &self.host.stack;
+        let info = stack.connection_info(handle);
+        let value = match request {
+            0x541b => stack.readable_bytes(handle) as i64,
+            0x5411 => stack.unacknowledged_bytes(handle) as i64,
+            0x894b => info.map_or(0, |info| i64::from(info.send_queue.saturating_sub(info.unacknowledged))),
+            0x894c => stack.writable_bytes(handle) as i64,
+            _ => return unsupported("ioctl()", "another request"),
+        };
+        expect_value(call.arguments.get(2), value, "ioctl")?;
+        done(0)
+    }
+
+    fn setsockopt(&mut self, call: &Call) -> Outcome {
+        let name = option_name(call)?;
+        let now = self.host.instant();
+        let Some(number) = call.arguments.first().and_then(|argument| evaluate(argument).ok()) else {
+            return failed("EBADF");
+        };
+        let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
+        let value = call.arguments.get(3).unwrap_or(&Expr::Ellipsis);
+        let text = match value {
+            Expr::Str(text) => Some(text),
+            Expr::List(items) => match &items[..] {
+                [Expr::Str(text)] => Some(text),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(text) = text {
+            file.knobs.set_text(&name, text)?;
+            return done(0);
+        }
+        if name == "SO_LINGER" {
+            let field = |field: &str| value.field(field).and_then(|value| evaluate(value).ok()).unwrap_or(0);
+            file.knobs.linger = (field("onoff") != 0).then(|| field("linger"));
+            return done(0);
+        }
+        let value = match evaluate(value) {
+            Ok(value) => value,
+            Err(_) => return unsupported(name, "an option with a structure"),
+        };
+        let change = file.knobs.set(&name, value)?;
+        let FileKind::Open(handle) = file.kind else { return done(0) };
+        let told = match change {
+            Change::None => Ok(()),
+            Change::NoDelay(on) => self.host.stack.set_nodelay(handle, on),
+            Change::KeepAlive => {
+                let keep_alive = file.knobs.keep_alive_on.then_some(file.knobs.keep_alive);
+                self.host.stack.set_keep_alive(now, handle, keep_alive)
+            }
+            Change::UserTimeout => self.host.stack.set_user_timeout(handle, file.knobs.tcp.user_timeout),
+        };
+        told.map_or_else(|_| failed("EINVAL"), |()| done(0))
+    }
+
+    fn getsockopt(&mut self, call: &Call) -> Outcome {
+        let name = option_name(call)?;
+        let Some(number) = call.arguments.first().and_then(|argument| evaluate(argument).ok()) else {
+            return failed("EBADF");
+        };
+        let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
+        let wanted = call.arguments.get(3);
+        let handle = match file.kind {
+            FileKind::Open(handle) => Some(handle),
+            _ => None,
+        };
+        let value = match name.as_str() {
+            "SO_ERROR" => {
+                let reason = handle.and_then(|handle| self.host.stack.connection_error(handle));
+                let errno = reason.filter(|_| !std::mem::replace(&mut file.error_told, true)).and_then(errno_of);
+                file.error_told &= reason.is_some();
+                return expect_errno(wanted, errno).and_then(|()| done(0));
+            }
+            "SO_LINGER" => {
+                let onoff = i64::from(file.knobs.linger.is_some());
+                let wanted = |field| wanted.and_then(|wanted| wanted.field(field));
+                expect_value(wanted("onoff"), onoff, "onoff")?;
+                expect_value(wanted("linger"), file.knobs.linger.unwrap_or(0), "linger")?;
+                return done(0);
+            }
+            "TCP_INFO" => return self.expect_tcp_info(number, wanted),
+            "TCP_CONGESTION" => {
+                let names = ["\"reno\"", "\"newreno\""];
+                return match wanted {
+                    Some(Expr::Str(text)) if names.contains(&text.as_str()) || text == "reno" || text == "newreno" => {
+                        done(0)
+                    }
+                    Some(Expr::Str(text)) => mismatch(format!("congestion control {text}"), "reno"),
+                    _ => done(0),
+                };
+            }
+            "TCP_MAXSEG" if handle.is_some() => {
+                let info = handle.and_then(|handle| self.host.stack.connection_info(handle));
+                info.map_or(0, |info| i64::from(info.mss))
+            }
+            _ => file.knobs.get(&name)?,
+        };
+        expect_value(wanted, value, &name)?;
+        done(0)
+    }
+
+    fn expect_tcp_info(&mut self, number: i64, wanted: Option<&Expr>) -> Outcome {
+        let (Some(info), Some(file)) = (self.connection_info(number), self.files.get(&number)) else {
+            return failed("EINVAL");
+        };
+        let Some(Expr::Struct(fields)) = wanted else { return done(0) };
+        let known = super::knobs::tcp_info(&info, &file.knobs);
+        for field in fields {
+            let Some(name) = field.name.as_deref().filter(|_| field.value != Expr::Ellipsis) else { continue };
+            match known.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => expect_value(Some(&field.value), *value, name)?,
+                None => return unsupported(name, "a field of TCP_INFO of this name"),
+            }
+        }
+        done(0)
+    }
+
+    /// How the connection of a file stands.
+    pub(super) fn connection_info(&self, number: i64) -> Option<ConnectionInfo> {
+        match self.files.get(&number)?.kind {
+            FileKind::Open(handle) => self.host.stack.connection_info(handle),
+            _ => None,
+        }
+    }
+
+    /// The deadline of a call that waits so many milliseconds; none for those that wait for ever.
+    pub(super) fn deadline(&self, state: &mut CallState, millis: i64) -> Option<u64> {
+        if !state.resumed && millis >= 0 {
+            state.deadline = Some(self.host.now() + Duration::from_millis(millis as u64).as_micros());
+        }
+        state.deadline
+    }
+}
+
+/// The name of the option in a call of `getsockopt` or `setsockopt`.
+fn option_name(call: &Call) -> Result<String, Problem> {
+    match call.arguments.get(2) {
+        Some(Expr::Word(name)) => Ok(name.clone()),
+        other => mismatch("the name of a socket option", format!("{other:?}")),
+    }
+}
+
+/// Compares what a call has written into memory with what the script says.
+pub(super) fn expect_value(wanted: Option<&Expr>, value: i64, what: &str) -> Result<(), Problem> {
+    let wanted = match wanted {
+        None | Some(Expr::Ellipsis) => return Ok(()),
+        Some(Expr::List(items)) if items.is_empty() || items[..] == [Expr::Ellipsis] => return Ok(()),
+        Some(wanted) => wanted,
+    };
+    match evaluate(wanted) {
+        Ok(expected) if expected == value => Ok(()),
+        Ok(expected) => mismatch(format!("{what} {expected}"), format!("{value}")),
+        Err(name) => unsupported(name, "a constant of this name"),
+    }
+}
+
+fn expect_errno(wanted: Option<&Expr>, errno: Option<&'static str>) -> Result<(), Problem> {
+    let wanted = match wanted {
+        Some(Expr::List(items)) => items.first(),
+        other => other,
+    };
+    let got = errno.unwrap_or("no error");
+    let matches = match wanted {
+        None | Some(Expr::Ellipsis) => true,
+        Some(Expr::Word(name)) => errno == Some(name.as_str()),
+        Some(other) => evaluate(other).ok() == Some(errno.map_or(0, errno_number)),
+    };
+    if matches { Ok(()) } else { mismatch(format!("SO_ERROR {wanted:?}"), got) }
+}
+
+/// The error that tells the user why a connection is over.
+pub(super) fn errno_of(reason: CloseReason) -> Option<&'static str> {
+    match reason {
+        CloseReason::Refused => Some("ECONNREFUSED"),
+        CloseReason::Reset => Some("ECONNRESET"),
+        CloseReason::TimedOut => Some("ETIMEDOUT"),
+        // RFC 1122 §4.2.3.9's codes, as Linux turns them into errors.
+        CloseReason::Unreachable { code: 0 | 6 | 9 | 11 } => Some("ENETUNREACH"),
+        CloseReason::Unreachable { code: 2 } => Some("ENOPROTOOPT"),
+        CloseReason::Unreachable { code: 4 } => Some("EMSGSIZE"),
+        CloseReason::Unreachable { code: 5 } => Some("EOPNOTSUPP"),
+        CloseReason::Unreachable { .. } => Some("EHOSTUNREACH"),
+        CloseReason::Aborted => Some("ECONNABORTED"),
+        _ => None,
+    }
+}
+
+/// Linux's numbers, for scripts that ask `SO_ERROR` for one.
+fn errno_number(name: &str) -> i64 {
+    match name {
+        "ENOPROTOOPT" => 92,
+        "EMSGSIZE" => 90,
+        "EOPNOTSUPP" => 95,
+        "ENETUNREACH" => 101,
+        "ECONNABORTED" => 103,
+        "ECONNRESET" => 104,
+        "ETIMEDOUT" => 110,
+        "ECONNREFUSED" => 111,
+        "EHOSTUNREACH" => 113,
+        _ => -1,
+    }
+}

@@ -1,0 +1,226 @@
+//! Commands in backticks: not a shell, but the commands that scripts are known to use, by what they mean for a stack under
+//! test.
+
+use super::code::Environment;
+
+/// What a command means here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Set a sysctl.
+    Sysctl { name: String, value: String },
+    /// Read a file of commands, relative to the script.
+    Include(String),
+    /// Let so many microseconds pass.
+    Sleep(u64),
+    /// So many connections are in this state, or at least one if no number is asked for.
+    Connections { state: String, count: Option<usize> },
+    /// About what the simulated wire has not: caches of metrics, queueing disciplines, offloads, modules.
+    Nothing,
+    /// Anything else.
+    Unknown(String),
+}
+
+/// Splits a text into commands. Comments, and what a shell would do about them, are left out.
+pub(super) fn commands(text: &str) -> Vec<Command> {
+    let joined = text.replace("\\\n", " ");
+    let mut out = Vec::new();
+    for line in split(&joined) {
+        let words = words(&line);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let Some(first) = words.first()
+            && !first.starts_with('#')
+        {
+            command(&line, &words, &mut out);
+        }
+    }
+    out
+}
+
+fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
+    // A redirection is about what people see.
+    let end = words.iter().position(|word| word.starts_with('>') || word.starts_with("2>")).unwrap_or(words.len());
+    match &words[..end] {
+        ["sysctl", rest @ ..] => sysctl(rest, out),
+        ["echo", value @ ..] if words.len() == end + 2 && words[end] == ">" => match proc_name(words[end + 1]) {
+            Some(name) => out.push(Command::Sysctl { name, value: value.join(" ") }),
+            None => out.push(Command::Unknown(line.into())),
+        },
+        [script, rest @ ..] if script.ends_with("set_sysctls.py") => {
+            for setting in rest {
+                match setting.split_once('=').and_then(|(path, value)| Some((proc_name(path)?, value))) {
+                    Some((name, value)) => out.push(Command::Sysctl { name, value: value.into() }),
+                    None => out.push(Command::Unknown((*setting).into())),
+                }
+            }
+        }
+        ["." | "source" | "sh" | "bash", path] | [path] if path.ends_with(".sh") => {
+            out.push(Command::Include((*path).into()));
+        }
+        ["sleep", time] => match time.parse::<f64>() {
+            Ok(seconds) if seconds >= 0.0 => out.push(Command::Sleep((seconds * 1e6) as u64)),
+            _ => out.push(Command::Unknown(line.into())),
+        },
+        ["sockstat", ..] => out.push(connections(line)),
+        ["ip", "tcp_metrics" | "link" | "addr" | "route", ..]
+        | ["tc" | "ethtool" | "kldload" | "set" | "true" | "sync", ..] => out.push(Command::Nothing),
+        _ => out.push(Command::Unknown(line.into())),
+    }
+}
+
+fn sysctl(arguments: &[&str], out: &mut Vec<Command>) {
+    for setting in arguments.iter().filter(|argument| !argument.starts_with('-')) {
+        match setting.split_once('=') {
+            Some((name, value)) => {
+                let (name, value) = (name.trim().replace('/', "."), arithmetic(value.trim()));
+                out.push(Command::Sysctl { name, value });
+            }
+            // A look at a value.
+            None => out.push(Command::Nothing),
+        }
+    }
+}
+
+/// The sysctl that a file of `/proc/sys` is.
+fn proc_name(path: &str) -> Option<String> {
+    path.strip_prefix("/proc/sys/").map(|name| name.replace('/', "."))
+}
+
+/// Replaces `$((...))` by its value.
+fn arithmetic(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, tail)) = rest.split_once("$((") {
+        let Some((inner, after)) = tail.split_once("))") else { break };
+        out.push_str(before);
+        match Environment::default().number(inner) {
+            Ok(value) => out.push_str(&value.to_string()),
+            Err(_) => out.push_str(inner),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// `sockstat ... | grep NAME | grep -c STATE | grep 1`
+fn connections(line: &str) -> Command {
+    const STATES: [&str; 11] = [
+        "ESTABLISHED",
+        "SYN_SENT",
+        "SYN_RCVD",
+        "FIN_WAIT_1",
+        "FIN_WAIT_2",
+        "CLOSE_WAIT",
+        "LAST_ACK",
+        "TIME_WAIT",
+        "CLOSING",
+        "LISTEN",
+        "CLOSED",
+    ];
+    let (mut state, mut count) = (None, None);
+    for stage in line.split('|').skip(1) {
+        let words = words(stage);
+        let Some(pattern) = words.last().filter(|_| words.first().is_some_and(|word| word == "grep")) else { continue };
+        if let Some(found) = STATES.iter().find(|state| *state == pattern) {
+            state = Some((*found).to_string());
+        } else if let Ok(number) = pattern.parse() {
+            count = Some(number);
+        }
+    }
+    match state {
+        Some(state) => Command::Connections { state, count },
+        None => Command::Unknown(line.into()),
+    }
+}
+
+/// Splits at line ends, `;` and `&&` outside quotes.
+fn split(text: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut quote = None;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let last = out.len() - 1;
+        match (character, quote) {
+            ('\n' | ';', None) => out.push(String::new()),
+            ('&', None) if characters.peek() == Some(&'&') => {
+                characters.next();
+                out.push(String::new());
+            }
+            ('"' | '\'', None) => {
+                quote = Some(character);
+                out[last].push(character);
+            }
+            (_, Some(open)) if open == character => {
+                quote = None;
+                out[last].push(character);
+            }
+            _ => out[last].push(character),
+        }
+    }
+    out
+}
+
+/// Splits at blanks outside quotes, and takes the quotes off.
+fn words(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let (mut quote, mut open) = (None, false);
+    for character in text.chars() {
+        match (character, quote) {
+            ('"' | '\'', None) => {
+                quote = Some(character);
+                if !open {
+                    out.push(String::new());
+                    open = true;
+                }
+            }
+            (_, Some(mark)) if mark == character => quote = None,
+            (_, None) if character.is_whitespace() => open = false,
+            _ => {
+                if !open {
+                    out.push(String::new());
+                    open = true;
+                }
+                if let Some(word) = out.last_mut() {
+                    word.push(character);
+                }
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Command {
+        Command::Sysctl { name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn sysctls_in_all_their_forms() {
+        assert_eq!(
+            commands(
+                "sysctl -q -w net.ipv4.tcp_rmem=\"4096 540000 $((15*1024*1024))\" net.ipv4.tcp_sack=1\n# comment\n"
+            ),
+            [set("net.ipv4.tcp_rmem", "4096 540000 15728640"), set("net.ipv4.tcp_sack", "1")]
+        );
+        assert_eq!(
+            commands("../common/set_sysctls.py /proc/sys/net/ipv4/tcp_ecn=0 && echo 1 > /proc/sys/net/ipv4/tcp_frto"),
+            [set("net.ipv4.tcp_ecn", "0"), set("net.ipv4.tcp_frto", "1")]
+        );
+        assert_eq!(commands("sysctl -n net.ipv4.tcp_ecn"), [Command::Nothing]);
+    }
+
+    #[test]
+    fn files_states_and_the_rest() {
+        assert_eq!(
+            commands("./defaults.sh\nsleep 0.5; ip tcp_metrics flush all > /dev/null 2>&1"),
+            [Command::Include("./defaults.sh".into()), Command::Sleep(500_000), Command::Nothing]
+        );
+        assert_eq!(
+            commands("sockstat -4 -P tcp -s | grep packetdril | grep -c TIME_WAIT | grep 1"),
+            [Command::Connections { state: "TIME_WAIT".into(), count: Some(1) }]
+        );
+        assert!(matches!(commands("rm -rf x")[..], [Command::Unknown(_)]));
+    }
+}

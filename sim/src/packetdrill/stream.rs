@@ -1,0 +1,374 @@
+//! Calls that open connections and move data, for TCP and UDP.
+
+use ethertab::{
+    ConnectError, ConnectOptions, ConnectionHandle, Endpoint, ListenOptions, RecvError, SendError, State, TcpConfig,
+    UdpMeta,
+};
+use std::net::SocketAddr;
+
+use super::ast::{Call, Expr};
+use super::flow::{Stream, stream_bytes};
+use super::kernel::{
+    CallState, File, FileKind, Kernel, Outcome, Problem, Progress, Subject, done, errno_of, failed, mismatch,
+    unsupported,
+};
+use super::knobs::SocketKnobs;
+use super::symbols::evaluate;
+
+const MSG_OOB: i64 = 1;
+const MSG_PEEK: i64 = 2;
+const MSG_DONTWAIT: i64 = 0x40;
+const MSG_EOR: i64 = 0x80;
+const MSG_ERRQUEUE: i64 = 0x2000;
+const MSG_MORE: i64 = 0x8000;
+const MSG_ZEROCOPY: i64 = 0x400_0000;
+const MSG_FASTOPEN: i64 = 0x2000_0000;
+
+/// Flags of sending that ask for something the stack does not have.
+const ABSENT_FLAGS: [(i64, &str, &str); 5] = [
+    (MSG_OOB, "MSG_OOB", "urgent data to send"),
+    (MSG_EOR, "MSG_EOR", "ends of records"),
+    (MSG_MORE, "MSG_MORE", "corking"),
+    (MSG_ZEROCOPY, "MSG_ZEROCOPY", "zero-copy sockets"),
+    (MSG_FASTOPEN, "MSG_FASTOPEN", "Fast Open"),
+];
+
+/// The most that is read or written in one go.
+const CHUNK: u32 = 64 * 1024;
+
+impl Kernel {
+    pub(super) fn listen(&mut self, call: &Call) -> Outcome {
+        let backlog = self.number(call, 1)?;
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        if !matches!(file.kind, FileKind::Fresh) {
+            return if matches!(file.kind, FileKind::Listening(_)) { done(0) } else { failed("EINVAL") };
+        }
+        let local = file.local.unwrap_or(Endpoint::any(0));
+        // Linux accepts one connection more than the backlog says.
+        let backlog = backlog.clamp(0, 65_534) as u16 + 1;
+        let options = ListenOptions { backlog, tcp: Some(config_of(&file.knobs)) };
+        let Ok(listener) = self.host.stack.listen(local, options) else { return failed("EADDRINUSE") };
+        let port = self.host.stack.listener_address(listener).map_or(local.port, |address| address.port);
+        if let Ok(file) = self.file(call) {
+            file.kind = FileKind::Listening(listener);
+        }
+        self.subject = Some(Subject::Port(port));
+        done(0)
+    }
+
+    pub(super) fn accept(&mut self, call: &Call) -> Outcome {
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        let FileKind::Listening(listener) = file.kind else { return failed("EINVAL") };
+        let (nonblocking, knobs) = (file.nonblocking, file.knobs.clone());
+        let Some(handle) = self.host.stack.accept(listener) else {
+            return if nonblocking { failed("EAGAIN") } else { Ok(Progress::Blocked) };
+        };
+        let info = self.host.stack.connection_info(handle);
+        let mut accepted = File::new(FileKind::Open(handle), knobs);
+        accepted.connect_told = true;
+        accepted.ports = info.map(|info| (info.local.port(), info.remote.port()));
+        if call.name == "accept4" {
+            accepted.nonblocking = self.number(call, 3)? & 0o4000 != 0;
+        }
+        self.open(call, accepted)
+    }
+
+    pub(super) fn connect(&mut self, call: &Call, state: &mut CallState) -> Outcome {
+        let default = SocketAddr::new(self.host.remote, self.settings.connect_port);
+        let remote = self.address(call.arguments.get(1), default)?;
+        let now = self.host.instant();
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        match file.kind {
+            FileKind::Fresh => {}
+            FileKind::Open(handle) => return self.connecting(call, handle, state),
+            FileKind::Udp(_) => {
+                file.peer = Some(remote);
+                return self.udp_socket(call).and_then(|_| done(0));
+            }
+            FileKind::Listening(_) | FileKind::Epoll(_) => return failed("EISCONN"),
+        }
+        let options =
+            ConnectOptions { local: file.local, tcp: Some(config_of(&file.knobs)), ..ConnectOptions::default() };
+        let nonblocking = file.nonblocking;
+        let handle = match self.host.stack.connect(now, remote, options) {
+            Ok(handle) => handle,
+            Err(ConnectError::NoRoute(_)) => return failed("ENETUNREACH"),
+            Err(ConnectError::AddressInUse(_)) => return failed("EADDRINUSE"),
+            Err(ConnectError::PortsExhausted | ConnectError::AddressNotAvailable(_)) => return failed("EADDRNOTAVAIL"),
+            Err(ConnectError::TooManyConnections) => return failed("ENOBUFS"),
+            Err(_) => return failed("EINVAL"),
+        };
+        let local_port = self.host.stack.connection_info(handle).map_or(0, |info| info.local.port());
+        self.subject = Some(Subject::Connection(local_port, remote.port()));
+        if let Ok(file) = self.file(call) {
+            file.kind = FileKind::Open(handle);
+            file.ports = Some((local_port, remote.port()));
+        }
+        if nonblocking { failed("EINPROGRESS") } else { Ok(Progress::Blocked) }
+    }
+
+    /// A second `connect`, or the first while it waits.
+    fn connecting(&mut self, call: &Call, handle: ConnectionHandle, state: &CallState) -> Outcome {
+        let connection_state = self.host.stack.connection_state(handle);
+        let reason = self.host.stack.connection_error(handle);
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        match connection_state {
+            Some(State::SynSent | State::SynReceived) if state.resumed => Ok(Progress::Blocked),
+            Some(State::SynSent | State::SynReceived) => failed("EALREADY"),
+            Some(State::Closed) | None => {
+                file.error_told = true;
+                failed(reason.and_then(errno_of).unwrap_or("ECONNABORTED"))
+            }
+            Some(_) if file.connect_told => failed("EISCONN"),
+            Some(_) => {
+                file.connect_told = true;
+                done(0)
+            }
+        }
+    }
+
+    pub(super) fn shutdown(&mut self, call: &Call) -> Outcome {
+        let how = self.number(call, 1)?;
+        let now = self.host.instant();
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        let FileKind::Open(handle) = file.kind else { return failed("ENOTCONN") };
+        file.read_shut |= how != 1;
+        if how == 0 {
+            return done(0);
+        }
+        self.host.stack.shutdown(now, handle).map_or_else(|_| failed("ENOTCONN"), |()| done(0))
+    }
+
+    pub(super) fn read(&mut self, call: &Call) -> Outcome {
+        let (len, flags) = match call.name.as_str() {
+            "read" => (self.number(call, 2)?, 0),
+            "readv" => (vector_len(call.arguments.get(1)), 0),
+            "recvmsg" => {
+                let message = call.arguments.get(1);
+                (vector_len(message.and_then(|message| message.field("msg_iov"))), self.number(call, 2)?)
+            }
+            _ => (self.number(call, 2)?, self.number(call, 3)?),
+        };
+        if flags & MSG_ERRQUEUE != 0 {
+            return unsupported("MSG_ERRQUEUE", "an error queue");
+        }
+        if flags & MSG_OOB != 0 {
+            return failed("EINVAL");
+        }
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
+        match file.kind {
+            FileKind::Open(handle) => self.read_stream(call, handle, len.max(0) as usize, flags, waits),
+            FileKind::Udp(_) => self.read_datagram(call, len.max(0) as usize, waits),
+            FileKind::Fresh | FileKind::Listening(_) => failed("ENOTCONN"),
+            FileKind::Epoll(_) => failed("EINVAL"),
+        }
+    }
+
+    fn read_stream(&mut self, call: &Call, handle: ConnectionHandle, len: usize, flags: i64, waits: bool) -> Outcome {
+        let now = self.host.instant();
+        let Ok(file) = self.file(call) else { return failed("EBADF") };
+        let (offset, error_told, read_shut) = (file.bytes_read, file.error_told, file.read_shut);
+        let host = &mut self.host;
+        let mut bytes = vec![0; len.min(host.stack.readable_bytes(handle))];
+        let result = if flags & MSG_PEEK != 0 {
+            // What is contiguous in memory can be looked at; the rest is counted.
+            let total = bytes.len();
+            host.stack
+                .recv_with(&mut host.pool, now, handle, |slice| {
+                    let seen = slice.len().min(total);
+                    bytes.truncate(seen);
+                    bytes.copy_from_slice(&slice[..seen]);
+                    0
+                })
+                .map(|_| total)
+        } else {
+            host.stack.recv(&mut host.pool, now, handle, &mut bytes)
+        };
+        match result {
+            Ok(0) if len > 0 && host.stack.readable_bytes(handle) == 0 => done(0),
+            Ok(count) => {
+                let wrong = bytes.iter().zip(stream_bytes(Stream::FromScript, offset, bytes.len() as u32));
+                if let Some(at) = wrong.into_iter().position(|(got, sent)| *got != sent) {
+                    let place = u64::from(offset) + at as u64;
+                    return mismatch(
+                        "the bytes that were sent",
+                        format!("another one at offset {place} of the stream"),
+                    );
+                }
+                if flags & MSG_PEEK == 0
+                    && let Ok(file) = self.file(call)
+                {
+                    file.bytes_read = offset.wrapping_add(count as u32);
+                }
+                done(count as i64)
+            }
+            Err(RecvError::Closed(reason)) => {
+                if let Ok(file) = self.file(call) {
+                    file.error_told = true;
+                }
+                match errno_of(reason).filter(|_| !error_told) {
+                    Some(errno) => failed(errno),
+                    None => done(0),
+                }
+            }
+            Err(_) if read_shut => done(0),
+            Err(RecvError::WouldBlock) if waits => Ok(Progress::Blocked),
+            Err(_) => failed("EAGAIN"),
+        }
+    }
+
+    fn read_datagram(&mut self, call: &Call, len: usize, waits: bool) -> Outcome {
+        let handle = self.udp_socket(call)?;
+        let mut bytes = vec![0; len];
+        match self.host.stack.udp_recv(&mut self.host.pool, handle, &mut bytes) {
+            Some((count, _)) => done(count as i64),
+            None if waits => Ok(Progress::Blocked),
+            None => failed("EAGAIN"),
+        }
+    }
+
+    pub(super) fn write(&mut self, call: &Call, state: &mut CallState) -> Outcome {
+        let (len, flags, address) = match call.name.as_str() {
+            "write" => (self.number(call, 2)?, 0, None),
+            "writev" => (vector_len(call.arguments.get(1)), 0, None),
+            "sendmsg" => {
+                let message = call.arguments.get(1);
+                (vector_len(message.and_then(|message| message.field("msg_iov"))), self.number(call, 2)?, None)
+            }
+            "send" => (self.number(call, 2)?, self.number(call, 3)?, None),
+            _ => (self.number(call, 2)?, self.number(call, 3)?, call.arguments.get(4)),
+        };
+        if !self.settings.loose
+            && let Some((_, name, needs)) = ABSENT_FLAGS.iter().find(|(bit, ..)| flags & bit != 0)
+        {
+            return unsupported(*name, needs);
+        }
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
+        match file.kind {
+            FileKind::Open(handle) => self.write_stream(call, handle, len.max(0) as u32, waits, state),
+            FileKind::Udp(_) => self.write_datagram(call, len.max(0) as usize, address),
+            FileKind::Fresh | FileKind::Listening(_) => failed("EPIPE"),
+            FileKind::Epoll(_) => failed("EINVAL"),
+        }
+    }
+
+    fn write_stream(
+        &mut self,
+        call: &Call,
+        handle: ConnectionHandle,
+        len: u32,
+        waits: bool,
+        state: &mut CallState,
+    ) -> Outcome {
+        let now = self.host.instant();
+        if let Some(State::SynSent) = self.host.stack.connection_state(handle) {
+            // Linux waits for the handshake, or refuses to.
+            return if waits { Ok(Progress::Blocked) } else { failed("EAGAIN") };
+        }
+        let host = &mut self.host;
+        let Some(file) = call.arguments.first().and_then(|fd| evaluate(fd).ok()).and_then(|fd| self.files.get_mut(&fd))
+        else {
+            return failed("EBADF");
+        };
+        while state.bytes < len {
+            let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
+            match host.stack.send(&mut host.pool, now, handle, &chunk) {
+                Ok(0) if waits => return Ok(Progress::Blocked),
+                Ok(0) if state.bytes > 0 => break,
+                Ok(0) => return failed("EAGAIN"),
+                Ok(taken) => {
+                    file.bytes_written = file.bytes_written.wrapping_add(taken as u32);
+                    state.bytes += taken as u32;
+                }
+                Err(_) if state.bytes > 0 => break,
+                Err(SendError::Closed(reason)) if !file.error_told => {
+                    file.error_told = true;
+                    return failed(errno_of(reason).unwrap_or("EPIPE"));
+                }
+                Err(_) => return failed("EPIPE"),
+            }
+        }
+        done(i64::from(state.bytes))
+    }
+
+    fn write_datagram(&mut self, call: &Call, len: usize, address: Option<&Expr>) -> Outcome {
+        let default = SocketAddr::new(self.host.remote, self.settings.connect_port);
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        let remote = match (file.peer, address) {
+            (Some(peer), None | Some(Expr::Ellipsis)) => peer,
+            (None, None) => return failed("EDESTADDRREQ"),
+            (_, address) => self.address(address, default)?,
+        };
+        let handle = self.udp_socket(call)?;
+        let port = self.host.stack.udp_address(handle).map_or(0, |address| address.port);
+        self.subject = Some(Subject::Connection(port, remote.port()));
+        let (now, host) = (self.host.instant(), &mut self.host);
+        let data = stream_bytes(Stream::FromStack, 0, len as u32);
+        match host.stack.udp_send(&mut host.pool, now, handle, &UdpMeta::to(remote), &data) {
+            Ok(()) => done(len as i64),
+            Err(ethertab::UdpSendError::TooLong { .. }) => failed("EMSGSIZE"),
+            Err(ethertab::UdpSendError::NoRoute(_)) => failed("ENETUNREACH"),
+            Err(ethertab::UdpSendError::QueueFull) => failed("EAGAIN"),
+            Err(_) => failed("EINVAL"),
+        }
+    }
+
+    /// The stack's socket of a UDP file, which is bound now if it was not.
+    fn udp_socket(&mut self, call: &Call) -> Result<ethertab::UdpHandle, Problem> {
+        let peer = match self.file(call) {
+            Ok(File { kind: FileKind::Udp(Some(handle)), .. }) => return Ok(*handle),
+            Ok(file) => file.peer,
+            Err(errno) => return mismatch("an open UDP socket", errno),
+        };
+        let Ok(handle) = self.host.stack.bind_udp(Endpoint::any(0)) else { return mismatch("a free UDP port", "none") };
+        if let Ok(file) = self.file(call) {
+            file.kind = FileKind::Udp(Some(handle));
+        }
+        let port = self.host.stack.udp_address(handle).map_or(0, |address| address.port);
+        self.subject = Some(Subject::Connection(port, peer.map_or(self.settings.connect_port, |peer| peer.port())));
+        Ok(handle)
+    }
+}
+
+/// The configuration that a connection begins with.
+fn config_of(knobs: &SocketKnobs) -> TcpConfig {
+    let mut config = knobs.tcp;
+    config.keep_alive = knobs.keep_alive_on.then_some(knobs.keep_alive);
+    config
+}
+
+/// The bytes that a list of `{..., LEN}` speaks of.
+fn vector_len(vector: Option<&Expr>) -> i64 {
+    let Some(Expr::List(items)) = vector else { return 0 };
+    let len = |item: &Expr| match item {
+        Expr::Struct(fields) => fields.last().and_then(|field| evaluate(&field.value).ok()).unwrap_or(0),
+        _ => 0,
+    };
+    items.iter().map(len).sum()
+}
