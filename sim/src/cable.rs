@@ -110,8 +110,6 @@ impl Cable {
 pub struct Lane {
     in_order: FrameRing,
     held_back: FrameRing,
-    /// Bytes in both rings.
-    bytes: usize,
     /// When the last frame that keeps its order is due, and the last one held back.
     last_due: [Instant; 2],
     line: Line,
@@ -128,7 +126,6 @@ impl Lane {
         Lane {
             in_order: FrameRing::new(PERFECT_LIMIT),
             held_back: FrameRing::new(IN_FLIGHT_LIMIT),
-            bytes: 0,
             last_due: [Instant::ZERO; 2],
             line: Line::default(),
             impairment: Impairment::PERFECT,
@@ -175,7 +172,7 @@ impl Lane {
     /// Whether a sender that can wait should wait.
     #[inline]
     pub(crate) fn is_backed_up(&self) -> bool {
-        self.chances.is_none() && self.bytes >= BACK_PRESSURE
+        self.chances.is_none() && self.in_order.used() + self.held_back.used() >= BACK_PRESSURE
     }
 
     /// Sends a copy of `frame`; frames of length 0 are ignored. Returns whether it will arrive.
@@ -193,13 +190,7 @@ impl Lane {
         match self.chances {
             None => {
                 let due = now.max(self.last_due[0]);
-                let fits = self.in_order.push(frame, due, meta, hops);
-                if fits {
-                    self.bytes += frame.len();
-                } else {
-                    self.counters.overflowed += 1;
-                }
-                fits
+                self.put(false, frame, due, meta, hops)
             }
             Some(chances) => self.send_impaired(now, frame, meta, hops, &chances),
         }
@@ -218,7 +209,6 @@ impl Lane {
         let pushed = self.in_order.push_with(max, due, 0, write);
         if pushed == Pushed::Frame {
             let len = self.in_order.back().map_or(0, |(_, frame)| frame.len());
-            self.bytes += len;
             self.counters.sent += 1;
             self.counters.sent_bytes += len as u64;
         }
@@ -276,12 +266,11 @@ impl Lane {
         true
     }
 
+    #[inline(never)] // Once, for frames on a perfect cable, impaired ones and duplicates.
     fn put(&mut self, held_back: bool, frame: &[u8], due: Instant, meta: FrameMeta, hops: u8) -> bool {
         let ring = if held_back { &mut self.held_back } else { &mut self.in_order };
         let fits = ring.push(frame, due, meta, hops);
-        if fits {
-            self.bytes += frame.len();
-        } else {
+        if !fits {
             self.counters.overflowed += 1;
         }
         fits
@@ -340,8 +329,7 @@ impl Lane {
     pub fn pop(&mut self) {
         let ring =
             if self.held_back.is_empty() || self.in_order_is_next() { &mut self.in_order } else { &mut self.held_back };
-        if let Some((_, frame)) = ring.front() {
-            self.bytes -= frame.len();
+        if !ring.is_empty() {
             self.counters.delivered += 1;
             ring.pop();
         }

@@ -218,7 +218,7 @@ impl Capture {
             options: vec![SectionHeaderOption::UserApplication(application)],
             ..SectionHeaderBlock::default()
         };
-        let mut file = Vec::new();
+        let mut file = Buffer(Vec::new());
         write_block(&mut file, SECTION_HEADER_BLOCK, &section)?;
         for name in &self.interfaces {
             let description = InterfaceDescriptionBlock {
@@ -256,19 +256,44 @@ impl Capture {
             };
             write_block(&mut file, INTERFACE_STATISTIC_BLOCK, &statistics)?;
         }
-        Ok(file)
+        Ok(file.0)
     }
 }
 
 /// Appends a block. The crate's `PcapNgWriter` would do the same, and bring the code of every type of block in both byte
 /// orders into the engine.
-fn write_block<'a>(file: &mut Vec<u8>, type_: u32, block: &impl PcapNgBlock<'a>) -> io::Result<()> {
-    let mut body = Vec::new();
+fn write_block<'a>(file: &mut Buffer, type_: u32, block: &impl PcapNgBlock<'a>) -> io::Result<()> {
+    let mut body = Buffer(Vec::new());
     block.write_to::<LittleEndian, _>(&mut body)?;
+    append(file, type_, body.0)
+}
+
+/// Appends a block with this body.
+fn append(file: &mut Buffer, type_: u32, mut body: Vec<u8>) -> io::Result<()> {
     body.resize(body.len().next_multiple_of(4), 0);
     let len = BLOCK_OVERHEAD + body.len() as u32;
     RawBlock { type_, initial_len: len, body: Cow::Owned(body), trailer_len: len }.write_to::<LittleEndian, _>(file)?;
     Ok(())
+}
+
+/// What the crate writes to. It writes field by field, and each field is a call instead of a vector that grows.
+struct Buffer(Vec<u8>);
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline(never)]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use rand_core::Rng;
 use rand_pcg::Pcg32;
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 
 /// One stream of random numbers.
 #[derive(Clone, Debug)]
@@ -30,17 +29,17 @@ impl Random {
     /// The stream with this number among those of `seed`.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         // Streams that start at the same state are correlated: each gets a state of its own too.
-        let mut hasher = SipHasher13::new_with_keys(seed, 0);
-        hasher.write_u64(stream);
-        Random(Pcg32::new(hasher.finish(), stream))
+        let state = SipHasher13::new_with_keys(seed, 0).hash(&stream.to_le_bytes());
+        Random(Pcg32::new(state, stream))
     }
 
+    #[inline(never)] // Drawn at many places, and only for what is impaired.
     pub(crate) fn next_u32(&mut self) -> u32 {
         self.0.next_u32()
     }
 
     pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        u64::from(self.next_u32()) | u64::from(self.next_u32()) << 32
     }
 
     /// Whether an event of this chance happens. One that never happens draws nothing.

@@ -25,6 +25,8 @@ pub(crate) struct FrameRing {
     records: VecDeque<Record>,
     /// Where the next frame goes, unless it must wrap.
     tail: usize,
+    /// Bytes of all frames.
+    used: usize,
     limit: usize,
 }
 
@@ -33,7 +35,7 @@ const FIRST_SIZE: usize = 8 * 1024;
 impl FrameRing {
     /// An empty ring that grows to `limit` bytes; it holds no memory until the first frame.
     pub(crate) const fn new(limit: usize) -> Self {
-        FrameRing { bytes: Vec::new(), records: VecDeque::new(), tail: 0, limit }
+        FrameRing { bytes: Vec::new(), records: VecDeque::new(), tail: 0, used: 0, limit }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -42,6 +44,11 @@ impl FrameRing {
 
     pub(crate) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// Bytes of all frames.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     /// Bytes of memory held.
@@ -74,6 +81,7 @@ impl FrameRing {
             return Pushed::Nothing;
         }
         self.tail = start + len;
+        self.used += len;
         self.records.push_back(Record { start, len, due, meta, hops });
         Pushed::Frame
     }
@@ -115,7 +123,9 @@ impl FrameRing {
 
     #[inline]
     pub(crate) fn pop(&mut self) {
-        self.records.pop_front();
+        if let Some(record) = self.records.pop_front() {
+            self.used -= record.len;
+        }
         if self.records.is_empty() {
             // Start over at the front: a ring that is emptied again and again keeps to few cache lines.
             self.tail = 0;
@@ -124,7 +134,7 @@ impl FrameRing {
 
     pub(crate) fn clear(&mut self) {
         self.records.clear();
-        self.tail = 0;
+        (self.tail, self.used) = (0, 0);
     }
 
     /// A place for `max` contiguous bytes. With frames in the ring, `tail > head` means that they lie in one piece and
@@ -151,8 +161,7 @@ impl FrameRing {
     /// Moves everything into a larger ring, in one piece.
     #[cold]
     fn grow(&mut self, max: usize) -> Option<usize> {
-        let used: usize = self.records.iter().map(|record| record.len).sum();
-        let wanted = used.checked_add(max)?;
+        let wanted = self.used.checked_add(max)?;
         if wanted > self.limit {
             return None;
         }

@@ -8,7 +8,6 @@
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 
 /// Entries whose hashes agree in their low bits share a set of this many places.
 const WAYS: usize = 4;
@@ -169,9 +168,7 @@ impl Switch {
     }
 
     fn set_of(&self, mac: MacAddr) -> usize {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        hasher.write(&mac.0);
-        hasher.finish() as usize & (self.sets.len() - 1)
+        SipHasher13::new_with_keys(self.key.0, self.key.1).hash(&mac.0) as usize & (self.sets.len() - 1)
     }
 
     fn may_flood(&mut self, now: Instant) -> bool {
