@@ -1,0 +1,101 @@
+//! The judge: tshark, whose expert information tells everything that it finds remarkable in a capture.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ethertab::time::Instant;
+use ethertab_sim::{Capture, CaptureConfig, Direction};
+
+use crate::Outcome;
+use crate::namespace::run;
+
+/// A remark that is no surprise: its severity, the beginning of its text, and why it may be there.
+pub(crate) type Allowed = (&'static str, &'static str, &'static str);
+
+/// What happens on every TCP connection.
+pub(crate) const NORMAL: &[Allowed] = &[
+    ("Chats", "Connection establish request (SYN)", "a connection begins"),
+    ("Chats", "Connection establish acknowledge (SYN+ACK)", "a connection begins"),
+    ("Chats", "Connection finish (FIN)", "a connection ends"),
+    ("Notes", "This frame initiates the connection closing", "a connection ends"),
+    ("Notes", "This frame undergoes the connection closing", "a connection ends"),
+];
+
+/// When the frames of the captures were captured, in their files: a day like any other, so that runs compare.
+const EPOCH: Duration = Duration::from_secs(1_700_000_000);
+
+/// Writes a capture into the folder for tests' files.
+pub(crate) fn save(name: &str, capture: &Capture) -> Outcome<PathBuf> {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pcapng"));
+    std::fs::write(&file, capture.to_pcapng(EPOCH)?)?;
+    Ok(file)
+}
+
+/// Fails if tshark remarks anything in the capture that is not allowed; the file is kept then.
+pub(crate) fn check(name: &str, capture: &Capture, allowed: &[Allowed]) -> Outcome {
+    if capture.dropped() > 0 {
+        return Err(format!("{name}: the capture has lost {} frames", capture.dropped()).into());
+    }
+    let file = save(name, capture)?;
+    let mut surprises = String::new();
+    for remark in remarks(&file)? {
+        let Remark { severity, frequency, text } = &remark;
+        let is_allowed = allowed.iter().any(|(of, beginning, _)| of == severity && text.contains(beginning));
+        if !is_allowed {
+            writeln!(surprises, "  {severity}: {frequency} times {text}")?;
+        }
+    }
+    if !surprises.is_empty() {
+        return Err(format!("{name}: tshark finds in {}\n{surprises}", file.display()).into());
+    }
+    std::fs::remove_file(file)?;
+    Ok(())
+}
+
+/// TCP ports with data that is no protocol's: tshark would take it for one of hundreds at times.
+pub(crate) const DATA_PORTS: [u16; 2] = [9_000, 9_001];
+
+/// One line of tshark's table.
+struct Remark {
+    severity: String,
+    frequency: u64,
+    /// Group, protocol and summary.
+    text: String,
+}
+
+fn remarks(file: &Path) -> Outcome<Vec<Remark>> {
+    let checks = ["ip", "tcp", "udp"].map(|protocol| format!("-o {protocol}.check_checksum:TRUE")).join(" ");
+    let data = DATA_PORTS.map(|port| format!("-d tcp.port=={port},data")).join(" ");
+    let table = run(&format!("tshark -n -q -z expert {data} {checks} -r {}", file.display()))?;
+    let mut severity = String::new();
+    let mut remarks = Vec::new();
+    for line in table.lines() {
+        let mut words = line.split_whitespace();
+        let Some(first) = words.next() else { continue };
+        if let Ok(frequency) = first.parse() {
+            remarks.push(Remark { severity: severity.clone(), frequency, text: words.collect::<Vec<_>>().join(" ") });
+        } else if line.ends_with(')') {
+            // "Warns (12)"
+            severity = first.to_owned();
+        }
+    }
+    Ok(remarks)
+}
+
+/// A frame that our own stack would have sent, but for one bit.
+#[test]
+fn a_bad_checksum_is_a_surprise() -> Outcome {
+    let mut frame = ethertab::wire::ethernet::HEADER_LEN.to_be_bytes().to_vec();
+    frame.clear();
+    frame.extend_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0]);
+    let header = [0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0x66, 0xcf, 10, 9, 0, 1, 10, 9, 0, 2];
+    frame.extend_from_slice(&header);
+    frame.extend_from_slice(&[0x30, 0x39, 0, 9, 0, 8, 0, 1]);
+    let mut capture = Capture::new(CaptureConfig::default());
+    let interface = capture.add_interface("stack");
+    capture.record(Instant::ZERO, interface, Direction::Out, &frame);
+    let error = check("a_bad_checksum_is_a_surprise", &capture, NORMAL).err().map(|error| error.to_string());
+    assert!(error.as_ref().is_some_and(|error| error.contains("Bad checksum")), "{error:?}");
+    Ok(())
+}

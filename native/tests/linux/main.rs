@@ -1,0 +1,21 @@
+//! The stack on a TAP device, judged by others: Linux's TCP at the other end, curl, nginx, nmap, hping3 and ping as its
+//! peers, and tshark as the reader of every capture.
+//!
+//! Each test makes a network namespace of its own, which the kernel deletes with the test's last thread and program, whatever
+//! happens. It needs root, `/dev/net/tun` and those programs; `cargo xtask test linux` runs it where they are there.
+#![cfg(target_os = "linux")]
+
+mod apps;
+mod connections;
+mod host;
+mod http;
+mod judge;
+mod namespace;
+mod peer;
+mod scans;
+mod transfers;
+
+use std::error::Error;
+
+/// What tests and their helpers return: an error is a failed test, and says what was wrong.
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -1,0 +1,44 @@
+//! Network namespaces, and programs that run in them.
+
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::Outcome;
+
+/// Runs `test` in a thread in a network namespace of its own. Threads and programs that it starts are in there too. The
+/// namespace has no name: it ends with the last of them.
+pub(crate) fn in_namespace(test: impl FnOnce() -> Outcome + Send) -> Outcome {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            run("ip link set lo up")?;
+            test()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Longer than any program here runs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a program, with arguments separated by spaces, and returns what it printed; it is killed after [`LIMIT`].
+pub(crate) fn output(line: &str) -> Outcome<Output> {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", &LIMIT.as_secs().to_string()]).args(line.split_whitespace());
+    Ok(command.env("LC_ALL", "C").output()?)
+}
+
+/// [`output`] of a program that must end well: what it printed to its standard output.
+pub(crate) fn run(line: &str) -> Outcome<String> {
+    let output = output(line)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = error.lines().chain(text.lines()).take(10).collect();
+        return Err(format!("{line}: {}\n{}", output.status, lines.join("\n")).into());
+    }
+    Ok(text)
+}
