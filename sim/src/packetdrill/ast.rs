@@ -72,6 +72,8 @@ pub struct PacketSpec {
     pub ports: Option<(u16, u16)>,
     /// What the packet carries.
     pub body: Body,
+    /// What a fuzzer is to do to it (`{mut ...}`), as written.
+    pub mutation: Option<String>,
 }
 
 /// What a script says of an IP header.

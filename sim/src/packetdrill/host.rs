@@ -42,6 +42,8 @@ pub(super) struct Host {
     capture: Capture,
     capture_interface: u32,
     buf: Vec<u8>,
+    /// Size of the segments that a large packet of the script counts as.
+    segment_size: u16,
 }
 
 impl Host {
@@ -73,7 +75,9 @@ impl Host {
         let capture_interface = capture.add_interface("stack under test");
         let buf = vec![0; stack.frame_capacity(interface)];
         let sent = VecDeque::new();
-        let mut host = Host { stack, pool, interface, local, remote, now: 0, sent, capture, capture_interface, buf };
+        let segment_size = settings.mss;
+        let mut host =
+            Host { stack, pool, interface, local, remote, now: 0, sent, capture, capture_interface, buf, segment_size };
         host.transmit();
         Ok(host)
     }
@@ -91,9 +95,13 @@ impl Host {
     /// Delivers a packet to the stack, and takes what it sends in answer.
     pub(super) fn inject(&mut self, packet: &Packet) {
         let frame = packet.to_frame(OUR_MAC, GATEWAY_MAC);
+        let mut meta = FrameMeta::received(frame.len());
+        if packet.payload_len() > usize::from(self.segment_size) {
+            meta.segment_size = self.segment_size;
+        }
         let now = self.instant();
         self.capture.record(now, self.capture_interface, Direction::In, &frame);
-        self.stack.receive(&mut self.pool, now, self.interface, &frame, FrameMeta::received(frame.len()));
+        self.stack.receive(&mut self.pool, now, self.interface, &frame, meta);
         self.transmit();
     }
 

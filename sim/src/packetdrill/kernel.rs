@@ -130,6 +130,8 @@ pub(super) struct Kernel {
     pub(super) knobs: Knobs,
     pub(super) settings: Settings,
     pub(super) files: BTreeMap<i64, File>,
+    /// What a loose run has let pass in the last call.
+    pub(super) ignored: Vec<Unsupported>,
     /// What the last call has made the subject of the packets that follow.
     pub(super) subject: Option<Subject>,
 }
@@ -167,6 +169,16 @@ impl Kernel {
             "epoll_wait" | "epoll_pwait" => self.epoll_wait(call, state),
             name => unsupported(format!("{name}()"), "a system call of this name"),
         }
+    }
+
+    /// Goes on without something that the stack does not have, if the run is loose.
+    pub(super) fn ignore(&mut self, setting: &str, needs: &'static str) -> Result<(), Problem> {
+        let absent = Unsupported { setting: setting.into(), needs };
+        if !self.settings.loose {
+            return Err(Problem::Unsupported(absent));
+        }
+        self.ignored.push(absent);
+        Ok(())
     }
 
     /// Adds a file under the number that the script expects, or the next free one.

@@ -141,7 +141,7 @@ fn prepare(text: &str, given: &Settings) -> Result<(ast::Script, Settings), Fail
             $(if given.$field != defaults.$field { settings.$field = given.$field.clone(); })*
         };
     }
-    given_wins!(local_ip, remote_ip, bind_port, connect_port, mtu, tolerance_usecs, tolerance_percent);
+    given_wins!(local_ip, remote_ip, bind_port, connect_port, mtu, mss, tolerance_usecs, tolerance_percent);
     given_wins!(tcp_ts_tick_usecs, tcp_ts_ecr_scaled, strict_segments);
     if !own_version {
         settings.ip_version = given.ip_version;

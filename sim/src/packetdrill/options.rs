@@ -33,6 +33,8 @@ pub enum TcpOption {
         /// In the experimental option (RFC 6994) instead of option 34.
         experimental: bool,
     },
+    /// A Fast Open cookie that a script gives a name (`FO TFO_COOKIE`): any, but the same each time.
+    FastOpenNamed(String),
     /// An MD5 signature (RFC 2385).
     Md5(Vec<u8>),
     /// AccECN counters (RFC 9768 §3.2.3): up to three, in the option's order.
@@ -65,7 +67,7 @@ impl TcpOption {
             TcpOption::Sack(_) => 5,
             TcpOption::Timestamps { .. } => 8,
             TcpOption::Md5(_) => 19,
-            TcpOption::FastOpen { experimental: false, .. } => 34,
+            TcpOption::FastOpen { experimental: false, .. } | TcpOption::FastOpenNamed(_) => 34,
             TcpOption::AccEcn { experimental: false, ect1_first: false, .. } => 172,
             TcpOption::AccEcn { experimental: false, ect1_first: true, .. } => 174,
             TcpOption::FastOpen { .. } | TcpOption::AccEcn { .. } => EXPERIMENT,
@@ -77,7 +79,7 @@ impl TcpOption {
         let mut data = Vec::new();
         match self {
             TcpOption::Eol | TcpOption::Nop => return out.push(self.kind()),
-            TcpOption::SackPermitted => {}
+            TcpOption::SackPermitted | TcpOption::FastOpenNamed(_) => {}
             TcpOption::Mss(mss) => data.extend(mss.to_be_bytes()),
             TcpOption::WindowScale(shift) => data.push(*shift),
             TcpOption::Sack(blocks) => {
@@ -197,6 +199,7 @@ impl fmt::Display for TcpOption {
                 f.write_str(if *experimental { "FOEXP " } else { "FO " })?;
                 hex(f, cookie)
             }
+            TcpOption::FastOpenNamed(name) => write!(f, "FO {name}"),
             TcpOption::Md5(digest) => {
                 f.write_str("md5 ")?;
                 hex(f, digest)

@@ -35,7 +35,8 @@ pub(super) fn packet<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<PacketSpe
         let encapsulation = (!outer.is_empty()).then(|| outer.join(" "));
         let ip = opt(ip_info).parse_next(input)?.unwrap_or_default();
         let (ports, body) = alt((udp, icmp, tcp)).context("flags, udp or icmp").parse_next(input)?;
-        Ok(PacketSpec { direction, encapsulation, ip, ports, body })
+        let mutation = opt(mutation).parse_next(input)?;
+        Ok(PacketSpec { direction, encapsulation, ip, ports, body, mutation })
     })
     .parse_next(input)
 }
@@ -171,7 +172,6 @@ fn tcp<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<(Option<(u16, u16)>, Bo
         opt(preceded((mark("/"), word("udp")), delimited(mark("("), ports_of, mark(")")))),
     )
         .parse_next(input)?;
-    opt(fuzzing).parse_next(input)?;
     let spec = TcpSpec {
         flags,
         seq,
@@ -190,10 +190,12 @@ fn ports_of<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<(u16, u16)> {
     ports.parse_next(input)
 }
 
-/// `{mut ip ttl; ...}`: instructions to a fuzzer, which are about other runs than this one.
-fn fuzzing<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<()> {
-    let inner = repeat::<_, _, (), _, _>(0.., any.verify(|token: &&Token<'_>| token.text != "}"));
-    delimited(mark("{"), inner, cut_err(mark("}"))).parse_next(input)
+/// `{mut ip ttl; ...}`: what a fuzzer does to the packet, as text.
+fn mutation<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<String> {
+    let inner = repeat::<_, _, Vec<&Token<'s>>, _, _>(0.., any.verify(|token: &&Token<'_>| token.text != "}"));
+    let words = delimited(mark("{"), inner, cut_err(mark("}"))).parse_next(input)?;
+    let words: Vec<&str> = words.iter().map(|token| token.text).collect();
+    Ok(words.join(" "))
 }
 
 fn seq<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<(u32, u32)> {
@@ -252,8 +254,14 @@ fn tcp_option<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<TcpOption> {
         "TS" => timestamps.parse_next(input),
         "md5" => hex_bytes.map(TcpOption::Md5).parse_next(input),
         "FO" | "FOEXP" | "exp-FO" => {
-            let cookie = opt(hex_bytes).parse_next(input)?.unwrap_or_default();
-            Ok(TcpOption::FastOpen { cookie, experimental: name != "FO" })
+            if let Some(cookie) = opt(hex_bytes).parse_next(input)? {
+                return Ok(TcpOption::FastOpen { cookie, experimental: name != "FO" });
+            }
+            let named = opt(kind(Kind::Word)).parse_next(input)?;
+            Ok(match named {
+                Some(cookie) => TcpOption::FastOpenNamed(cookie.into()),
+                None => TcpOption::FastOpen { cookie: Vec::new(), experimental: name != "FO" },
+            })
         }
         "ECN" | "AccECN0" | "AccECN1" | "exp-AccECN0" | "exp-AccECN1" => acc_ecn(name, input),
         "exp-tarr" => {

@@ -59,7 +59,14 @@ impl<'a> Run<'a> {
         for (name, value) in TCP_INFO_SYMBOLS {
             environment.define(name, *value);
         }
-        let kernel = Kernel { host, knobs, settings: settings.clone(), files: BTreeMap::new(), subject: None };
+        let kernel = Kernel {
+            host,
+            knobs,
+            settings: settings.clone(),
+            files: BTreeMap::new(),
+            ignored: Vec::new(),
+            subject: None,
+        };
         Ok(Run {
             traffic: Traffic::new(&settings),
             settings,
@@ -211,7 +218,7 @@ impl<'a> Run<'a> {
                     Some(due) => self.wake(due)?,
                     None => {
                         let expected = format!("{} {}", super::compare::spec_text(packet), when(event.time, from, to));
-                        return self.fail(expected, "nothing");
+                        return self.fail(expected, expectation.so_far());
                     }
                 }
             }
@@ -252,7 +259,10 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What a call leaves behind beside its result.
     fn subject_changed(&mut self) {
+        let notes = self.kernel.ignored.drain(..).map(|ignored| (self.line, ignored.to_string()));
+        self.notes.extend(notes);
         if let Some(subject) = self.kernel.subject.take() {
             self.traffic.set_subject(subject);
         }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub connect_port: u16,
     /// Largest IP packet in bytes.
     pub mtu: u16,
+    /// Size of the segments that a large packet of the script counts as, in bytes; 0 if it is one segment.
+    pub mss: u16,
     /// How much earlier or later than said a packet may leave and a call may return, in microseconds.
     pub tolerance_usecs: u64,
     /// The same as a percentage of the time since the event before; the larger of the two counts.
@@ -56,6 +58,7 @@ impl Default for Settings {
             bind_port: 8080,
             connect_port: 8080,
             mtu: 1_500,
+            mss: 0,
             tolerance_usecs: 4_000,
             tolerance_percent: 0,
             tcp_ts_tick_usecs: 0,
@@ -68,11 +71,10 @@ impl Default for Settings {
 }
 
 /// Options about real devices, processes and machines, of which there are none here.
-const WITHOUT_EFFECT: [&str; 22] = [
+const WITHOUT_EFFECT: [&str; 21] = [
     "gateway_ip",
     "netmask_ip",
     "speed",
-    "mss",
     "init_scripts",
     "wire_client",
     "wire_server",
@@ -122,6 +124,7 @@ impl Settings {
             "bind_port" => self.bind_port = port()?,
             "connect_port" => self.connect_port = port()?,
             "mtu" => self.mtu = number()?.try_into().map_err(|_| format!("an MTU of at most 65535, not {text}"))?,
+            "mss" => self.mss = number()?.try_into().map_err(|_| format!("an MSS of at most 65535, not {text}"))?,
             "tolerance_usecs" => self.tolerance_usecs = number()?,
             "tolerance_percent" => self.tolerance_percent = number()?.min(100) as u32,
             "tcp_ts_tick_usecs" => self.tcp_ts_tick_usecs = number()?.min(u64::from(u32::MAX)) as u32,

@@ -45,6 +45,8 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
             Some(name) => out.push(Command::Sysctl { name, value: value.join(" ") }),
             None => out.push(Command::Unknown(line.into())),
         },
+        // What set_sysctls.py writes to put everything back; the next script has a stack of its own.
+        [script] if script.contains("sysctl_restore") => out.push(Command::Nothing),
         [script, rest @ ..] if script.ends_with("set_sysctls.py") => {
             for setting in rest {
                 match setting.split_once('=').and_then(|(path, value)| Some((proc_name(path)?, value))) {

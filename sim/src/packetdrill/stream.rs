@@ -160,6 +160,12 @@ impl Kernel {
             "readv" => (vector_len(call.arguments.get(1)), 0),
             "recvmsg" => {
                 let message = call.arguments.get(1);
+                let control = message.and_then(|message| message.field("msg_control"));
+                if let Some(Expr::List(messages)) = control
+                    && !messages.is_empty()
+                {
+                    self.ignore("msg_control", "control messages with reads")?;
+                }
                 (vector_len(message.and_then(|message| message.field("msg_iov"))), self.number(call, 2)?)
             }
             _ => (self.number(call, 2)?, self.number(call, 3)?),
@@ -257,10 +263,8 @@ impl Kernel {
             "send" => (self.number(call, 2)?, self.number(call, 3)?, None),
             _ => (self.number(call, 2)?, self.number(call, 3)?, call.arguments.get(4)),
         };
-        if !self.settings.loose
-            && let Some((_, name, needs)) = ABSENT_FLAGS.iter().find(|(bit, ..)| flags & bit != 0)
-        {
-            return unsupported(*name, needs);
+        for (_, name, needs) in ABSENT_FLAGS.iter().filter(|(bit, ..)| flags & bit != 0 && !state.resumed) {
+            self.ignore(name, needs)?;
         }
         let file = match self.file(call) {
             Ok(file) => file,

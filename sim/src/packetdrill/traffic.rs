@@ -1,5 +1,7 @@
 //! Packets between script and wire: which connection they belong to, and their numbers on either side.
 
+use std::collections::BTreeMap;
+
 use super::ast::{Body, PacketSpec, Quoted, TcpSpec, Tos};
 use super::compare::{self, Difference};
 use super::flow::{Flow, Stream, stream_bytes};
@@ -20,6 +22,8 @@ pub(super) struct Traffic {
     current: Current,
     next_remote_port: u16,
     scaled_echoes: bool,
+    /// Fast Open cookies of the stack, by the names that the script has for them.
+    cookies: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +40,7 @@ impl Traffic {
             current: Current::Port(settings.bind_port),
             next_remote_port: FIRST_REMOTE_PORT,
             scaled_echoes: settings.tcp_ts_ecr_scaled,
+            cookies: BTreeMap::new(),
         }
     }
 
@@ -96,6 +101,9 @@ impl Traffic {
         if let Some(outer) = &spec.encapsulation {
             return Err((format!("encapsulation ({outer})"), "a stack without it".into()));
         }
+        if let Some(mutation) = &spec.mutation {
+            return Err((format!("a fuzzer to {mutation}"), "an interpreter without one".into()));
+        }
         let index = self.inbound_flow(spec);
         let flow = &mut self.flows[index];
         let (remote, local) = spec.ports.unwrap_or((flow.remote_port, flow.local_port));
@@ -109,6 +117,14 @@ impl Traffic {
                     flow.learn_remote(seq);
                 }
                 let mut segment = inbound_segment(tcp, flow, remote, local);
+                for option in &mut segment.options {
+                    if let TcpOption::FastOpenNamed(name) = option {
+                        let cookie = self.cookies.get(name).cloned();
+                        let cookie =
+                            cookie.ok_or_else(|| (format!("a cookie sent as {name} before"), "none".into()))?;
+                        *option = TcpOption::FastOpen { cookie, experimental: false };
+                    }
+                }
                 let echo = flow.inbound(&mut segment, tcp.absolute, self.scaled_echoes);
                 echo.map_err(|echo| (format!("a timestamp seen before for ecr {echo}"), "none".to_string()))?;
                 Payload::Tcp(segment)
@@ -164,6 +180,22 @@ impl Traffic {
         out
     }
 
+    /// Puts cookies in the place of their names. The first that comes under a name is the one that it stands for.
+    fn name_cookies(&mut self, spec: &mut TcpSpec, segment: &Segment) {
+        let found = segment.options.iter().find_map(|option| match option {
+            TcpOption::FastOpen { cookie, .. } if !cookie.is_empty() => Some(cookie),
+            _ => None,
+        });
+        for option in spec.options.iter_mut().flatten() {
+            if let TcpOption::FastOpenNamed(name) = option
+                && let Some(found) = found
+            {
+                let cookie = self.cookies.entry(name.clone()).or_insert_with(|| found.clone()).clone();
+                *option = TcpOption::FastOpen { cookie, experimental: false };
+            }
+        }
+    }
+
     /// The connection of a packet that the stack has sent, if it is the one that the script speaks of.
     fn outbound_flow(&mut self, spec: &PacketSpec, packet: &Packet) -> Result<Option<usize>, Difference> {
         let (local, remote) = match &packet.payload {
@@ -215,6 +247,14 @@ pub(super) struct Expectation<'s> {
 }
 
 impl Expectation<'_> {
+    /// What has come so far, for people.
+    pub(super) fn so_far(&self) -> String {
+        match self.taken {
+            0 => "nothing".into(),
+            taken => format!("{taken} bytes of it"),
+        }
+    }
+
     /// Compares the next packet; whether that completes what the script expects.
     pub(super) fn take(&mut self, traffic: &mut Traffic, settings: &Settings, sent: &Sent) -> Result<bool, Difference> {
         let spec = self.spec;
@@ -237,7 +277,9 @@ impl Expectation<'_> {
         compare::ip(&spec.ip, packet).map_err(|difference| label(difference, &traffic.in_script_numbers(packet)))?;
         match (&spec.body, &packet.payload, index) {
             (Body::Tcp(tcp), Payload::Tcp(segment), Some(index)) => {
-                self.take_segment(&mut traffic.flows[index], settings, tcp, segment, packet)
+                let mut named = tcp.clone();
+                traffic.name_cookies(&mut named, segment);
+                self.take_segment(&mut traffic.flows[index], settings, &named, segment, packet)
             }
             (Body::Udp(len), Payload::Udp(_), _) if *len as usize == packet.payload_len() => Ok(true),
             (Body::Icmp(icmp), Payload::Icmp(message), _) => {
