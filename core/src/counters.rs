@@ -197,7 +197,7 @@ impl Counters {
 
     /// The drop counters with their names.
     pub fn drops_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        DropReason::ALL.map(|(reason, name)| (name, self.drops(reason))).into_iter()
+        DropReason::ALL.iter().map(|&(reason, name)| (name, self.drops(reason)))
     }
 
     #[cold]

@@ -118,7 +118,7 @@ pub fn answer_dns(dns: u32, question: u32, answers: &str, failure: &str, ttl: u3
         let Some(index) = service.waiting.iter().position(|(number, _)| *number == question) else { return Ok(0) };
         let (_, id) = service.waiting[index];
         let is_pointer = service.server.question(id).is_some_and(|(_, kind)| kind == RecordType::PTR);
-        let mut texts = answers.lines();
+        let mut texts = answers.split_terminator('\n');
         let (name, addresses);
         let answer = match failure {
             "nxdomain" => Answer::NxDomain,

@@ -21,10 +21,13 @@ impl From<ConfigError> for Failure {
     }
 }
 
+/// An address from its text.
+#[inline(never)]
 pub(crate) fn parse_address(text: &str) -> Result<IpAddr, Failure> {
     IpAddr::from_str(text).map_err(|_| Failure::invalid(&format_args!("\"{text}\" is not an IPv4 or IPv6 address")))
 }
 
+#[inline(never)]
 fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
     Prefix::from_str(text).map_err(|error| Failure::invalid(&format_args!("\"{text}\": {error}")))
 }

@@ -31,6 +31,11 @@ pub mod udp;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
+/// The engine allocates when it is made and when something is added to it, hardly ever while frames move: small code counts.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 /// Runs once when the module is instantiated: a panic is printed before it becomes a trap.
 #[wasm_bindgen(start)]
 pub fn start() {

@@ -29,8 +29,8 @@ impl Ids {
 /// Writes into a table, which grows as needed.
 fn put<T: Copy>(table: &mut Vec<T>, index: u32, value: T, nothing: T) {
     let index = index as usize;
-    if index >= table.len() {
-        table.resize(index + 1, nothing);
+    while table.len() <= index {
+        table.push(nothing);
     }
     table[index] = value;
 }
@@ -69,8 +69,8 @@ impl Sockets {
         let number = self.free.pop().unwrap_or(self.sockets.len() as u32);
         put(&mut self.sockets, number, Some(socket), None);
         let host = socket.host.to_bits() as u32 as usize;
-        if host >= self.hosts.len() {
-            self.hosts.resize_with(host + 1, Numbers::default);
+        while self.hosts.len() <= host {
+            self.hosts.push(Numbers::default());
         }
         put(&mut self.hosts[host][socket.kind as usize], socket.handle as u32, number, NONE);
         number

@@ -1,0 +1,191 @@
+// What crosses from the module as rows of fields: the objects have exactly the fields of the types, each in its place.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { capture, plug } from "ethertab";
+import { RowReader, valuesOf } from "../dist/rows.js";
+import { connected, twoOnSwitch, twoStacks, until } from "./support.mjs";
+
+/** Checks an object's fields, all of them and in this order, each against a value, a type's name or a function. */
+function assertFields(object, expected) {
+  assert.deepEqual(Object.keys(object), Object.keys(expected));
+  for (const [name, wanted] of Object.entries(expected)) {
+    const value = object[name];
+    if (typeof wanted === "function") assert.ok(wanted(value), `${name}: ${value}`);
+    else if (wanted === Number || wanted === "number") assert.equal(typeof value, "number", name);
+    else assert.deepEqual(value, wanted, name);
+  }
+}
+
+const positive = (value) => typeof value === "number" && value > 0;
+
+test("a connection tells every field of ConnectionInfo", async () => {
+  const network = await twoStacks();
+  const { client, server } = await connected(network);
+  client.tryWrite(new Uint8Array(3_000));
+  await until(() => server.readableBytes === 3_000, "the arrival");
+  await until(() => client.info().bytesInFlight === 0, "the acknowledgement");
+  const local = client.local;
+  const remote = client.remote;
+  assertFields(client.info(), {
+    state: "ESTABLISHED",
+    local,
+    remote,
+    cwnd: positive,
+    ssthresh: Number.POSITIVE_INFINITY,
+    srtt: (value) => value >= 0,
+    rttvar: (value) => value >= 0,
+    rto: (value) => value >= 200,
+    bytesInFlight: 0,
+    sendQueue: 0,
+    receiveQueue: 0,
+    sendWindow: positive,
+    receiveWindow: positive,
+    mss: 1460,
+    retransmits: 0,
+    bytesSent: 3_000,
+    bytesReceived: 0,
+    congestionState: "open",
+  });
+  const [other] = network.b.connections();
+  assertFields(
+    { ...other },
+    {
+      ...server.info(),
+      local: remote,
+      remote: local,
+      receiveQueue: 3_000,
+      bytesSent: 0,
+      bytesReceived: 3_000,
+    },
+  );
+  assert.equal(network.a.connections().length, 1);
+  network.engine.close();
+});
+
+test("a connection that was never answered has no round-trip time", async () => {
+  const { engine, a, link } = await twoStacks();
+  link.unplug();
+  const lost = a.connect("10.0.0.2:80");
+  const { state, srtt, rttvar } = lost.info();
+  assert.deepEqual({ state, srtt, rttvar }, { state: "SYN-SENT", srtt: null, rttvar: null });
+  lost.abort();
+  await assert.rejects(lost.opened);
+  await assert.rejects(lost.closed);
+  engine.close();
+});
+
+test("neighbours, datagrams, pings and frames tell every field", async () => {
+  const network = await twoStacks();
+  const { a, b, nicA, nicB } = network;
+  const captured = capture(nicB);
+  assertFields(await a.ping("10.0.0.2", { size: 10 }), { rtt: positive, ttl: 64, size: 10 });
+  a.addNeighbor(nicA, "10.0.0.9", "02:00:00:00:00:09");
+  const neighbors = new Map(a.neighbors().map((neighbor) => [neighbor.address, neighbor]));
+  assertFields(neighbors.get("10.0.0.2"), {
+    address: "10.0.0.2",
+    mac: nicB.mac,
+    state: "reachable",
+    nic: "a:0",
+  });
+  assertFields(neighbors.get("10.0.0.9"), {
+    address: "10.0.0.9",
+    mac: "02:00:00:00:00:09",
+    state: "permanent",
+    nic: "a:0",
+  });
+  const to = b.bindUdp({ port: 7 });
+  const from = a.bindUdp({ port: 8 });
+  from.send(Uint8Array.of(1, 2, 3), { remoteAddress: "fd00::2", remotePort: 7 });
+  assertFields(await to.receive(), {
+    data: Uint8Array.of(1, 2, 3),
+    remoteAddress: "fd00::1",
+    remotePort: 8,
+    localAddress: "fd00::2",
+    nic: nicB,
+    mac: (mac) => mac === null || mac === nicA.mac,
+  });
+  const failed = new Promise((resolve) => {
+    from.onerror = (error, target) => resolve({ code: error.code, target });
+  });
+  from.send(new Uint8Array(1), { remoteAddress: "10.0.0.2", remotePort: 9 });
+  assert.deepEqual(await failed, {
+    code: "ECONNREFUSED",
+    target: { address: "10.0.0.2", port: 9 },
+  });
+  for await (const frame of captured.frames) {
+    if (!frame.summary.includes("UDP")) continue;
+    assertFields(frame, {
+      index: positive,
+      time: positive,
+      port: "b:0",
+      direction: "in",
+      length: 14 + 40 + 8 + 3,
+      data: (data) => data.byteLength === 14 + 40 + 8 + 3,
+      summary: (summary) => summary.includes("fd00::1"),
+    });
+    break;
+  }
+  network.engine.close();
+});
+
+test("counters have their names", async () => {
+  const { engine, a, nicA, nicB, lan } = await twoOnSwitch();
+  await a.ping("10.0.0.2");
+  assertFields(lan.counters(), {
+    forwarded: positive,
+    flooded: positive,
+    filtered: 0,
+    malformed: 0,
+    stormDropped: 0,
+    loopDropped: 0,
+  });
+  const { framesSent, bytesSent, dropped } = nicB.counters;
+  assertFields(nicA.counters, {
+    framesReceived: framesSent - dropped,
+    bytesReceived: (bytes) => bytes >= 98 + 42 && bytes <= bytesSent,
+    framesSent: positive,
+    bytesSent: (bytes) => bytes >= 98 + 42,
+    dropped: "number",
+    invalid: 0,
+  });
+  const counters = a.counters();
+  assert.equal(counters.frames_received, nicA.counters.framesReceived);
+  assert.equal(counters.bytes_sent, nicA.counters.bytesSent);
+  assert.equal(counters.tcp_checksum, 0);
+  assert.ok(Object.values(counters).every((count) => Number.isInteger(count) && count >= 0));
+  engine.close();
+});
+
+test("an interface that is opened and closed 1,000 times leaves nothing behind", async () => {
+  const { engine, a, nicA, nicB } = await twoStacks({ limits: { interfaces: 2, routes: 4 } });
+  nicA.close();
+  const ports = new Set();
+  let memory = 0;
+  for (let round = 0; round < 1_000; round += 1) {
+    const nic = a.addInterface({ addresses: ["10.0.0.3/24"], gateway: "10.0.0.2", name: "extra" });
+    ports.add(nic.attach());
+    nic.close();
+    if (round === 10) memory = engine.memoryBytes;
+  }
+  assert.equal(ports.size, 1);
+  assert.equal(engine.memoryBytes, memory);
+  assert.equal(a.interfaces.length, 0);
+  plug(a.addInterface({ addresses: ["10.0.0.3/24"] }), nicB);
+  await a.ping("10.0.0.2");
+  engine.close();
+});
+
+test("a row that is cut short and an option that the module does not know are errors", () => {
+  const memory = new WebAssembly.Memory({ initial: 1 });
+  new Uint8Array(memory.buffer).set(new TextEncoder().encode("one two"), 100);
+  const reader = new RowReader(memory);
+  assert.deepEqual(reader.objects([100, 7]), []);
+  assert.deepEqual(reader.objects([100, 7, 1, undefined, "3", 0]), [
+    { one: 1, two: null },
+    { one: "3", two: 0 },
+  ]);
+  assert.throws(() => reader.objects([100, 7, 1, 2, 3]), { name: "EngineError" });
+  assert.deepEqual([...valuesOf("a b c", { c: 3, a: 0 })], [0, Number.NaN, 3]);
+  assert.throws(() => valuesOf("a b c", { d: 1 }), { name: "EngineError", message: /\bd\b/ });
+});
