@@ -171,24 +171,30 @@ impl Name {
 
     /// The address that this name stands for in reverse lookups: `4.3.2.1.in-addr.arpa`, or 32 nibbles under `ip6.arpa`.
     pub fn reverse_address(&self) -> Option<IpAddr> {
-        if let Some(mut labels) = strip_suffix(self.as_octets(), b"\x07in-addr\x04arpa\0") {
-            let mut octets = [0; 4];
-            for octet in octets.iter_mut().rev() {
-                let (&len, rest) = labels.split_first()?;
-                let (digits, after) = rest.split_at_checked(len.into())?;
-                *octet = decimal_octet(digits)?;
-                labels = after;
-            }
-            return labels.is_empty().then(|| Ipv4Addr::from(octets).into());
-        }
-        let labels = strip_suffix(self.as_octets(), b"\x03ip6\x04arpa\0")?;
-        let labels: &[[u8; 2]; 32] = labels.as_chunks().0.try_into().ok().filter(|_| labels.len() == 64)?;
+        let v4 = strip_suffix(self.as_octets(), b"\x07in-addr\x04arpa\0");
+        let v6 = strip_suffix(self.as_octets(), b"\x03ip6\x04arpa\0");
+        let mut rest = v4.or(v6)?;
         let mut octets = [0; 16];
-        for (index, [len, digit]) in labels.iter().rev().enumerate() {
-            let nibble = char::from(*digit).to_digit(16).filter(|_| *len == 1)?;
-            octets[index / 2] = octets[index / 2] << 4 | nibble as u8;
+        let mut count = 0;
+        while let [len, tail @ ..] = rest {
+            let (label, after) = tail.split_at_checked(usize::from(*len))?;
+            if v4.is_some() {
+                *octets.get_mut(count)? = label_number(label, 10)?;
+            } else {
+                let nibble = label_number(label, 16).filter(|nibble| *nibble < 16)?;
+                *octets.get_mut(count / 2)? |= nibble << (count % 2 * 4);
+            }
+            count += 1;
+            rest = after;
         }
-        Some(Ipv6Addr::from(octets).into())
+        match (count, octets) {
+            (4, [d, c, b, a, ..]) if v4.is_some() => Some(Ipv4Addr::new(a, b, c, d).into()),
+            (32, mut octets) => {
+                octets.reverse();
+                Some(Ipv6Addr::from(octets).into())
+            }
+            _ => None,
+        }
     }
 
     /// Appends a label; the empty one ends the name.
@@ -207,20 +213,20 @@ impl Name {
 }
 
 /// What stands before `suffix`, which is compared without regard to ASCII case.
+#[inline(never)]
 fn strip_suffix<'a>(octets: &'a [u8], suffix: &[u8]) -> Option<&'a [u8]> {
     let (head, tail) = octets.split_at_checked(octets.len().checked_sub(suffix.len())?)?;
     tail.eq_ignore_ascii_case(suffix).then_some(head)
 }
 
-/// The number that a label of an `in-addr.arpa` name stands for. "01" and "+1" are other names than "1".
-fn decimal_octet(digits: &[u8]) -> Option<u8> {
-    match *digits {
-        [b'0', _, ..] | [] => return None,
-        _ => {}
+/// The number that a label of a reverse name stands for. "01" and "+1" are other names than "1".
+fn label_number(label: &[u8], radix: u8) -> Option<u8> {
+    if matches!(label, [] | [b'0', _, ..]) {
+        return None;
     }
-    digits.iter().try_fold(0u8, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit)
+    label.iter().try_fold(0u8, |number, digit| {
+        let digit = char::from(*digit).to_digit(radix.into())?;
+        number.checked_mul(radix)?.checked_add(digit as u8)
     })
 }
 

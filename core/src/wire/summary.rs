@@ -1,10 +1,12 @@
 //! One line of text for a frame, in the words that people know from tcpdump and Wireshark. For lists that people read,
 //! never for decisions.
+//!
+//! The few forms that most lines are made of are functions, never inlined: a call is a fraction of the code of a `write!`.
 
 use super::ethernet::ethertype;
 use super::{
     ArpOperation, ArpPacket, EthernetHeader, Icmpv4Message, Icmpv6Message, Ipv4Header, Ipv6Header, TcpHeader,
-    TcpOptions, UdpHeader, dhcp, dns, icmpv4, icmpv6, ipv6, protocol,
+    TcpOptions, UdpHeader, WireError, dhcp, dns, icmpv4, icmpv6, ipv6, protocol,
 };
 use core::fmt::{self, Write};
 use core::net::{IpAddr, SocketAddr};
@@ -16,7 +18,7 @@ use core::net::{IpAddr, SocketAddr};
 pub fn summarize(frame: &[u8], out: &mut dyn Write) -> fmt::Result {
     match EthernetHeader::parse(frame) {
         Ok((header, payload)) => link_payload(&header, header.ethertype, payload, out),
-        Err(error) => write!(out, "Ethernet: {error}"),
+        Err(error) => broken(out, "Ethernet: ", error),
     }
 }
 
@@ -28,7 +30,8 @@ fn link_payload(header: &EthernetHeader, kind: u16, payload: &[u8], out: &mut dy
         ethertype::VLAN if header.ethertype == ethertype::VLAN => {
             match payload.split_first_chunk::<4>() {
                 Some((&[a, b, c, d], rest)) => {
-                    write!(out, "VLAN {} ", u16::from_be_bytes([a & 0x0f, b]))?;
+                    field(out, "VLAN ", u16::from_be_bytes([a & 0x0f, b]).into())?;
+                    out.write_str(" ")?;
                     // Only one tag is opened, whatever the frame holds.
                     match u16::from_be_bytes([c, d]) {
                         ethertype::VLAN => write!(out, "VLAN again, {} bytes", rest.len()),
@@ -48,7 +51,7 @@ fn link_payload(header: &EthernetHeader, kind: u16, payload: &[u8], out: &mut dy
 fn arp(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     let packet = match ArpPacket::parse(bytes) {
         Ok(packet) => packet,
-        Err(error) => return write!(out, "ARP: {error}"),
+        Err(error) => return broken(out, "ARP: ", error),
     };
     let ArpPacket { sender_mac, sender_ip, target_ip, .. } = packet;
     if sender_ip == target_ip {
@@ -66,22 +69,21 @@ fn arp(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
 fn ipv4(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     let (header, payload) = match Ipv4Header::parse(bytes) {
         Ok(parsed) => parsed,
-        Err(error) => return write!(out, "IPv4: {error}"),
+        Err(error) => return broken(out, "IPv4: ", error),
     };
     let Ipv4Header { source, destination, identification, fragment_offset, .. } = header;
     if header.is_fragment() {
-        let len = payload.len();
-        return write!(
-            out,
-            "{source} > {destination} IPv4 fragment id={identification} offset={fragment_offset} len={len}"
-        );
+        between(out, &source, &destination)?;
+        field(out, "IPv4 fragment id=", identification.into())?;
+        field(out, " offset=", fragment_offset.into())?;
+        return field(out, " len=", payload.len() as u32);
     }
     match header.protocol {
         protocol::ICMP => {
-            write!(out, "{source} > {destination} ICMP ")?;
+            between(out, &source, &destination)?;
             match Icmpv4Message::parse(payload) {
                 Ok(message) => icmpv4(&message, out),
-                Err(error) => write!(out, "{error}"),
+                Err(error) => broken(out, "ICMP ", error),
             }
         }
         upper => transport(source.into(), destination.into(), upper, payload, out),
@@ -91,63 +93,93 @@ fn ipv4(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
 fn ipv6(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     let (header, payload) = match Ipv6Header::parse(bytes) {
         Ok(parsed) => parsed,
-        Err(error) => return write!(out, "IPv6: {error}"),
+        Err(error) => return broken(out, "IPv6: ", error),
     };
     let Ipv6Header { source, destination, .. } = header;
     match ipv6::skip_extension_headers(header.next_header, payload) {
-        Ok((_, rest, true)) => write!(out, "{source} > {destination} IPv6 fragment len={}", rest.len()),
+        Ok((_, rest, true)) => {
+            between(out, &source, &destination)?;
+            field(out, "IPv6 fragment len=", rest.len() as u32)
+        }
         Ok((protocol::ICMPV6, rest, false)) => {
-            write!(out, "{source} > {destination} ICMPv6 ")?;
+            between(out, &source, &destination)?;
             match Icmpv6Message::parse(source, destination, rest) {
                 Ok(message) => icmpv6(&message, out),
-                Err(error) => write!(out, "{error}"),
+                Err(error) => broken(out, "ICMPv6 ", error),
             }
         }
         Ok((upper, rest, false)) => transport(source.into(), destination.into(), upper, rest, out),
-        Err(error) => write!(out, "{source} > {destination} IPv6 {error}"),
+        Err(error) => {
+            between(out, &source, &destination)?;
+            write!(out, "IPv6 {error}")
+        }
     }
 }
 
 fn transport(source: IpAddr, destination: IpAddr, upper: u8, bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
-    match upper {
+    let mut between_ports =
+        |[from, to]: [u16; 2]| between(out, &SocketAddr::new(source, from), &SocketAddr::new(destination, to));
+    let error = match upper {
         protocol::TCP => match TcpHeader::parse(bytes) {
             Ok((header, options, payload)) => {
-                let source = SocketAddr::new(source, header.source_port);
-                let destination = SocketAddr::new(destination, header.destination_port);
-                write!(out, "{source} > {destination} TCP ")?;
-                tcp(&header, &TcpOptions::parse(options), payload.len(), out)
+                between_ports([header.source_port, header.destination_port])?;
+                return tcp(&header, &TcpOptions::parse(options), payload.len(), out);
             }
-            Err(error) => write!(out, "{source} > {destination} TCP {error}"),
+            Err(error) => Some(("TCP ", error)),
         },
         protocol::UDP => match UdpHeader::parse(bytes) {
             Ok((header, payload)) => {
                 let ports = [header.source_port, header.destination_port];
-                let source = SocketAddr::new(source, header.source_port);
-                let destination = SocketAddr::new(destination, header.destination_port);
-                write!(out, "{source} > {destination} ")?;
-                udp(ports, payload, out)
+                between_ports(ports)?;
+                return udp(ports, payload, out);
             }
-            Err(error) => write!(out, "{source} > {destination} UDP {error}"),
+            Err(error) => Some(("UDP ", error)),
         },
-        protocol::NO_NEXT_HEADER => write!(out, "{source} > {destination} nothing"),
-        other => write!(out, "{source} > {destination} protocol {other} len={}", bytes.len()),
+        _ => None,
+    };
+    between(out, &source, &destination)?;
+    match (error, upper) {
+        (Some((name, error)), _) => broken(out, name, error),
+        (None, protocol::NO_NEXT_HEADER) => out.write_str("nothing"),
+        (None, other) => {
+            field(out, "protocol ", other.into())?;
+            field(out, " len=", bytes.len() as u32)
+        }
     }
 }
 
+/// Who sent a packet, and to whom.
+#[inline(never)]
+fn between(out: &mut dyn Write, source: &dyn fmt::Display, destination: &dyn fmt::Display) -> fmt::Result {
+    write!(out, "{source} > {destination} ")
+}
+
+/// What cannot be read, and why.
+#[inline(never)]
+fn broken(out: &mut dyn Write, what: &str, error: WireError) -> fmt::Result {
+    write!(out, "{what}{error}")
+}
+
+/// A number and what stands before it.
+#[inline(never)]
+fn field(out: &mut dyn Write, name: &str, value: u32) -> fmt::Result {
+    write!(out, "{name}{value}")
+}
+
 fn tcp(header: &TcpHeader, options: &TcpOptions, len: usize, out: &mut dyn Write) -> fmt::Result {
-    write!(out, "{} seq={}", header.flags, header.sequence)?;
+    write!(out, "TCP {} seq={}", header.flags, header.sequence)?;
     if header.flags.contains(super::TcpFlags::ACK) {
         write!(out, " ack={}", header.acknowledgment)?;
     }
-    write!(out, " win={}", header.window)?;
+    field(out, " win=", header.window.into())?;
     if len > 0 {
-        write!(out, " len={len}")?;
+        field(out, " len=", len as u32)?;
     }
     if let Some(mss) = options.mss {
-        write!(out, " mss {mss}")?;
+        field(out, " mss ", mss.into())?;
     }
     if let Some(shift) = options.window_scale {
-        write!(out, " wscale {shift}")?;
+        field(out, " wscale ", shift.into())?;
     }
     if options.sack_permitted {
         out.write_str(" sackOK")?;
@@ -169,7 +201,7 @@ fn udp(ports: [u16; 2], payload: &[u8], out: &mut dyn Write) -> fmt::Result {
     {
         return dns(&header, payload, out);
     }
-    write!(out, "UDP len={}", payload.len())
+    field(out, "UDP len=", payload.len() as u32)
 }
 
 fn dhcp(message: &dhcp::Message<'_>, out: &mut dyn Write) -> fmt::Result {
@@ -183,7 +215,8 @@ fn dhcp(message: &dhcp::Message<'_>, out: &mut dyn Write) -> fmt::Result {
         dhcp::MessageType::Release => "release",
         dhcp::MessageType::Inform => "inform",
     };
-    write!(out, "DHCP {kind}")?;
+    out.write_str("DHCP ")?;
+    out.write_str(kind)?;
     let address = [Some(message.yiaddr()), message.address_option(dhcp::option::REQUESTED_ADDRESS)]
         .into_iter()
         .chain([Some(message.ciaddr())])
@@ -206,7 +239,7 @@ fn dns(header: &dns::Header, message: &[u8], out: &mut dyn Write) -> fmt::Result
             dns::RecordType::PTR => out.write_str(" PTR")?,
             dns::RecordType::AAAA => out.write_str(" AAAA")?,
             dns::RecordType::ANY => out.write_str(" ANY")?,
-            dns::RecordType(other) => write!(out, " TYPE{other}")?,
+            dns::RecordType(other) => field(out, " TYPE", other.into())?,
         }
         write!(out, " {}", question.name)?;
     }
@@ -214,67 +247,55 @@ fn dns(header: &dns::Header, message: &[u8], out: &mut dyn Write) -> fmt::Result
         return Ok(());
     }
     match header.rcode {
-        0 => write!(out, " records={}", header.counts[1]),
+        0 => field(out, " records=", header.counts[1].into()),
         1 => out.write_str(" FORMERR"),
         2 => out.write_str(" SERVFAIL"),
         3 => out.write_str(" NXDOMAIN"),
         4 => out.write_str(" NOTIMP"),
         5 => out.write_str(" REFUSED"),
-        other => write!(out, " rcode={other}"),
+        other => field(out, " rcode=", other.into()),
     }
 }
 
 fn icmpv4(message: &Icmpv4Message<'_>, out: &mut dyn Write) -> fmt::Result {
+    out.write_str("ICMP ")?;
     match *message {
-        Icmpv4Message::EchoRequest { identifier, sequence, .. } => {
-            write!(out, "echo request id={identifier} seq={sequence}")
-        }
-        Icmpv4Message::EchoReply { identifier, sequence, .. } => {
-            write!(out, "echo reply id={identifier} seq={sequence}")
-        }
+        Icmpv4Message::EchoRequest { identifier, sequence, .. } => echo(out, "request", identifier, sequence),
+        Icmpv4Message::EchoReply { identifier, sequence, .. } => echo(out, "reply", identifier, sequence),
         Icmpv4Message::DestinationUnreachable { code, next_hop_mtu, .. } => match code {
             icmpv4::code::NETWORK_UNREACHABLE => out.write_str("network unreachable"),
             icmpv4::code::HOST_UNREACHABLE => out.write_str("host unreachable"),
             icmpv4::code::PROTOCOL_UNREACHABLE => out.write_str("protocol unreachable"),
             icmpv4::code::PORT_UNREACHABLE => out.write_str("port unreachable"),
-            icmpv4::code::FRAGMENTATION_NEEDED => {
-                write!(out, "fragmentation needed mtu={next_hop_mtu}")
-            }
+            icmpv4::code::FRAGMENTATION_NEEDED => field(out, "fragmentation needed mtu=", next_hop_mtu.into()),
             icmpv4::code::ADMINISTRATIVELY_PROHIBITED => out.write_str("administratively prohibited"),
-            other => write!(out, "unreachable code={other}"),
+            other => field(out, "unreachable code=", other.into()),
         },
-        Icmpv4Message::TimeExceeded { code, .. } => write!(out, "time exceeded code={code}"),
-        Icmpv4Message::ParameterProblem { pointer, .. } => {
-            write!(out, "parameter problem at byte {pointer}")
-        }
+        Icmpv4Message::TimeExceeded { code, .. } => field(out, "time exceeded code=", code.into()),
+        Icmpv4Message::ParameterProblem { pointer, .. } => field(out, "parameter problem at byte ", pointer.into()),
         Icmpv4Message::Redirect { gateway, .. } => write!(out, "redirect to {gateway}"),
-        Icmpv4Message::Other { kind, code } => write!(out, "type={kind} code={code}"),
+        Icmpv4Message::Other { kind, code } => other(out, kind, code),
     }
 }
 
 fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
+    out.write_str("ICMPv6 ")?;
     match *message {
-        Icmpv6Message::EchoRequest { identifier, sequence, .. } => {
-            write!(out, "echo request id={identifier} seq={sequence}")
-        }
-        Icmpv6Message::EchoReply { identifier, sequence, .. } => {
-            write!(out, "echo reply id={identifier} seq={sequence}")
-        }
+        Icmpv6Message::EchoRequest { identifier, sequence, .. } => echo(out, "request", identifier, sequence),
+        Icmpv6Message::EchoReply { identifier, sequence, .. } => echo(out, "reply", identifier, sequence),
         Icmpv6Message::DestinationUnreachable { code, .. } => match code {
             icmpv6::code::NO_ROUTE => out.write_str("no route"),
             icmpv6::code::ADMINISTRATIVELY_PROHIBITED => out.write_str("administratively prohibited"),
             icmpv6::code::ADDRESS_UNREACHABLE => out.write_str("address unreachable"),
             icmpv6::code::PORT_UNREACHABLE => out.write_str("port unreachable"),
-            other => write!(out, "unreachable code={other}"),
+            other => field(out, "unreachable code=", other.into()),
         },
-        Icmpv6Message::PacketTooBig { mtu, .. } => write!(out, "packet too big mtu={mtu}"),
-        Icmpv6Message::TimeExceeded { code, .. } => write!(out, "time exceeded code={code}"),
-        Icmpv6Message::ParameterProblem { pointer, .. } => {
-            write!(out, "parameter problem at byte {pointer}")
-        }
+        Icmpv6Message::PacketTooBig { mtu, .. } => field(out, "packet too big mtu=", mtu),
+        Icmpv6Message::TimeExceeded { code, .. } => field(out, "time exceeded code=", code.into()),
+        Icmpv6Message::ParameterProblem { pointer, .. } => field(out, "parameter problem at byte ", pointer),
         Icmpv6Message::RouterSolicitation { .. } => out.write_str("router solicitation"),
         Icmpv6Message::RouterAdvertisement { router_lifetime, .. } => {
-            write!(out, "router advertisement lifetime={router_lifetime}")
+            field(out, "router advertisement lifetime=", router_lifetime.into())
         }
         Icmpv6Message::NeighborSolicitation { target, .. } => {
             write!(out, "neighbor solicitation who-has {target}")
@@ -291,8 +312,18 @@ fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
         Icmpv6Message::Other { kind: 131 | 143, .. } => out.write_str("multicast listener report"),
         Icmpv6Message::Other { kind: 132, .. } => out.write_str("multicast listener done"),
         Icmpv6Message::Other { kind: 137, .. } => out.write_str("redirect"),
-        Icmpv6Message::Other { kind, code } => write!(out, "type={kind} code={code}"),
+        Icmpv6Message::Other { kind, code } => other(out, kind, code),
     }
+}
+
+#[inline(never)]
+fn echo(out: &mut dyn Write, kind: &str, identifier: u16, sequence: u16) -> fmt::Result {
+    write!(out, "echo {kind} id={identifier} seq={sequence}")
+}
+
+#[inline(never)]
+fn other(out: &mut dyn Write, kind: u8, code: u8) -> fmt::Result {
+    write!(out, "type={kind} code={code}")
 }
 
 #[cfg(test)]
