@@ -66,6 +66,7 @@ impl<'m> Links<'m> {
     }
 
     /// Appends `node` unless it is on a list already.
+    #[inline(never)] // Called from many places.
     pub(crate) fn push_back(&mut self, list: &mut List, node: u32) {
         if self.is_linked(node) {
             return;
@@ -99,6 +100,7 @@ impl<'m> Links<'m> {
     }
 
     /// Takes `node` off `list`, on which it must be; a node on no list is left alone.
+    #[inline(never)] // Called from many places.
     pub(crate) fn remove(&mut self, list: &mut List, node: u32) {
         let Link { next, previous } = self.links[node as usize];
         if next == UNLINKED {

@@ -64,6 +64,7 @@ impl<'m, T> Storage<'m, T> {
     }
 
     /// Makes at least `len` entries accessible, new ones set to `value`; at most the capacity.
+    #[inline(never)] // A table grows when it is made; a pool, by a block that was never used.
     pub fn grow_to(&mut self, len: usize, value: T)
     where
         T: Clone,

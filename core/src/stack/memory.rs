@@ -134,30 +134,34 @@ impl<'m> StackMemory<'m> {
 
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), MemoryTooSmall> {
         let sizes = TableSizes::of(limits);
-        let tables = [
-            ("interfaces", limits.interfaces, self.interfaces.capacity()),
-            ("addresses", limits.addresses, self.addresses.capacity()),
-            ("routes", limits.routes, self.routes.capacity()),
-            ("neighbors", limits.neighbors, self.neighbors.capacity()),
-            ("neighbor_buckets", sizes.neighbor_buckets, self.neighbor_buckets.capacity()),
-            ("neighbor_links", limits.neighbors, self.neighbor_links.capacity()),
-            ("connections", limits.connections, self.connections.capacity()),
-            ("half_open", limits.syn_queue, self.half_open.capacity()),
-            ("time_wait", limits.time_wait, self.time_wait.capacity()),
-            ("flow_buckets", sizes.flow_buckets, self.flow_buckets.capacity()),
-            ("listeners", limits.listeners, self.listeners.capacity()),
-            ("udp_sockets", limits.udp_sockets, self.udp_sockets.capacity()),
-            ("port_buckets", sizes.port_buckets, self.port_buckets.capacity()),
-            ("pings", limits.pings, self.pings.capacity()),
-            ("links", sizes.nodes, self.links.capacity()),
-            ("event_links", sizes.nodes, self.event_links.capacity()),
-            ("deadlines", sizes.nodes, self.deadlines.capacity()),
-            ("deadline_positions", sizes.nodes, self.deadline_positions.capacity()),
-        ];
-        match tables.into_iter().find(|(_, needed, given)| given < needed) {
-            Some((table, needed, given)) => Err(MemoryTooSmall { table, needed, given }),
-            None => Ok(()),
-        }
+        let mut result = Ok(());
+        need(&mut result, "interfaces", limits.interfaces, self.interfaces.capacity());
+        need(&mut result, "addresses", limits.addresses, self.addresses.capacity());
+        need(&mut result, "routes", limits.routes, self.routes.capacity());
+        need(&mut result, "neighbors", limits.neighbors, self.neighbors.capacity());
+        need(&mut result, "neighbor_buckets", sizes.neighbor_buckets, self.neighbor_buckets.capacity());
+        need(&mut result, "neighbor_links", limits.neighbors, self.neighbor_links.capacity());
+        need(&mut result, "connections", limits.connections, self.connections.capacity());
+        need(&mut result, "half_open", limits.syn_queue, self.half_open.capacity());
+        need(&mut result, "time_wait", limits.time_wait, self.time_wait.capacity());
+        need(&mut result, "flow_buckets", sizes.flow_buckets, self.flow_buckets.capacity());
+        need(&mut result, "listeners", limits.listeners, self.listeners.capacity());
+        need(&mut result, "udp_sockets", limits.udp_sockets, self.udp_sockets.capacity());
+        need(&mut result, "port_buckets", sizes.port_buckets, self.port_buckets.capacity());
+        need(&mut result, "pings", limits.pings, self.pings.capacity());
+        need(&mut result, "links", sizes.nodes, self.links.capacity());
+        need(&mut result, "event_links", sizes.nodes, self.event_links.capacity());
+        need(&mut result, "deadlines", sizes.nodes, self.deadlines.capacity());
+        need(&mut result, "deadline_positions", sizes.nodes, self.deadline_positions.capacity());
+        result
+    }
+}
+
+/// Notes that a table is too small, if it is and no other was.
+#[inline(never)] // One comparison for every table there is.
+fn need(result: &mut Result<(), MemoryTooSmall>, table: &'static str, needed: usize, given: usize) {
+    if given < needed && result.is_ok() {
+        *result = Err(MemoryTooSmall { table, needed, given });
     }
 }
 

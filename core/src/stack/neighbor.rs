@@ -4,7 +4,7 @@
 
 use core::net::IpAddr;
 
-use crate::address::bits;
+use crate::address::words;
 use crate::event::InterfaceId;
 use crate::hash_index::{Bucket, HashIndex};
 use crate::links::{Links, List};
@@ -129,8 +129,8 @@ impl<'m> NeighborTable<'m> {
     }
 
     fn hash(secret: &Generator, interface: InterfaceId, address: IpAddr) -> u32 {
-        let bits = bits(address);
-        secret.hash(&[u64::from(interface.0), (bits >> 64) as u64, bits as u64])
+        let [a, b] = words(address);
+        secret.hash(&[u64::from(interface.0), a, b])
     }
 
     pub(crate) fn find(&mut self, secret: &Generator, interface: InterfaceId, address: IpAddr) -> Option<u32> {
