@@ -106,12 +106,15 @@ pub struct Report {
     pub pcapng: Option<Vec<u8>>,
 }
 
-/// Parses a script.
+/// Parses a script. Beside the settings' symbols, `IPV4` or `IPV6` is defined, by the family of the packets.
 ///
 /// # Errors
 /// The first thing that is not of the language.
 pub fn parse(text: &str, settings: &Settings) -> Result<ast::Script, ScriptError> {
-    parser::parse(text, &settings.symbols)
+    let mut symbols = settings.symbols.clone();
+    let family = if settings.ip_version == IpVersion::V6 { "IPV6" } else { "IPV4" };
+    symbols.insert(family.into(), String::new());
+    parser::parse(text, &symbols)
 }
 
 /// Runs a script. `load` reads the files that its commands name, relative to the script.
@@ -129,7 +132,7 @@ pub fn run(text: &str, settings: &Settings, load: &mut dyn FnMut(&str) -> std::i
 }
 
 fn prepare(text: &str, given: &Settings) -> Result<(ast::Script, Settings), Failure> {
-    let script = parser::parse(text, &given.symbols)?;
+    let script = parse(text, given)?;
     let mut settings = Settings { loose: given.loose, ..Settings::default() };
     for (name, value) in &script.options {
         settings.set(name, value.as_deref()).map_err(|expected| Failure::new(1, expected, "it"))?;

@@ -61,9 +61,16 @@ pub(super) fn parse(text: &str, symbols: &BTreeMap<String, String>) -> Result<Sc
     for _ in 0..2 {
         // Conditions may ask for symbols that the script's own options define, which come first.
         for token in lexer::tokens(&lexer::preprocess(text, &symbols)?)? {
-            if let (Kind::Option, Some(definition)) = (token.kind, token.text.strip_prefix("--define=")) {
+            if token.kind != Kind::Option {
+                continue;
+            }
+            if let Some(definition) = token.text.strip_prefix("--define=") {
                 let (name, value) = definition.split_once('=').unwrap_or((definition, ""));
                 symbols.entry(name.to_string()).or_insert_with(|| value.to_string());
+            } else if let Some(version) = token.text.strip_prefix("--ip_version=") {
+                let (is, is_not) = if version == "ipv6" { ("IPV6", "IPV4") } else { ("IPV4", "IPV6") };
+                symbols.remove(is_not);
+                symbols.insert(is.to_string(), String::new());
             }
         }
     }

@@ -26,8 +26,8 @@ pub(super) struct Watch {
     tag: Option<(String, Expr)>,
     /// What was ready when it was reported last: only what is new counts at an edge.
     reported: i64,
-    /// Bytes that had come when it was reported last: new data is an edge too.
-    received: u64,
+    /// Bytes that had come when it was reported last, and the connection's state: news there are an edge too.
+    seen: Option<(u64, State)>,
 }
 
 impl Kernel {
@@ -120,7 +120,7 @@ impl Kernel {
         let Ok(epoll) = self.file(call) else { return failed("EBADF") };
         let FileKind::Epoll(watches) = &mut epoll.kind else { return failed("EINVAL") };
         let place = watches.iter().position(|watch| watch.file == file);
-        let watch = Watch { file, events, tag, reported: 0, received: 0 };
+        let watch = Watch { file, events, tag, reported: 0, seen: None };
         match (operation, place) {
             (1, None) => watches.push(watch),
             (1, Some(_)) => return failed("EEXIST"),
@@ -145,15 +145,15 @@ impl Kernel {
         let mut after = Vec::new();
         for mut watch in watches {
             let ready = self.ready(watch.file);
-            let received = self.connection_info(watch.file).map_or(0, |info| info.bytes_received);
+            let seen = self.connection_info(watch.file).map(|info| (info.bytes_received, info.state));
             let mut news = ready & (watch.events | ERR | HUP);
-            if watch.events & EPOLLET != 0 && watch.received == received {
+            if watch.events & EPOLLET != 0 && watch.seen == seen {
                 news &= !watch.reported;
             }
             watch.reported &= ready;
             if news != 0 && (reports.len() as i64) < most {
                 watch.reported = ready;
-                watch.received = received;
+                watch.seen = seen;
                 // The whole state is told at an edge.
                 reports.push((ready & (watch.events | ERR | HUP), watch.tag.clone()));
                 if watch.events & EPOLLONESHOT != 0 {

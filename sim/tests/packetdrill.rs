@@ -1,0 +1,81 @@
+//! Runs all of `sim/scripts`, over IPv4, IPv6 and IPv4-mapped sockets.
+//!
+//! A script whose name ends in `-ipv4` or `-ipv6` is about that family only.
+
+use ethertab_sim::packetdrill::{IpVersion, Report, Settings, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn scripts_below(folder: &Path, out: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            scripts_below(&entry, out);
+        } else if entry.extension().is_some_and(|extension| extension == "pkt") {
+            out.push(entry);
+        }
+    }
+}
+
+fn all_scripts() -> Vec<PathBuf> {
+    let mut scripts = Vec::new();
+    scripts_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"), &mut scripts);
+    scripts
+}
+
+fn run_script(path: &Path, settings: &Settings) -> Report {
+    let text = fs::read_to_string(path).unwrap();
+    run(&text, settings, &mut |name| fs::read_to_string(path.parent().unwrap().join(name)))
+}
+
+fn all_pass(ip_version: IpVersion, other_family: &str) {
+    let settings = Settings { ip_version, ..Settings::default() };
+    let mut failures = Vec::new();
+    let mut passed = 0;
+    for path in all_scripts() {
+        if path.file_stem().unwrap().to_string_lossy().ends_with(other_family) {
+            continue;
+        }
+        match run_script(&path, &settings).failure {
+            Some(failure) => failures.push(format!("{}: {failure:?}", path.display())),
+            None => passed += 1,
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(passed >= 120, "only {passed} scripts were found");
+}
+
+#[test]
+fn our_scripts_pass_over_ipv4() {
+    all_pass(IpVersion::V4, "-ipv6");
+}
+
+#[test]
+fn our_scripts_pass_over_ipv6() {
+    all_pass(IpVersion::V6, "-ipv4");
+}
+
+#[test]
+fn our_scripts_pass_with_mapped_addresses() {
+    all_pass(IpVersion::V4Mapped, "-ipv6");
+}
+
+#[test]
+fn every_script_says_what_it_is_about() {
+    for path in all_scripts() {
+        let text = fs::read_to_string(&path).unwrap();
+        let comment: String = text.lines().take_while(|line| line.starts_with("//")).collect();
+        let is_about_calls = path.parent().is_some_and(|folder| folder.ends_with("calls"));
+        let cites = ["RFC ", "T1:"].iter().any(|source| comment.contains(source));
+        assert!(cites || (is_about_calls && !comment.is_empty()), "{}: no source in {comment:?}", path.display());
+    }
+}
+
+/// A run is the same every time, and so is its capture.
+#[test]
+fn runs_repeat() {
+    let script = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0...0.1 connect(3, ..., ...) = 0\n* > S 0:0(0) <...>\n";
+    let capture = || run(script, &Settings::default(), &mut |_| unreachable!()).pcapng.unwrap();
+    assert_eq!(capture(), capture());
+}
