@@ -323,9 +323,10 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
         return false;
     }
     let promised = connection.rcv_edge.since(connection.rcv_nxt());
-    let room = connection.receive.room();
+    // No more than the field can announce: without scaling, an update beyond that would say nothing new.
+    let room = connection.receive.room().min(u32::from(u16::MAX) << connection.rcv_scale);
     let least = (connection.receive.limit() / 2).min(connection.rcv_mss);
-    room >= promised.saturating_mul(2) && room - promised >= least
+    room >= promised.saturating_mul(2) && room.saturating_sub(promised) >= least
 }
 
 /// The MSS and the window scale that our SYN, or SYN and ACK, offers.
