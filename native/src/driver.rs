@@ -20,6 +20,11 @@ use crate::port::Port;
 /// nor the program's own work between turns.
 const FRAMES_PER_TURN: usize = 64;
 
+/// Turns in a row that may leave frames waiting at the port before timeouts are handled nevertheless: as many frames as a TAP
+/// device queues by default. Otherwise an acknowledgment that has come would be found after the timeout that it prevents,
+/// and a flood would put off timeouts for ever.
+const MAX_TURNS_BEHIND: usize = 16;
+
 /// Why a driver could not be made.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -76,6 +81,8 @@ pub struct Driver<P> {
     port: P,
     /// The port took no frame when it was last offered one.
     port_is_full: bool,
+    /// Turns in a row that have left frames waiting at the port.
+    turns_behind: usize,
     capture: Option<Capture>,
     buf: Vec<u8>,
     /// The origin of the stack's time.
@@ -108,6 +115,7 @@ impl<P: Port> Driver<P> {
             cable: Cable::new(0, 0),
             port,
             port_is_full: false,
+            turns_behind: 0,
             capture: None,
             started: Clock::now(),
             woken,
@@ -190,11 +198,10 @@ impl<P: Port> Driver<P> {
     pub fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let readable = self.wait(limit)?;
         let now = self.now();
-        if readable {
-            self.take_from_port(now)?;
-        }
+        let all_taken = !readable || self.take_from_port(now)?;
         self.deliver_to_stack(now);
-        if self.stack.next_timeout().is_some_and(|due| due <= now) {
+        self.turns_behind = if all_taken || self.turns_behind == MAX_TURNS_BEHIND { 0 } else { self.turns_behind + 1 };
+        if self.turns_behind == 0 && self.stack.next_timeout().is_some_and(|due| due <= now) {
             self.stack.handle_timeout(&mut self.pool, now);
         }
         self.deliver_to_port(now)?;
@@ -261,12 +268,13 @@ impl<P: Port> Driver<P> {
         }
     }
 
-    fn take_from_port(&mut self, now: Instant) -> io::Result<()> {
+    /// Returns whether no frame is left waiting.
+    fn take_from_port(&mut self, now: Instant) -> io::Result<bool> {
         for _ in 0..FRAMES_PER_TURN {
-            let Some(len) = self.port.receive(&mut self.buf)? else { break };
+            let Some(len) = self.port.receive(&mut self.buf)? else { return Ok(true) };
             self.cable.lane_mut(Side::B).send(now, &self.buf[..len], FrameMeta::received(len));
         }
-        Ok(())
+        Ok(false)
     }
 
     fn deliver_to_stack(&mut self, now: Instant) {

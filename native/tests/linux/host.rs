@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     CloseReason, Config, ConnectOptions, ConnectionHandle, Endpoint, Event, InterfaceConfig, Limits, ListenOptions,
-    ListenerHandle, Pool, Stack, State,
+    ListenerHandle, Pool, Stack, State, UdpHandle,
 };
 use ethertab_native::{Driver, Tap, TapConfig};
 use ethertab_sim::{Cable, CaptureConfig, Impairment, Side};
@@ -18,7 +18,7 @@ use ethertab_sim::{Cable, CaptureConfig, Impairment, Side};
 use crate::Outcome;
 use crate::apps::{App, Socket, Stream};
 use crate::judge::{self, Allowed};
-use crate::namespace::run;
+use crate::namespace::{limit_timeouts, run};
 
 /// Linux's addresses on the TAP device.
 pub(crate) const LINUX: [IpAddr; 2] =
@@ -29,6 +29,10 @@ pub(crate) const OURS: [IpAddr; 2] =
 
 /// Bytes of frames that a capture holds: more than any test moves.
 const CAPTURE_BYTES: usize = 512 * 1024 * 1024;
+
+/// A bound for both ends' timeouts, the least that Linux takes: without timestamps they double until a segment arrives that
+/// was sent once (RFC 6298 §3, Karn), and at heavy loss each end would be silent for minutes.
+const MAX_RTO: Duration = Duration::from_secs(1);
 
 /// A listener, and what makes the application of each of its connections.
 type Server = (ListenerHandle, Box<dyn Fn() -> Box<dyn App>>);
@@ -48,6 +52,7 @@ pub(crate) struct Host {
     driver: Driver<Tap>,
     apps: HashMap<ConnectionHandle, Box<dyn App>>,
     servers: Vec<Server>,
+    udp_sockets: Vec<UdpHandle>,
     finished: Vec<Finished>,
     begun: Instant,
     limit: Duration,
@@ -62,6 +67,7 @@ impl Host {
             Err(_) => 1,
         };
         println!("{name}: seed {seed} (ETHERTAB_SEED sets another one)");
+        limit_timeouts(MAX_RTO)?;
         let mut config = TapConfig::default();
         // A thousand connections that Linux serves at once do not overflow this, so that what is lost is lost on the cable.
         config.queue = 16 * 1024;
@@ -74,7 +80,9 @@ impl Host {
         let mut limits = Limits::default();
         limits.connections = 2_048;
         limits.syn_queue = 1_024;
-        let stack = Stack::new(Config::new([seed, 0]), limits);
+        let mut config = Config::new([seed, 0]);
+        config.tcp.max_rto = MAX_RTO.into();
+        let stack = Stack::new(config, limits);
         let interface = InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 2]));
         let mut driver = Driver::new(stack, Pool::new(limits.pool_blocks as usize), interface, tap)?;
         driver.add_address(format!("{}/24", OURS[0]).parse()?)?;
@@ -85,12 +93,26 @@ impl Host {
         }
         driver.set_cable(cable);
         driver.start_capture(CaptureConfig { max_bytes: CAPTURE_BYTES, ..CaptureConfig::default() });
-        let (apps, servers, finished) = (HashMap::new(), Vec::new(), Vec::new());
-        Ok(Host { name, driver, apps, servers, finished, begun: Instant::now(), limit })
+        Ok(Host {
+            name,
+            driver,
+            apps: HashMap::new(),
+            servers: Vec::new(),
+            udp_sockets: Vec::new(),
+            finished: Vec::new(),
+            begun: Instant::now(),
+            limit,
+        })
     }
 
     pub(crate) fn stack(&mut self) -> &mut Stack<'static> {
         self.driver.stack_mut()
+    }
+
+    /// Binds a UDP socket that never reads.
+    pub(crate) fn ignore_datagrams(&mut self, port: u16) -> Outcome {
+        self.udp_sockets.push(self.driver.stack_mut().bind_udp(Endpoint::any(port))?);
+        Ok(())
     }
 
     /// Gives each connection to `port` an application of its own.
@@ -147,6 +169,10 @@ impl Host {
     pub(crate) fn finish(mut self, allowed: &[Allowed]) -> Outcome {
         while self.driver.stack().connections().any(|connection| connection.state != State::TimeWait) {
             self.turn("closing")?;
+        }
+        let (stack, pool) = self.driver.stack_and_pool();
+        for socket in self.udp_sockets.drain(..) {
+            stack.udp_close(pool, socket);
         }
         let blocks = self.driver.stack().blocks_in_use();
         if blocks > 0 {

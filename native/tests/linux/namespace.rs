@@ -1,5 +1,7 @@
 //! Network namespaces, and programs that run in them.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +21,14 @@ pub(crate) fn in_namespace(test: impl FnOnce() -> Outcome + Send) -> Outcome {
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Bounds the retransmission timeouts of Linux in the present namespace, where the kernel can (6.15 and later).
+pub(crate) fn limit_timeouts(most: Duration) -> Outcome {
+    match fs::write("/proc/sys/net/ipv4/tcp_rto_max_ms", most.as_millis().to_string()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Longer than any program here runs.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ethertab::Endpoint;
 use ethertab_sim::Impairment;
 
 use crate::Outcome;
@@ -26,7 +25,14 @@ const SCANS: &[Allowed] = &[
         "TCP Connection reset (RST)",
         "the answer of a closed port, and Linux's to a SYN-ACK that it knows nothing of",
     ),
-    ("Notes", "TCP The acknowledgment number field is nonzero while the ACK flag is not set", "hping3 fills it at random"),
+    (
+        "Notes",
+        "TCP The acknowledgment number field is nonzero while the ACK flag is not set",
+        "hping3 fills it at random",
+    ),
+    ("Warns", "ACKed segment that wasn't captured", "nmap and hping3 acknowledge what nobody has sent"),
+    ("Notes", "TCP keep-alive segment", "the next segment of hping3 has the same sequence number, or one less"),
+    ("Notes", "This frame is a (suspected) retransmission", "the same"),
     ("Chats", "TCP Connection establish request (SYN)", "a SYN scan"),
     ("Chats", "TCP Connection establish acknowledge (SYN+ACK)", "the answer of an open port"),
     ("Chats", "TCP Connection finish (FIN)", "FIN, Xmas and Maimon scans"),
@@ -38,7 +44,7 @@ const SCANS: &[Allowed] = &[
 fn host(name: &'static str) -> Outcome<Host> {
     let mut host = Host::new(name, Impairment::PERFECT, LIMIT)?;
     host.serve(TCP_OPEN, || Box::new(Echo::default()))?;
-    host.stack().bind_udp(Endpoint::any(UDP_OPEN))?;
+    host.ignore_datagrams(UDP_OPEN)?;
     Ok(host)
 }
 
