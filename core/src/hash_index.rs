@@ -56,6 +56,13 @@ impl<'m> HashIndex<'m> {
         self.buckets[position] = Bucket { hash, node };
     }
 
+    /// Puts a node with the same hash in the place of another.
+    pub(crate) fn replace(&mut self, hash: u32, node: u32, successor: u32) {
+        if let Some((position, _)) = self.locate(hash, |found| found == node) {
+            self.buckets[position].node = successor;
+        }
+    }
+
     /// Removes a node.
     pub(crate) fn remove(&mut self, hash: u32, node: u32) {
         let Some((mut hole, _)) = self.locate(hash, |found| found == node) else { return };
@@ -121,7 +128,12 @@ mod tests {
         let mut model: BTreeMap<u32, u32> = BTreeMap::new(); // node → hash
         for _ in 0..20_000 {
             let node = random.next_u32() % 64;
+            let successor = random.next_u32() % 64;
             match model.remove(&node) {
+                Some(hash) if random.next_u32().is_multiple_of(2) && !model.contains_key(&successor) => {
+                    index.replace(hash, node, successor);
+                    model.insert(successor, hash);
+                }
                 Some(hash) => index.remove(hash, node),
                 None => {
                     let hash = random.next_u32() % 16 * 7; // many collisions

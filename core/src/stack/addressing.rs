@@ -371,6 +371,7 @@ impl Stack<'_> {
     }
 
     /// Whether the address is the directed broadcast address of a network of ours.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|entry| entry.prefix.broadcast() == Some(address))
     }
@@ -389,6 +390,7 @@ impl Stack<'_> {
     }
 
     /// Whether `address` is a neighbour on this interface.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn is_on_link(&self, interface: InterfaceId, address: IpAddr) -> bool {
         self.addresses.iter().any(|entry| entry.interface == interface && entry.prefix.contains(address))
     }

@@ -200,10 +200,10 @@ impl Stack<'_> {
         let mut connection = half_open.promote(self.now, listener.config);
         connection.listener = Some(listener_index);
         let flow_hash = connection.flow_hash;
-        self.remove_half_open(half_open_index);
         let Ok(key) = self.connections.insert(connection) else { return };
         let number = self.nodes.number(Node::Connection(key.index));
-        self.flows.insert(flow_hash, number);
+        self.flows.replace(flow_hash, self.nodes.number(Node::HalfOpen(half_open_index)), number);
+        self.forget_half_open(half_open_index);
         self.last_hit = number;
         if let Some(listener) = self.listeners.get_mut(listener_index) {
             self.event_links.push_back(&mut listener.accept_queue, number);
@@ -236,16 +236,23 @@ impl Stack<'_> {
         self.schedule_half_open(index);
     }
 
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn remove_half_open(&mut self, index: u32) {
-        let number = self.nodes.number(Node::HalfOpen(index));
         let Some(half_open) = self.half_open.get(index) else { return };
-        let (parked, interface, flow_hash) = (half_open.parked, half_open.path.interface, half_open.flow_hash);
+        self.flows.remove(half_open.flow_hash, self.nodes.number(Node::HalfOpen(index)));
+        self.forget_half_open(index);
+    }
+
+    /// Removes a half-open connection to which the table of flows does not lead any more.
+    fn forget_half_open(&mut self, index: u32) {
+        let Some(half_open) = self.half_open.get(index) else { return };
+        let number = self.nodes.number(Node::HalfOpen(index));
+        let (parked, interface) = (half_open.parked, half_open.path.interface);
         if let Some(listener) = self.listeners.lookup_mut(half_open.listener) {
             listener.half_open -= 1;
         }
         self.unlink(number, parked, interface);
         self.deadlines.remove(number);
-        self.flows.remove(flow_hash, number);
         self.half_open.remove(index);
     }
 }

@@ -288,6 +288,7 @@ impl<'m> Stack<'m> {
     }
 
     /// Puts a node on the list of events.
+    #[inline(never)] // Called from many places: one copy is enough.
     fn notify(&mut self, node: Node) {
         self.event_links.push_back(&mut self.events, self.nodes.number(node));
     }

@@ -198,6 +198,7 @@ impl Stack<'_> {
         }
     }
 
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn schedule_half_open(&mut self, index: u32) {
         let other = self.any_interface();
         let Some(half_open) = self.half_open.get_mut(index) else { return };
@@ -241,6 +242,7 @@ impl Stack<'_> {
     }
 
     /// Takes a connection out of the table of flows.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn leave_flows(&mut self, index: u32) {
         if let Some(connection) = self.connections.get_mut(index)
             && connection.in_flows
@@ -251,6 +253,7 @@ impl Stack<'_> {
     }
 
     /// Takes a connection off the lists of those that want to send.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn leave_lists(&mut self, index: u32) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let number = self.nodes.number(Node::Connection(index));

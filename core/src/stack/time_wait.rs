@@ -12,7 +12,7 @@ impl Stack<'_> {
     /// Moves a connection in TIME-WAIT to the table of those, once it has nothing left to send. If the table is full, the
     /// oldest makes room.
     pub(super) fn enter_time_wait(&mut self, index: u32) {
-        let Some(connection) = self.connections.get(index) else { return };
+        let Some(connection) = self.connections.get_mut(index) else { return };
         if !connection.in_flows {
             return; // it is there already
         }
@@ -26,17 +26,22 @@ impl Stack<'_> {
             window: window.min(u32::from(u16::MAX)) as u16,
             deadline: self.now + self.config.tcp.time_wait,
         };
-        self.leave_flows(index);
-        self.deadlines.remove(self.nodes.number(Node::Connection(index)));
+        connection.in_flows = false;
+        let connection_number = self.nodes.number(Node::Connection(index));
+        self.deadlines.remove(connection_number);
         if self.time_wait.is_full() {
             self.counters.time_wait_evicted += 1;
             self.remove_oldest_time_wait();
         }
-        if let Ok(key) = self.time_wait.insert(entry) {
-            let number = self.nodes.number(Node::TimeWait(key.index));
-            self.flows.insert(flow_hash, number);
-            self.links.push_back(&mut self.time_wait_queue, number);
-            self.arm_time_wait_timer();
+        match self.time_wait.insert(entry) {
+            Ok(key) => {
+                let number = self.nodes.number(Node::TimeWait(key.index));
+                self.flows.replace(flow_hash, connection_number, number);
+                self.links.push_back(&mut self.time_wait_queue, number);
+                self.arm_time_wait_timer();
+            }
+            // With `Limits::time_wait` at 0 nobody waits.
+            Err(_) => self.flows.remove(flow_hash, connection_number),
         }
     }
 

@@ -297,6 +297,7 @@ impl Stack<'_> {
         }
     }
 
+    #[inline(never)] // Called from many places: one copy is enough.
     fn write_link_header(&self, interface: InterfaceId, destination: crate::wire::MacAddr, buf: &mut [u8]) {
         let is_ipv4 = buf[ethernet::HEADER_LEN] >> 4 == 4;
         let ethertype = if is_ipv4 { ethertype::IPV4 } else { ethertype::IPV6 };
@@ -321,6 +322,7 @@ impl Stack<'_> {
     }
 
     /// Queues a packet that no socket owns; counted if there is no room.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn queue_control(
         &mut self,
         pool: &mut Pool<'_>,

@@ -449,6 +449,7 @@ impl Connection {
     }
 
     /// RFC 5961 §7: challenge ACKs are limited for each connection.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn challenge(&mut self, context: &mut Context<'_, '_>) {
         if self.challenges.allows(context.now) {
             context.counters.tcp_challenge_acks += 1;
@@ -457,6 +458,7 @@ impl Connection {
     }
 
     /// Ends the connection: nothing is sent or received any more. Data in order can still be read.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn end(&mut self, context: &mut Context<'_, '_>, reason: CloseReason) -> Outcome {
         self.state = State::Closed;
         self.reason = Some(reason);
@@ -590,6 +592,7 @@ impl Connection {
     }
 
     /// RFC 6298 §5: the timer runs whenever something is outstanding.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn restart_retransmit_timer(&mut self, now: Instant) {
         let mut rto = self.rtt.rto(&self.config);
         if self.state == State::SynSent {
