@@ -21,6 +21,12 @@ struct Package {
 const PACKAGES: &[Package] = &[
     Package { name: "chromium", program: "chromium", purpose: "tests in a browser" },
     Package { name: "tshark", program: "tshark", purpose: "tests that read captures" },
+    Package { name: "iproute2", program: "ip", purpose: "tests against Linux" },
+    Package { name: "iputils-ping", program: "ping", purpose: "tests against Linux" },
+    Package { name: "curl", program: "curl", purpose: "tests against Linux" },
+    Package { name: "nginx-light", program: "nginx", purpose: "tests against Linux" },
+    Package { name: "nmap", program: "nmap", purpose: "tests against Linux" },
+    Package { name: "hping3", program: "hping3", purpose: "tests against Linux" },
     Package { name: "cpio", program: "cpio", purpose: "the Linux guest" },
     Package { name: "binutils", program: "readelf", purpose: "the Linux guest" },
 ];

@@ -1,6 +1,7 @@
 //! The test suites. [`SUITES`] is the one list of them: a new suite is a line there and a function below.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -31,9 +32,11 @@ enum Need {
     Guest,
     /// A program in the search path.
     Program(&'static str),
+    /// Root, and the kernel's TAP devices.
+    Tap,
 }
 
-use Need::{Guest, Package, Program};
+use Need::{Guest, Package, Program, Tap};
 
 const SUITES: &[Suite] = &[
     Suite { name: "rust", about: "unit, scenario and doc tests of the crates", quick: true, needs: &[], run: rust },
@@ -44,6 +47,22 @@ const SUITES: &[Suite] = &[
         quick: true,
         needs: &[],
         run: noalloc,
+    },
+    Suite {
+        name: "linux",
+        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3",
+        quick: false,
+        needs: &[
+            Tap,
+            Program("ip"),
+            Program("ping"),
+            Program("curl"),
+            Program("nginx"),
+            Program("nmap"),
+            Program("hping3"),
+            Program("tshark"),
+        ],
+        run: linux,
     },
     Suite { name: "doc", about: "the documentation builds without a warning", quick: false, needs: &[], run: doc },
     Suite { name: "types", about: "TypeScript agrees with itself", quick: true, needs: &[Package], run: types },
@@ -225,6 +244,8 @@ fn provide(project: &Project, need: Need) -> Result<Option<String>> {
     match need {
         Package => build::package(project).map(|()| None),
         Guest => Ok((!build::guest(project)?).then(|| "there is no Linux guest".to_owned())),
+        Tap if !setup::is_root() => Ok(Some("making network namespaces and TAP devices takes root".to_owned())),
+        Tap => Ok((!Path::new("/dev/net/tun").exists()).then(|| "there is no /dev/net/tun".to_owned())),
         Program(name) => Ok(setup::find_program(name).is_none().then(|| format!("{name} is not installed"))),
     }
 }
@@ -296,6 +317,18 @@ fn noalloc(run: &Run<'_>) -> Result<Counts> {
     let mut counts = run.check("cargo build --no-default-features", &mut build)?;
     let mut program = run.cargo(&["run", "--release", "--manifest-path", "core/tests/no_alloc/Cargo.toml"]);
     counts += run.check("a program without an allocator", &mut program)?;
+    Ok(counts)
+}
+
+/// The tests with loss mostly wait for timeouts, and run side by side; the others need the processors for themselves.
+fn linux(run: &Run<'_>) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for (what, filter) in
+        [("without loss", ["--test-threads=1", "--skip=percent"]), ("with loss", ["--test-threads=8", "percent"])]
+    {
+        let test = ["test", "--package", "ethertab-native", "--test", "linux", "--"];
+        counts += run.tests(what, run.cargo(&test).args(filter), Counts::from_cargo)?;
+    }
     Ok(counts)
 }
 
