@@ -34,6 +34,8 @@ const TARGET_FEATURES: &str = "-Ctarget-feature=+simd128";
 /// default, and SIMD.
 const OPTIMIZER_FLAGS: &[&str] = &[
     "-O3",
+    // Again until nothing gets smaller.
+    "--converge",
     "--strip-producers",
     "--strip-target-features",
     "--enable-simd",

@@ -81,6 +81,8 @@ impl Toolchain {
         command.current_dir(root).arg("build").args(["--target", TARGET]);
         if self == Self::Debian {
             command.arg("-Zbuild-std=std,panic_abort");
+            // Its formatting, searching and sorting, of which the paths of packets use nothing.
+            command.arg("-Zbuild-std-features=optimize_for_size");
         }
         command.arg("--target-dir").arg(&target_dir);
         (command, target_dir)
