@@ -75,8 +75,9 @@ pub(super) fn kind_and_code(spec: &IcmpSpec, v4: bool) -> Result<(u8, u8), Strin
         "redirect" if v4 => (5, name.map_or(Ok(1), numeric)?),
         "time_exceeded" => {
             let code = match name {
-                None | Some("exceed_hopcount" | "exceeded_ttl" | "ttl") => 0,
-                Some("exceed_fragtime" | "exceeded_fragtime" | "fragtime") => 1,
+                None => 0,
+                Some(name) if ["hop", "ttl"].iter().any(|what| name.contains(what)) => 0,
+                Some(name) if ["frag", "reassembly"].iter().any(|what| name.contains(what)) => 1,
                 Some(other) => numeric(other)?,
             };
             (pick((11, 3)), code)

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::ast::{Call, Expr};
 use super::host::Host;
-use super::knobs::{Change, Knobs, SocketKnobs, Unsupported};
+use super::knobs::{Change, Dialect, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
 use super::settings::Settings;
 use super::symbols::evaluate;
@@ -371,7 +371,9 @@ impl Kernel {
         let value = match name.as_str() {
             "SO_ERROR" => {
                 let reason = handle.and_then(|handle| self.host.stack.connection_error(handle));
-                let errno = reason.filter(|_| !std::mem::replace(&mut file.error_told, true)).and_then(errno_of);
+                let dialect = file.knobs.dialect;
+                let errno = reason.filter(|_| !std::mem::replace(&mut file.error_told, true));
+                let errno = errno.and_then(|reason| errno_of(reason, dialect));
                 file.error_told &= reason.is_some();
                 return expect_errno(wanted, errno).and_then(|()| done(0));
             }
@@ -473,8 +475,10 @@ fn expect_errno(wanted: Option<&Expr>, errno: Option<&'static str>) -> Result<()
 }
 
 /// The error that tells the user why a connection is over.
-pub(super) fn errno_of(reason: CloseReason) -> Option<&'static str> {
+pub(super) fn errno_of(reason: CloseReason, dialect: Dialect) -> Option<&'static str> {
     match reason {
+        // What FreeBSD calls hard errors.
+        CloseReason::Unreachable { code: 2 | 9 | 10 | 13 } if dialect == Dialect::FreeBsd => Some("ECONNREFUSED"),
         CloseReason::Refused => Some("ECONNREFUSED"),
         CloseReason::Reset => Some("ECONNRESET"),
         CloseReason::TimedOut => Some("ETIMEDOUT"),

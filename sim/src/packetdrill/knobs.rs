@@ -40,6 +40,8 @@ pub(super) enum Dialect {
 pub(super) struct Knobs {
     pub(super) tcp: TcpConfig,
     pub(super) keep_alive: KeepAlive,
+    /// How long `connect` may take, if that is bounded by time.
+    pub(super) connect_timeout: Option<Duration>,
     pub(super) dialect: Dialect,
 }
 
@@ -125,7 +127,8 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.insecure_syn", &[0], "SYNs that need no challenge"),
     ("tcp.functions_default", &[], ""),
     ("tcp.icmp_may_rst", &[1], "errors that end no attempt to connect"),
-    ("tcp.rexmit_drop_options", &[], ""),
+    ("tcp.rexmit_drop_options", &[1], "SYNs that keep their options"),
+    ("tcp.rexmit_slop", &[0], "a slop that is added to timeouts"),
     ("icmp.icmplim", &[], ""),
 ];
 
@@ -139,7 +142,12 @@ fn duration(name: &str, value: i64) -> Option<Duration> {
 
 impl Knobs {
     pub(super) fn new() -> Self {
-        Knobs { tcp: TcpConfig::default(), keep_alive: KeepAlive::default(), dialect: Dialect::Linux }
+        Knobs {
+            tcp: TcpConfig::default(),
+            keep_alive: KeepAlive::default(),
+            connect_timeout: None,
+            dialect: Dialect::Linux,
+        }
     }
 
     /// Applies a sysctl. Those that are not about TCP over IPv4 or IPv6 are unknown.
@@ -192,6 +200,7 @@ impl Knobs {
             "tcp_keepalive_intvl" | "tcp.keepintvl" => self.keep_alive.interval = time,
             "tcp_rto_min_us" | "tcp.rexmit_min" => self.tcp.min_rto = time,
             "tcp_rto_max_ms" => self.tcp.max_rto = time,
+            "tcp.keepinit" => self.connect_timeout = Some(time),
             "tcp.rexmit_initial" => self.tcp.initial_rto = time,
             "tcp.delacktime" => self.tcp.delayed_ack = time,
             "tcp.msl" => self.tcp.time_wait = Duration::from_micros(time.as_micros().saturating_mul(2)),
@@ -236,10 +245,15 @@ pub(super) struct SocketKnobs {
     /// Probes that begin when `SO_KEEPALIVE` is on.
     pub(super) keep_alive: KeepAlive,
     pub(super) keep_alive_on: bool,
+    /// How long `connect` may take, if that is bounded by time.
+    pub(super) connect_timeout: Option<Duration>,
     /// `SO_LINGER`: seconds that `close` waits.
     pub(super) linger: Option<i64>,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
 }
+
+/// How long an attempt to connect lasts on FreeBSD by default.
+const FREEBSD_KEEPINIT: Duration = Duration::from_secs(75);
 
 /// A change of a socket option that an open connection has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +270,7 @@ impl SocketKnobs {
             tcp: knobs.tcp,
             keep_alive: knobs.keep_alive,
             keep_alive_on: false,
+            connect_timeout: knobs.connect_timeout,
             linger: None,
             dialect: knobs.dialect,
         }
@@ -293,6 +308,7 @@ impl SocketKnobs {
                 self.tcp.user_timeout = (value > 0).then(|| Duration::from_millis(value as u64));
                 return Ok(Change::UserTimeout);
             }
+            "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
             "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
             "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds(),
             _ => return unsupported(format!("{name}={value}"), absent_option(name)),
@@ -322,6 +338,7 @@ impl SocketKnobs {
             "TCP_KEEPCNT" => i64::from(self.keep_alive.probes),
             "TCP_NODELAY" => i64::from(!self.tcp.nagle),
             "TCP_USER_TIMEOUT" => self.tcp.user_timeout.map_or(0, |time| time.as_millis() as i64),
+            "TCP_KEEPINIT" => self.connect_timeout.unwrap_or(FREEBSD_KEEPINIT).as_secs() as i64,
             "TCP_SYNCNT" => i64::from(self.tcp.syn_retries),
             "TCP_LINGER2" => self.tcp.fin_wait_2.as_secs() as i64,
             _ => return unsupported(name, absent_option(name)),

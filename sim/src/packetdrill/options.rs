@@ -37,6 +37,11 @@ pub enum TcpOption {
     FastOpenNamed(String),
     /// An MD5 signature (RFC 2385).
     Md5(Vec<u8>),
+    /// An MD5 signature that fits the segment, or does not (`md5 valid`, `md5 invalid`).
+    Md5Computed {
+        /// It fits.
+        valid: bool,
+    },
     /// AccECN counters (RFC 9768 §3.2.3): up to three, in the option's order.
     AccEcn {
         /// The order is that of option 174, ECT(1) first, instead of 172.
@@ -66,7 +71,7 @@ impl TcpOption {
             TcpOption::SackPermitted => 4,
             TcpOption::Sack(_) => 5,
             TcpOption::Timestamps { .. } => 8,
-            TcpOption::Md5(_) => 19,
+            TcpOption::Md5(_) | TcpOption::Md5Computed { .. } => 19,
             TcpOption::FastOpen { experimental: false, .. } | TcpOption::FastOpenNamed(_) => 34,
             TcpOption::AccEcn { experimental: false, ect1_first: false, .. } => 172,
             TcpOption::AccEcn { experimental: false, ect1_first: true, .. } => 174,
@@ -79,7 +84,7 @@ impl TcpOption {
         let mut data = Vec::new();
         match self {
             TcpOption::Eol | TcpOption::Nop => return out.push(self.kind()),
-            TcpOption::SackPermitted | TcpOption::FastOpenNamed(_) => {}
+            TcpOption::SackPermitted | TcpOption::FastOpenNamed(_) | TcpOption::Md5Computed { .. } => {}
             TcpOption::Mss(mss) => data.extend(mss.to_be_bytes()),
             TcpOption::WindowScale(shift) => data.push(*shift),
             TcpOption::Sack(blocks) => {
@@ -199,6 +204,7 @@ impl fmt::Display for TcpOption {
                 f.write_str(if *experimental { "FOEXP " } else { "FO " })?;
                 hex(f, cookie)
             }
+            TcpOption::Md5Computed { valid } => f.write_str(if *valid { "md5 valid" } else { "md5 invalid" }),
             TcpOption::FastOpenNamed(name) => write!(f, "FO {name}"),
             TcpOption::Md5(digest) => {
                 f.write_str("md5 ")?;

@@ -33,6 +33,14 @@ pub(super) fn packet<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<PacketSpe
     cut_err(|input: &mut Tokens<'t, 's>| {
         let outer: Vec<String> = repeat(0.., outer_header).parse_next(input)?;
         let encapsulation = (!outer.is_empty()).then(|| outer.join(" "));
+        if let Some(quoted) = opt(quoted_before_icmp).parse_next(input)? {
+            let (ports, mut body) = icmp.parse_next(input)?;
+            if let Body::Icmp(message) = &mut body {
+                message.quoted = quoted;
+            }
+            let ip = IpSpec::default();
+            return Ok(PacketSpec { direction, encapsulation, ip, ports, body, mutation: None });
+        }
         let ip = opt(ip_info).parse_next(input)?.unwrap_or_default();
         let (ports, body) = alt((udp, icmp, tcp)).context("flags, udp or icmp").parse_next(input)?;
         let mutation = opt(mutation).parse_next(input)?;
@@ -146,6 +154,12 @@ fn icmp<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<(Option<(u16, u16)>, B
     Ok((None, Body::Icmp(IcmpSpec { kind: kind_name.into(), code: code.map(Into::into), mtu, id, quoted })))
 }
 
+/// `[1:1001(1000)] icmp ...`: what the message quotes, in its old place.
+fn quoted_before_icmp<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<Quoted> {
+    let quoted = (delimited(mark("["), quoted, mark("]")), peek(word("icmp")));
+    quoted.map(|(quoted, ())| quoted).parse_next(input)
+}
+
 fn quoted<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<Quoted> {
     let len = || delimited(mark("("), unsigned, mark(")"));
     alt((
@@ -252,7 +266,12 @@ fn tcp_option<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<TcpOption> {
         "wscale" => unsigned.map(TcpOption::WindowScale).parse_next(input),
         "sack" => repeat(1.., separated_pair(unsigned, mark(":"), unsigned)).map(TcpOption::Sack).parse_next(input),
         "TS" => timestamps.parse_next(input),
-        "md5" => hex_bytes.map(TcpOption::Md5).parse_next(input),
+        "md5" => alt((
+            word("valid").value(TcpOption::Md5Computed { valid: true }),
+            word("invalid").value(TcpOption::Md5Computed { valid: false }),
+            hex_bytes.map(TcpOption::Md5),
+        ))
+        .parse_next(input),
         "FO" | "FOEXP" | "exp-FO" => {
             if let Some(cookie) = opt(hex_bytes).parse_next(input)? {
                 return Ok(TcpOption::FastOpen { cookie, experimental: name != "FO" });
@@ -399,7 +418,7 @@ mod tests {
             "0 < [ce] 8080 > 50000 . 1:1(0) ack 1 win 5\n0 > (tos 0x10, flowlabel 0x2) . 1:1(0)\n0 > [ect01] udp (8)\n\
              0 < [ttl 5] icmp unreachable frag_needed mtu 1200 [1:1001(1000)]\n0 > udp 5 > 6 (1)\n\
              0 < ipv4 192.0.2.1 > 192.168.0.1: gre: . 1:1(0) ack 1 win 5\n0 > [dscp af21, ecn ce] . 1:1(0)\n\
-             0 < icmp echo_request id 7 [raw (64)]\n",
+             0 < icmp echo_request id 7 [raw (64)]\n0 < [1:1(0)] icmp unreachable packet_filtered\n",
         );
         assert_eq!((all[0].ports, all[0].ip.tos), (Some((8080, 50000)), Tos::Masked { mask: 3, value: 3 }));
         assert_eq!((all[1].ip.flow_label, all[1].ip.tos), (Some(2), Tos::Masked { mask: 0xff, value: 0x10 }));
@@ -409,6 +428,7 @@ mod tests {
         assert_eq!((all[4].ports, &all[4].body), (Some((5, 6)), &Body::Udp(1)));
         assert!(all[5].encapsulation.is_some());
         assert_eq!(all[6].ip.tos, Tos::Masked { mask: 0xff, value: 18 << 2 | 3 });
+        assert!(matches!(&all[8].body, Body::Icmp(icmp) if icmp.quoted == Quoted::Tcp(1, 0)));
         assert!(matches!(&all[7].body, Body::Icmp(icmp) if icmp.id == Some(7) && icmp.quoted == Quoted::Raw(64)));
     }
 }

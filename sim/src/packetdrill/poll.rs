@@ -68,7 +68,8 @@ impl Kernel {
                 }
                 if matches!(info.state, State::Closed | State::TimeWait) {
                     ready |= HUP | RDHUP;
-                    let failed = stack.connection_error(handle).and_then(super::kernel::errno_of);
+                    let failed = stack.connection_error(handle);
+                    let failed = failed.and_then(|reason| super::kernel::errno_of(reason, file.knobs.dialect));
                     if failed.is_some() && !file.error_told {
                         ready |= ERR;
                     }

@@ -37,6 +37,8 @@ pub(super) fn commands(text: &str) -> Vec<Command> {
 }
 
 fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
+    let comment = words.iter().position(|word| word.starts_with('#')).unwrap_or(words.len());
+    let words = &words[..comment];
     // A redirection is about what people see.
     let end = words.iter().position(|word| word.starts_with('>') || word.starts_with("2>")).unwrap_or(words.len());
     match &words[..end] {
@@ -207,7 +209,9 @@ mod tests {
             [set("net.ipv4.tcp_rmem", "4096 540000 15728640"), set("net.ipv4.tcp_sack", "1")]
         );
         assert_eq!(
-            commands("../common/set_sysctls.py /proc/sys/net/ipv4/tcp_ecn=0 && echo 1 > /proc/sys/net/ipv4/tcp_frto"),
+            commands(
+                "../common/set_sysctls.py \\\n\t/proc/sys/net/ipv4/tcp_ecn=0 # off\n echo 1 > /proc/sys/net/ipv4/tcp_frto"
+            ),
             [set("net.ipv4.tcp_ecn", "0"), set("net.ipv4.tcp_frto", "1")]
         );
         assert_eq!(commands("sysctl -n net.ipv4.tcp_ecn"), [Command::Nothing]);

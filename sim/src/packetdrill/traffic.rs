@@ -117,6 +117,9 @@ impl Traffic {
                     flow.learn_remote(seq);
                 }
                 let mut segment = inbound_segment(tcp, flow, remote, local);
+                if segment.options.iter().any(|option| matches!(option, TcpOption::Md5Computed { .. })) {
+                    return Err(("an MD5 signature".into(), "an interpreter without them".into()));
+                }
                 for option in &mut segment.options {
                     if let TcpOption::FastOpenNamed(name) = option {
                         let cookie = self.cookies.get(name).cloned();
