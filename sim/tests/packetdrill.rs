@@ -79,3 +79,38 @@ fn runs_repeat() {
     let capture = || run(script, &Settings::default(), &mut |_| unreachable!()).pcapng.unwrap();
     assert_eq!(capture(), capture());
 }
+
+/// Whatever a script says, the interpreter ends with an answer.
+#[test]
+fn damaged_scripts_do_no_harm() {
+    let mut state: u64 = 1;
+    let mut next = |bound: usize| {
+        // Knuth's MMIX generator: any will do, as long as it is the same everywhere.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    let replacements =
+        ["", "0", "-1", "4294967295", "99999999999999999999", "...", "(", "<", ">", "[", "}", "+", "*", "`", "%{"];
+    let (mut failed, mut runs) = (0, 0);
+    for path in all_scripts() {
+        let text = fs::read_to_string(&path).unwrap();
+        let words: Vec<&str> = text.split_inclusive([' ', '\n', ',', '(', ':']).collect();
+        for _ in 0..16 {
+            let mut damaged: Vec<&str> = words.clone();
+            for _ in 0..=next(2) {
+                let (at, other) = (next(damaged.len()), next(words.len()));
+                match next(4) {
+                    0 => damaged[at] = replacements[next(replacements.len())],
+                    1 => damaged[at] = words[other],
+                    2 => damaged.insert(at, words[other]),
+                    _ => drop(damaged.remove(at)),
+                }
+            }
+            let settings = Settings { loose: next(2) == 0, ..Settings::default() };
+            let report = run(&damaged.concat(), &settings, &mut |_| Err(std::io::ErrorKind::NotFound.into()));
+            failed += usize::from(report.failure.is_some());
+            runs += 1;
+        }
+    }
+    assert!(failed > runs / 4, "only {failed} of {runs} were harmed by it");
+}

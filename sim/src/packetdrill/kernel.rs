@@ -432,11 +432,14 @@ impl Kernel {
     /// The deadline of a call that waits so many milliseconds; none for those that wait for ever.
     pub(super) fn deadline(&self, state: &mut CallState, millis: i64) -> Option<u64> {
         if !state.resumed && millis >= 0 {
-            state.deadline = Some(self.host.now() + Duration::from_millis(millis as u64).as_micros());
+            state.deadline = Some(self.host.now() + Duration::from_millis(millis.min(LONGEST_WAIT) as u64).as_micros());
         }
         state.deadline
     }
 }
+
+/// The longest time that a call waits, in milliseconds: more is for ever.
+const LONGEST_WAIT: i64 = 1_000_000_000;
 
 /// The name of the option in a call of `getsockopt` or `setsockopt`.
 fn option_name(call: &Call) -> Result<String, Problem> {

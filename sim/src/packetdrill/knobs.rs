@@ -137,7 +137,7 @@ fn duration(name: &str, value: i64) -> Option<Duration> {
     let unit =
         if name.starts_with("tcp_") && !name.ends_with("_us") && !name.ends_with("_ms") { 1_000_000 } else { 1_000 };
     let unit = if name.ends_with("_us") { 1 } else { unit };
-    u64::try_from(value).ok().map(|value| Duration::from_micros(value.saturating_mul(unit)))
+    u32::try_from(value).ok().map(|value| Duration::from_micros(u64::from(value) * unit))
 }
 
 impl Knobs {
@@ -278,7 +278,7 @@ impl SocketKnobs {
 
     /// `setsockopt` with a number.
     pub(super) fn set(&mut self, name: &str, value: i64) -> Result<Change, Unsupported> {
-        let seconds = || Duration::from_secs(value.max(0) as u64);
+        let seconds = || Duration::from_secs(value.clamp(0, i64::from(u32::MAX)) as u64);
         match name {
             "SO_REUSEADDR" | "SO_REUSEPORT" | "SO_PRIORITY" | "SO_DONTROUTE" | "SO_RCVLOWAT" if value <= 1 => {}
             "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.tcp.send_buffer = positive(value),
@@ -305,7 +305,8 @@ impl SocketKnobs {
                 return Ok(Change::NoDelay(value != 0));
             }
             "TCP_USER_TIMEOUT" => {
-                self.tcp.user_timeout = (value > 0).then(|| Duration::from_millis(value as u64));
+                self.tcp.user_timeout =
+                    (value > 0).then(|| Duration::from_millis(value.min(i64::from(u32::MAX)) as u64));
                 return Ok(Change::UserTimeout);
             }
             "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),

@@ -180,6 +180,9 @@ fn time<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<Time> {
     .parse_next(input)
 }
 
+/// The largest time that a script may speak of, in seconds: some 30 years.
+const LONGEST_TIME: u64 = 1_000_000_000;
+
 /// Seconds with a fraction, in microseconds.
 fn micros<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<u64> {
     any.verify_map(|token: &Token<'_>| match token.kind {
@@ -193,8 +196,11 @@ fn micros<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<u64> {
 fn decimal_micros(text: &str) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    if whole > LONGEST_TIME {
+        return None;
+    }
     let digits: String = fraction.chars().chain("000000".chars()).take(6).collect();
-    whole.checked_mul(1_000_000)?.checked_add(digits.parse().ok()?)
+    Some(whole * 1_000_000 + digits.parse::<u64>().ok()?)
 }
 
 fn action<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<Action> {

@@ -61,7 +61,7 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
             out.push(Command::Include((*path).into()));
         }
         ["sleep", time] => match time.parse::<f64>() {
-            Ok(seconds) if seconds >= 0.0 => out.push(Command::Sleep((seconds * 1e6) as u64)),
+            Ok(seconds) if (0.0..1e9).contains(&seconds) => out.push(Command::Sleep((seconds * 1e6) as u64)),
             _ => out.push(Command::Unknown(line.into())),
         },
         ["sockstat", ..] => out.push(connections(line)),

@@ -248,7 +248,7 @@ impl Kernel {
 
     fn read_datagram(&mut self, call: &Call, len: usize, waits: bool) -> Outcome {
         let handle = self.udp_socket(call)?;
-        let mut bytes = vec![0; len];
+        let mut bytes = vec![0; len.min(CHUNK as usize)];
         match self.host.stack.udp_recv(&mut self.host.pool, handle, &mut bytes) {
             Some((count, _)) => done(count as i64),
             None if waits => Ok(Progress::Blocked),
@@ -276,7 +276,9 @@ impl Kernel {
         };
         let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
         match file.kind {
-            FileKind::Open(handle) => self.write_stream(call, handle, len.max(0) as u32, waits, state),
+            FileKind::Open(handle) => {
+                self.write_stream(call, handle, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state)
+            }
             FileKind::Udp(_) => self.write_datagram(call, len.max(0) as usize, address),
             FileKind::Fresh | FileKind::Listening(_) => failed("EPIPE"),
             FileKind::Epoll(_) => failed("EINVAL"),
@@ -337,6 +339,9 @@ impl Kernel {
         let port = self.host.stack.udp_address(handle).map_or(0, |address| address.port);
         self.subject = Some(Subject::Connection(port, remote.port()));
         let (now, host) = (self.host.instant(), &mut self.host);
+        if len > usize::from(u16::MAX) {
+            return failed("EMSGSIZE");
+        }
         let data = stream_bytes(Stream::FromStack, 0, len as u32);
         match host.stack.udp_send(&mut host.pool, now, handle, &UdpMeta::to(remote), &data) {
             Ok(()) => done(len as i64),

@@ -12,6 +12,9 @@ use super::options::TcpOption;
 use super::settings::Settings;
 use super::wire::{ACK, Datagram, FIN, Packet, Payload, SYN, Segment};
 
+/// What an IP packet has room for beside the longest headers, in bytes.
+const LONGEST_PAYLOAD: u32 = 65_535 - 40 - 60;
+
 /// The first of the script's own ports; each connection that comes in gets the next.
 const FIRST_REMOTE_PORT: u16 = 40_000;
 
@@ -81,7 +84,7 @@ impl Traffic {
             },
             (None, Current::Port(port)) => {
                 let remote = self.next_remote_port;
-                self.next_remote_port += 1;
+                self.next_remote_port = self.next_remote_port.wrapping_add(1).max(FIRST_REMOTE_PORT);
                 self.add(port, remote)
             }
             (None, current) => current,
@@ -104,6 +107,16 @@ impl Traffic {
         if let Some(mutation) = &spec.mutation {
             return Err((format!("a fuzzer to {mutation}"), "an interpreter without one".into()));
         }
+        let len = match &spec.body {
+            Body::Tcp(TcpSpec { len, .. }) | Body::Udp(len) => *len,
+            Body::Icmp(message) => match message.quoted {
+                Quoted::Tcp(_, len) | Quoted::Udp(len) | Quoted::Raw(len) => len,
+                Quoted::Unspecified => 0,
+            },
+        };
+        if len > LONGEST_PAYLOAD {
+            return Err((format!("at most {LONGEST_PAYLOAD} bytes in a packet"), format!("{len}")));
+        }
         let index = self.inbound_flow(spec);
         let flow = &mut self.flows[index];
         let (remote, local) = spec.ports.unwrap_or((flow.remote_port, flow.local_port));
@@ -117,6 +130,9 @@ impl Traffic {
                     flow.learn_remote(seq);
                 }
                 let mut segment = inbound_segment(tcp, flow, remote, local);
+                if super::options::emit(&segment.options).len() > 40 {
+                    return Err(("at most 40 bytes of TCP options".into(), "more".into()));
+                }
                 if segment.options.iter().any(|option| matches!(option, TcpOption::Md5Computed { .. })) {
                     return Err(("an MD5 signature".into(), "an interpreter without them".into()));
                 }
