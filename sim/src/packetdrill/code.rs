@@ -19,7 +19,7 @@ enum Kind {
     #[regex(r#""(\\.|[^"\\\n])*""#)]
     #[regex(r"'(\\.|[^'\\\n])*'")]
     Text,
-    #[regex(r"==|!=|<=|>=|<<|>>|\*\*|//|\+=|-=|[-+*/%<>=(),:|&^~\[\]]")]
+    #[regex(r"==|!=|<=|>=|<<|>>|\*\*|//|\+=|-=|[-+*/%<>=(),:|&^~.\[\]]")]
     Operator,
     #[token("\n")]
     #[token(";")]
@@ -426,7 +426,10 @@ impl<'e, 's> Run<'e, 's> {
                 _ => self.syntax(),
             };
         }
-        let base = self.primary()?;
+        let mut base = self.primary()?;
+        while self.take(".") {
+            base = self.method(&base)?;
+        }
         if self.take("**") {
             let exponent = self.unary()?;
             return self.binary("**", base, exponent);
@@ -466,17 +469,7 @@ impl<'e, 's> Run<'e, 's> {
             (Kind::Name, "False") => Ok(Value::Int(0)),
             (Kind::Name, "None") => Ok(Value::None),
             (Kind::Name, name) if self.take("(") => {
-                self.depth += 1;
-                let arguments = match self.peek() {
-                    Some((_, ")")) => Vec::new(),
-                    _ => match self.tuple()? {
-                        Value::Tuple(items) => items,
-                        single => vec![single],
-                    },
-                };
-                let closed = self.expect(")");
-                self.depth -= 1;
-                closed?;
+                let arguments = self.arguments()?;
                 self.apply(name, &arguments)
             }
             (Kind::Name, name) => self.variable(name),
@@ -485,6 +478,38 @@ impl<'e, 's> Run<'e, 's> {
                 self.syntax()
             }
         }
+    }
+
+    /// `TEXT.format(...)`, the one method that scripts use.
+    fn method(&mut self, receiver: &Value) -> Result<Value> {
+        let line = self.line();
+        let name = match self.peek() {
+            Some((Kind::Name, name)) => name,
+            _ => return self.syntax(),
+        };
+        self.at += 1;
+        self.expect("(")?;
+        let arguments = self.arguments()?;
+        match (name, receiver) {
+            ("format", Value::Text(format)) => Ok(Value::Text(braces(format, &arguments))),
+            _ => Err(CodeError::Unknown { line, name: format!("{name}()") }),
+        }
+    }
+
+    /// The arguments of a call up to the closing parenthesis.
+    fn arguments(&mut self) -> Result<Vec<Value>> {
+        self.depth += 1;
+        let arguments = match self.peek() {
+            Some((_, ")")) => Ok(Vec::new()),
+            _ => self.tuple().map(|value| match value {
+                Value::Tuple(items) => items,
+                single => vec![single],
+            }),
+        };
+        let closed = self.expect(")");
+        self.depth -= 1;
+        let arguments = arguments?;
+        closed.map(|()| arguments)
     }
 
     fn variable(&mut self, name: &str) -> Result<Value> {
@@ -515,6 +540,21 @@ impl<'e, 's> Run<'e, 's> {
             _ => Err(CodeError::Unknown { line: self.line(), name: format!("{name}()") }),
         }
     }
+}
+
+/// `"{} of {}".format(1, 2)`: each pair of braces takes the next value, or the one whose number is in it.
+fn braces(format: &str, arguments: &[Value]) -> String {
+    let mut out = String::new();
+    let (mut rest, mut next) = (format, 0);
+    while let Some((before, tail)) = rest.split_once('{') {
+        let Some((inner, after)) = tail.split_once('}') else { break };
+        let at = inner.split(':').next().and_then(|number| number.parse().ok()).unwrap_or(next);
+        next = at + 1;
+        out.push_str(before);
+        out.push_str(&arguments.get(at).map(ToString::to_string).unwrap_or_default());
+        rest = after;
+    }
+    out + rest
 }
 
 /// `"%d of %d" % (1, 2)`: each directive takes the next value.
@@ -567,11 +607,12 @@ mod tests {
             "assert tcpi_snd_cwnd in (1, 10) and 5 not in [1, 2]",
             "assert 7 & 3 == 3 and 1 << 4 | 1 == 17 and 2 ** 3 == 8 and -7 // 2 == -4",
             "print(\"cwnd %d\" % tcpi_snd_cwnd)\nif tcpi_snd_cwnd > 3: y = 1\nelse: y = 2\nassert y == 1",
+            "print \"{}\\t{:d}\".format(tcpi_snd_cwnd, 7)",
             "x += 4\nassert x == 7\nassert int(7 / 2) == 3 and 7 / 2 == 3.5",
         ] {
             environment.run(code).unwrap_or_else(|error| panic!("{code}: {error:?}"));
         }
-        assert_eq!(environment.printed, ["cwnd 10"]);
+        assert_eq!(environment.printed, ["cwnd 10", "10\\t7"]);
         assert!(environment.assertions >= 10);
     }
 

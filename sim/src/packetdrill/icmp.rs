@@ -43,7 +43,7 @@ const UNREACHABLE_V6: [(&str, u8, u8); 8] = [
 pub(super) fn kind_and_code(spec: &IcmpSpec, v4: bool) -> Result<(u8, u8), String> {
     let name = spec.code.as_deref();
     let pick = |pair: (u8, u8)| if v4 { pair.0 } else { pair.1 };
-    let numeric = |name: &str| name.parse().map_err(|_| name.to_string());
+    let numeric = |name: &str| name.trim_start_matches("code_").parse().map_err(|_| name.to_string());
     Ok(match spec.kind.as_str() {
         "echo_request" => (pick((8, 128)), 0),
         "echo_reply" => (pick((0, 129)), 0),
@@ -91,7 +91,16 @@ pub(super) fn kind_and_code(spec: &IcmpSpec, v4: bool) -> Result<(u8, u8), Strin
             };
             (pick((12, 4)), code)
         }
-        other => (other.parse().map_err(|_| other.to_string())?, name.map_or(Ok(0), numeric)?),
+        "timestamp_request" => (13, 0),
+        "timestamp_reply" => (14, 0),
+        "information_request" => (15, 0),
+        "information_reply" => (16, 0),
+        "address_mask_request" => (17, 0),
+        "address_mask_reply" => (18, 0),
+        other => {
+            let kind = other.trim_start_matches("type_").parse().map_err(|_| other.to_string())?;
+            (kind, name.map_or(Ok(0), numeric)?)
+        }
     })
 }
 
@@ -147,6 +156,7 @@ mod tests {
             ("unreachable", Some("no_route"), (3, 0), (1, 0)),
             ("time_exceeded", None, (11, 0), (3, 0)),
             ("echo_request", None, (8, 0), (128, 0)),
+            ("type_255", Some("code_7"), (255, 7), (255, 7)),
         ] {
             let spec = spec(kind, code);
             assert_eq!((kind_and_code(&spec, true), kind_and_code(&spec, false)), (Ok(v4), Ok(v6)), "{kind}");

@@ -34,7 +34,12 @@ pub enum TcpOption {
         experimental: bool,
     },
     /// A Fast Open cookie that a script gives a name (`FO TFO_COOKIE`): any, but the same each time.
-    FastOpenNamed(String),
+    FastOpenNamed {
+        /// The name.
+        name: String,
+        /// In the experimental option.
+        experimental: bool,
+    },
     /// An MD5 signature (RFC 2385).
     Md5(Vec<u8>),
     /// An MD5 signature that fits the segment, or does not (`md5 valid`, `md5 invalid`).
@@ -72,10 +77,12 @@ impl TcpOption {
             TcpOption::Sack(_) => 5,
             TcpOption::Timestamps { .. } => 8,
             TcpOption::Md5(_) | TcpOption::Md5Computed { .. } => 19,
-            TcpOption::FastOpen { experimental: false, .. } | TcpOption::FastOpenNamed(_) => 34,
+            TcpOption::FastOpen { experimental: false, .. } | TcpOption::FastOpenNamed { experimental: false, .. } => {
+                34
+            }
             TcpOption::AccEcn { experimental: false, ect1_first: false, .. } => 172,
             TcpOption::AccEcn { experimental: false, ect1_first: true, .. } => 174,
-            TcpOption::FastOpen { .. } | TcpOption::AccEcn { .. } => EXPERIMENT,
+            TcpOption::FastOpen { .. } | TcpOption::FastOpenNamed { .. } | TcpOption::AccEcn { .. } => EXPERIMENT,
             TcpOption::Other(kind, _) => *kind,
         }
     }
@@ -84,7 +91,7 @@ impl TcpOption {
         let mut data = Vec::new();
         match self {
             TcpOption::Eol | TcpOption::Nop => return out.push(self.kind()),
-            TcpOption::SackPermitted | TcpOption::FastOpenNamed(_) | TcpOption::Md5Computed { .. } => {}
+            TcpOption::SackPermitted | TcpOption::FastOpenNamed { .. } | TcpOption::Md5Computed { .. } => {}
             TcpOption::Mss(mss) => data.extend(mss.to_be_bytes()),
             TcpOption::WindowScale(shift) => data.push(*shift),
             TcpOption::Sack(blocks) => {
@@ -205,7 +212,9 @@ impl fmt::Display for TcpOption {
                 hex(f, cookie)
             }
             TcpOption::Md5Computed { valid } => f.write_str(if *valid { "md5 valid" } else { "md5 invalid" }),
-            TcpOption::FastOpenNamed(name) => write!(f, "FO {name}"),
+            TcpOption::FastOpenNamed { name, experimental } => {
+                write!(f, "{} {name}", if *experimental { "FOEXP" } else { "FO" })
+            }
             TcpOption::Md5(digest) => {
                 f.write_str("md5 ")?;
                 hex(f, digest)

@@ -278,7 +278,7 @@ fn tcp_option<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<TcpOption> {
             }
             let named = opt(kind(Kind::Word)).parse_next(input)?;
             Ok(match named {
-                Some(cookie) => TcpOption::FastOpenNamed(cookie.into()),
+                Some(cookie) => TcpOption::FastOpenNamed { name: cookie.into(), experimental: name != "FO" },
                 None => TcpOption::FastOpen { cookie: Vec::new(), experimental: name != "FO" },
             })
         }

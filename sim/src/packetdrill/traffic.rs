@@ -137,11 +137,11 @@ impl Traffic {
                     return Err(("an MD5 signature".into(), "an interpreter without them".into()));
                 }
                 for option in &mut segment.options {
-                    if let TcpOption::FastOpenNamed(name) = option {
+                    if let TcpOption::FastOpenNamed { name, experimental } = option {
                         let cookie = self.cookies.get(name).cloned();
                         let cookie =
                             cookie.ok_or_else(|| (format!("a cookie sent as {name} before"), "none".into()))?;
-                        *option = TcpOption::FastOpen { cookie, experimental: false };
+                        *option = TcpOption::FastOpen { cookie, experimental: *experimental };
                     }
                 }
                 let echo = flow.inbound(&mut segment, tcp.absolute, self.scaled_echoes);
@@ -206,11 +206,11 @@ impl Traffic {
             _ => None,
         });
         for option in spec.options.iter_mut().flatten() {
-            if let TcpOption::FastOpenNamed(name) = option
+            if let TcpOption::FastOpenNamed { name, experimental } = option
                 && let Some(found) = found
             {
                 let cookie = self.cookies.entry(name.clone()).or_insert_with(|| found.clone()).clone();
-                *option = TcpOption::FastOpen { cookie, experimental: false };
+                *option = TcpOption::FastOpen { cookie, experimental: *experimental };
             }
         }
     }
