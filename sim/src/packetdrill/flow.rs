@@ -37,9 +37,11 @@ impl Flow {
         }
     }
 
-    /// Whether the script's SYN begins something new: its sequence number is another than before.
-    pub(super) fn learn_remote(&mut self, seq: u32) {
-        if self.remote_isn != Some(seq) {
+    /// The script sends a SYN with this sequence number. It begins something new if that is another than before, or if the
+    /// stack knows nothing of the connection any more.
+    pub(super) fn learn_remote(&mut self, seq: u32, is_known: bool) {
+        let is_repeated = self.remote_isn == Some(seq) && is_known;
+        if !is_repeated {
             self.learns |= self.remote_isn.is_some();
             self.remote_isn = Some(seq);
         }
@@ -156,13 +158,16 @@ mod tests {
     #[test]
     fn a_repeated_syn_is_not_learnt_again() {
         let mut flow = Flow::new(8080, 40_000);
-        flow.learn_remote(0);
+        flow.learn_remote(0, false);
         flow.learn_local(0, 5_000);
-        flow.learn_remote(0);
+        flow.learn_remote(0, true);
         flow.learn_local(0, 6_000);
         assert_eq!(flow.to_wire(1), 5_001, "another sequence number in a repeated SYN shows");
-        flow.learn_remote(70_000);
+        flow.learn_remote(70_000, true);
         flow.learn_local(0, 6_000);
         assert_eq!(flow.to_wire(1), 6_001, "a new incarnation");
+        flow.learn_remote(70_000, false);
+        flow.learn_local(0, 7_000);
+        assert_eq!(flow.to_wire(1), 7_001, "another one, after the first was forgotten");
     }
 }

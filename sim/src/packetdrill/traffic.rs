@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ethertab::ConnectionInfo;
+
 use super::ast::{Body, PacketSpec, Quoted, TcpSpec, Tos};
 use super::compare::{self, Difference};
 use super::flow::{Flow, Stream, stream_bytes};
@@ -127,7 +129,9 @@ impl Traffic {
                     return Err(("TCP in UDP".into(), "a stack without it".into()));
                 }
                 if let Some(seq) = tcp.seq.filter(|_| tcp.flags.bits & SYN != 0) {
-                    flow.learn_remote(seq);
+                    let is_ours = |info: &ConnectionInfo| (info.local.port(), info.remote.port()) == (local, remote);
+                    let is_known = kernel.host.stack.connections().any(|info| is_ours(&info));
+                    flow.learn_remote(seq, is_known);
                 }
                 let mut segment = inbound_segment(tcp, flow, remote, local);
                 if super::options::emit(&segment.options).len() > 40 {
