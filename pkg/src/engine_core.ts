@@ -9,9 +9,10 @@
 
 import { holdProgram, macrotask, reportUncaught } from "./clock.js";
 import { EngineError, SocketError, type SocketErrorCode } from "./errors.js";
+import type { LazyModule } from "./module.js";
 import { RowReader, type Rows } from "./rows.js";
 import type { Clock, Engine } from "./types.js";
-import type { Bindings } from "./wasm/bindings.js";
+import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 /** Milliseconds of work in one turn of the event loop. */
 const TURN_BUDGET = 8;
@@ -56,6 +57,8 @@ type Wake = "asleep" | "microtask" | "macrotask" | "pumping";
 /** See the module's comment. */
 export class EngineCore implements Engine {
   readonly clock: Clock;
+  /** Where its gateways have their services from; null for the package's own file. */
+  readonly services: LazyModule | null;
   /** Where the bytes of one call are: what is sent goes there, what is received comes from there. */
   readonly scratch: number;
   readonly scratchCapacity: number;
@@ -85,11 +88,13 @@ export class EngineCore implements Engine {
   constructor(
     bindings: Bindings,
     memory: WebAssembly.Memory,
+    services: LazyModule | null,
     clock: Clock,
     poolBytes: number,
     seed: readonly [high: number, low: number],
   ) {
     this.clock = clock;
+    this.services = services;
     this.#wasm = bindings;
     this.#origin = clock.now();
     this.#memory = memory;

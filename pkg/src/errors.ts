@@ -43,8 +43,8 @@ export class SocketError extends TypeError {
 }
 
 /**
- * The WebAssembly module could not be loaded, or it trapped; `cause` has the original error. After a trap everything in
- * that engine is over, and a new engine is needed.
+ * A WebAssembly module could not be loaded, or it trapped; `cause` has the original error. After a trap everything in
+ * that engine is over, and a new engine is needed; after one in a gateway's services, that gateway is.
  */
 export class EngineError extends Error {
   override readonly name = "EngineError";

@@ -1,4 +1,4 @@
-/** What the WebAssembly module tells and is told that is more than one number; see `rows.rs` and `options.rs` in `wasm`. */
+/** What the WebAssembly modules tell and are told that is more than one number; see `rows.rs` and `options.rs` in `wasm`. */
 
 import { EngineError } from "./errors.js";
 

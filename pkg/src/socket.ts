@@ -6,7 +6,7 @@ import { SocketError, type SocketErrorCode } from "./errors.js";
 import type { Rows } from "./rows.js";
 import { readableOf, writableOf } from "./socket_streams.js";
 import type { ConnectionInfo, Socket, SocketAddress, SocketInfo } from "./types.js";
-import type { Bindings } from "./wasm/bindings.js";
+import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 /** The bits of `Signals` in the core crate. */
 export const Signal = {

@@ -31,7 +31,7 @@ import type {
   UdpSocket,
 } from "./types.js";
 import { UdpSocketImpl } from "./udp.js";
-import type { Bindings } from "./wasm/bindings.js";
+import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 const DEFAULT_BACKLOG = 511;
 const DEFAULT_MTU = 1_500;

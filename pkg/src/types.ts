@@ -34,8 +34,13 @@ export interface Clock {
 
 /** How an engine is made. */
 export interface EngineOptions {
-  /** Where the WebAssembly module is; by default next to this package's own files. */
+  /** Where `ethertab_bg.wasm` is, the engine; by default next to this package's own files. */
   wasm?: WasmSource;
+  /**
+   * Where `services_bg.wasm` is, the DHCP, DNS and HTTP of gateways; loaded by the first `createGateway` with this engine. By
+   * default next to this package's own files.
+   */
+  servicesWasm?: WasmSource;
   /** By default real time. */
   clock?: Clock;
   /**

@@ -2,12 +2,12 @@
 
 import { readFile } from "node:fs/promises";
 import net from "node:net";
-import { createBindings } from "../dist/wasm/bindings.js";
+import { createBindings } from "../dist/wasm/services_bindings.js";
 
-/** The engine's parser functions. */
+/** The parser functions of the module. */
 export async function loadParser() {
   const bindings = createBindings();
-  const bytes = await readFile(new URL("../dist/wasm/ethertab_bg.wasm", import.meta.url));
+  const bytes = await readFile(new URL("../dist/wasm/services_bg.wasm", import.meta.url));
   bindings.initSync({ module: new WebAssembly.Module(bytes) });
   return bindings;
 }

@@ -59,7 +59,7 @@ test("there is no Rust where the package is used", async () => {
   }
 });
 
-test("the package holds the module, the types, the page, and no sources or tests", () => {
+test("the package holds the modules, the types, the page, and no sources or tests", () => {
   const needed = [
     "README.md",
     "bin/ethertab.mjs",
@@ -68,6 +68,7 @@ test("the package holds the module, the types, the page, and no sources or tests
     "dist/gateway/index.js",
     "dist/gateway/index.d.ts",
     "dist/wasm/ethertab_bg.wasm",
+    "dist/wasm/services_bg.wasm",
     "dist/web/index.html",
   ];
   for (const file of needed) assert.ok(files.includes(file), `${file} is missing`);
@@ -149,7 +150,7 @@ async function start(...options) {
   return { line, stop, ended, errors: () => errors };
 }
 
-test("npx ethertab serves the page and the module", async () => {
+test("npx ethertab serves the page and the modules", async () => {
   const guest = join(folder, "guest");
   await mkdir(guest);
   await writeFile(join(guest, "bzImage"), "kernel");
@@ -170,8 +171,8 @@ test("npx ethertab serves the page and the module", async () => {
       assert.match(script.headers.get("content-type"), /javascript/, path);
       await script.arrayBuffer();
     }
-    const modules = files.filter((file) => /^dist\/web\/.*ethertab.*\.wasm$/.test(file));
-    assert.ok(modules.length > 0, "the page has no module");
+    const modules = files.filter((file) => /^dist\/web\/.*(ethertab|services).*\.wasm$/.test(file));
+    assert.equal(modules.length, 2, `the page has the modules ${modules}`);
     for (const file of modules) {
       const response = await fetch(`${address}/${file.slice("dist/web/".length)}`);
       assert.equal(response.headers.get("content-type"), "application/wasm");

@@ -2,11 +2,11 @@
 
 use ethertab::time::Instant;
 use ethertab_sim::{CaptureConfig, Direction};
+use ethertab_wasm_shared::Rows;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::{Engine, enter};
 use crate::failure::Failure;
-use crate::rows::Rows;
 
 /// Adds a capture that keeps up to `max_bytes` of frames, `snap_len` bytes of each.
 #[wasm_bindgen]

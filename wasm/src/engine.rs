@@ -2,16 +2,14 @@
 
 use std::cell::Cell;
 
-use ethertab::services::DhcpServer;
 use ethertab::time::Instant;
 use ethertab::{Pool, Stack};
 use ethertab_sim::network::MAX_FRAME_LEN;
 use ethertab_sim::{CableId, CaptureId, HostId, Network, PortId, SwitchId};
+use ethertab_wasm_shared::{Rows, instant};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::dns::DnsService;
 use crate::failure::Failure;
-use crate::rows::Rows;
 use crate::sockets::{Ids, Socket, Sockets};
 
 /// Bytes of the scratch buffer: the most that one `send` or `recv` moves.
@@ -37,8 +35,6 @@ pub(crate) struct Engine {
     pub(crate) cables: Ids,
     pub(crate) captures: Ids,
     pub(crate) sockets: Sockets,
-    pub(crate) dhcp: Vec<Option<DhcpServer<'static>>>,
-    pub(crate) dns: Vec<Option<DnsService>>,
     /// Hosts that are to go once they hold no pool block.
     pub(crate) closing: Vec<HostId>,
     pub(crate) scratch: Box<[u8]>,
@@ -67,11 +63,6 @@ fn no_engine() -> ! {
     panic!("there is no engine, or a call into it has not returned")
 }
 
-/// Microseconds as the engine's clock has them.
-pub(crate) fn instant(now: f64) -> Instant {
-    Instant::from_micros(now as u64)
-}
-
 /// A seed from its halves.
 fn seed(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
@@ -89,8 +80,6 @@ pub fn create(pool_bytes: u32, seed_high: u32, seed_low: u32) -> Rows {
         cables: Ids::default(),
         captures: Ids::default(),
         sockets: Sockets::default(),
-        dhcp: Vec::new(),
-        dns: Vec::new(),
         closing: Vec::new(),
         scratch: vec![0; SCRATCH_LEN].into(),
         ingress: vec![0; BATCH_LEN].into(),
@@ -253,28 +242,6 @@ impl Engine {
     /// A host's stack and the pool, to change something.
     pub(crate) fn stack_mut(&mut self, host: HostId) -> Result<(&mut Stack<'static>, &mut Pool<'static>), Failure> {
         self.network.host_mut(host).ok_or_else(Failure::missing)
-    }
-}
-
-/// Puts a thing into a table, at the first place that is free.
-pub(crate) fn insert<T>(table: &mut Vec<Option<T>>, thing: T) -> u32 {
-    let number = table.iter().position(Option::is_none).unwrap_or_else(|| {
-        table.push(None);
-        table.len() - 1
-    });
-    table[number] = Some(thing);
-    number as u32
-}
-
-/// The thing with this number.
-pub(crate) fn find<T>(table: &mut [Option<T>], number: u32) -> Result<&mut T, Failure> {
-    table.get_mut(number as usize).and_then(Option::as_mut).ok_or_else(Failure::missing)
-}
-
-/// Removes the thing with this number, if there is one.
-pub(crate) fn remove<T>(table: &mut [Option<T>], number: u32) {
-    if let Some(place) = table.get_mut(number as usize) {
-        *place = None;
     }
 }
 

@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ethertab::wire::MacAddr;
 use ethertab::{ConfigError, Counters, InterfaceConfig, InterfaceId, NeighborState, Prefix, Stack};
+use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::{enter, instant};
+use crate::engine::enter;
 use crate::failure::Failure;
 use crate::options;
-use crate::rows::Rows;
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
@@ -30,12 +29,6 @@ pub(crate) fn parse_address(text: &str) -> Result<IpAddr, Failure> {
 #[inline(never)]
 fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
     Prefix::from_str(text).map_err(|error| Failure::invalid(&format_args!("\"{text}\": {error}")))
-}
-
-/// A MAC address from its number of 48 bits.
-pub(crate) fn mac(number: f64) -> MacAddr {
-    let [_, _, octets @ ..] = (number as u64).to_be_bytes();
-    MacAddr(octets)
 }
 
 /// Adds a stack and returns its number. [`host_options`](options::host_options) names the options; those that are NaN are not

@@ -11,33 +11,16 @@
 //! - **egress**: frames that leave by an external port. In both, a frame is its length in 32 bits, then its bytes, then
 //!   padding to a multiple of four.
 //!
-//! What is more than one number comes back as [`Rows`](rows::Rows), and options go in as numbers whose order this crate tells
+//! What is more than one number comes back as [`Rows`](ethertab_wasm_shared::Rows), and options go in as numbers whose order this crate tells
 //! (see [`options`]). Times are microseconds as floating-point numbers, exact for 285 years. A failing call throws an
 //! `Error` whose `code` says why (`EINVAL` for an argument that makes no sense).
 
 pub mod captures;
-pub mod dhcp;
-pub mod dns;
 pub mod engine;
 pub mod failure;
 pub mod hosts;
-pub mod http;
 pub mod options;
-pub mod rows;
 mod sockets;
 pub mod tcp;
 pub mod topology;
 pub mod udp;
-
-use wasm_bindgen::prelude::wasm_bindgen;
-
-/// The engine allocates when it is made and when something is added to it, hardly ever while frames move: small code counts.
-#[cfg(target_family = "wasm")]
-#[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
-
-/// Runs once when the module is instantiated: a panic is printed before it becomes a trap.
-#[wasm_bindgen(start)]
-pub fn start() {
-    console_error_panic_hook::set_once();
-}

@@ -7,12 +7,12 @@ use ethertab::{
     CloseReason, CongestionState, ConnectError, ConnectOptions, ConnectionInfo, Endpoint, ListenError, ListenOptions,
     RecvError, SendError,
 };
+use ethertab_wasm_shared::{Rows, instant};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::{enter, instant};
+use crate::engine::enter;
 use crate::failure::Failure;
 use crate::hosts::parse_address;
-use crate::rows::Rows;
 use crate::sockets::Socket;
 
 /// `recv`: nothing has arrived yet.

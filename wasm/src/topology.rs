@@ -1,12 +1,12 @@
 //! Switches, cables and external ports.
 
 use ethertab_sim::{NetworkError, Side, SwitchConfig};
+use ethertab_wasm_shared::Rows;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::enter;
 use crate::failure::Failure;
 use crate::options;
-use crate::rows::Rows;
 
 impl From<NetworkError> for Failure {
     fn from(error: NetworkError) -> Self {

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use ethertab::time::Duration;
 use ethertab::{BindError, InterfaceId, PingError, PingOutcome, UdpMeta, UdpSendError};
+use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::{enter, instant};
+use crate::engine::enter;
 use crate::failure::Failure;
-use crate::hosts::{mac, parse_address};
-use crate::rows::Rows;
+use crate::hosts::parse_address;
 use crate::sockets::Socket;
 use crate::tcp::{endpoint, optional};
 

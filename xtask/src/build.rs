@@ -18,11 +18,20 @@ use crate::step::Inputs;
 use crate::toolchain::{self, Toolchain};
 use crate::{Project, setup};
 
-/// The name of the engine's files in [`ENGINE_FOLDER`]: `NAME.js`, `NAME.d.ts`, `NAME_bg.wasm`, `NAME_bg.wasm.d.ts`.
-const ENGINE: &str = "ethertab";
+/// A WebAssembly module of the package.
+struct Module {
+    /// The name of its files in [`MODULES_FOLDER`]: `NAME.js`, `NAME.d.ts`, `NAME_bg.wasm`, `NAME_bg.wasm.d.ts`.
+    name: &'static str,
+    /// The crate that it is built from.
+    package: &'static str,
+}
 
-/// Where the engine goes.
-const ENGINE_FOLDER: &str = "pkg/dist/wasm";
+/// The engine, and what only a gateway needs and loads.
+const MODULES: &[Module] =
+    &[Module { name: "ethertab", package: "ethertab-wasm" }, Module { name: "services", package: "ethertab-services" }];
+
+/// Where the modules go.
+const MODULES_FOLDER: &str = "pkg/dist/wasm";
 
 /// Where the guest goes.
 pub(crate) const GUEST_FOLDER: &str = ".build/guest";
@@ -51,7 +60,7 @@ const OPTIMIZER_FLAGS: &[&str] = &[
 /// A part of the build, for those who work on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// The wasm crate with its bindings: pkg/dist/wasm
+    /// The WebAssembly modules with their bindings: pkg/dist/wasm
     Engine,
     /// The npm package with the page: pkg/dist
     Package,
@@ -121,7 +130,12 @@ pub(crate) fn package(project: &Project) -> Result<()> {
     project.steps.when_changed(
         "pkg",
         &inputs,
-        &["pkg/dist/index.js", "pkg/dist/index.d.ts", "pkg/dist/wasm/bindings.js"],
+        &[
+            "pkg/dist/index.js",
+            "pkg/dist/index.d.ts",
+            "pkg/dist/wasm/ethertab_bindings.js",
+            "pkg/dist/wasm/services_bindings.js",
+        ],
         || {
             let mut npm = setup::npm_command(project);
             project.steps.command(
@@ -149,7 +163,7 @@ pub(crate) fn package(project: &Project) -> Result<()> {
     })
 }
 
-/// Builds the engine: the wasm crate with its bindings, optimised.
+/// Builds the WebAssembly modules with their bindings, optimised.
 fn engine(project: &Project) -> Result<()> {
     let toolchain = toolchain::wasm(project)?;
     let version = toolchain.version()?;
@@ -157,31 +171,32 @@ fn engine(project: &Project) -> Result<()> {
         paths: &["Cargo.toml", "Cargo.lock", "core", "sim", "wasm", "package-lock.json"],
         facts: &[&version, TARGET_FEATURES, &OPTIMIZER_FLAGS.concat()],
     };
-    let outputs = ["js", "d.ts"].map(|extension| format!("{ENGINE_FOLDER}/{ENGINE}.{extension}"));
-    let module = format!("{ENGINE_FOLDER}/{ENGINE}_bg.wasm");
-    project.steps.when_changed("engine", &inputs, &[&outputs[0], &outputs[1], &module], || {
+    let outputs: Vec<String> = MODULES
+        .iter()
+        .flat_map(|Module { name, .. }| {
+            [".js", ".d.ts", "_bg.wasm"].map(|ending| format!("{MODULES_FOLDER}/{name}{ending}"))
+        })
+        .collect();
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    project.steps.when_changed("engine", &inputs, &outputs, || {
         let compiled = compile(project, toolchain)?;
-        let folder = project.root.join(ENGINE_FOLDER);
+        let folder = project.root.join(MODULES_FOLDER);
         let bound = project.root.join(".build/wasm-bindgen");
-        project
-            .steps
-            .work("wasm-bindgen", &format!("bindings to {ENGINE_FOLDER}"), || bind(&compiled, &bound, &folder))?;
-        let mut optimizer = Command::new("node");
-        optimizer
-            .current_dir(&project.root)
-            .arg("node_modules/binaryen/bin/wasm-opt")
-            .args(OPTIMIZER_FLAGS)
-            .arg(bound.join(format!("{ENGINE}_bg.wasm")))
-            .args(["-o", &module]);
-        project.steps.command("wasm-opt", "wasm-opt -O3", &mut optimizer)?;
-        let size = |path: &Path| fs::metadata(path).map(|file| file.len() / 1024);
-        let (before, after) = (size(&compiled)?, size(&project.root.join(&module))?);
-        project.steps.note("engine", &format!("{before} KiB from rustc, {after} KiB in {module}"));
+        for folder in [&bound, &folder] {
+            if folder.exists() {
+                fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            }
+            fs::create_dir_all(folder)?;
+        }
+        for module in MODULES {
+            let compiled = compiled.join(module.package.replace('-', "_")).with_extension("wasm");
+            finish(project, module, &compiled, &bound, &folder)?;
+        }
         Ok(())
     })
 }
 
-/// Compiles the wasm crate.
+/// Compiles the crates of the modules; returns the folder with what came of it.
 fn compile(project: &Project, toolchain: Toolchain) -> Result<PathBuf> {
     let (mut cargo, target_dir) = toolchain.cargo_build(&project.root);
     // Names of files in panic messages are the same on every machine.
@@ -190,27 +205,44 @@ fn compile(project: &Project, toolchain: Toolchain) -> Result<PathBuf> {
         let home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         flags += &format!(" --remap-path-prefix={}=/cargo", home.display());
     }
-    cargo.env("RUSTFLAGS", flags).args(["--package", "ethertab-wasm", "--profile", "wasm"]);
-    project.steps.command("wasm", "cargo build (the engine, profile wasm)", &mut cargo)?;
-    Ok(target_dir.join(toolchain::TARGET).join("wasm").join("ethertab_wasm.wasm"))
+    cargo.env("RUSTFLAGS", flags).args(["--profile", "wasm"]);
+    for module in MODULES {
+        cargo.args(["--package", module.package]);
+    }
+    project.steps.command("wasm", "cargo build (the WebAssembly modules, profile wasm)", &mut cargo)?;
+    Ok(target_dir.join(toolchain::TARGET).join("wasm"))
+}
+
+/// Makes of a compiled module what is published: its bindings, and the module optimised, in `folder`.
+fn finish(project: &Project, module: &Module, compiled: &Path, bound: &Path, folder: &Path) -> Result<()> {
+    let name = module.name;
+    let file = format!("{name}_bg.wasm");
+    project.steps.work("wasm-bindgen", &format!("bindings of {name} to {MODULES_FOLDER}"), || {
+        bind(compiled, name, bound, folder)
+    })?;
+    let target = folder.join(&file);
+    let mut optimizer = Command::new("node");
+    optimizer
+        .current_dir(&project.root)
+        .arg("node_modules/binaryen/bin/wasm-opt")
+        .args(OPTIMIZER_FLAGS)
+        .arg(bound.join(&file))
+        .arg("-o")
+        .arg(&target);
+    project.steps.command("wasm-opt", &format!("wasm-opt -O3 {file}"), &mut optimizer)?;
+    let size = |path: &Path| fs::metadata(path).map(|file| file.len() / 1024);
+    let (before, after) = (size(compiled)?, size(&target)?);
+    project.steps.note(name, &format!("{before} KiB from rustc, {after} KiB in {MODULES_FOLDER}/{file}"));
+    Ok(())
 }
 
 /// Generates the bindings in `bound`, for the target whose state is in a function
 /// (`pkg/scripts/bindings.mjs` says why), and copies all but the module, which wasm-opt will
 /// write, to `folder`.
-fn bind(compiled: &Path, bound: &Path, folder: &Path) -> Result<()> {
-    for folder in [bound, folder] {
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        }
-        fs::create_dir_all(folder)?;
-    }
-    Bindgen::new().input_path(compiled).no_modules(true)?.typescript(true).out_name(ENGINE).generate(bound)?;
-    for entry in fs::read_dir(bound)? {
-        let file = entry?.path();
-        if let (Some(name), Some("js" | "ts")) = (file.file_name(), file.extension().and_then(|e| e.to_str())) {
-            fs::copy(&file, folder.join(name))?;
-        }
+fn bind(compiled: &Path, name: &str, bound: &Path, folder: &Path) -> Result<()> {
+    Bindgen::new().input_path(compiled).no_modules(true)?.typescript(true).out_name(name).generate(bound)?;
+    for file in [format!("{name}.js"), format!("{name}.d.ts"), format!("{name}_bg.wasm.d.ts")] {
+        fs::copy(bound.join(&file), folder.join(&file)).with_context(|| format!("cannot copy {file}"))?;
     }
     Ok(())
 }

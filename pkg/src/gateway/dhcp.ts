@@ -4,6 +4,7 @@ import * as check from "../arguments.js";
 import type { EngineCore } from "../engine_core.js";
 import type { Nic, Stack, UdpSocket } from "../types.js";
 import type { GatewaySettings } from "./options.js";
+import type { Services } from "./services.js";
 
 const SERVER_PORT = 67;
 
@@ -35,9 +36,9 @@ interface RawLease extends Omit<Lease, "reserved"> {
   reserved: number;
 }
 
-/** An answer of the module's server, whose bytes are in the scratch memory, and where it goes. */
+/** An answer of the module's server, and where it goes. */
 interface Answer {
-  length: number;
+  message: Uint8Array<ArrayBuffer>;
   address: string;
   port: number;
   /** Null: the address is resolved as usual. */
@@ -53,8 +54,7 @@ export interface DhcpHooks {
 /** See the module's comment. */
 export class DhcpServer {
   readonly #engine: EngineCore;
-  /** The server's number in the engine. */
-  readonly #id: number;
+  readonly #services: Services;
   readonly #socket: UdpSocket;
   readonly #nic: Nic;
   readonly #address: string;
@@ -65,16 +65,18 @@ export class DhcpServer {
   constructor(
     stack: Stack,
     nic: Nic,
+    services: Services,
     settings: GatewaySettings & { dhcp: NonNullable<GatewaySettings["dhcp"]> },
     hooks: DhcpHooks,
   ) {
     this.#engine = stack.engine as EngineCore;
+    this.#services = services;
     this.#nic = nic;
     this.#address = settings.address;
     this.#hooks = hooks;
     const { dhcp } = settings;
-    this.#id = this.#engine.call((wasm) =>
-      wasm.add_dhcp(
+    services.call((wasm) =>
+      wasm.create_dhcp(
         settings.address,
         settings.prefixLength,
         dhcp.first,
@@ -86,9 +88,7 @@ export class DhcpServer {
     );
     for (const { mac, address, hostname } of dhcp.leases) {
       const number = check.macNumber(check.mac("mac", mac));
-      this.#engine.call((wasm, now) =>
-        wasm.reserve_lease(now, this.#id, number, address, hostname ?? ""),
-      );
+      services.call((wasm, now) => wasm.reserve_lease(now, number, address, hostname ?? ""));
     }
     this.#socket = stack.bindUdp({ port: SERVER_PORT });
     this.#socket.onready = () => this.#receive();
@@ -97,8 +97,8 @@ export class DhcpServer {
   /** All addresses that the server remembers. */
   leases(): Lease[] {
     if (this.#closed) return [];
-    return this.#engine
-      .rows<RawLease>((wasm, now) => wasm.leases(now, this.#id))
+    return this.#services
+      .rows<RawLease>((wasm, now) => wasm.leases(now))
       .map(({ expires, reserved, ...lease }) => ({
         ...lease,
         expires: expires === null ? null : this.#engine.wallTime(expires),
@@ -108,14 +108,13 @@ export class DhcpServer {
 
   counters(): Record<string, number> {
     if (this.#closed) return {};
-    return this.#engine.row<Record<string, number>>((wasm) => wasm.dhcp_counters(this.#id)) ?? {};
+    return this.#services.row<Record<string, number>>((wasm) => wasm.dhcp_counters()) ?? {};
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     void this.#socket.close();
-    if (this.#engine.over === null) this.#engine.call((wasm) => wasm.remove_dhcp(this.#id));
   }
 
   #receive(): void {
@@ -132,11 +131,9 @@ export class DhcpServer {
   }
 
   #answer(message: Uint8Array): void {
-    const answer = this.#engine.row<Answer>((wasm, now) =>
-      wasm.handle_dhcp(now, this.#id, message),
-    );
+    const answer = this.#services.row<Answer>((wasm, now) => wasm.handle_dhcp(now, message));
     if (answer === null) return;
-    this.#socket.send(this.#engine.scratchBytes(answer.length), {
+    this.#socket.send(answer.message, {
       remoteAddress: answer.address,
       remotePort: answer.port,
       localAddress: this.#address,
@@ -149,8 +146,8 @@ export class DhcpServer {
     if (this.#engine.over !== null) return;
     for (;;) {
       if (this.#closed) return;
-      const event = this.#engine.row<{ kind: LeaseChange["kind"]; address: string }>((wasm) =>
-        wasm.poll_lease(this.#id),
+      const event = this.#services.row<{ kind: LeaseChange["kind"]; address: string }>((wasm) =>
+        wasm.poll_lease(),
       );
       if (event === null) return;
       const { kind, address } = event;

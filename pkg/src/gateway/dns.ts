@@ -1,9 +1,9 @@
 /** The DNS server of a gateway: core's, on UDP and TCP port 53. */
 
-import type { EngineCore } from "../engine_core.js";
 import type { Clock, Datagram, Listener, Socket, Stack, UdpSocket } from "../types.js";
 import { Connection } from "./http/connection.js";
 import type { DnsResolver, GatewaySettings } from "./options.js";
+import type { Services } from "./services.js";
 
 const PORT = 53;
 /** How long a TCP connection may wait for its next question (RFC 7766 §6.2.3), in milliseconds. */
@@ -19,10 +19,10 @@ export interface DnsQuestion {
   answer: readonly string[] | null;
 }
 
-/** What the module's server wants done: bytes of the scratch memory sent, or a question answered. */
+/** What the module's server wants done: a message sent, or a question answered. */
 type Action =
-  | { length: number; question?: undefined }
-  | { length?: undefined; question: number; name: string; type: string };
+  | { message: Uint8Array<ArrayBuffer>; question?: undefined }
+  | { message?: undefined; question: number; name: string; type: string };
 
 /** What the server tells the gateway. */
 export interface DnsHooks {
@@ -39,10 +39,8 @@ interface Client {
 
 /** See the module's comment. */
 export class DnsServer {
-  readonly #engine: EngineCore;
+  readonly #services: Services;
   readonly #clock: Clock;
-  /** The server's number in the engine. */
-  readonly #id: number;
   readonly #socket: UdpSocket;
   readonly #listener: Listener;
   readonly #resolve: DnsResolver | null;
@@ -50,13 +48,19 @@ export class DnsServer {
   readonly #hooks: DnsHooks;
   #closed = false;
 
-  constructor(stack: Stack, clock: Clock, settings: GatewaySettings["dns"], hooks: DnsHooks) {
-    this.#engine = stack.engine as EngineCore;
+  constructor(
+    stack: Stack,
+    clock: Clock,
+    services: Services,
+    settings: GatewaySettings["dns"],
+    hooks: DnsHooks,
+  ) {
+    this.#services = services;
     this.#clock = clock;
     this.#resolve = settings.resolve;
     this.#ttl = settings.ttl;
     this.#hooks = hooks;
-    this.#id = this.#engine.call((wasm) => wasm.add_dns(settings.ttl));
+    services.call((wasm) => wasm.create_dns(settings.ttl));
     this.#socket = stack.bindUdp({ port: PORT });
     this.#socket.onready = () => this.#receive();
     this.#listener = stack.listen({ port: PORT, allowHalfOpen: true, noDelay: true });
@@ -66,25 +70,25 @@ export class DnsServer {
 
   /** Adds an address of a name. */
   add(name: string, address: string): void {
-    if (!this.#closed) this.#engine.call((wasm) => wasm.add_name(this.#id, name, address));
+    if (!this.#closed) this.#services.call((wasm) => wasm.add_name(name, address));
   }
 
   /** Forgets a name with all its addresses. */
   remove(name: string): void {
-    if (!this.#closed) this.#engine.call((wasm) => wasm.remove_name(this.#id, name));
+    if (!this.#closed) this.#services.call((wasm) => wasm.remove_name(name));
   }
 
   /** The addresses of one of the gateway's own names. */
   addresses(name: string): string[] {
     if (this.#closed) return [];
-    return this.#engine
-      .rows<{ address: string }>((wasm) => wasm.addresses_of(this.#id, name))
+    return this.#services
+      .rows<{ address: string }>((wasm) => wasm.addresses_of(name))
       .map(({ address }) => address);
   }
 
   counters(): Record<string, number> {
     if (this.#closed) return {};
-    return this.#engine.row<Record<string, number>>((wasm) => wasm.dns_counters(this.#id)) ?? {};
+    return this.#services.row<Record<string, number>>((wasm) => wasm.dns_counters()) ?? {};
   }
 
   close(): void {
@@ -92,7 +96,6 @@ export class DnsServer {
     this.#closed = true;
     void this.#socket.close();
     void this.#listener.close();
-    if (this.#engine.over === null) this.#engine.call((wasm) => wasm.remove_dns(this.#id));
   }
 
   #receive(): void {
@@ -155,11 +158,11 @@ export class DnsServer {
     message: Uint8Array,
     { address, port, stream }: Client,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const action = this.#engine.row<Action>((wasm, now) =>
-      wasm.handle_dns(now, this.#id, address, port, message, stream),
+    const action = this.#services.row<Action>((wasm, now) =>
+      wasm.handle_dns(now, address, port, message, stream),
     );
     if (action === null) return undefined;
-    if (action.question === undefined) return this.#message(action.length);
+    if (action.question === undefined) return action.message;
     const { question, name, type } = action;
     let answer: readonly string[] | null = null;
     let failure = "";
@@ -181,12 +184,10 @@ export class DnsServer {
     answer: readonly string[],
     failure: string,
   ): Uint8Array<ArrayBuffer> | undefined {
-    const give = (answers: string, outcome: string): Uint8Array<ArrayBuffer> | undefined =>
-      this.#message(
-        this.#engine.call((wasm) =>
-          wasm.answer_dns(this.#id, question, answers, outcome, this.#ttl),
-        ),
-      );
+    const give = (answers: string, outcome: string) =>
+      this.#services.call((wasm) => wasm.answer_dns(question, answers, outcome, this.#ttl)) as
+        | Uint8Array<ArrayBuffer>
+        | undefined;
     try {
       return give(answer.map((line) => `${line}\n`).join(""), failure);
     } catch (error) {
@@ -194,11 +195,6 @@ export class DnsServer {
       this.#hooks.failed(error);
       return give("", "servfail");
     }
-  }
-
-  /** So many bytes that the last call has left in the scratch memory. */
-  #message(length: number): Uint8Array<ArrayBuffer> | undefined {
-    return length === 0 ? undefined : this.#engine.scratchBytes(length);
   }
 }
 

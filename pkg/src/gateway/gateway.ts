@@ -9,9 +9,9 @@ import type { Clock, Nic, Stack } from "../types.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
 import { DnsServer } from "./dns.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
-import type { HeadParser } from "./http/head.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
 import { type GatewayOptions, type GatewaySettings, gatewaySettings } from "./options.js";
+import { Services } from "./services.js";
 import { Web } from "./web.js";
 
 /** What `serve` gives back. */
@@ -47,6 +47,7 @@ export class Gateway extends GatewayEventTarget {
   readonly address6: string | null;
   readonly domain: string;
   readonly #settings: GatewaySettings;
+  readonly #services: Services;
   readonly #dhcp: DhcpServer | null;
   readonly #dns: DnsServer;
   readonly #web: Web;
@@ -54,11 +55,14 @@ export class Gateway extends GatewayEventTarget {
   readonly #leaseNames = new Map<string, string[]>();
 
   /** @internal */
-  constructor(stack: Stack, nic: Nic, settings: GatewaySettings) {
+  constructor(stack: Stack, nic: Nic, services: Services, settings: GatewaySettings) {
     super();
     const engine = stack.engine as EngineCore;
     const clock = backgroundClock(engine.clock);
-    const failed = (error: unknown, url?: string) => this.#failed(error, url ?? null);
+    const failed = (error: unknown, url?: string) => {
+      // Their end is told once, and not by each that they fail.
+      if (error !== services.over) this.#failed(error, url ?? null);
+    };
     this.stack = stack;
     this.port = nic;
     this.network = settings.network;
@@ -66,7 +70,12 @@ export class Gateway extends GatewayEventTarget {
     this.address6 = settings.address6;
     this.domain = settings.domain;
     this.#settings = settings;
-    this.#dns = new DnsServer(stack, clock, settings.dns, {
+    this.#services = services;
+    services.ontrap = (error) => {
+      void this.close();
+      this.#failed(error, null);
+    };
+    this.#dns = new DnsServer(stack, clock, services, settings.dns, {
       asked: (question) => this.#dispatch("dns", question),
       failed,
     });
@@ -77,9 +86,10 @@ export class Gateway extends GatewayEventTarget {
     this.#addOwnName(settings.hostname);
     const { dhcp } = settings;
     const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
-    this.#dhcp = dhcp === null ? null : new DhcpServer(stack, nic, { ...settings, dhcp }, hooks);
+    this.#dhcp =
+      dhcp === null ? null : new DhcpServer(stack, nic, services, { ...settings, dhcp }, hooks);
     for (const lease of dhcp?.leases ?? []) this.#nameLease(lease.address, lease.hostname ?? "");
-    this.#web = new Web(stack, clock, parserOf(engine), settings.http, {
+    this.#web = new Web(stack, clock, services.parser, settings.http, {
       lookup: (hostname) => this.#dns.addresses(hostname),
       exchanged: (record) => this.#dispatch("request", record),
       failed,
@@ -92,10 +102,12 @@ export class Gateway extends GatewayEventTarget {
    *
    * What the handler throws, or a rejection, is a 500 to the guest and an `error` event here. A stream that fails after the
    * response has begun resets the connection. `request.signal` aborts when the guest goes away.
-   * @throws {TypeError} if the origin is none or is served already.
+   * @throws {TypeError} if the origin is none or is served already, or the gateway was closed; {@link EngineError} after a trap in
+   * its services.
    */
   serve(origin: string, handler: Handler): Served {
     const route = parseOrigin(origin, handler);
+    if (this.#services.over !== null) throw this.#services.over;
     this.#web.add(route);
     if (check.addressLiteral(route.hostname) === null) this.#addOwnName(route.hostname);
     let served = true;
@@ -109,9 +121,11 @@ export class Gateway extends GatewayEventTarget {
   /**
    * `fetch` into the network: a URL with an address of a host, or with a name that the gateway knows. Redirects are followed
    * as `fetch` does; there are no cookies, no cache and no CORS.
-   * @throws {TypeError} with the reason as `cause`, or the reason of the signal.
+   * @throws {TypeError} with the reason as `cause`, or the reason of the signal; {@link EngineError} after a trap in the gateway's
+   * services.
    */
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    if (this.#services.over !== null) throw this.#services.over;
     return this.#web.fetch(input, init);
   }
 
@@ -134,6 +148,7 @@ export class Gateway extends GatewayEventTarget {
     this.#web.close();
     this.#dns.close();
     this.#dhcp?.close();
+    this.#services.close();
     await this.stack.close();
   }
 
@@ -196,11 +211,13 @@ export class Gateway extends GatewayEventTarget {
  * gateway.serve("http://shop.test", () => new Response("hello, VM"));
  * const page = await gateway.fetch("http://10.0.2.15/");
  * ```
- * @throws {TypeError | RangeError} that names what is wrong with which option.
+ * @throws {TypeError | RangeError} that names what is wrong with which option; {@link EngineError} if the module of the gateway's
+ * services cannot be loaded.
  */
 export async function createGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const settings = gatewaySettings(options);
   const engine = await engineFor(options.engine);
+  const services = await Services.load(engine);
   const { seed, limits, tcp, mac } = options;
   const stack = await createStack({
     hostname: settings.hostname,
@@ -219,20 +236,11 @@ export async function createGateway(options: GatewayOptions = {}): Promise<Gatew
       name: settings.hostname,
       ...(mac === undefined ? {} : { mac }),
     });
-    return new Gateway(stack, nic, settings);
+    return new Gateway(stack, nic, services, settings);
   } catch (error) {
     await stack.close();
     throw error;
   }
-}
-
-/** The parser's functions, called so that a trap in one ends the engine as any other does. */
-function parserOf(engine: EngineCore): HeadParser {
-  return {
-    parse_request_head: (bytes) => engine.call((wasm) => wasm.parse_request_head(bytes)),
-    parse_response_head: (bytes) => engine.call((wasm) => wasm.parse_response_head(bytes)),
-    parse_chunk_size: (bytes) => engine.call((wasm) => wasm.parse_chunk_size(bytes)),
-  };
 }
 
 /** A clock whose timers do not keep a program alive: an idle connection's time limit is no reason to wait. */

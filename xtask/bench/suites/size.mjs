@@ -1,4 +1,5 @@
-// What a page downloads: the engine, and the modules that `import "ethertab"` brings, as built in pkg/dist.
+// What a page downloads, as built in pkg/dist: the engine, the module that only a gateway loads, both together, and the
+// JavaScript modules that `import "ethertab"` brings.
 
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -38,11 +39,22 @@ function built(...segments) {
   return file;
 }
 
+const ENGINE = "wasm/ethertab_bg.wasm";
+const SERVICES = "wasm/services_bg.wasm";
+
 /** What `run.mjs` runs. */
 export const benchmarks = [
   {
     prefix: "size.wasm.",
-    run: ({ dist }) => sizes("size.wasm.", [built(dist, "wasm/ethertab_bg.wasm")]),
+    run: ({ dist }) => sizes("size.wasm.", [built(dist, ENGINE)]),
+  },
+  {
+    prefix: "size.services.",
+    run: ({ dist }) => sizes("size.services.", [built(dist, SERVICES)]),
+  },
+  {
+    prefix: "size.modules.",
+    run: ({ dist }) => sizes("size.modules.", [built(dist, ENGINE), built(dist, SERVICES)]),
   },
   {
     prefix: "size.js.",

@@ -1,6 +1,6 @@
 /** Heads of HTTP/1.1 messages: found, parsed, written. */
 
-/** The parser's functions, which the engine provides; see `wasm/src/http.rs` for what the numbers mean. */
+/** The parser's functions; see `wasm/services/src/http.rs` for what the numbers mean. */
 export interface HeadParser {
   parse_request_head(bytes: Uint8Array): Uint32Array | undefined;
   parse_response_head(bytes: Uint8Array): Uint32Array | undefined;

@@ -1,16 +1,16 @@
-//! The DNS servers of core for JavaScript, which owns their sockets and carries the messages.
+//! The DNS server.
 
 use std::net::IpAddr;
 
 use ethertab::services::{AddNameError, Answer, DnsAction, DnsConfig, DnsServer, QueryId, UnknownNames};
 use ethertab::storage::Storage;
 use ethertab::wire::dns::{Name, RecordType};
+use ethertab_wasm_shared::{Rows, instant};
+use js_sys::RangeError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::{enter, find, insert, instant, remove};
-use crate::failure::Failure;
-use crate::hosts::parse_address;
-use crate::rows::Rows;
+use crate::instance::Slot;
+use crate::refused::{parse_address, refused};
 
 /// Names in a gateway's table, two for each guest and plenty for served origins.
 const MAX_NAMES: usize = 4096;
@@ -23,99 +23,102 @@ const MAX_STREAM_MESSAGE: usize = 65_535;
 
 /// A DNS server. What its table does not have is asked for.
 #[derive(Debug)]
-pub(crate) struct DnsService {
+struct DnsService {
     server: DnsServer<'static>,
     /// Questions that wait, by the number that JavaScript knows them by.
     waiting: Vec<(u32, QueryId)>,
     next_number: u32,
+    /// The answer that is being written.
+    answer: Box<[u8]>,
 }
 
-/// Adds a server whose own answers may be kept for `ttl` seconds and returns its number.
+thread_local! {
+    static SERVICE: Slot<DnsService> = const { Slot::empty() };
+}
+
+fn enter<T>(call: impl FnOnce(&mut DnsService) -> T) -> T {
+    SERVICE.with(|slot| slot.enter(call))
+}
+
+/// Makes the server, whose own answers may be kept for `ttl` seconds.
 #[wasm_bindgen]
-pub fn add_dns(ttl: u32) -> u32 {
+pub fn create_dns(ttl: u32) {
     let config = DnsConfig { ttl, unknown: UnknownNames::Ask, ..DnsConfig::default() };
     let server = DnsServer::new(config, Storage::with_capacity(MAX_NAMES), Storage::with_capacity(MAX_QUESTIONS));
-    enter(|engine| insert(&mut engine.dns, DnsService { server, waiting: Vec::new(), next_number: 0 }))
-}
-
-/// Removes a server.
-#[wasm_bindgen]
-pub fn remove_dns(dns: u32) {
-    enter(|engine| remove(&mut engine.dns, dns));
+    let answer = vec![0; MAX_STREAM_MESSAGE].into();
+    SERVICE.with(|slot| slot.fill(DnsService { server, waiting: Vec::new(), next_number: 0, answer }));
 }
 
 /// Adds an address of a name.
 #[wasm_bindgen]
-pub fn add_name(dns: u32, name: &str, address: &str) -> Result<(), Failure> {
+pub fn add_name(name: &str, address: &str) -> Result<(), RangeError> {
     let address = parse_address(address)?;
-    enter(|engine| match find(&mut engine.dns, dns)?.server.add(name, address) {
-        Ok(()) => Ok(()),
-        Err(AddNameError::Full) => Err(Failure::invalid(&"the table of names is full")),
-        Err(_) => Err(no_name(name)),
+    enter(|service| service.server.add(name, address)).map_err(|error| match error {
+        AddNameError::Full => refused(&"the table of names is full"),
+        _ => no_name(name),
     })
 }
 
 /// Removes a name with all its addresses.
 #[wasm_bindgen]
-pub fn remove_name(dns: u32, name: &str) -> Result<(), Failure> {
-    enter(|engine| {
-        find(&mut engine.dns, dns)?.server.remove(name);
-        Ok(())
-    })
+pub fn remove_name(name: &str) {
+    enter(|service| service.server.remove(name));
 }
 
 /// The addresses of a name.
 #[wasm_bindgen]
-pub fn addresses_of(dns: u32, name: &str) -> Result<Rows, Failure> {
+pub fn addresses_of(name: &str) -> Rows {
     let rows = Rows::of("address");
-    let Ok(name) = Name::from_text(name) else { return Ok(rows) };
-    enter(|engine| {
-        for entry in find(&mut engine.dns, dns)?.server.entries() {
+    let Ok(name) = Name::from_text(name) else { return rows };
+    enter(|service| {
+        for entry in service.server.entries() {
             if entry.name == name {
                 rows.shown(&entry.address);
             }
         }
-        Ok(rows)
-    })
+    });
+    rows
 }
 
-/// Takes a message that came to port 53, over TCP if `stream`. Tells the length of the answer, which is in the scratch
-/// buffer, or a question to answer with [`answer_dns`]; undefined if there is nothing to do.
+/// Takes a message that came to port 53, over TCP if `stream`. Tells the answer, or a question to answer with
+/// [`answer_dns`]; undefined if there is nothing to do.
 #[wasm_bindgen]
 pub fn handle_dns(
     now: f64,
-    dns: u32,
     address: &str,
     port: u16,
     message: &[u8],
     stream: bool,
-) -> Result<Option<Rows>, Failure> {
+) -> Result<Option<Rows>, RangeError> {
     let from = (parse_address(address)?, port).into();
-    enter(|engine| {
-        let service = find(&mut engine.dns, dns)?;
+    Ok(enter(|service| {
+        let DnsService { server, answer, .. } = service;
         let action = if stream {
-            service.server.handle_stream(instant(now), from, message, &mut engine.scratch[..MAX_STREAM_MESSAGE])
+            server.handle_stream(instant(now), from, message, answer)
         } else {
-            service.server.handle(instant(now), from, message, &mut engine.scratch[..MAX_DATAGRAM])
+            server.handle(instant(now), from, message, &mut answer[..MAX_DATAGRAM])
         };
         match action {
-            DnsAction::Ignore => Ok(None),
-            DnsAction::Reply(length) => Ok(Some(Rows::of("length").numbers(&[length as u64]))),
-            DnsAction::Ask(id) => Ok(service.ask(id)),
+            DnsAction::Ignore => None,
+            DnsAction::Reply(length) => {
+                let rows = Rows::of("message");
+                rows.bytes(&answer[..length]);
+                Some(rows)
+            }
+            DnsAction::Ask(id) => service.ask(id),
         }
-    })
+    }))
 }
 
 /// Answers a question with addresses or, if it was for PTR, one name, each on a line of its own; with `"nxdomain"` or
 /// `"servfail"` as `failure`; or, without any of these, with the fact that the name has no such record. Returns
-/// the length of the message to send, which is in the scratch buffer, 0 if the question has waited too long.
+/// the message to send, undefined if the question has waited too long.
 ///
 /// When an address or the name is none, the question still waits.
 #[wasm_bindgen]
-pub fn answer_dns(dns: u32, question: u32, answers: &str, failure: &str, ttl: u32) -> Result<u32, Failure> {
-    enter(|engine| {
-        let service = find(&mut engine.dns, dns)?;
-        let Some(index) = service.waiting.iter().position(|(number, _)| *number == question) else { return Ok(0) };
+pub fn answer_dns(question: u32, answers: &str, failure: &str, ttl: u32) -> Result<Option<Box<[u8]>>, RangeError> {
+    enter(|service| {
+        let Some(index) = service.waiting.iter().position(|(number, _)| *number == question) else { return Ok(None) };
         let (_, id) = service.waiting[index];
         let is_pointer = service.server.question(id).is_some_and(|(_, kind)| kind == RecordType::PTR);
         let mut texts = answers.split_terminator('\n');
@@ -133,21 +136,19 @@ pub fn answer_dns(dns: u32, question: u32, answers: &str, failure: &str, ttl: u3
             }
         };
         service.waiting.swap_remove(index);
-        let answered = service.server.answer(id, answer, &mut engine.scratch[..MAX_STREAM_MESSAGE]);
-        Ok(answered.map_or(0, |(_, length)| length as u32))
+        let answered = service.server.answer(id, answer, &mut service.answer);
+        Ok(answered.map(|(_, length)| service.answer[..length].into()))
     })
 }
 
 /// Messages received, answered and dropped, each with its reason.
 #[wasm_bindgen]
-pub fn dns_counters(dns: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
-        let counters = find(&mut engine.dns, dns)?.server.counters();
-        Ok(Rows::of(
-            "fromTable asked fromApplication truncated duplicates expired overloaded malformed responses \
-             notImplemented refused noRoom",
-        )
-        .numbers(&[
+pub fn dns_counters() -> Rows {
+    let names = "fromTable asked fromApplication truncated duplicates expired overloaded malformed responses \
+                 notImplemented refused noRoom";
+    enter(|service| {
+        let counters = service.server.counters();
+        Rows::of(names).numbers(&[
             counters.from_table,
             counters.asked,
             counters.from_application,
@@ -160,7 +161,7 @@ pub fn dns_counters(dns: u32) -> Result<Rows, Failure> {
             counters.not_implemented,
             counters.refused,
             counters.no_room,
-        ]))
+        ])
     })
 }
 
@@ -188,6 +189,6 @@ impl DnsService {
     }
 }
 
-fn no_name(text: &str) -> Failure {
-    Failure::invalid(&format_args!("\"{text}\" is no domain name"))
+fn no_name(text: &str) -> RangeError {
+    refused(&format_args!("\"{text}\" is no domain name"))
 }

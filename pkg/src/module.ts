@@ -1,0 +1,92 @@
+/** Loading the package's WebAssembly modules. */
+
+import { show } from "./arguments.js";
+import { EngineError } from "./errors.js";
+import type { WasmSource } from "./types.js";
+
+/** What wasm-bindgen makes for a module, before it has an instance. */
+interface Bindings {
+  initSync(from: { module: WebAssembly.Module }): { readonly memory: WebAssembly.Memory };
+}
+
+/** A WebAssembly module that is loaded and compiled when it is first needed, once for all its instances. */
+export class LazyModule {
+  /** For messages. */
+  readonly #file: string;
+  readonly #source: () => WasmSource;
+  #compiled: Promise<WebAssembly.Module> | undefined;
+
+  constructor(file: string, source: () => WasmSource) {
+    this.#file = file;
+    this.#source = source;
+  }
+
+  /**
+   * Gives bindings an instance of the module and returns its memory.
+   * @throws {EngineError} that names the file. The next call tries to load it again.
+   */
+  async instantiate(bindings: Bindings): Promise<WebAssembly.Memory> {
+    const source = this.#source();
+    this.#compiled ??= compile(source);
+    const compiled = this.#compiled;
+    try {
+      return bindings.initSync({ module: await compiled }).memory;
+    } catch (error) {
+      if (this.#compiled === compiled) this.#compiled = undefined;
+      const from = typeof source === "string" || source instanceof URL ? ` from ${source}` : "";
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new EngineError(
+        `the WebAssembly module ${this.#file} could not be loaded${from}: ${reason}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+  const given = await source;
+  if (given instanceof WebAssembly.Module) return given;
+  if (given instanceof ArrayBuffer || ArrayBuffer.isView(given)) return WebAssembly.compile(given);
+  if (typeof Response !== "undefined" && given instanceof Response) return compileResponse(given);
+  if (typeof given === "string" || given instanceof URL) return compileUrl(given);
+  throw new TypeError(
+    `it must be given as a URL, a Response, bytes or a WebAssembly.Module, got ${show(given)}`,
+  );
+}
+
+async function compileUrl(source: string | URL): Promise<WebAssembly.Module> {
+  const node = nodeFiles();
+  if (node !== null) {
+    const isFile =
+      source instanceof URL ? source.protocol === "file:" : !/^(https?|data|blob):/.test(source);
+    if (isFile) return WebAssembly.compile(await node.readFile(fileOf(source)));
+  }
+  return compileResponse(await fetch(source));
+}
+
+/** What `readFile` takes: a path, or a file: URL as an object. */
+function fileOf(source: string | URL): string | URL {
+  return typeof source === "string" && source.startsWith("file:") ? new URL(source) : source;
+}
+
+async function compileResponse(response: Response): Promise<WebAssembly.Module> {
+  if (!response.ok)
+    throw new Error(`${response.url} answered ${response.status} ${response.statusText}`);
+  // Streaming compilation insists on the media type, which many servers don't send.
+  if (response.headers.get("content-type")?.startsWith("application/wasm")) {
+    return WebAssembly.compileStreaming(response);
+  }
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+interface NodeFiles {
+  readFile(path: string | URL): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Node's file system where there is one, found in a way that bundlers don't see as an import. */
+function nodeFiles(): NodeFiles | null {
+  const { process } = globalThis as {
+    process?: { getBuiltinModule?: (name: string) => unknown };
+  };
+  return (process?.getBuiltinModule?.("node:fs/promises") as NodeFiles | undefined) ?? null;
+}
