@@ -108,6 +108,7 @@ impl Blocks {
     }
 
     /// Copies `bytes` to `offset`; returns how many fitted before the blocks ran out.
+    #[inline]
     pub(crate) fn write(
         &mut self,
         pool: &mut Pool<'_>,
@@ -245,6 +246,7 @@ impl Blocks {
     }
 
     /// Releases all blocks; the window held offsets `from..=to` at most.
+    #[inline]
     pub(crate) fn release_all(&mut self, pool: &mut Pool<'_>, account: &mut Account, from: u32, to: u32) {
         if self.live > 0 {
             self.release(pool, account, from, to.wrapping_add(BLOCK_SIZE as u32));

@@ -59,6 +59,7 @@ impl<'m> Deadlines<'m> {
     }
 
     /// Forgets the node's entry.
+    #[inline]
     pub(crate) fn remove(&mut self, node: u32) {
         let position = self.positions[node as usize];
         if position != ABSENT {
@@ -90,6 +91,7 @@ impl<'m> Deadlines<'m> {
         }
     }
 
+    #[inline]
     fn sift_up(&mut self, mut position: usize) {
         while position > 0 {
             let parent = (position - 1) / 2;

@@ -61,6 +61,7 @@ impl<'m> Links<'m> {
         Links { links }
     }
 
+    #[inline]
     pub(crate) fn is_linked(&self, node: u32) -> bool {
         self.links[node as usize].next != UNLINKED
     }
@@ -93,6 +94,7 @@ impl<'m> Links<'m> {
     }
 
     /// Takes the first node off the list.
+    #[inline]
     pub(crate) fn pop_front(&mut self, list: &mut List) -> Option<u32> {
         let head = list.head()?;
         self.remove(list, head);

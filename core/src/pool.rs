@@ -83,6 +83,7 @@ impl<'m> Pool<'m> {
     }
 
     /// How scarce blocks are for `account`.
+    #[inline]
     pub(crate) fn pressure(&self, account: &Account) -> Pressure {
         let level = |used: u32, total: u32| match total - total.min(used) {
             free if free < total / 8 => Pressure::Critical,
@@ -104,6 +105,7 @@ impl<'m> Pool<'m> {
     }
 
     /// Whether who holds `held` blocks, one of `holders`, has no more than twice a fair share.
+    #[inline]
     pub(crate) fn has_fair_share(&self, account: &Account, held: u32, holders: usize) -> bool {
         let total = u64::from(account.quota).min(self.blocks() as u64);
         u64::from(held) * (holders.max(1) as u64) < 2 * total

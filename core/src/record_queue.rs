@@ -89,6 +89,7 @@ impl RecordQueue {
     }
 
     /// Copies the first record's bytes from `skip` on into `out`, as many as fit; returns how many.
+    #[inline]
     pub(crate) fn peek(&self, pool: &Pool<'_>, skip: usize, out: &mut [u8]) -> usize {
         let Some(len) = self.front_len() else { return 0 };
         let count = len.saturating_sub(skip).min(out.len());

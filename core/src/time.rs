@@ -84,8 +84,10 @@ impl Duration {
 
     /// The span doubled `shift` times, without overflow.
     pub const fn backed_off(self, shift: u32) -> Duration {
-        let factor = if shift >= 32 { 1 << 32 } else { 1u64 << shift };
-        Duration(self.0.saturating_mul(factor))
+        if self.0 != 0 && shift > self.0.leading_zeros() {
+            return Duration(u64::MAX);
+        }
+        Duration(self.0.wrapping_shl(shift))
     }
 }
 
@@ -131,5 +133,20 @@ impl fmt::Display for Duration {
 impl From<core::time::Duration> for Duration {
     fn from(span: core::time::Duration) -> Self {
         Duration(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_doubles_until_nothing_longer_can_be_said() {
+        let micros = |micros| Duration::from_micros(micros);
+        assert_eq!(micros(3).backed_off(2), micros(12));
+        assert_eq!(micros(1).backed_off(63), micros(1 << 63));
+        assert_eq!(micros(1).backed_off(64), micros(u64::MAX));
+        assert_eq!(micros(3).backed_off(63), micros(u64::MAX));
+        assert_eq!(micros(0).backed_off(255), micros(0));
     }
 }

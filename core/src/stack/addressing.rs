@@ -363,6 +363,7 @@ impl Stack<'_> {
     }
 
     /// Where packets for `destination` go: through `link` if it is given, else wherever the routes say.
+    #[inline]
     pub(super) fn hop_to(&mut self, link: Option<InterfaceId>, destination: IpAddr) -> Option<NextHop> {
         match link {
             Some(interface) => self.next_hop_on(interface, destination),

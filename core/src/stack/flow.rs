@@ -53,6 +53,7 @@ impl Flow {
     }
 
     /// An IPv4 flow in fewer words. SipHash covers their number too, so that no IPv6 flow has the same ones.
+    #[inline]
     fn words_of_v4(&self) -> Option<[u64; 2]> {
         let (IpAddr::V4(local), IpAddr::V4(remote)) = (self.local, self.remote) else { return None };
         let ports = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
@@ -60,6 +61,7 @@ impl Flow {
     }
 
     /// The flow as words for a keyed function.
+    #[inline]
     fn words(&self) -> [u64; 5] {
         let ([a, b], [c, d]) = (words(self.local), words(self.remote));
         let link = u64::from(scope_id(self.link));

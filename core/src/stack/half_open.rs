@@ -63,6 +63,7 @@ impl Stack<'_> {
     }
 
     /// A listener's index and where it listens.
+    #[inline]
     fn listener_of(&self, number: u32) -> Option<(u32, Endpoint)> {
         match self.nodes.node(number) {
             Node::Listener(index) => self.listeners.get(index).map(|found| (index, found.local)),

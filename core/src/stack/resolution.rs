@@ -553,6 +553,7 @@ impl Stack<'_> {
     }
 
     /// Parks a node on a neighbour's list. It must be on no list.
+    #[inline]
     pub(super) fn park(&mut self, entry: u32, number: u32) {
         if let Some(neighbor) = self.neighbors.get_mut(entry) {
             self.links.push_back(&mut neighbor.parked, number);
@@ -560,6 +561,7 @@ impl Stack<'_> {
     }
 
     /// Takes a node off the list that it is on: a neighbour's if it is parked, else its interface's.
+    #[inline]
     pub(super) fn unlink(&mut self, number: u32, parked: Option<u32>, interface: InterfaceId) {
         match parked {
             Some(entry) => {

@@ -318,6 +318,7 @@ impl Stack<'_> {
     }
 
     /// Bytes that can be received now.
+    #[inline]
     pub fn readable_bytes(&self, handle: ConnectionHandle) -> usize {
         held(&self.connections, handle).map_or(0, |connection| connection.receive.readable() as usize)
     }
@@ -487,10 +488,12 @@ impl Stack<'_> {
 }
 
 /// The connection of a handle, if the user still holds it: not one that waits to be accepted or was closed.
+#[inline]
 fn held<'c>(connections: &'c Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c Connection> {
     connections.lookup(handle.0).filter(|connection| !connection.orphaned && connection.listener.is_none())
 }
 
+#[inline]
 fn held_mut<'c>(connections: &'c mut Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c mut Connection> {
     connections.lookup_mut(handle.0).filter(|connection| !connection.orphaned && connection.listener.is_none())
 }

@@ -45,6 +45,7 @@ impl Stack<'_> {
         }
     }
 
+    #[inline]
     fn arm_time_wait_timer(&mut self) {
         if let Some(oldest) = self.time_wait_queue.head()
             && let Node::TimeWait(index) = self.nodes.node(oldest)
@@ -62,6 +63,7 @@ impl Stack<'_> {
         }
     }
 
+    #[inline]
     fn remove_time_wait(&mut self, index: u32) {
         let number = self.nodes.number(Node::TimeWait(index));
         self.links.remove(&mut self.time_wait_queue, number);

@@ -98,6 +98,7 @@ impl Stack<'_> {
     }
 
     /// After 64 KiB the next socket has its turn.
+    #[inline]
     fn end_turn_if_used(&mut self, interface: InterfaceId, number: u32, len: usize) {
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return };
         found.turn_used += len as u32;

@@ -378,6 +378,7 @@ impl Connection {
     }
 
     /// Takes over what the peer's SYN says (RFC 9293 §3.7.1, RFC 7323 §2.2) and readies the receive side.
+    #[inline]
     pub(crate) fn peer_syn(&mut self, irs: Seq, window: u16, mss: Option<u16>, window_scale: Option<u8>) {
         self.irs = irs;
         self.peer_known = true;
@@ -435,6 +436,7 @@ impl Connection {
     }
 
     /// Waits for the address of a neighbour: nothing can be sent.
+    #[inline]
     pub(crate) fn park(&mut self, neighbor: u32) {
         self.parked = Some(neighbor);
         self.acks.duplicates = self.acks.duplicates.min(DUPLICATE_THRESHOLD);
@@ -623,6 +625,7 @@ impl Connection {
         Outcome::default().output()
     }
 
+    #[inline]
     pub(crate) fn arm_persist(&mut self, now: Instant) {
         let rto = self.rtt.rto(&self.config);
         let wait = rto.backed_off(u32::from(self.persist_shift)).min(self.config.max_rto);

@@ -270,6 +270,7 @@ fn resent(connection: &mut Connection, context: &mut Context<'_, '_>) {
 }
 
 /// RFC 6298 §5.1.
+#[inline]
 fn arm_retransmit_timer(connection: &mut Connection, context: &Context<'_, '_>) {
     if !connection.timers.is_set(Timer::Retransmit) {
         connection.restart_retransmit_timer(context.now);

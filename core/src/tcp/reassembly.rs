@@ -110,6 +110,7 @@ impl ReceiveBuffer {
     }
 
     /// Releases the blocks that hold nothing below `next`.
+    #[inline]
     fn release_beyond_next(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         if self.readable() == 0 {
             self.blocks.release_all(pool, account, self.read.0, self.highest.0);
@@ -250,6 +251,7 @@ impl ReceiveBuffer {
     }
 
     /// The application has taken `count` bytes.
+    #[inline]
     pub(crate) fn consume(&mut self, pool: &mut Pool<'_>, account: &mut Account, count: u32) {
         debug_assert!(count <= self.readable());
         let to = self.read + count;
@@ -278,6 +280,7 @@ impl ReceiveBuffer {
         self.release_beyond_next(pool, account);
     }
 
+    #[inline]
     fn drop_unused_list(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         if self.ranges == 0 && self.ranges_block != NO_BLOCK {
             pool.release(account, self.ranges_block);
@@ -296,10 +299,12 @@ impl ReceiveBuffer {
         low
     }
 
+    #[inline]
     fn range(&self, pool: &Pool<'_>, place: usize) -> (Seq, Seq) {
         (Seq(pool.word(self.ranges_block, place * 2)), Seq(pool.word(self.ranges_block, place * 2 + 1)))
     }
 
+    #[inline]
     fn set_range(&mut self, pool: &mut Pool<'_>, place: usize, start: Seq, end: Seq) {
         pool.set_word(self.ranges_block, place * 2, start.0);
         pool.set_word(self.ranges_block, place * 2 + 1, end.0);

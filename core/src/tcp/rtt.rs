@@ -38,6 +38,7 @@ impl RttEstimator {
     }
 
     /// The retransmission timeout: `SRTT + max(4·RTTVAR, min_rto)`, backed off, at most `max_rto`.
+    #[inline]
     pub(crate) fn rto(&self, config: &TcpConfig) -> Duration {
         let base = match self.srtt() {
             None if self.handshake_repeated => config.initial_rto.max(AFTER_REPEATED_HANDSHAKE),
@@ -85,6 +86,7 @@ impl RttEstimator {
 
     /// RFC 6298 §2.2 and §2.3. A round trip of 0 µs counts as 1 µs, so that "measured" can be told. Only a measurement
     /// ends the back-off (Karn): on a path that has become slower, nothing would ever be measured otherwise.
+    #[inline]
     pub(crate) fn measured(&mut self, rtt: Duration) {
         self.backoff = 0;
         let rtt = rtt.as_micros().clamp(1, u64::from(u32::MAX) / 8) as u32;

@@ -35,6 +35,7 @@ impl Cable {
 
     /// Copies a frame in. The caller has asked [`Cable::has_room`]; a frame too long or one too
     /// many is lost, as on a wire.
+    #[inline]
     pub fn push(&mut self, frame: &[u8]) {
         if !self.has_room() || frame.len() > FRAME_BYTES {
             return;
@@ -46,6 +47,7 @@ impl Cable {
     }
 
     /// Copies the oldest frame out and returns its length in bytes.
+    #[inline]
     pub fn pop(&mut self, frame: &mut [u8; FRAME_BYTES]) -> Option<usize> {
         if self.held == 0 {
             return None;

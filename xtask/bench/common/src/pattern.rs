@@ -35,12 +35,14 @@ impl Default for Pattern {
 
 impl Pattern {
     /// `length` bytes (at most [`CHUNK_BYTES`]) of the stream from `offset`.
+    #[inline]
     pub fn at(&self, offset: u64, length: usize) -> &[u8] {
         let start = (offset % PERIOD as u64) as usize;
         &self.bytes[start..start + length.min(CHUNK_BYTES)]
     }
 
     /// Compares every byte with the stream from `offset`.
+    #[inline]
     pub fn matches(&self, offset: u64, received: &[u8]) -> bool {
         let expected = self.at(offset, received.len());
         if expected.len() != received.len() {
