@@ -27,6 +27,17 @@ pub(crate) const NORMAL: &[Allowed] = &[
     ),
 ];
 
+/// What a reader brings that is slower than the network for a while.
+pub(crate) const FLOW_CONTROL: &[Allowed] = &[
+    ("Warns", "TCP window specified by the receiver is now completely full", "the sender is faster than the reader"),
+    ("Warns", "TCP Zero Window segment", "the same, from the reader's side"),
+    ("Chats", "TCP window update", "the reader has caught up"),
+    ("Notes", "TCP Zero Window Probe", "the reader has not caught up, or its update was lost"),
+    ("Notes", "ACK to a TCP Zero Window Probe", "the answer"),
+    ("Notes", "TCP keep-alive segment", "Linux's probe of a window, one byte back: no test is idle for two hours"),
+    ("Notes", "ACK to a TCP keep-alive segment", "the answer"),
+];
+
 /// What happens where this program has to share the machine's processors: Linux waits for an acknowledgment only so long, and
 /// sends again what had arrived. Our own retransmissions are not excused by this: tests without loss count them.
 pub(crate) const BUSY: &[Allowed] = &[

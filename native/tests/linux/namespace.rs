@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
@@ -23,9 +24,12 @@ pub(crate) fn in_namespace(test: impl FnOnce() -> Outcome + Send) -> Outcome {
     })
 }
 
-/// Bounds the retransmission timeouts of Linux in the present namespace, where the kernel can (6.15 and later).
+/// Bounds the retransmission timeouts of Linux in the present namespace, where the kernel can (6.15 and later), without bounding how
+/// long it tries: it would give up after 15 of the longest timeouts (`tcp_retries2`), counted from the first loss of an episode.
 pub(crate) fn limit_timeouts(most: Duration) -> Outcome {
-    match fs::write("/proc/sys/net/ipv4/tcp_rto_max_ms", most.as_millis().to_string()) {
+    let settings = Path::new("/proc/sys/net/ipv4");
+    fs::write(settings.join("tcp_retries2"), "255")?;
+    match fs::write(settings.join("tcp_rto_max_ms"), most.as_millis().to_string()) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }

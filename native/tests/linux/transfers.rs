@@ -9,7 +9,7 @@ use ethertab_sim::Impairment;
 use crate::Outcome;
 use crate::apps::{Order, Sender, pattern};
 use crate::host::{Host, LINUX, OURS};
-use crate::judge::{Allowed, BUSY, DATA_PORTS, NORMAL};
+use crate::judge::{Allowed, BUSY, DATA_PORTS, FLOW_CONTROL, NORMAL};
 use crate::namespace::in_namespace;
 use crate::peer;
 
@@ -35,13 +35,6 @@ const PORT: u16 = DATA_PORTS[0];
 /// The patterns of the two directions.
 const UP: u64 = 1;
 const DOWN: u64 = 2;
-
-/// What a reader brings that is slower than the network for a while.
-const FLOW_CONTROL: &[Allowed] = &[
-    ("Warns", "TCP window specified by the receiver is now completely full", "the sender is faster than the reader"),
-    ("Warns", "TCP Zero Window segment", "the same, from the reader's side"),
-    ("Chats", "TCP window update", "the reader has caught up"),
-];
 
 /// What a network brings that loses, duplicates and reorders. The capture is the stack's view: what is lost on the way to Linux
 /// is in it, what is lost on the way from Linux is not.
