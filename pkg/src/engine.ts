@@ -82,6 +82,8 @@ async function start(options: EngineOptions): Promise<EngineCore> {
   const module = wasm === undefined ? ownModule : new LazyModule(FILE, () => wasm);
   const services =
     servicesWasm === undefined ? null : new LazyModule("services_bg.wasm", () => servicesWasm);
+  // Whether it has failed is looked at when a gateway needs it, and until then nobody has failed to look.
+  if (servicesWasm instanceof Promise) servicesWasm.catch(() => {});
   const memory = await module.instantiate(bindings);
   try {
     return new EngineCore(bindings, memory, services, clock, poolBytes, seed);

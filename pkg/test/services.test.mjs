@@ -97,6 +97,14 @@ test("without the module there are stacks but no gateway, and the error names th
   }
 });
 
+test("a request for the module that fails matters to gateways only", async () => {
+  const engine = await createEngine({ servicesWasm: Promise.reject(new Error("offline")) });
+  // Node ends a program for a rejection that nobody has handled by now.
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  await assert.rejects(createGateway({ engine }), /services_bg\.wasm could not be loaded: offline/);
+  engine.close();
+});
+
 test("a trap in the services ends that gateway only", async () => {
   const broken = trappingAt("parse_request_head", await readFile(wasm));
   const [failing, healthy] = [await createEngine({ servicesWasm: broken }), await createEngine()];
@@ -127,6 +135,20 @@ test("a trap in the services ends that gateway only", async () => {
   assert.equal(await (await other.fetch("http://10.0.2.15/")).text(), "fine");
   failing.close();
   healthy.close();
+});
+
+test("a trap while a gateway is made rejects, and leaves nothing in the engine", async () => {
+  const module = await readFile(wasm);
+  for (const name of ["create_dns", "create_dhcp"]) {
+    const engine = await createEngine({ servicesWasm: trappingAt(name, module) });
+    await assert.rejects(createGateway({ engine }), (error) => {
+      assert.ok(error instanceof EngineError, String(error));
+      assert.ok(error.cause instanceof WebAssembly.RuntimeError);
+      return true;
+    });
+    assert.equal(engine.blocksInUse, 0);
+    engine.close();
+  }
 });
 
 test("a closed gateway says so, and its engine goes on", async () => {

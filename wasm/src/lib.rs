@@ -11,9 +11,11 @@
 //! - **egress**: frames that leave by an external port. In both, a frame is its length in 32 bits, then its bytes, then
 //!   padding to a multiple of four.
 //!
-//! What is more than one number comes back as [`Rows`](ethertab_wasm_shared::Rows), and options go in as numbers whose order this crate tells
-//! (see [`options`]). Times are microseconds as floating-point numbers, exact for 285 years. A failing call throws an
-//! `Error` whose `code` says why (`EINVAL` for an argument that makes no sense).
+//! What is more than one number comes back as [`Rows`](ethertab_wasm_shared::Rows), and options go in as numbers whose
+//! order this crate tells (see [`options`]). Times are microseconds as floating-point numbers, exact for 285 years. A
+//! failing call throws an `Error` whose `code` says why (`EINVAL` for an argument that makes no sense).
+//!
+//! What only a gateway needs is a module of its own, the crate `ethertab-services`.
 
 pub mod captures;
 pub mod engine;

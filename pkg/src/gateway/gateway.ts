@@ -71,10 +71,6 @@ export class Gateway extends GatewayEventTarget {
     this.domain = settings.domain;
     this.#settings = settings;
     this.#services = services;
-    services.ontrap = (error) => {
-      void this.close();
-      this.#failed(error, null);
-    };
     this.#dns = new DnsServer(stack, clock, services, settings.dns, {
       asked: (question) => this.#dispatch("dns", question),
       failed,
@@ -94,6 +90,11 @@ export class Gateway extends GatewayEventTarget {
       exchanged: (record) => this.#dispatch("request", record),
       failed,
     });
+    // Before this a trap is what `createGateway` rejects with.
+    services.ontrap = (error) => {
+      void this.close();
+      this.#failed(error, null);
+    };
   }
 
   /**
