@@ -596,13 +596,7 @@ impl Connection {
     /// RFC 6298 §5: the timer runs whenever something is outstanding.
     #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn restart_retransmit_timer(&mut self, now: Instant) {
-        let mut rto = self.rtt.rto(&self.config);
-        if self.state == State::SynSent {
-            // Up to an eighth more, so that connections which were begun at once don't try again at once. The initial
-            // sequence number is a keyed function of the flow.
-            let share = u64::from(self.iss.0 >> 16);
-            rto = (rto + Duration::from_micros((rto.as_micros() / 8 * share) >> 16)).min(self.config.max_rto);
-        }
+        let rto = self.rtt.rto(&self.config);
         self.timers.set(Timer::Retransmit, now + rto);
     }
 
