@@ -1,7 +1,7 @@
 //! The scripts bite: each rule of the stack that `sim/scripts/mutations.toml` breaks makes a script fail.
 //!
 //! A mutation is a change of text in a copy of core, which is built with the interpreter of this crate. That takes some
-//! seconds each, so the test runs when it is asked for (`--ignored`).
+//! seconds each, so the suite `mutations` runs it and `cargo test` does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,6 @@ impl Workshop {
 }
 
 #[test]
-#[ignore = "builds the stack once for each mutation"]
 fn each_broken_rule_makes_a_script_fail() {
     let workshop = Workshop::new();
     let built = workshop.build();

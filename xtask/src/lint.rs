@@ -19,13 +19,16 @@ pub(crate) fn run(project: &Project) -> Result<ExitCode> {
     let cargo = cargo();
     let biome = project.root.join("node_modules/.bin/biome");
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    // `--all-targets` leaves out a test that only its suite runs.
+    // `--all-targets` leaves out the tests that only their suites run.
     let clippy_linux = ["clippy", "--package", "ethertab-native", "--test", "linux", "--", "-D", "warnings"];
+    let clippy_mutations =
+        ["clippy", "--package", "ethertab-sim", "--test", "packetdrill_mutations", "--", "-D", "warnings"];
     let mut failed = Vec::new();
     for (name, program, arguments) in [
         ("fmt", cargo.as_os_str(), &["fmt", "--all", "--check"][..]),
         ("clippy", cargo.as_os_str(), &clippy[..]),
         ("clippy", cargo.as_os_str(), &clippy_linux[..]),
+        ("clippy", cargo.as_os_str(), &clippy_mutations[..]),
         ("biome", biome.as_os_str(), &["ci", "--error-on-warnings", "."][..]),
     ] {
         let mut command = Command::new(program);

@@ -64,6 +64,13 @@ const SUITES: &[Suite] = &[
         ],
         run: linux,
     },
+    Suite {
+        name: "mutations",
+        about: "each rule of TCP that is broken in a copy of the stack makes a packetdrill script fail",
+        quick: false,
+        needs: &[],
+        run: mutations,
+    },
     Suite { name: "doc", about: "the documentation builds without a warning", quick: false, needs: &[], run: doc },
     Suite { name: "types", about: "TypeScript agrees with itself", quick: true, needs: &[Package], run: types },
     Suite {
@@ -330,6 +337,11 @@ fn linux(run: &Run<'_>) -> Result<Counts> {
         counts += run.tests(what, run.cargo(&test).args(filter), Counts::from_cargo)?;
     }
     Ok(counts)
+}
+
+fn mutations(run: &Run<'_>) -> Result<Counts> {
+    let test = ["test", "--package", "ethertab-sim", "--test", "packetdrill_mutations"];
+    run.tests("broken rules", &mut run.cargo(&test), Counts::from_cargo)
 }
 
 fn types(run: &Run<'_>) -> Result<Counts> {
