@@ -16,7 +16,7 @@ use crate::tcp::rtt::RttEstimator;
 use crate::tcp::send_buffer::SendBuffer;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::{Timer, Timers};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// The states of a connection (RFC 9293 §3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -105,10 +105,11 @@ export async function readCapture(page, { decodeHttp = false } = {}) {
   const fields = ["frame.number", "frame.protocols", "_ws.malformed"];
   const { stdout, stderr } = await promisify(execFile)(
     "tshark",
-    // Lost or repeated segments of a body of random bytes make no sense as HTTP, whatever carries them.
+    // A body of random bytes makes no sense to what guesses protocols by their first bytes, nor, where segments are lost
+    // or repeated, as HTTP.
     [
       "-n",
-      ...(decodeHttp ? [] : ["--disable-protocol", "http"]),
+      ...(decodeHttp ? [] : ["-d", "tcp.port==1-65535,data"]),
       "-r",
       file,
       "-T",
