@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -154,7 +154,7 @@ fn frames_on_the_cable_arrive_when_they_are_due() -> Outcome {
     pair.client.set_cable(cable(Impairment::latency(Span::from_millis(20)))?);
     let now = pair.client.now();
     let (stack, pool) = pair.client.stack_and_pool();
-    let ping = stack.ping(pool, now, [10, 0, 0, 2].into(), 64, LIMIT.into())?;
+    let ping = stack.ping(pool, now, IpAddr::from([10, 0, 0, 2]), 64, LIMIT.into())?;
     let outcome = loop {
         pair.turns()?;
         if let Some(outcome) = pair.client.stack_mut().ping_result(ping) {
@@ -174,7 +174,7 @@ fn a_wait_ends_when_a_deadline_of_the_stack_is_due() -> Outcome {
     let begun = Instant::now();
     let now = client.now();
     let (stack, pool) = client.stack_and_pool();
-    let ping = stack.ping(pool, now, [10, 0, 0, 2].into(), 0, Span::from_millis(30))?;
+    let ping = stack.ping(pool, now, IpAddr::from([10, 0, 0, 2]), 0, Span::from_millis(30))?;
     let event = loop {
         client.turn(None)?;
         if let Some(event) = client.stack_mut().poll_event() {

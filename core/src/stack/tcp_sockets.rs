@@ -384,8 +384,11 @@ impl Stack<'_> {
     /// Ends a connection at once (RFC 9293 §3.9.1.6): the handle is void, the peer gets a reset.
     pub fn abort(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
         self.advance_clock(now);
-        if held(&self.connections, handle).is_some() {
-            self.abort_connection(pool, handle.0.index);
+        match held(&self.connections, handle) {
+            // Both sides have closed: the last ACK still leaves, and TIME-WAIT begins.
+            Some(connection) if connection.state == State::TimeWait => self.close(pool, now, handle),
+            Some(_) => self.abort_connection(pool, handle.0.index),
+            None => {}
         }
     }
 

@@ -223,6 +223,8 @@ pub struct Connection {
     pub(crate) cwnd_limited: bool,
     /// Consecutive timeouts of the retransmission timer without progress.
     pub(crate) timeouts: u8,
+    /// Whether one of them was taken for a loss in the network.
+    pub(crate) loss_timeout: bool,
     /// Zero-window or keep-alive probes since the peer was heard last.
     pub(crate) unanswered_probes: u8,
     /// Zero-window probes since the window was open last.
@@ -328,6 +330,7 @@ impl Connection {
             recovery: Recovery::new(opening.iss),
             cwnd_limited: false,
             timeouts: 0,
+            loss_timeout: false,
             unanswered_probes: 0,
             persist_shift: 0,
             probe: Probe::None,
@@ -499,6 +502,7 @@ impl Connection {
         self.syn_due = false;
         self.rtt.established(self.timeouts > 0);
         self.timeouts = 0;
+        self.loss_timeout = false;
         if let Some(keep_alive) = self.config.keep_alive {
             self.timers.set(Timer::KeepAlive, now + keep_alive.idle);
         }
@@ -554,7 +558,6 @@ impl Connection {
         }
         context.counters.tcp_timeouts += 1;
         let flight = self.in_flight();
-        let again = self.timeouts > 0;
         self.timeouts += 1;
         self.rtt.back_off();
         if matches!(self.state, State::SynSent | State::SynReceived) {
@@ -564,7 +567,8 @@ impl Connection {
             self.congestion.idle(self.mss, self.config.initial_window);
             self.recovery.timeout(self.snd_una, self.snd_nxt);
         } else {
-            self.congestion.timeout(self.mss, flight, again);
+            self.congestion.timeout(self.mss, flight, self.loss_timeout);
+            self.loss_timeout = true;
             self.recovery.timeout(self.snd_una, self.snd_nxt);
         }
         self.restart_retransmit_timer(context.now);

@@ -296,6 +296,7 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     connection.send.acknowledge(context.pool, context.account, ack);
     connection.snd_una = ack;
     connection.timeouts = 0;
+    connection.loss_timeout = false;
     connection.rtt.acknowledged(ack, context.now);
     let mss = connection.mss;
     let mut restart_timer = true;

@@ -408,12 +408,21 @@ impl Network {
         let Some(host) = self.hosts.get(key) else {
             return;
         };
+        // A turn on one interface may have given another, whose turn was before, something to send.
+        unfinished |=
+            host.ports.iter().any(|&(interface, port)| host.stack.wants_transmit(interface) && !self.is_blocked(port));
         let timeout = host.stack.next_timeout();
         if unfinished || timeout.is_some_and(|due| due <= self.now) {
             self.wake_host(HostId(key));
         } else {
             self.schedule.set(Wake::Host(index), timeout);
         }
+    }
+
+    /// Whether a port's cable takes no frame now.
+    fn is_blocked(&self, port: PortId) -> bool {
+        let Some((cable, side)) = self.ports.get(port.0).and_then(|port| port.plug) else { return false };
+        self.cables.get(cable.0).is_some_and(|node| node.blocked[side.index()])
     }
 
     /// Sends what a host has for one of its ports. Returns whether it has more that could go at once.

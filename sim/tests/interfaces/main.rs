@@ -3,3 +3,4 @@
 mod churn;
 mod lab;
 mod removal;
+mod turns;
