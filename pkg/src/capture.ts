@@ -35,10 +35,17 @@ export function capture(target: Pluggable | Switch, options?: CaptureOptions): C
       : check.integer("options.memory", memory, LONGEST_FRAME, 1024 * 1024 * 1024);
   if (target instanceof SwitchImpl) {
     const id = target.engine.call((wasm) => wasm.add_capture(bytes, snap));
-    const unwatch = target.watchPorts((port) => {
-      target.engine.call((wasm) => wasm.watch(id, port));
+    const { engine } = target;
+    const watched: number[] = [];
+    const forget = target.watchPorts((port) => {
+      engine.call((wasm) => wasm.watch(id, port));
+      watched.push(port);
     });
-    return new CaptureImpl(target.engine, id, unwatch);
+    return new CaptureImpl(engine, id, () => {
+      forget();
+      if (engine.over !== null) return;
+      for (const port of watched) engine.call((wasm) => wasm.unwatch(id, port));
+    });
   }
   const { engine, port } = whereIs(portOf("target", target as Pluggable));
   const id = engine.call((wasm) => wasm.add_capture(bytes, snap));

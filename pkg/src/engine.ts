@@ -24,11 +24,15 @@ let shared: Promise<EngineCore> | undefined;
  */
 export async function init(options: EngineOptions = {}): Promise<Engine> {
   check.options("options", options);
-  const running = shared === undefined ? null : await settled(shared);
-  if (running !== null && running.over === null) {
-    throw new EngineError(
-      "init: the engine of this realm is running already; call init before anything else",
-    );
+  while (shared !== undefined) {
+    const running = shared;
+    if ((await settled(running)).over === null) {
+      throw new EngineError(
+        "init: the engine of this realm is running already; call init before anything else",
+      );
+    }
+    // Unless somebody has started the next one meanwhile, it is to be this one.
+    if (shared === running) shared = undefined;
   }
   shared = start(options);
   return settled(shared);
@@ -70,6 +74,9 @@ async function settled(starting: Promise<EngineCore>): Promise<EngineCore> {
 }
 
 async function start(options: EngineOptions): Promise<EngineCore> {
+  const { wasm, servicesWasm } = options;
+  // Whether it has failed is looked at when a gateway needs it, and until then nobody has failed to look.
+  if (servicesWasm instanceof Promise) servicesWasm.catch(() => {});
   const poolBytes =
     options.memory === undefined
       ? DEFAULT_POOL_BYTES
@@ -78,12 +85,9 @@ async function start(options: EngineOptions): Promise<EngineCore> {
   const clock =
     options.clock === undefined ? realClock : check.clock("options.clock", options.clock);
   const bindings = createBindings();
-  const { wasm, servicesWasm } = options;
   const module = wasm === undefined ? ownModule : new LazyModule(FILE, () => wasm);
   const services =
     servicesWasm === undefined ? null : new LazyModule("services_bg.wasm", () => servicesWasm);
-  // Whether it has failed is looked at when a gateway needs it, and until then nobody has failed to look.
-  if (servicesWasm instanceof Promise) servicesWasm.catch(() => {});
   const memory = await module.instantiate(bindings);
   try {
     return new EngineCore(bindings, memory, services, clock, poolBytes, seed);

@@ -222,15 +222,20 @@ export class EngineCore implements Engine {
   }
 
   removeSink(socket: number): void {
-    if (this.#sinks.delete(socket)) this.release();
+    if (!this.#sinks.delete(socket)) return;
+    this.release();
+    // The module gives the number again after it was called the next time.
+    this.wake();
   }
 
   addPort(port: number, sink: FrameSink): void {
     this.#ports.set(port, sink);
   }
 
+  /** Nobody is told of the port any more, and the frames that it brought are in the network: its number can go. */
   removePort(port: number): void {
     this.#ports.delete(port);
+    if (this.#over === null) this.#flushIngress();
   }
 
   addDependent(dependent: Dependent): void {
@@ -274,11 +279,16 @@ export class EngineCore implements Engine {
 
   /** Brings a batch into the network that another engine's `takeFrames` gave. */
   receiveBatch(port: number, batch: Uint8Array): void {
-    this.bytes.set(batch, this.#stage(port, batch.byteLength));
+    const at = this.#stage(port, batch.byteLength);
+    // Only now, since staging may have moved the memory.
+    this.bytes.set(batch, at);
   }
 
   #stage(port: number, length: number): number {
     const needed = 2 * ALIGNMENT + length;
+    if (needed > this.#buffers.ingressCapacity) {
+      throw new EngineError(`${length} bytes of frames are too many at once`);
+    }
     if (this.#staged + needed > this.#buffers.ingressCapacity) this.#flushIngress();
     const at = this.#buffers.ingress + this.#staged;
     writeU32(this.bytes, at, port);

@@ -72,8 +72,8 @@ function fileOf(source: string | URL): string | URL {
 async function compileResponse(response: Response): Promise<WebAssembly.Module> {
   if (!response.ok)
     throw new Error(`${response.url} answered ${response.status} ${response.statusText}`);
-  // Streaming compilation insists on the media type, which many servers don't send.
-  if (response.headers.get("content-type")?.startsWith("application/wasm")) {
+  // Streaming compilation insists on the media type, without parameters, which many servers don't send.
+  if (response.headers.get("content-type")?.trim().toLowerCase() === "application/wasm") {
     return WebAssembly.compileStreaming(response);
   }
   return WebAssembly.compile(await response.arrayBuffer());

@@ -35,10 +35,13 @@ export async function ping(
     (wasm, now) => wasm.ping(now, host, to, size, timeout * MICROSECONDS),
     `ping ${to}`,
   );
+  // Its number may be another's between its end and the end of this function.
+  let ended = false;
   const sink: Sink = {
     onSignals() {
       const outcome = engine.row<Outcome>((wasm) => wasm.ping_result(id));
       if (outcome === null) return;
+      ended = true;
       engine.removeSink(id);
       resolve(outcome);
     },
@@ -48,6 +51,8 @@ export async function ping(
   engine.wake();
   const waiting = {
     close(error: Error): void {
+      if (ended) return;
+      ended = true;
       engine.removeSink(id);
       if (engine.over === null) engine.call((wasm) => wasm.ping_cancel(id));
       reject(error);

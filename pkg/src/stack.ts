@@ -423,6 +423,8 @@ export class StackImpl implements Stack, Dependent {
   close(): Promise<void> {
     if (this.#over === null) {
       const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
+      // First, since a socket's end is told to its owner, who may want another one: that is refused.
+      this.#over = error;
       for (const socket of this.#sockets) socket.abort(error);
       // The resets that this causes go out before the interfaces are removed.
       this.engine.call((wasm, now) => wasm.close_host(now, this.#host));
@@ -434,13 +436,12 @@ export class StackImpl implements Stack, Dependent {
   }
 
   onEngineOver(error: Error): void {
+    this.#over ??= error;
     this.#end(error);
   }
 
   #end(error: Error): void {
-    if (this.#over !== null) return;
     for (const other of this.#others) other.close(error);
-    this.#over = error;
     for (const nic of this.#nics.values()) nic.close();
     this.#closing.resolve();
   }

@@ -58,7 +58,8 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   onSignals(signals: number): void {
     if (signals & Signal.error) this.#reportErrors();
-    if ((signals & Signal.readable) === 0) return;
+    // `onerror` may have closed it.
+    if (this.#error !== null || (signals & Signal.readable) === 0) return;
     while (this.#waiters.length > 0) {
       const datagram = this.tryReceive();
       if (datagram === null) return;
@@ -69,7 +70,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   }
 
   #reportErrors(): void {
-    for (;;) {
+    while (this.#error === null) {
       const reported = this.#engine.row<Reported>((wasm) => wasm.udp_error(this.#start.id));
       if (reported === null) return;
       const target = { address: reported.address, port: reported.port };

@@ -146,3 +146,15 @@ test("a nic's capture has nothing to warn of", {
   }
   network.engine.close();
 });
+
+test("a capture of a switch that was stopped sees no more", async () => {
+  const network = await twoOnSwitch();
+  const seen = capture(network.lan);
+  await network.a.ping("10.0.0.2");
+  seen.stop();
+  const { length } = seen;
+  assert.ok(length > 0);
+  await network.a.ping("10.0.0.2");
+  assert.equal(seen.length, length);
+  network.engine.close();
+});

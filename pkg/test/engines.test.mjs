@@ -10,6 +10,7 @@ import {
   createStack,
   createSwitch,
   EngineError,
+  functionPort,
   init,
   plug,
 } from "ethertab";
@@ -20,6 +21,7 @@ import {
   readAll,
   settle,
   twoStacks,
+  until,
   writeAll,
 } from "./support.mjs";
 
@@ -250,4 +252,60 @@ test("a program ends when no socket is open, though neighbour entries have time 
   assert.match(stdout, /^\d+ 1\n$/);
   assert.ok(performance.now() - start < 10_000);
   await settle();
+});
+
+test("more frames at once than an engine passes on in one batch reach the other engine", async () => {
+  const { one, two, nicB } = await twoEngines();
+  const lan = await createSwitch({ engine: one });
+  const outside = functionPort({ send: () => {} });
+  lan.plug(outside);
+  lan.plug(nicB);
+  await settle();
+  const before = nicB.counters.framesReceived;
+  // With the length in front of each, these fill a buffer of a power of two to its last byte.
+  const frame = new Uint8Array(252);
+  frame.fill(255, 0, 6);
+  frame.set([2, 0, 0, 0, 0, 1, 0x88, 0xb5], 6);
+  for (let count = 0; count < 4_000; count += 1) outside.receive(frame);
+  await until(() => nicB.counters.framesReceived === before + 4_000, "all of the frames");
+  assert.equal(two.over, null);
+  one.close();
+  two.close();
+});
+
+test("a batch of frames arrives though the engine's memory moves while it is staged", async () => {
+  const { one, two, a, b, nicA, nicB } = await twoEngines();
+  plug(nicA, nicB);
+  // What the capture keeps makes the memory grow, again and again.
+  const seen = capture(nicB, { memory: 256 * 1024 * 1024 });
+  const memory = two.memoryBytes;
+  const { client, server } = await connected({ a, b });
+  const bytes = pattern(24 * 1024 * 1024);
+  const [received] = await Promise.all([
+    readAll(server.readable),
+    writeAll(client.writable, bytes),
+  ]);
+  assert.equal(Buffer.compare(received, bytes), 0);
+  assert.ok(two.memoryBytes > memory);
+  assert.equal(seen.dropped, 0);
+  one.close();
+  two.close();
+});
+
+test("init gives way to an engine that was started while it waited for one that is closed", async () => {
+  const first = await init({ wasm });
+  first.close();
+  const [late, stack] = await Promise.allSettled([init({ wasm }), createStack()]);
+  const started = [late.value, stack.value?.engine].filter((engine) => engine !== undefined);
+  assert.equal(stack.status, "fulfilled");
+  assert.equal(new Set(started).size, 1);
+  if (late.status === "rejected") assert.ok(late.reason instanceof EngineError);
+  stack.value.engine.close();
+});
+
+test("a module's response with parameters in its media type is taken", async () => {
+  const headers = { "content-type": "application/wasm; charset=utf-8" };
+  const engine = await createEngine({ wasm: new Response(await readFile(wasm), { headers }) });
+  assert.equal(engine.blocksInUse, 0);
+  engine.close();
 });

@@ -465,6 +465,17 @@ describe("ends and mistakes", () => {
     await gateway.close();
   });
 
+  test("serve: an origin whose name can be no name leaves nothing behind", async () => {
+    const gateway = await createGateway({ seed: 1 });
+    const origin = `http://${"a".repeat(64)}.test:8080`;
+    // Not "served already" the second time.
+    for (let count = 0; count < 2; count += 1) {
+      assert.throws(() => gateway.serve(origin, () => new Response()), RangeError);
+    }
+    await gateway.stack.listen({ port: 8080 }).listening;
+    await gateway.close();
+  });
+
   test("a stack of the same program can be plugged in instead of a gateway", async () => {
     const gateway = await createGateway({ seed: 1 });
     const lan = await createSwitch();

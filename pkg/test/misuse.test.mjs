@@ -3,8 +3,17 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { capture, createGateway, createStack, plug } from "ethertab";
-import { connected, pattern, readAll, twoStacks, until } from "./support.mjs";
+import {
+  capture,
+  createEngine,
+  createGateway,
+  createStack,
+  createSwitch,
+  functionPort,
+  plug,
+  SocketError,
+} from "ethertab";
+import { connected, pattern, readAll, settle, twoStacks, until } from "./support.mjs";
 
 /** More than the buffers of both ends hold. */
 const TOO_MUCH = 8 * 1024 * 1024;
@@ -147,4 +156,103 @@ test("a closed interface leaves neither addresses nor routes behind", async () =
   const nic = stack.addInterface(start);
   assert.equal(nic.addresses.includes("10.7.0.1/24"), true);
   await stack.close();
+});
+
+test("a UDP socket that is closed in its onerror is told of nothing more", async () => {
+  const network = await twoStacks();
+  const socket = network.a.bindUdp();
+  const told = [];
+  socket.onready = () => told.push("ready");
+  socket.onerror = (error) => {
+    told.push(error.code);
+    socket.close();
+  };
+  socket.send(new Uint8Array(3), { remoteAddress: "10.0.0.2", remotePort: 9 });
+  network.b.bindUdp({ port: 10 }).onready = () => told.push("other");
+  socket.send(new Uint8Array(3), { remoteAddress: "10.0.0.2", remotePort: 10 });
+  await socket.closed;
+  await settle();
+  assert.deepEqual(told.sort(), ["ECONNREFUSED", "other"]);
+  network.engine.close();
+});
+
+test("a socket made in a handler is told nothing of the one that had its number", async () => {
+  const network = await twoStacks({ impairment: { latency: 5 } });
+  network.b.listen({ port: 80 });
+  await network.a.ping("10.0.0.2");
+  const [one, two] = [network.a.connect("10.0.0.2:80"), network.a.connect("10.0.0.2:80")];
+  let third;
+  const instead = (of) => {
+    one.onready = null;
+    two.onready = null;
+    of.abort();
+    third = network.a.connect("10.0.0.99:80", { connectTimeout: 100 });
+  };
+  one.onready = () => instead(two);
+  two.onready = () => instead(one);
+  await until(() => third !== undefined, "a connection");
+  await assert.rejects(third.opened, SocketError);
+  network.engine.close();
+});
+
+test("aborting a ping that was answered does nothing to a socket made meanwhile", async () => {
+  const network = await twoStacks();
+  network.b.listen({ port: 80 });
+  const abort = new AbortController();
+  const answered = network.a.ping("10.0.0.2", { signal: abort.signal });
+  const trigger = network.a.bindUdp({ port: 7 });
+  let client;
+  trigger.onready = () => {
+    trigger.onready = null;
+    client = network.a.connect("10.0.0.2:80");
+    abort.abort();
+  };
+  network.b.bindUdp().send(new Uint8Array(1), { remoteAddress: "10.0.0.1", remotePort: 7 });
+  await answered.catch(() => {});
+  await until(() => client !== undefined, "a datagram");
+  await client.opened;
+  network.engine.close();
+});
+
+test("frames of a port that is closed do not enter by the port that gets its number", async () => {
+  const engine = await createEngine();
+  const [lan, other] = [await createSwitch({ engine }), await createSwitch({ engine })];
+  let seen = 0;
+  other.plug(functionPort({ send: () => (seen += 1) }));
+  const [gone, next] = [functionPort({ send: () => {} }), functionPort({ send: () => {} })];
+  // Both switches have a free port, so that only the port from outside is new.
+  other.plug(next);
+  lan.plug(gone);
+  other.unplug(next);
+  await settle();
+  const frame = new Uint8Array(60);
+  frame.fill(255, 0, 6);
+  frame.set([2, 0, 0, 0, 0, 1, 0x88, 0xb5], 6);
+  gone.receive(frame);
+  gone.close();
+  other.plug(next);
+  await settle();
+  assert.equal(seen, 0);
+  assert.equal(next.counters.framesReceived, 0);
+  engine.close();
+});
+
+test("a stack that closes refuses the sockets that are asked for then", async () => {
+  const network = await twoStacks();
+  const refusals = [];
+  const connect = () => {
+    try {
+      const socket = network.a.connect("10.0.0.2:80");
+      socket.onready = () => {
+        socket.onready = null;
+        connect();
+      };
+    } catch (error) {
+      refusals.push(error.code);
+    }
+  };
+  connect();
+  await network.a.close();
+  assert.deepEqual(refusals, ["ABORT_ERR"]);
+  network.engine.close();
 });

@@ -14,7 +14,7 @@ use crate::sockets::{Ids, Socket, Sockets};
 
 /// Bytes of the scratch buffer: the most that one `send` or `recv` moves.
 const SCRATCH_LEN: usize = 256 * 1024;
-/// Bytes of the ingress and egress buffers.
+/// Bytes of the ingress buffer.
 const BATCH_LEN: usize = 512 * 1024;
 /// Most events that one call of `advance` reports.
 const EVENTS: usize = 1_024;
@@ -24,6 +24,8 @@ const PORT_EVENT: u32 = 0x8000_0000;
 const ROUNDS: usize = 4;
 /// Bytes of the words in front of frames and batches.
 const WORD: usize = 4;
+/// Most bytes of a batch that leaves: with its port and its length in front, it fits the ingress buffer of another engine.
+const EGRESS_LEN: usize = BATCH_LEN - 2 * WORD;
 
 /// A network and what JavaScript needs to refer to its parts.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ pub fn create(pool_bytes: u32, seed_high: u32, seed_low: u32) -> Rows {
         closing: Vec::new(),
         scratch: vec![0; SCRATCH_LEN].into(),
         ingress: vec![0; BATCH_LEN].into(),
-        egress: vec![0; BATCH_LEN].into(),
+        egress: vec![0; EGRESS_LEN].into(),
         events: vec![[0; 2]; EVENTS].into(),
     }));
     let buffers = Rows::of("scratch scratchCapacity ingress ingressCapacity egress events").numbers(&[
@@ -182,6 +184,8 @@ impl Engine {
             }
         }
         self.remove_closed_hosts();
+        // What the last call told of has been told by now.
+        self.sockets.reuse_removed();
         let mut count = 0;
         while let Some(place) = self.events.get_mut(count)
             && let Some((host, event)) = self.network.poll_event()
@@ -245,4 +249,4 @@ impl Engine {
     }
 }
 
-const _: () = assert!(BATCH_LEN >= MAX_FRAME_LEN + 3 * WORD);
+const _: () = assert!(EGRESS_LEN >= WORD + MAX_FRAME_LEN.next_multiple_of(WORD));

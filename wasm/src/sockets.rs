@@ -60,6 +60,8 @@ type Numbers = [Vec<u32>; 4];
 pub(crate) struct Sockets {
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
+    /// Numbers that were taken back, which events that have been told may still mean.
+    removed: Vec<u32>,
     hosts: Vec<Numbers>,
 }
 
@@ -84,13 +86,19 @@ impl Sockets {
         (self.get(number) == Some(socket)).then_some(number)
     }
 
-    /// Takes a number back.
+    /// Takes a number back. It is given again only after [`reuse_removed`](Self::reuse_removed).
     pub(crate) fn remove(&mut self, number: u32) {
         if let Some(socket) = self.sockets.get_mut(number as usize)
             && socket.take().is_some()
         {
-            self.free.push(number);
+            self.removed.push(number);
         }
+    }
+
+    /// Lets the numbers that were taken back be given again. Nobody may still have to be told of an event by such a number, or
+    /// its next owner would get it.
+    pub(crate) fn reuse_removed(&mut self) {
+        self.free.append(&mut self.removed);
     }
 
     /// Takes back the numbers of all sockets of a host.
@@ -188,10 +196,22 @@ mod tests {
         sockets.remove(0);
         sockets.remove(7);
         assert_eq!((sockets.number(a), sockets.connection(0)), (None, None));
+        sockets.reuse_removed();
         assert_eq!((sockets.insert(c), sockets.insert(a)), (0, 2));
         assert_eq!(sockets.connection(0), Some((HostId::from_bits(0), ConnectionHandle::from_bits(900))));
         sockets.remove_host(HostId::from_bits(0));
         assert_eq!((sockets.number(a), sockets.number(b), sockets.number(c)), (None, Some(1), None));
+    }
+
+    #[test]
+    fn a_number_that_was_taken_back_rests_until_events_by_it_were_told() {
+        let mut sockets = Sockets::default();
+        let number = sockets.insert(connection(0, 5, 0));
+        sockets.remove(number);
+        let next = sockets.insert(connection(0, 6, 0));
+        assert_ne!(next, number);
+        sockets.reuse_removed();
+        assert_eq!(sockets.insert(connection(0, 7, 0)), number);
     }
 
     #[test]

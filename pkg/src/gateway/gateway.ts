@@ -60,8 +60,9 @@ export class Gateway extends GatewayEventTarget {
     const engine = stack.engine as EngineCore;
     const clock = backgroundClock(engine.clock);
     const failed = (error: unknown, url?: string) => {
-      // Their end is told once, and not by each that they fail.
-      if (error !== services.over) this.#failed(error, url ?? null);
+      // The end of the services or of the engine is told once, and not by each that it fails.
+      const isEnd = error instanceof Error && (error === services.over || error === engine.over);
+      if (!isEnd) this.#failed(error, url ?? null);
     };
     this.stack = stack;
     this.port = nic;
@@ -110,7 +111,12 @@ export class Gateway extends GatewayEventTarget {
     const route = parseOrigin(origin, handler);
     if (this.#services.over !== null) throw this.#services.over;
     this.#web.add(route);
-    if (check.addressLiteral(route.hostname) === null) this.#addOwnName(route.hostname);
+    try {
+      if (check.addressLiteral(route.hostname) === null) this.#addOwnName(route.hostname);
+    } catch (error) {
+      this.#web.remove(route);
+      throw error;
+    }
     let served = true;
     const close = () => {
       if (served) this.#unserve(route);
