@@ -258,9 +258,11 @@ test("more frames at once than an engine passes on in one batch reach the other 
   const { one, two, nicB } = await twoEngines();
   const lan = await createSwitch({ engine: one });
   const outside = functionPort({ send: () => {} });
-  lan.plug(outside);
-  lan.plug(nicB);
+  const lengths = new Set();
+  const witness = functionPort({ send: ({ byteLength }) => lengths.add(byteLength) });
+  for (const port of [outside, witness, nicB]) lan.plug(port);
   await settle();
+  lengths.clear();
   const before = nicB.counters.framesReceived;
   // With the length in front of each, these fill a buffer of a power of two to its last byte.
   const frame = new Uint8Array(252);
@@ -268,6 +270,8 @@ test("more frames at once than an engine passes on in one batch reach the other 
   frame.set([2, 0, 0, 0, 0, 1, 0x88, 0xb5], 6);
   for (let count = 0; count < 4_000; count += 1) outside.receive(frame);
   await until(() => nicB.counters.framesReceived === before + 4_000, "all of the frames");
+  // A batch ends with its last frame.
+  assert.deepEqual([...lengths], [frame.byteLength]);
   assert.equal(two.over, null);
   one.close();
   two.close();

@@ -158,23 +158,22 @@ impl Engine {
 
     fn take_frames(&mut self, now: Instant, port: u32, most: u32) -> usize {
         let port = PortId::from_bits(self.ports.get(port));
-        let mut room = &mut self.egress[..];
-        let mut left = most;
+        let egress = &mut self.egress;
+        let (mut used, mut left) = (0, most);
         self.network.drain(port, now, |frame, _meta| {
             let needed = WORD + frame.len().next_multiple_of(WORD);
             if left == 0 {
                 return false;
             }
-            let Some((place, rest)) = std::mem::take(&mut room).split_at_mut_checked(needed) else { return false };
-            left -= 1;
+            let Some(place) = egress.get_mut(used..used + needed) else { return false };
             let (word, bytes) = place.split_at_mut(WORD);
             word.copy_from_slice(&(frame.len() as u32).to_le_bytes());
             bytes[..frame.len()].copy_from_slice(frame);
-            room = rest;
+            left -= 1;
+            used += needed;
             true
         });
-        let left = room.len();
-        self.egress.len() - left
+        used
     }
 
     fn advance(&mut self, now: Instant) -> usize {
