@@ -1,0 +1,157 @@
+//! The options of one socket.
+
+use ethertab::time::Duration;
+use ethertab::{KeepAlive, TcpConfig};
+
+use super::{Dialect, Knobs, Unsupported, congestion_control, positive, small, unsupported};
+
+/// The settings of one socket.
+#[derive(Clone, Debug)]
+pub(in crate::packetdrill) struct SocketKnobs {
+    pub(in crate::packetdrill) tcp: TcpConfig,
+    /// Probes that begin when `SO_KEEPALIVE` is on.
+    pub(in crate::packetdrill) keep_alive: KeepAlive,
+    pub(in crate::packetdrill) keep_alive_on: bool,
+    /// How long `connect` may take, if that is bounded by time.
+    pub(in crate::packetdrill) connect_timeout: Option<Duration>,
+    /// `SO_LINGER`: seconds that `close` waits.
+    pub(in crate::packetdrill) linger: Option<i64>,
+    pub(in crate::packetdrill) dialect: Dialect,
+}
+
+/// How long an attempt to connect lasts on FreeBSD by default.
+const FREEBSD_KEEPINIT: Duration = Duration::from_secs(75);
+
+/// A change of a socket option that an open connection has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::packetdrill) enum Change {
+    None,
+    NoDelay(bool),
+    KeepAlive,
+    UserTimeout,
+}
+
+impl SocketKnobs {
+    pub(in crate::packetdrill) fn new(knobs: &Knobs) -> Self {
+        SocketKnobs {
+            tcp: knobs.tcp,
+            keep_alive: knobs.keep_alive,
+            keep_alive_on: false,
+            connect_timeout: knobs.connect_timeout,
+            linger: None,
+            dialect: knobs.dialect,
+        }
+    }
+
+    /// `setsockopt` with a number.
+    pub(in crate::packetdrill) fn set(&mut self, name: &str, value: i64) -> Result<Change, Unsupported> {
+        let seconds = || Duration::from_secs(value.clamp(0, i64::from(u32::MAX)) as u64);
+        match name {
+            "SO_REUSEADDR" | "SO_REUSEPORT" | "SO_PRIORITY" | "SO_DONTROUTE" | "SO_RCVLOWAT" if value <= 1 => {}
+            "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.tcp.send_buffer = positive(value),
+            // Linux doubles the value for its overhead, and half of that is window.
+            "SO_RCVBUF" | "SO_RCVBUFFORCE" => self.tcp.receive_buffer = positive(value),
+            "SO_KEEPALIVE" => {
+                self.keep_alive_on = value != 0;
+                return Ok(Change::KeepAlive);
+            }
+            "TCP_KEEPIDLE" | "TCP_KEEPALIVE" => {
+                self.keep_alive.idle = seconds();
+                return Ok(Change::KeepAlive);
+            }
+            "TCP_KEEPINTVL" => {
+                self.keep_alive.interval = seconds();
+                return Ok(Change::KeepAlive);
+            }
+            "TCP_KEEPCNT" => {
+                self.keep_alive.probes = small(value);
+                return Ok(Change::KeepAlive);
+            }
+            "TCP_NODELAY" => {
+                self.tcp.nagle = value == 0;
+                return Ok(Change::NoDelay(value != 0));
+            }
+            "TCP_USER_TIMEOUT" => {
+                self.tcp.user_timeout =
+                    (value > 0).then(|| Duration::from_millis(value.min(i64::from(u32::MAX)) as u64));
+                return Ok(Change::UserTimeout);
+            }
+            "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
+            "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
+            "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds(),
+            _ => return unsupported(format!("{name}={value}"), absent_option(name)),
+        }
+        Ok(Change::None)
+    }
+
+    /// `setsockopt` with a name: `TCP_CONGESTION`.
+    pub(in crate::packetdrill) fn set_text(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
+        let setting = format!("{name}={value}");
+        match name {
+            "TCP_CONGESTION" => congestion_control(&setting, value),
+            _ => unsupported(setting, absent_option(name)),
+        }
+    }
+
+    /// What `getsockopt` says where the settings alone decide.
+    pub(in crate::packetdrill) fn get(&self, name: &str) -> Result<i64, Unsupported> {
+        let doubled = if self.dialect == Dialect::Linux { 2 } else { 1 };
+        Ok(match name {
+            "SO_SNDBUF" => doubled * i64::from(self.tcp.send_buffer),
+            "SO_RCVBUF" => doubled * i64::from(self.tcp.receive_buffer),
+            "SO_KEEPALIVE" => i64::from(self.keep_alive_on),
+            "SO_REUSEADDR" => 1,
+            "TCP_KEEPIDLE" => self.keep_alive.idle.as_secs() as i64,
+            "TCP_KEEPINTVL" => self.keep_alive.interval.as_secs() as i64,
+            "TCP_KEEPCNT" => i64::from(self.keep_alive.probes),
+            "TCP_NODELAY" => i64::from(!self.tcp.nagle),
+            "TCP_USER_TIMEOUT" => self.tcp.user_timeout.map_or(0, |time| time.as_millis() as i64),
+            "TCP_KEEPINIT" => self.connect_timeout.unwrap_or(FREEBSD_KEEPINIT).as_secs() as i64,
+            "TCP_SYNCNT" => i64::from(self.tcp.syn_retries),
+            "TCP_LINGER2" => self.tcp.fin_wait_2.as_secs() as i64,
+            _ => return unsupported(name, absent_option(name)),
+        })
+    }
+}
+
+/// What the stack would need for a socket option that it does not have.
+fn absent_option(name: &str) -> &'static str {
+    match name {
+        "TCP_CORK" | "TCP_NOPUSH" => "corking",
+        "TCP_MAXSEG" => "an MSS that the user sets",
+        "TCP_QUICKACK" => "acknowledgments that the user hurries",
+        "TCP_DEFER_ACCEPT" => "listeners that wait for data",
+        "TCP_FASTOPEN" | "TCP_FASTOPEN_CONNECT" | "TCP_FASTOPEN_NO_COOKIE" | "TCP_FASTOPEN_KEY" => "Fast Open",
+        "TCP_NOTSENT_LOWAT" => "a limit on unsent data",
+        "TCP_TIMESTAMP" => "timestamps",
+        "TCP_INQ" | "TCP_CM_INQ" => "control messages with reads",
+        "TCP_MD5SIG" | "TCP_MD5SIG_EXT" => "MD5 signatures",
+        "TCP_FUNCTION_BLK" => "stacks to choose from",
+        "TCP_WINDOW_CLAMP" => "a window that the user bounds",
+        "SO_MAX_PACING_RATE" => "pacing",
+        "SO_ZEROCOPY" | "TCP_ZEROCOPY_RECEIVE" => "zero-copy sockets",
+        "SO_TIMESTAMPING" | "SO_TIMESTAMP" => "timestamps of packets for the user",
+        "IP_TOS" | "IPV6_TCLASS" => "a TOS that the user sets",
+        "IP_TTL" | "IPV6_UNICAST_HOPS" | "IP_MINTTL" => "a TTL that the user sets",
+        "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => "path MTU discovery that the user sets",
+        "IP_RECVERR" | "IPV6_RECVERR" => "an error queue",
+        "IP_MTU" | "IPV6_MTU" => "a path MTU that the user may ask for",
+        _ => "an option of this name",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socket_options_are_kept_and_told() {
+        let mut socket = SocketKnobs::new(&Knobs::new());
+        assert_eq!(socket.set("TCP_NODELAY", 1), Ok(Change::NoDelay(true)));
+        assert_eq!(socket.get("TCP_NODELAY"), Ok(1));
+        assert_eq!(socket.set("SO_RCVBUF", 10_000), Ok(Change::None));
+        assert_eq!(socket.get("SO_RCVBUF"), Ok(20_000), "Linux doubles");
+        assert_eq!(socket.set("TCP_CORK", 1).unwrap_err().needs, "corking");
+        assert!(socket.set_text("TCP_CONGESTION", "cubic").is_err());
+    }
+}

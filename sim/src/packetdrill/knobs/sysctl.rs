@@ -1,0 +1,200 @@
+//! The sysctls of Linux and FreeBSD.
+
+use ethertab::time::Duration;
+
+use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
+
+/// Settings that have one meaning here: the name after `net.ipv4.` or `net.inet.`, the values that ask for what the stack
+/// does, and what any other value asks for. No values at all: any will do, since what it tunes has no effect here.
+const FIXED: &[(&str, &[i64], &str)] = &[
+    ("tcp_timestamps", &[0], "timestamps"),
+    ("tcp_sack", &[0], "SACK"),
+    ("tcp_dsack", &[0], "DSACK"),
+    ("tcp_window_scaling", &[1], "window scaling that can be turned off"),
+    ("tcp_ecn", &[0], "ECN"),
+    ("tcp_ecn_option", &[0], "AccECN"),
+    ("tcp_ecn_fallback", &[], ""),
+    ("tcp_frto", &[0], "F-RTO"),
+    ("tcp_recovery", &[0], "RACK"),
+    ("tcp_early_retrans", &[0], "tail loss probes"),
+    ("tcp_fastopen", &[0], "Fast Open"),
+    ("tcp_fastopen_key", &[], ""),
+    ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
+    ("tcp_slow_start_after_idle", &[1], "a congestion window that survives idleness"),
+    ("tcp_syncookies", &[0], "SYN cookies"),
+    ("tcp_reordering", &[3], "a threshold of duplicates that can be set"),
+    ("tcp_max_reordering", &[], ""),
+    ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
+    ("tcp_mtu_probing", &[0], "packetization layer path MTU discovery"),
+    ("tcp_base_mss", &[], ""),
+    ("tcp_rfc1337", &[0], "the knob of RFC 1337"),
+    ("tcp_abort_on_overflow", &[0], "resets for a full accept queue"),
+    ("tcp_stdurg", &[], ""),
+    ("tcp_shrink_window", &[0], "windows that shrink"),
+    ("tcp_thin_linear_timeouts", &[0], "linear timeouts of thin streams"),
+    ("tcp_autocorking", &[0], "automatic corking"),
+    ("tcp_tw_reuse", &[], ""),
+    ("tcp_fack", &[0], "FACK"),
+    ("tcp_plb_enabled", &[0], "protective load balancing"),
+    ("tcp_challenge_ack_limit", &[], ""),
+    ("tcp_invalid_ratelimit", &[], ""),
+    ("tcp_no_metrics_save", &[], ""),
+    ("tcp_tso_win_divisor", &[], ""),
+    ("tcp_tso_rtt_log", &[], ""),
+    ("tcp_min_tso_segs", &[], ""),
+    ("tcp_limit_output_bytes", &[], ""),
+    ("tcp_pacing_ss_ratio", &[], ""),
+    ("tcp_pacing_ca_ratio", &[], ""),
+    ("tcp_notsent_lowat", &[0xffff_ffff], "a limit on unsent data"),
+    ("tcp_comp_sack_nr", &[], ""),
+    ("tcp_comp_sack_delay_ns", &[], ""),
+    ("tcp_adv_win_scale", &[], ""),
+    ("tcp_app_win", &[], ""),
+    ("tcp_mem", &[], ""),
+    ("tcp_max_tw_buckets", &[], ""),
+    ("tcp_max_syn_backlog", &[], ""),
+    ("ip_no_pmtu_disc", &[0], "path MTU discovery that can be turned off"),
+    ("tcp.sack.enable", &[0], "SACK"),
+    ("tcp.rfc1323", &[2], "timestamps"),
+    ("tcp.ecn.enable", &[0], "ECN"),
+    ("tcp.ecn.maxretries", &[], ""),
+    ("tcp.hostcache.purgenow", &[], ""),
+    ("tcp.hostcache.purge", &[], ""),
+    ("tcp.hostcache.enable", &[], ""),
+    ("tcp.path_mtu_discovery", &[1], "path MTU discovery that can be turned off"),
+    ("tcp.pmtud_blackhole_detection", &[0], "packetization layer path MTU discovery"),
+    ("tcp.fastopen.server_enable", &[0], "Fast Open"),
+    ("tcp.fastopen.client_enable", &[0], "Fast Open"),
+    ("tcp.syncookies", &[0], "SYN cookies"),
+    ("tcp.syncookies_only", &[0], "SYN cookies"),
+    ("tcp.blackhole", &[0], "silence instead of resets"),
+    ("tcp.log_in_vain", &[], ""),
+    ("tcp.log_debug", &[], ""),
+    ("tcp.recvbuf_auto", &[0], "receive buffers that grow by themselves"),
+    ("tcp.sendbuf_auto", &[0], "send buffers that grow by themselves"),
+    ("tcp.recvbuf_max", &[], ""),
+    ("tcp.sendbuf_max", &[], ""),
+    ("tcp.delayed_ack", &[1], "acknowledgments that never wait"),
+    ("tcp.drop_synfin", &[], ""),
+    ("tcp.rfc3042", &[0], "limited transmit"),
+    ("tcp.rfc3390", &[], ""),
+    ("tcp.do_prr", &[0], "PRR"),
+    ("tcp.abc_l_var", &[], ""),
+    ("tcp.tolerate_missing_ts", &[], ""),
+    ("tcp.fast_finwait2_recycle", &[0], "a shorter FIN-WAIT-2"),
+    ("tcp.insecure_rst", &[0], "resets that need no challenge"),
+    ("tcp.insecure_syn", &[0], "SYNs that need no challenge"),
+    ("tcp.functions_default", &[], ""),
+    ("tcp.icmp_may_rst", &[1], "errors that end no attempt to connect"),
+    ("tcp.rexmit_drop_options", &[1], "SYNs that keep their options"),
+    ("tcp.rexmit_slop", &[0], "a slop that is added to timeouts"),
+    ("icmp.icmplim", &[], ""),
+];
+
+/// Times that FreeBSD and Linux have under names of their own, in the unit's microseconds.
+fn duration(name: &str, value: i64) -> Option<Duration> {
+    let unit =
+        if name.starts_with("tcp_") && !name.ends_with("_us") && !name.ends_with("_ms") { 1_000_000 } else { 1_000 };
+    let unit = if name.ends_with("_us") { 1 } else { unit };
+    u32::try_from(value).ok().map(|value| Duration::from_micros(u64::from(value) * unit))
+}
+
+impl Knobs {
+    /// Applies a sysctl. Those that are not about TCP over IPv4 or IPv6 are unknown.
+    pub(in crate::packetdrill) fn sysctl(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
+        let setting = format!("{name}={value}");
+        if name.starts_with("net.inet") || name.starts_with("kern.") {
+            self.dialect = Dialect::FreeBsd;
+        }
+        if name.starts_with("kern.") || name.starts_with("net.core.") {
+            // Upper limits, clocks and modules of the kernel.
+            return Ok(());
+        }
+        let short =
+            ["net.ipv4.", "net.ipv6.", "net.inet.", "net.inet6."].iter().find_map(|area| name.strip_prefix(area));
+        let Some(short) = short else { return unsupported(setting, "a knob of this name") };
+        let numbers: Vec<i64> = value.split_whitespace().filter_map(number).collect();
+        if let Some((_, allowed, needs)) = FIXED.iter().find(|(known, ..)| *known == short) {
+            return match numbers.first() {
+                _ if allowed.is_empty() => Ok(()),
+                Some(first) if allowed.contains(first) => Ok(()),
+                _ => unsupported(setting, needs),
+            };
+        }
+        if short.contains("congestion_control") || short == "tcp.cc.algorithm" {
+            return congestion_control(&setting, value);
+        }
+        match (short, &numbers[..]) {
+            ("tcp_rmem", [_, default, _]) => self.tcp.receive_buffer = linux_window(*default),
+            ("tcp_wmem", [_, default, _]) => self.tcp.send_buffer = positive(*default),
+            ("tcp.recvspace", [space]) => self.tcp.receive_buffer = positive(*space),
+            ("tcp.sendspace", [space]) => self.tcp.send_buffer = positive(*space),
+            ("tcp_syn_retries", [count]) => self.tcp.syn_retries = small(*count),
+            ("tcp_synack_retries" | "tcp.syncache.rexmtlimit", [count]) => self.tcp.syn_ack_retries = small(*count),
+            ("tcp_retries1", [_]) => {}
+            ("tcp_retries2", [count]) => self.tcp.retries = small(*count),
+            ("tcp_orphan_retries", [count]) => self.tcp.orphan_retries = small(*count),
+            ("tcp_keepalive_probes" | "tcp.keepcnt", [count]) => self.keep_alive.probes = small(*count),
+            ("tcp.initcwnd_segments", [count]) => self.tcp.initial_window = small(*count),
+            (_, [value]) => return self.time(short, *value, setting),
+            _ => return unsupported(setting, "a knob of this name"),
+        }
+        Ok(())
+    }
+
+    fn time(&mut self, name: &str, value: i64, setting: String) -> Result<(), Unsupported> {
+        let Some(time) = duration(name, value) else { return unsupported(setting, "a time that is not negative") };
+        match name {
+            "tcp_fin_timeout" | "tcp.finwait2_timeout" => self.tcp.fin_wait_2 = time,
+            "tcp_keepalive_time" | "tcp.keepidle" => self.keep_alive.idle = time,
+            "tcp_keepalive_intvl" | "tcp.keepintvl" => self.keep_alive.interval = time,
+            "tcp_rto_min_us" | "tcp.rexmit_min" => self.tcp.min_rto = time,
+            "tcp_rto_max_ms" => self.tcp.max_rto = time,
+            "tcp.keepinit" => self.connect_timeout = Some(time),
+            "tcp.rexmit_initial" => self.tcp.initial_rto = time,
+            "tcp.delacktime" => self.tcp.delayed_ack = time,
+            "tcp.msl" => self.tcp.time_wait = Duration::from_micros(time.as_micros().saturating_mul(2)),
+            _ => return unsupported(setting, "a knob of this name"),
+        }
+        Ok(())
+    }
+}
+
+/// Linux counts the overhead of its packet buffers in: half of the memory is window (`tcp_adv_win_scale` 1).
+fn linux_window(memory: i64) -> u32 {
+    positive(memory / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctls_that_match_are_applied_and_others_named() {
+        let mut knobs = Knobs::new();
+        for (name, value) in [
+            ("net.ipv4.tcp_syn_retries", "3"),
+            ("net.ipv4.tcp_rmem", "4096 131072 6291456"),
+            ("net.ipv4.tcp_sack", "0"),
+            ("net.ipv4.tcp_congestion_control", "reno"),
+            ("net.ipv4.tcp_no_metrics_save", "1"),
+            ("net.inet.tcp.rexmit_initial", "3000"),
+            ("net.ipv4.tcp_fin_timeout", "5"),
+        ] {
+            knobs.sysctl(name, value).unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!((knobs.tcp.syn_retries, knobs.tcp.receive_buffer), (3, 65_536));
+        assert_eq!(knobs.tcp.initial_rto, Duration::from_secs(3));
+        assert_eq!(knobs.tcp.fin_wait_2, Duration::from_secs(5));
+        assert_eq!(knobs.dialect, Dialect::FreeBsd);
+        for (name, value) in [
+            ("net.ipv4.tcp_sack", "1"),
+            ("net.ipv4.tcp_magic", "1"),
+            ("vm.swappiness", "1"),
+            ("net.ipv4.tcp_congestion_control", "bbr"),
+        ] {
+            assert!(knobs.sysctl(name, value).is_err(), "{name}");
+        }
+        assert_eq!(knobs.sysctl("net.ipv4.tcp_sack", "1").unwrap_err().to_string(), "net.ipv4.tcp_sack=1: SACK");
+    }
+}

@@ -1,0 +1,55 @@
+//! Linux's `TCP_INFO`.
+
+use ethertab::{CongestionState, ConnectionInfo, State};
+
+use super::SocketKnobs;
+
+/// The fields of Linux's `TCP_INFO` that the stack can tell. Counts of packets are rounded up.
+pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs) -> Vec<(&'static str, i64)> {
+    let mss = i64::from(info.mss).max(1);
+    let packets = |bytes: u32| (i64::from(bytes) + mss - 1) / mss;
+    let ssthresh = if info.ssthresh == u32::MAX { 0x7fff_ffff } else { i64::from(info.ssthresh) / mss };
+    let state = match info.state {
+        State::Established => 1,
+        State::SynSent => 2,
+        State::SynReceived => 3,
+        State::FinWait1 => 4,
+        State::FinWait2 => 5,
+        State::TimeWait => 6,
+        State::Closed => 7,
+        State::CloseWait => 8,
+        State::LastAck => 9,
+        State::Listen => 10,
+        State::Closing => 11,
+    };
+    let ca_state = match info.congestion_state {
+        CongestionState::Open => 0,
+        CongestionState::Disorder => 1,
+        CongestionState::Recovery => 3,
+        CongestionState::Loss => 4,
+        _ => 2,
+    };
+    let not_sent = info.send_queue.saturating_sub(info.unacknowledged);
+    vec![
+        ("tcpi_state", state),
+        ("tcpi_ca_state", ca_state),
+        ("tcpi_retransmits", i64::from(info.backoff)),
+        ("tcpi_backoff", i64::from(info.backoff)),
+        ("tcpi_rto", info.rto.as_micros() as i64),
+        ("tcpi_snd_mss", i64::from(info.mss)),
+        ("tcpi_unacked", packets(info.unacknowledged)),
+        ("tcpi_lost", packets(info.lost)),
+        ("tcpi_sacked", 0),
+        ("tcpi_fackets", 0),
+        ("tcpi_rtt", info.srtt.map_or(0, |srtt| srtt.as_micros() as i64)),
+        ("tcpi_rttvar", info.rttvar.as_micros() as i64),
+        ("tcpi_snd_ssthresh", ssthresh),
+        ("tcpi_snd_cwnd", (i64::from(info.cwnd) / mss).max(1)),
+        ("tcpi_total_retrans", i64::from(info.retransmits)),
+        ("tcpi_notsent_bytes", i64::from(not_sent)),
+        ("tcpi_bytes_received", info.bytes_received as i64),
+        ("tcpi_rcv_space", i64::from(keep.tcp.receive_buffer)),
+        ("tcpi_snd_wnd", i64::from(info.send_window)),
+        ("tcpi_rcv_wnd", i64::from(info.receive_window)),
+    ]
+}
