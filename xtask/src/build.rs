@@ -40,7 +40,7 @@ pub(crate) const GUEST_FOLDER: &str = ".build/guest";
 const TARGET_FEATURES: &str = "-Ctarget-feature=+simd128";
 
 /// A function is inlined where that costs next to nothing, or where the source says `#[inline]`, as it does on the path of
-/// packets. That is a fifth of the compiler's default for speed: the module is 4 % smaller, and as fast.
+/// packets. LLVM's own threshold at `-O3` is 250: with a tenth of that the module is 4 % smaller, and as fast.
 const INLINING: &str = "-Cllvm-args=-inline-threshold=25";
 
 /// What wasm-opt does, without the sections that only tools read, and what it may use: what today's rustc emits by
