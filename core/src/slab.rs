@@ -54,26 +54,17 @@ impl<'m, T> Slab<'m, T> {
 
     /// Stores `value`, or gives it back if the slab is full.
     pub(crate) fn insert(&mut self, value: T) -> Result<Key, T> {
-        if self.free != NONE {
-            let index = self.free;
-            let slot = &mut self.slots[index as usize];
-            self.free = slot.next_free;
-            slot.value = Some(value);
-            self.len += 1;
-            return Ok(Key { index, generation: slot.generation });
-        }
-        if self.slots.len() == self.limit {
-            return Err(value);
-        }
-        let index = self.slots.len() as u32;
-        let slot = Slot { generation: 0, next_free: NONE, value: Some(value) };
-        match self.slots.push(slot) {
-            Ok(()) => {
-                self.len += 1;
-                Ok(Key { index, generation: 0 })
-            }
-            Err(slot) => Err(slot.value.expect("the slot was just filled")),
-        }
+        let index = match self.free {
+            // A place that was never used, if there is one.
+            NONE if self.slots.len() == self.limit || self.slots.push(Slot::EMPTY).is_err() => return Err(value),
+            NONE => self.slots.len() as u32 - 1,
+            free => free,
+        };
+        let slot = &mut self.slots[index as usize];
+        self.free = slot.next_free;
+        slot.value = Some(value);
+        self.len += 1;
+        Ok(Key { index, generation: slot.generation })
     }
 
     /// Removes the entry at `index`, if there is one.
