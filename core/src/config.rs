@@ -1,5 +1,6 @@
 //! What is fixed at construction: limits, seeds and the defaults of sockets.
 
+use crate::tcp::congestion::Algorithm;
 use crate::time::Duration;
 use crate::wire::MacAddr;
 
@@ -164,6 +165,8 @@ pub struct TcpConfig {
     pub keep_alive: Option<KeepAlive>,
     /// Initial window in segments (RFC 6928: 10).
     pub initial_window: u8,
+    /// Congestion control.
+    pub congestion: Algorithm,
 }
 
 impl Default for TcpConfig {
@@ -185,6 +188,7 @@ impl Default for TcpConfig {
             user_timeout: None,
             keep_alive: None,
             initial_window: 10,
+            congestion: Algorithm::default(),
         }
     }
 }

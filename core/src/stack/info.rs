@@ -6,6 +6,7 @@ use super::Stack;
 use super::flow::Flow;
 use crate::address::Endpoint;
 use crate::event::{ConnectionHandle, ListenerHandle};
+use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{Connection, State};
 use crate::tcp::recovery::CongestionState;
 use crate::time::Duration;
@@ -54,8 +55,8 @@ pub struct ConnectionInfo {
     pub backoff: u8,
     /// State of loss recovery.
     pub congestion_state: CongestionState,
-    /// Name of the congestion control algorithm.
-    pub congestion_control: &'static str,
+    /// The congestion control algorithm.
+    pub congestion_control: Algorithm,
     /// Payload bytes sent, each once.
     pub bytes_sent: u64,
     /// Payload bytes received in order.
@@ -86,7 +87,7 @@ impl ConnectionInfo {
             retransmits: 0,
             backoff: 0,
             congestion_state: CongestionState::Open,
-            congestion_control: "newreno",
+            congestion_control: Algorithm::default(),
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -111,6 +112,7 @@ impl ConnectionInfo {
             retransmits: connection.retransmits,
             backoff: connection.timeouts,
             congestion_state: connection.recovery.state(),
+            congestion_control: connection.congestion.algorithm(),
             bytes_sent: connection.bytes_sent,
             bytes_received: connection.bytes_received,
             ..ConnectionInfo::bare(connection.state, &connection.flow)

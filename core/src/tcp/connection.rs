@@ -219,8 +219,6 @@ pub struct Connection {
     pub(crate) rtt: RttEstimator,
     pub(crate) congestion: Controller,
     pub(crate) recovery: Recovery,
-    /// The last transmission was held back by cwnd.
-    pub(crate) cwnd_limited: bool,
     /// Consecutive timeouts of the retransmission timer without progress.
     pub(crate) timeouts: u8,
     /// Whether one of them was taken for a loss in the network.
@@ -326,9 +324,8 @@ impl Connection {
             last_received: opening.now,
             timers: Timers::NONE,
             rtt: RttEstimator::new(),
-            congestion: Controller::new(mss, config.initial_window),
+            congestion: Controller::new(config.congestion, mss, config.initial_window, opening.iss),
             recovery: Recovery::new(opening.iss),
-            cwnd_limited: false,
             timeouts: 0,
             loss_timeout: false,
             unanswered_probes: 0,
@@ -396,13 +393,18 @@ impl Connection {
         let mss = mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
         self.mss = u32::from(mss).min(self.path_mss);
         self.rcv_mss = u32::from(self.advertised_mss).min(536);
-        self.congestion = Controller::new(self.mss, self.config.initial_window);
+        self.restart_congestion_control(self.config.initial_window);
         // The window of a SYN is never scaled (RFC 7323 §2.2).
         self.snd_wnd = u32::from(window);
         self.max_snd_wnd = self.snd_wnd;
         self.snd_wl1 = irs;
         let segments = self.config.receive_buffer / (2 * u32::from(self.advertised_mss));
         self.acks.quick = segments.clamp(2, 16) as u8;
+    }
+
+    /// Begins with the path unknown and an initial window of `initial_window` segments.
+    pub(crate) fn restart_congestion_control(&mut self, initial_window: u8) {
+        self.congestion = Controller::new(self.config.congestion, self.mss, initial_window, self.iss);
     }
 
     /// Lowers the segment size to what the path carries (RFC 1191 §6, RFC 8201 §5).
@@ -557,7 +559,6 @@ impl Connection {
             self.timeouts -= 1;
         }
         context.counters.tcp_timeouts += 1;
-        let flight = self.in_flight();
         self.timeouts += 1;
         self.rtt.back_off();
         if matches!(self.state, State::SynSent | State::SynReceived) {
@@ -567,9 +568,9 @@ impl Connection {
             self.congestion.idle(self.mss, self.config.initial_window);
             self.recovery.timeout(self.snd_una, self.snd_nxt);
         } else {
-            self.congestion.timeout(self.mss, flight, self.loss_timeout);
-            self.loss_timeout = true;
             self.recovery.timeout(self.snd_una, self.snd_nxt);
+            self.congestion.timeout(self.mss, context.now, self.in_flight(), self.loss_timeout);
+            self.loss_timeout = true;
         }
         self.restart_retransmit_timer(context.now);
         Outcome::default().output()

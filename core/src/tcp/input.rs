@@ -4,13 +4,14 @@ use crate::checksum::Sum;
 use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pressure;
-use crate::tcp::congestion::{Acknowledged, Controller};
+use crate::tcp::congestion::{AckSample, Cause};
 use crate::tcp::connection::{CloseReason, Connection, Outcome, State};
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::{OnAdvance, OnDuplicate};
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
+use crate::time::Duration;
 use crate::wire::{TcpFlags, TcpOptions};
 
 /// Header prediction: the next segment of a connection that only receives, or only sends small answers.
@@ -129,7 +130,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     connection.rtt.acknowledged(segment.ack, context.now);
     if connection.timeouts > 0 {
         // RFC 5681 §3.1: after a lost SYN the initial window is one segment.
-        connection.congestion = Controller::new(connection.mss, 1);
+        connection.restart_congestion_control(1);
     }
     connection.timers.stop(Timer::Retransmit);
     outcome.signals |= connection.established(context.now);
@@ -302,12 +303,27 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     let mut restart_timer = true;
     match connection.recovery.advanced(ack, connection.snd_nxt, acked, mss) {
         OnAdvance::Normal => {
-            let cwnd_limited = connection.cwnd_limited;
-            connection.congestion.acknowledged(mss, Acknowledged { now: context.now, bytes: acked, cwnd_limited });
+            let flight = connection.in_flight();
+            connection.congestion.acknowledged(&AckSample {
+                now: context.now,
+                mss,
+                una: ack,
+                nxt: connection.snd_nxt,
+                acked,
+                delivered: acked,
+                lost: 0,
+                flight_before: flight + acked,
+                flight,
+                marked: 0,
+                rtt: None,
+                srtt: connection.rtt.srtt().unwrap_or(Duration::ZERO),
+                rate: None,
+                in_recovery: false,
+            });
         }
         // RFC 6582 §3.2 step 3: the timer restarts for the first partial acknowledgment only.
         OnAdvance::Partial(count) => restart_timer = count == 1,
-        OnAdvance::Recovered => connection.congestion.recovered(mss, connection.outstanding()),
+        OnAdvance::Recovered => connection.congestion.recovered(mss),
     }
     if connection.outstanding() == 0 {
         connection.timers.stop(Timer::Retransmit);
@@ -326,10 +342,10 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
 }
 
 fn duplicate(connection: &mut Connection, context: &mut Context<'_, '_>) {
-    let flight = connection.outstanding();
     let (una, nxt, mss) = (connection.snd_una, connection.snd_nxt, connection.mss);
     if connection.recovery.duplicate(una, nxt, mss) == OnDuplicate::Loss {
-        connection.congestion.loss(mss, flight);
+        let ssthresh = connection.congestion.reduce(mss, context.now, Cause::Loss);
+        connection.congestion.set_cwnd(ssthresh);
         connection.restart_retransmit_timer(context.now);
     }
 }

@@ -82,14 +82,9 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     Some(Built { more: has_more(connection), ..built })
 }
 
-/// Whether [`build`] may have another segment at once. If not, the window was large enough for all there was.
-fn has_more(connection: &mut Connection) -> bool {
-    let more = connection.has_unsent()
-        || connection.acks.duplicates > 0
-        || connection.acks.now
-        || connection.probe != Probe::None;
-    connection.cwnd_limited &= more;
-    more
+/// Whether [`build`] may have another segment at once.
+fn has_more(connection: &Connection) -> bool {
+    connection.has_unsent() || connection.acks.duplicates > 0 || connection.acks.now || connection.probe != Probe::None
 }
 
 fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
@@ -138,7 +133,9 @@ fn plan_retransmission(connection: &mut Connection) -> Option<Plan> {
     // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
     let allowed_by_window = from == connection.snd_una || from + len <= window_end;
     let allowed_by_cwnd = regardless_of_cwnd || connection.in_flight() + len <= connection.congestion.cwnd();
-    connection.cwnd_limited = !allowed_by_cwnd;
+    if !allowed_by_cwnd {
+        connection.congestion.held_back(connection.snd_nxt);
+    }
     if !allowed_by_window || !allowed_by_cwnd {
         return None;
     }
@@ -157,7 +154,6 @@ fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Pl
     let queued = connection.send.end().since(from);
     let fin_due = connection.fin_queued && !connection.fin_sent();
     if queued == 0 && !fin_due {
-        connection.cwnd_limited = false;
         return None;
     }
     if queued > 0 && connection.outstanding() == 0 && is_idle(connection, context) {
@@ -167,8 +163,8 @@ fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Pl
     let len = queued.min(connection.mss).min(usable);
     // RFC 5681 §3.1: never more in flight than cwnd; something may always be.
     let in_flight = connection.in_flight();
-    connection.cwnd_limited = in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0;
-    if connection.cwnd_limited {
+    if in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0 {
+        connection.congestion.held_back(connection.snd_nxt);
         return None;
     }
     let is_all = len == queued;
@@ -244,6 +240,8 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.probe = Probe::None;
             connection.timers.stop(Timer::Persist);
             connection.last_sent = context.now;
+            let flight = connection.in_flight();
+            connection.congestion.sent(connection.mss, connection.snd_una, end, flight);
             arm_retransmit_timer(connection, context);
         }
         Kind::Retransmission => {

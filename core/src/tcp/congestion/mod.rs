@@ -1,89 +1,257 @@
 //! Congestion control: variants of one enum behind one interface.
 //!
-//! A controller owns `cwnd` and `ssthresh`, both in bytes. Loss detection and what may be sent in recovery are
-//! [`recovery`](crate::tcp::recovery)'s; a new controller (CUBIC, BBR) is a file of its own and a variant here.
+//! A [`Controller`] owns `cwnd` and `ssthresh`, both in bytes, and what every algorithm needs: how much of the window was
+//! [used](Usage), and what a reduction that proves needless is taken back to. Each algorithm is a file of its own
+//! and a variant of [`Variant`]. Loss detection, and what may be sent while the window is being reduced
+//! (proportional rate reduction), are [`recovery`](crate::tcp::recovery)'s; BBR decides that for itself.
+//!
+//! One [`AckSample`] for each ACK says what it has told of the network. Between ACKs, [`reduce`](Controller::reduce) begins a
+//! reduction, [`recovered`](Controller::recovered) ends it, [`timeout`](Controller::timeout) is the end of hope, and
+//! [`undo`](Controller::undo) takes the last reduction back.
 
 mod newreno;
+mod usage;
 
-pub(crate) use newreno::NewReno;
+use newreno::NewReno;
+use usage::Usage;
 
-use crate::time::Instant;
+use crate::tcp::rate;
+use crate::tcp::seq::Seq;
+use crate::time::{Duration, Instant};
 
-/// What new acknowledgments tell a controller.
+/// A congestion control algorithm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Reno's slow start and congestion avoidance (RFC 5681) with byte counting (RFC 3465).
+    #[default]
+    NewReno,
+}
+
+impl Algorithm {
+    /// The name under which Linux's `TCP_CONGESTION` knows the algorithm.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Algorithm::NewReno => "reno",
+        }
+    }
+
+    /// The algorithm of a name that [`name`](Algorithm::name) returns.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Algorithm::NewReno].into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// Why the window is reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A segment was lost.
+    Loss,
+    /// The peer echoed a congestion mark (RFC 3168 §6.1.2).
+    Ecn,
+}
+
+/// What one ACK tells a controller. Sizes are in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Acknowledged {
-    /// When they arrived.
-    #[expect(dead_code, reason = "part of the interface: controllers that measure time need it")]
+pub(crate) struct AckSample {
+    /// When it arrived.
     pub(crate) now: Instant,
-    /// Bytes newly acknowledged.
-    pub(crate) bytes: u32,
-    /// Whether cwnd, rather than the application or the peer's window, held the sender back.
-    pub(crate) cwnd_limited: bool,
+    /// The size of a full segment.
+    pub(crate) mss: u32,
+    /// SND.UNA after it: rounds are counted by it and SND.NXT.
+    pub(crate) una: Seq,
+    /// SND.NXT.
+    pub(crate) nxt: Seq,
+    /// Newly acknowledged cumulatively.
+    pub(crate) acked: u32,
+    /// Newly delivered, cumulatively or selectively; each byte once.
+    pub(crate) delivered: u32,
+    /// Newly marked lost.
+    pub(crate) lost: u32,
+    /// In the network before the ACK was processed.
+    pub(crate) flight_before: u32,
+    /// In the network now.
+    pub(crate) flight: u32,
+    /// Of what was delivered, how much the peer received with a congestion mark; with RFC 3168's feedback, all or nothing.
+    pub(crate) marked: u32,
+    /// The round trip that this ACK has measured.
+    pub(crate) rtt: Option<Duration>,
+    /// The smoothed round-trip time, zero before the first measurement.
+    pub(crate) srtt: Duration,
+    /// How fast the network delivered.
+    pub(crate) rate: Option<rate::Sample>,
+    /// In fast recovery, or reducing the window after a congestion mark: Reno's and CUBIC's windows do not grow then, and are
+    /// set by proportional rate reduction.
+    pub(crate) in_recovery: bool,
 }
 
 /// A congestion controller.
 #[derive(Clone, Debug)]
-pub(crate) enum Controller {
-    /// RFC 5681 and RFC 6582.
+pub(crate) struct Controller {
+    window: Window,
+    usage: Usage,
+    variant: Variant,
+}
+
+/// The window of every algorithm, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    cwnd: u32,
+    /// `u32::MAX` before the first reduction.
+    ssthresh: u32,
+    /// Both as they were before the last reduction, for [`Controller::undo`].
+    prior_cwnd: u32,
+    prior_ssthresh: u32,
+}
+
+impl Window {
+    #[inline]
+    fn in_slow_start(&self) -> bool {
+        self.cwnd < self.ssthresh
+    }
+
+    /// What is known of the path even if the window was not used for a while (RFC 7661 §4.4.3, Linux's
+    /// `tcp_current_ssthresh`).
+    fn remembered_ssthresh(&self) -> u32 {
+        self.ssthresh.max(self.cwnd / 4 * 3)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Variant {
     NewReno(NewReno),
+}
+
+impl Variant {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::NewReno => Variant::NewReno(NewReno::default()),
+        }
+    }
 }
 
 impl Controller {
     /// The initial state (RFC 6928 §2: `initial_window` segments, at most 14,600 bytes or two segments).
-    pub(crate) fn new(mss: u32, initial_window: u8) -> Self {
-        Controller::NewReno(NewReno::new(mss, initial_window))
+    pub(crate) fn new(algorithm: Algorithm, mss: u32, initial_window: u8, iss: Seq) -> Self {
+        let cwnd = initial_cwnd(mss, initial_window);
+        Controller {
+            window: Window { cwnd, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 },
+            usage: Usage::new(iss),
+            variant: Variant::new(algorithm),
+        }
+    }
+
+    /// The algorithm in use.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match &self.variant {
+            Variant::NewReno(_) => Algorithm::NewReno,
+        }
+    }
+
+    /// Goes on with another algorithm, from the same window.
+    pub(crate) fn select(&mut self, algorithm: Algorithm) {
+        if algorithm != self.algorithm() {
+            self.variant = Variant::new(algorithm);
+        }
     }
 
     /// The congestion window in bytes.
     #[inline]
     pub(crate) fn cwnd(&self) -> u32 {
-        match self {
-            Controller::NewReno(newreno) => newreno.cwnd(),
-        }
+        self.window.cwnd
     }
 
-    /// The slow start threshold in bytes.
+    /// Sets the congestion window: proportional rate reduction does, in bytes.
+    pub(crate) fn set_cwnd(&mut self, cwnd: u32) {
+        self.window.cwnd = cwnd;
+    }
+
+    /// The slow start threshold in bytes, `u32::MAX` before the first loss.
     pub(crate) fn ssthresh(&self) -> u32 {
-        match self {
-            Controller::NewReno(newreno) => newreno.ssthresh(),
+        self.window.ssthresh
+    }
+
+    /// Whether the algorithm sets its window in recovery too, so that nobody else may (BBR).
+    pub(crate) fn owns_recovery(&self) -> bool {
+        match &self.variant {
+            Variant::NewReno(_) => false,
         }
     }
 
-    /// New data was acknowledged outside recovery.
+    /// How fast to send, in bytes a second, if the algorithm asks for pacing.
+    pub(crate) fn pacing_rate(&self) -> Option<u64> {
+        match &self.variant {
+            Variant::NewReno(_) => None,
+        }
+    }
+
+    /// New data was sent: `una..nxt` is outstanding, `flight` bytes of it in the network.
     #[inline]
-    pub(crate) fn acknowledged(&mut self, mss: u32, acknowledged: Acknowledged) {
-        match self {
-            Controller::NewReno(newreno) => newreno.acknowledged(mss, acknowledged),
+    pub(crate) fn sent(&mut self, mss: u32, una: Seq, nxt: Seq, flight: u32) {
+        self.usage.sent(una, nxt, self.window.cwnd.saturating_sub(flight) < mss);
+    }
+
+    /// The window, and nothing else, keeps data from being sent.
+    #[inline]
+    pub(crate) fn held_back(&mut self, nxt: Seq) {
+        self.usage.held_back(nxt);
+    }
+
+    /// An ACK has told something: called for each that acknowledged, delivered or lost anything.
+    #[inline]
+    pub(crate) fn acknowledged(&mut self, sample: &AckSample) {
+        let limited = self.usage.is_limited(&self.window);
+        match &mut self.variant {
+            Variant::NewReno(newreno) => newreno.acknowledged(&mut self.window, sample, limited),
         }
     }
 
-    /// Loss was found by duplicate acknowledgments with `flight` bytes outstanding.
-    pub(crate) fn loss(&mut self, mss: u32, flight: u32) {
-        match self {
-            Controller::NewReno(newreno) => newreno.loss(mss, flight),
-        }
+    /// Begins a reduction: fast recovery, or the response to a congestion mark; at most once for each window of data.
+    /// Returns the new `ssthresh`. Without proportional rate reduction the caller sets cwnd to it.
+    pub(crate) fn reduce(&mut self, mss: u32, now: Instant, cause: Cause) -> u32 {
+        self.remember();
+        self.lower_threshold(mss, now, cause);
+        self.window.ssthresh
     }
 
-    /// Recovery is over with `flight` bytes outstanding.
-    pub(crate) fn recovered(&mut self, mss: u32, flight: u32) {
-        match self {
-            Controller::NewReno(newreno) => newreno.recovered(mss, flight),
-        }
+    /// The reduction is over: what was outstanding when it began is acknowledged.
+    pub(crate) fn recovered(&mut self, mss: u32) {
+        // RFC 9937 §6.2; for NewReno, RFC 6582 §3.2 step 3, option (2).
+        self.window.cwnd = self.window.ssthresh.max(mss);
     }
 
-    /// The retransmission timer expired with `flight` bytes outstanding; `again` if nothing was acknowledged since
-    /// it expired last.
-    pub(crate) fn timeout(&mut self, mss: u32, flight: u32, again: bool) {
-        match self {
-            Controller::NewReno(newreno) => newreno.timeout(mss, flight, again),
+    /// The retransmission timer expired; `flight` is in the network according to the scoreboard, what is lost not
+    /// counted. `again` if the window was reduced before for the same window of data: the threshold stays then.
+    pub(crate) fn timeout(&mut self, mss: u32, now: Instant, flight: u32, again: bool) {
+        if !again {
+            self.remember();
+            self.lower_threshold(mss, now, Cause::Loss);
         }
+        // RFC 5681 §3.1: the loss window is one segment.
+        self.window.cwnd = flight + mss;
+    }
+
+    /// The last reduction was for a loss that was none (RFC 4015 §3.3, Linux's `tcp_undo_cwnd_reduction`).
+    pub(crate) fn undo(&mut self) {
+        self.window.cwnd = self.window.cwnd.max(self.window.prior_cwnd);
+        self.window.ssthresh = self.window.ssthresh.max(self.window.prior_ssthresh);
     }
 
     /// The connection was idle for longer than the retransmission timeout (RFC 5681 §4.1).
     pub(crate) fn idle(&mut self, mss: u32, initial_window: u8) {
-        match self {
-            Controller::NewReno(newreno) => newreno.idle(mss, initial_window),
-        }
+        self.window.cwnd = self.window.cwnd.min(initial_cwnd(mss, initial_window));
+    }
+
+    fn remember(&mut self) {
+        self.window.prior_cwnd = self.window.cwnd;
+        self.window.prior_ssthresh = self.window.remembered_ssthresh();
+    }
+
+    fn lower_threshold(&mut self, mss: u32, _now: Instant, _cause: Cause) {
+        let ssthresh = match &mut self.variant {
+            Variant::NewReno(newreno) => newreno.threshold(&self.window),
+        };
+        self.window.ssthresh = ssthresh.max(2 * mss);
     }
 }
 
@@ -91,4 +259,60 @@ impl Controller {
 fn initial_cwnd(mss: u32, initial_window: u8) -> u32 {
     let segments = u32::from(initial_window.max(1));
     (segments * mss).min((segments * 1_460).max(2 * mss))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn ack(bytes: u32) -> AckSample {
+        AckSample {
+            now: Instant::ZERO,
+            mss: 1_000,
+            una: Seq(0),
+            nxt: Seq(0),
+            acked: bytes,
+            delivered: bytes,
+            lost: 0,
+            flight_before: bytes,
+            flight: 0,
+            marked: 0,
+            rtt: None,
+            srtt: Duration::ZERO,
+            rate: None,
+            in_recovery: false,
+        }
+    }
+
+    #[test]
+    fn the_initial_window_is_bounded_for_large_segments() {
+        assert_eq!(initial_cwnd(1_460, 10), 14_600);
+        assert_eq!(initial_cwnd(8_960, 10), 17_920);
+        assert_eq!(initial_cwnd(536, 10), 5_360);
+    }
+
+    #[test]
+    fn a_second_timeout_keeps_the_threshold_of_the_first() {
+        let mut controller = Controller::new(Algorithm::NewReno, 1_000, 40, Seq(0));
+        controller.window.cwnd = 40_000;
+        controller.timeout(1_000, Instant::ZERO, 0, false);
+        controller.timeout(1_000, Instant::ZERO, 0, true);
+        assert_eq!((controller.cwnd(), controller.ssthresh()), (1_000, 20_000));
+    }
+
+    #[test]
+    fn an_unused_window_does_not_grow() {
+        let mut controller = Controller::new(Algorithm::NewReno, 1_000, 10, Seq(0));
+        controller.sent(1_000, Seq(0), Seq(4_000), 4_000);
+        controller.acknowledged(&ack(4_000));
+        assert_eq!(controller.cwnd(), 10_000);
+    }
+
+    #[test]
+    fn a_window_that_was_used_to_the_last_segment_grows() {
+        let mut controller = Controller::new(Algorithm::NewReno, 1_000, 10, Seq(0));
+        controller.sent(1_000, Seq(0), Seq(10_000), 10_000);
+        controller.acknowledged(&ack(2_000));
+        assert_eq!(controller.cwnd(), 12_000);
+    }
 }

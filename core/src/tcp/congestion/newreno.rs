@@ -1,139 +1,86 @@
 //! Reno's congestion control (RFC 5681) with appropriate byte counting (RFC 3465).
 
-use super::{Acknowledged, initial_cwnd};
+use super::{AckSample, Window};
 
 /// RFC 3465 §2.2 limits growth to L segments for each acknowledgment. Merged acknowledgments starve slow start
 /// with L = 2; 8 still bounds what an ACK splitter or a stretch ACK can do.
 const BYTE_COUNTING_LIMIT: u32 = 8;
 
-#[derive(Clone, Debug)]
-pub(crate) struct NewReno {
-    cwnd: u32,
-    ssthresh: u32,
+#[derive(Clone, Debug, Default)]
+pub(super) struct NewReno {
     /// Bytes acknowledged in congestion avoidance since cwnd grew last.
     counted: u32,
 }
 
 impl NewReno {
-    pub(crate) fn new(mss: u32, initial_window: u8) -> Self {
-        NewReno { cwnd: initial_cwnd(mss, initial_window), ssthresh: u32::MAX, counted: 0 }
-    }
-
     #[inline]
-    pub(crate) fn cwnd(&self) -> u32 {
-        self.cwnd
-    }
-
-    pub(crate) fn ssthresh(&self) -> u32 {
-        self.ssthresh
-    }
-
-    #[inline]
-    pub(crate) fn acknowledged(&mut self, mss: u32, acknowledged: Acknowledged) {
-        // RFC 7661 §4: a window that was not used was not tested and does not grow.
-        if !acknowledged.cwnd_limited {
+    pub(super) fn acknowledged(&mut self, window: &mut Window, sample: &AckSample, limited: bool) {
+        if !limited || sample.in_recovery {
             return;
         }
-        let mut bytes = acknowledged.bytes;
-        if self.cwnd < self.ssthresh {
-            // Slow start: RFC 5681 §3.1, RFC 3465 §2.2.
-            let growth = bytes.min(BYTE_COUNTING_LIMIT * mss).min(self.ssthresh - self.cwnd);
-            self.cwnd = self.cwnd.saturating_add(growth);
-            bytes -= growth.min(bytes);
-            if self.cwnd < self.ssthresh {
+        let mut bytes = sample.acked.min(BYTE_COUNTING_LIMIT * sample.mss);
+        if window.in_slow_start() {
+            // RFC 5681 §3.1, RFC 3465 §2.2.
+            bytes = slow_start(window, bytes);
+            if bytes == 0 {
                 return;
             }
         }
         // Congestion avoidance: RFC 3465 §2.1, one segment for each window acknowledged.
-        self.counted = self.counted.saturating_add(bytes.min(BYTE_COUNTING_LIMIT * mss));
-        if self.counted >= self.cwnd {
-            self.counted -= self.cwnd;
-            self.cwnd = self.cwnd.saturating_add(mss);
+        self.counted = self.counted.saturating_add(bytes);
+        if self.counted >= window.cwnd {
+            self.counted -= window.cwnd;
+            window.cwnd = window.cwnd.saturating_add(sample.mss);
         }
     }
 
-    /// RFC 5681 §3.2 step 2; the window is not inflated, since the segments that have left the network are taken
-    /// off the flight instead.
-    pub(crate) fn loss(&mut self, mss: u32, flight: u32) {
-        self.ssthresh = (flight / 2).max(2 * mss);
-        self.cwnd = self.ssthresh;
+    /// RFC 5681 §3.1, equation 4. Half of cwnd, as in Linux: a window that grows and stays only where it is used is the flight
+    /// size that the equation means (RFC 7661 §4.4).
+    pub(super) fn threshold(&mut self, window: &Window) -> u32 {
         self.counted = 0;
+        window.cwnd / 2
     }
+}
 
-    /// RFC 6582 §3.2 step 3, full acknowledgment, option (1): no burst follows recovery.
-    pub(crate) fn recovered(&mut self, mss: u32, flight: u32) {
-        self.cwnd = self.ssthresh.min(flight.max(mss) + mss);
-    }
-
-    /// RFC 5681 §3.1, equation 4 and the loss window.
-    pub(crate) fn timeout(&mut self, mss: u32, flight: u32, again: bool) {
-        if !again {
-            self.ssthresh = (flight / 2).max(2 * mss);
-        }
-        self.cwnd = mss;
-        self.counted = 0;
-    }
-
-    pub(crate) fn idle(&mut self, mss: u32, initial_window: u8) {
-        self.cwnd = self.cwnd.min(initial_cwnd(mss, initial_window));
-    }
+/// Grows the window by `bytes` up to the threshold; what is left counts in congestion avoidance.
+#[inline]
+pub(super) fn slow_start(window: &mut Window, bytes: u32) -> u32 {
+    let growth = bytes.min(window.ssthresh - window.cwnd);
+    window.cwnd = window.cwnd.saturating_add(growth);
+    bytes - growth
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::ack;
     use super::*;
-    use crate::time::Instant;
 
-    fn ack(newreno: &mut NewReno, bytes: u32) {
-        newreno.acknowledged(1_000, Acknowledged { now: Instant::ZERO, bytes, cwnd_limited: true });
-    }
+    const WINDOW: Window = Window { cwnd: 10_000, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 };
 
     #[test]
     fn slow_start_doubles_and_avoidance_adds_one_segment_a_window() {
-        let mut newreno = NewReno::new(1_000, 10);
-        assert_eq!(newreno.cwnd(), 10_000);
+        let (mut newreno, mut window) = (NewReno::default(), WINDOW);
         for _ in 0..10 {
-            ack(&mut newreno, 1_000);
+            newreno.acknowledged(&mut window, &ack(1_000), true);
         }
-        assert_eq!(newreno.cwnd(), 20_000);
-        newreno.loss(1_000, 20_000);
-        assert_eq!((newreno.cwnd(), newreno.ssthresh()), (10_000, 10_000));
+        assert_eq!(window.cwnd, 20_000);
+        window.ssthresh = newreno.threshold(&window);
+        window.cwnd = window.ssthresh;
+        assert_eq!(window.cwnd, 10_000);
         for _ in 0..10 {
-            ack(&mut newreno, 1_000);
+            newreno.acknowledged(&mut window, &ack(1_000), true);
         }
-        assert_eq!(newreno.cwnd(), 11_000);
+        assert_eq!(window.cwnd, 11_000);
     }
 
     #[test]
     fn splitting_an_acknowledgment_gains_nothing() {
-        let mut whole = NewReno::new(1_000, 10);
-        let mut split = whole.clone();
-        ack(&mut whole, 2_000);
+        let (mut newreno, mut whole) = (NewReno::default(), WINDOW);
+        let mut split = whole;
+        newreno.acknowledged(&mut whole, &ack(2_000), true);
         for _ in 0..20 {
-            ack(&mut split, 100);
+            newreno.acknowledged(&mut split, &ack(100), true);
         }
-        assert_eq!(whole.cwnd(), split.cwnd());
-    }
-
-    #[test]
-    fn an_unused_window_does_not_grow() {
-        let mut newreno = NewReno::new(1_000, 10);
-        newreno.acknowledged(1_000, Acknowledged { now: Instant::ZERO, bytes: 9_000, cwnd_limited: false });
-        assert_eq!(newreno.cwnd(), 10_000);
-    }
-
-    #[test]
-    fn a_second_timeout_keeps_the_threshold_of_the_first() {
-        let mut newreno = NewReno::new(1_000, 10);
-        newreno.timeout(1_000, 40_000, false);
-        newreno.timeout(1_000, 1_000, true);
-        assert_eq!((newreno.cwnd(), newreno.ssthresh()), (1_000, 20_000));
-    }
-
-    #[test]
-    fn the_initial_window_is_bounded_for_large_segments() {
-        assert_eq!(initial_cwnd(1_460, 10), 14_600);
-        assert_eq!(initial_cwnd(8_960, 10), 17_920);
-        assert_eq!(initial_cwnd(536, 10), 5_360);
+        assert_eq!(whole.cwnd, split.cwnd);
     }
 }
