@@ -211,7 +211,7 @@ pub fn close_reason(socket: u32) -> Result<Option<Rows>, Failure> {
             }
             CloseReason::Refused => "ECONNREFUSED",
             CloseReason::TimedOut => "ETIMEDOUT",
-            CloseReason::Unreachable { .. } => "EHOSTUNREACH",
+            CloseReason::Unreachable { .. } | CloseReason::HopLimitExceeded => "EHOSTUNREACH",
             CloseReason::Aborted => "ABORT_ERR",
             _ => "ECONNRESET",
         };

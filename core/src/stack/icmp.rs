@@ -6,12 +6,12 @@ use super::Stack;
 use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
+use super::nodes::Node;
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
-use crate::tcp::connection::CloseReason;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -49,7 +49,7 @@ impl TokenBucket {
 
 /// Why something cannot be reached, in the codes of RFC 792's destination unreachable, for both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     Unreachable(u8),
     /// The path's MTU in bytes.
     TooBig(u32),
@@ -81,7 +81,9 @@ impl Stack<'_> {
             Icmpv4Message::EchoReply { identifier, sequence, data } => {
                 self.echo_reply(packet, identifier, sequence, data);
             }
-            Icmpv4Message::DestinationUnreachable { code, next_hop_mtu, original } => {
+            Icmpv4Message::DestinationUnreachable { code, next_hop_mtu, original }
+                if code <= icmpv4::code::PRECEDENCE_CUTOFF =>
+            {
                 let problem = match code {
                     icmpv4::code::FRAGMENTATION_NEEDED => Problem::TooBig(u32::from(next_hop_mtu)),
                     _ => Problem::Unreachable(code),
@@ -233,36 +235,42 @@ impl Stack<'_> {
         }
     }
 
-    /// RFC 5927 and RFC 1122 §4.2.3.9: an error counts only if it is about data in flight, and ends only an attempt to
-    /// connect; what is established goes on.
+    /// An error about a segment of ours that began at `sequence`.
     fn tcp_problem(&mut self, pool: &mut Pool<'_>, flow: &Flow, sequence: Seq, problem: Problem) -> bool {
-        let Some(index) = self.find_connection(flow) else { return false };
+        let Some(number) = self.find_flow(self.flow_hash(flow), flow) else { return false };
+        let index = match self.nodes.node(number) {
+            Node::Connection(index) => index,
+            Node::HalfOpen(index) => return self.half_open_problem(index, sequence, problem),
+            _ => return false,
+        };
         let now = self.now;
         let headers = super::transmit::path_headers(&flow.remote);
         let mut handled = false;
         self.with_connection(pool, index, |connection, context| {
+            let Problem::TooBig(mtu) = problem else {
+                let outcome = connection.icmp_error(context, sequence, problem);
+                handled = outcome.is_some();
+                return outcome.unwrap_or_default();
+            };
             let in_flight = sequence >= connection.snd_una && sequence < connection.snd_nxt;
             if !in_flight {
                 return Default::default();
             }
             handled = true;
-            match problem {
-                Problem::Unreachable(code) if !connection.state.is_synchronized() => {
-                    let reason = match code {
-                        icmpv4::code::PORT_UNREACHABLE => CloseReason::Refused,
-                        code => CloseReason::Unreachable { code },
-                    };
-                    connection.end(context, reason)
-                }
-                Problem::TooBig(mtu) => {
-                    // RFC 1191 §3 and RFC 8201 §4: never up, never below what every link carries.
-                    let least = if flow.remote.is_ipv4() { MIN_PATH_MTU_V4 } else { MIN_PATH_MTU_V6 };
-                    connection.packet_too_big(now, mtu.max(least) - headers)
-                }
-                _ => Default::default(),
-            }
+            // RFC 1191 §3 and RFC 8201 §4: never up, never below what every link carries.
+            let least = if flow.remote.is_ipv4() { MIN_PATH_MTU_V4 } else { MIN_PATH_MTU_V6 };
+            connection.packet_too_big(now, mtu.max(least) - headers)
         });
         handled
+    }
+
+    /// Nobody was told of a half-open connection yet, so that it ends in silence (as in Linux).
+    fn half_open_problem(&mut self, index: u32, sequence: Seq, problem: Problem) -> bool {
+        let Some(half_open) = self.half_open.get(index).filter(|found| found.iss == sequence) else { return false };
+        if problem.ends_half_open(half_open.flow.is_ipv4()) {
+            self.remove_half_open(index);
+        }
+        true
     }
 
     /// Tells the sender that nobody has the port (RFC 1122 §3.2.2.1, RFC 4443 §3.1 code 4).
@@ -369,7 +377,9 @@ pub(super) fn echo_header(
 fn unreachable_code_v4(code: u8) -> u8 {
     match code {
         icmpv6::code::NO_ROUTE => icmpv4::code::NETWORK_UNREACHABLE,
-        icmpv6::code::ADMINISTRATIVELY_PROHIBITED => icmpv4::code::ADMINISTRATIVELY_PROHIBITED,
+        icmpv6::code::ADMINISTRATIVELY_PROHIBITED | icmpv6::code::POLICY_FAILED | icmpv6::code::ROUTE_REJECTED => {
+            icmpv4::code::ADMINISTRATIVELY_PROHIBITED
+        }
         icmpv6::code::PORT_UNREACHABLE => icmpv4::code::PORT_UNREACHABLE,
         _ => icmpv4::code::HOST_UNREACHABLE,
     }

@@ -13,7 +13,7 @@
 pub(crate) mod addressing;
 pub(crate) mod flow;
 mod half_open;
-mod icmp;
+pub(crate) mod icmp;
 pub(crate) mod info;
 pub(crate) mod interface;
 mod ip_input;

@@ -91,14 +91,6 @@ impl Stack<'_> {
         })
     }
 
-    /// The connection (not half-open, not in TIME-WAIT) of a flow.
-    pub(super) fn find_connection(&self, flow: &Flow) -> Option<u32> {
-        match self.nodes.node(self.find_flow(self.flow_hash(flow), flow)?) {
-            Node::Connection(index) => Some(index),
-            _ => None,
-        }
-    }
-
     fn segment_for_connection(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, index: u32, segment: &Segment<'_>) {
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };

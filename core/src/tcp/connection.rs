@@ -86,18 +86,22 @@ impl fmt::Display for State {
 pub enum CloseReason {
     /// Both sides have closed, in order.
     Finished,
-    /// The peer answered the connection request with a reset.
+    /// The peer answered the connection request with a reset, or said that nobody listens at the port (ICMP).
     Refused,
     /// The peer has reset the connection.
     Reset,
     /// The peer did not answer for as long as the configuration allows.
     TimedOut,
-    /// The network said that the peer cannot be reached; the code of RFC 792's destination unreachable
-    /// (1: host, 3: port), also for IPv6.
+    /// The network said that the peer cannot be reached: ICMP's destination unreachable.
     Unreachable {
-        /// The code.
+        /// The code of RFC 792 and RFC 1812 §5.2.7.1 (1: host, 4: a segment was too large, 13: prohibited); over IPv6 the
+        /// code there that means the same.
         code: u8,
     },
+    /// The network said that the hop limit was used up on the way: ICMP's time exceeded.
+    HopLimitExceeded,
+    /// The peer, or a router, said that a header of ours makes no sense: ICMP's parameter problem.
+    ParameterProblem,
     /// Our side has aborted it.
     Aborted,
 }
@@ -110,6 +114,8 @@ impl fmt::Display for CloseReason {
             CloseReason::Reset => f.write_str("connection reset by peer"),
             CloseReason::TimedOut => f.write_str("connection timed out"),
             CloseReason::Unreachable { code } => write!(f, "destination unreachable (code {code})"),
+            CloseReason::HopLimitExceeded => f.write_str("hop limit exceeded"),
+            CloseReason::ParameterProblem => f.write_str("parameter problem"),
             CloseReason::Aborted => f.write_str("connection aborted"),
         }
     }
@@ -160,6 +166,9 @@ pub struct Connection {
     pub(crate) orphaned: bool,
     /// Why it is over, once it is.
     pub(crate) reason: Option<CloseReason>,
+    /// What the network has said since the peer was heard last (RFC 5461 §2: a soft error). It does not end the connection,
+    /// but says why when a timer does.
+    pub(crate) soft_error: Option<CloseReason>,
     /// Route, neighbour and header template, cached.
     pub(crate) path: Path,
     /// The neighbour whose address the connection waits for.
@@ -291,6 +300,7 @@ impl Connection {
             config,
             orphaned: false,
             reason: None,
+            soft_error: None,
             path: Path::UNKNOWN,
             parked: None,
             signals: Signals::NONE,
@@ -534,7 +544,13 @@ impl Connection {
     /// user timeout, so that a peer which is alive after all learns it.
     fn give_up(&mut self, context: &mut Context<'_, '_>) -> Outcome {
         let reset = self.state.is_synchronized().then_some(self.snd_nxt);
-        Outcome { reset, ..self.end(context, CloseReason::TimedOut) }
+        Outcome { reset, ..self.timed_out(context) }
+    }
+
+    /// A timer ends the connection; if the network has said why nothing was heard, that is the reason.
+    fn timed_out(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        let reason = self.soft_error.unwrap_or(CloseReason::TimedOut);
+        self.end(context, reason)
     }
 
     fn retry_limit(&self) -> u8 {
@@ -554,7 +570,7 @@ impl Connection {
             // RFC 1122 §4.2.2.17: a peer that answers while its window is closed is alive, with data in flight too.
             let answers = context.now.since(self.last_received) <= self.rtt.rto(&self.config);
             if self.snd_wnd > 0 || self.orphaned || !answers {
-                return self.end(context, CloseReason::TimedOut);
+                return self.timed_out(context);
             }
             self.timeouts -= 1;
         }
@@ -611,7 +627,7 @@ impl Connection {
         // our user has gone.
         let used = if self.orphaned { self.persist_shift } else { self.unanswered_probes };
         if used >= limit {
-            return self.end(context, CloseReason::TimedOut);
+            return self.timed_out(context);
         }
         self.persist_shift = self.persist_shift.saturating_add(1);
         self.probe = if self.usable_window() > 0 {

@@ -249,6 +249,7 @@ fn is_acceptable(seq: Seq, len: u32, rcv_nxt: Seq, window: u32) -> bool {
 fn heard_from_peer(connection: &mut Connection, context: &Context<'_, '_>) {
     connection.last_received = context.now;
     connection.unanswered_probes = 0;
+    connection.soft_error = None;
 }
 
 /// The ACK field of an acceptable segment with SND.UNA - MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT.

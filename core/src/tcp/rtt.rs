@@ -54,6 +54,13 @@ impl RttEstimator {
         self.timed = None;
     }
 
+    /// RFC 6069 §5.1: takes back one doubling; false if there is none.
+    pub(crate) fn revert_back_off(&mut self) -> bool {
+        let backed_off = self.backoff > 0;
+        self.backoff -= u8::from(backed_off);
+        backed_off
+    }
+
     /// The handshake is over; `repeated` if its timer expired in between (RFC 6298 §5.7).
     pub(crate) fn established(&mut self, repeated: bool) {
         self.backoff = 0;

@@ -62,6 +62,11 @@ impl Timers {
         self.deadlines[timer as usize] != Instant::FAR_FUTURE
     }
 
+    /// When the timer expires, if it is set.
+    pub(crate) fn deadline(&self, timer: Timer) -> Option<Instant> {
+        Some(self.deadlines[timer as usize]).filter(|&at| at != Instant::FAR_FUTURE)
+    }
+
     /// The earliest deadline, [`Instant::FAR_FUTURE`] if no timer is set.
     #[inline]
     pub(crate) fn next(&self) -> Instant {

@@ -52,6 +52,8 @@ pub mod code {
     pub const FRAGMENTATION_NEEDED: u8 = 4;
     /// Destination unreachable: forbidden by a filter (RFC 1812 §5.2.7.1).
     pub const ADMINISTRATIVELY_PROHIBITED: u8 = 13;
+    /// Destination unreachable: the precedence is too low (RFC 1812 §5.2.7.1), the last code there is.
+    pub const PRECEDENCE_CUTOFF: u8 = 15;
     /// Time exceeded: no hops left.
     pub const TTL_EXCEEDED: u8 = 0;
     /// Time exceeded: fragments are missing.

@@ -61,6 +61,10 @@ pub mod code {
     pub const ADDRESS_UNREACHABLE: u8 = 3;
     /// Destination unreachable: nobody listens at the port.
     pub const PORT_UNREACHABLE: u8 = 4;
+    /// Destination unreachable: the source address is not allowed (RFC 4443 §3.1).
+    pub const POLICY_FAILED: u8 = 5;
+    /// Destination unreachable: the route rejects traffic (RFC 4443 §3.1).
+    pub const ROUTE_REJECTED: u8 = 6;
     /// Time exceeded: no hops left.
     pub const HOP_LIMIT_EXCEEDED: u8 = 0;
     /// Time exceeded: fragments are missing.

@@ -371,9 +371,8 @@ impl Kernel {
         let value = match name.as_str() {
             "SO_ERROR" => {
                 let reason = handle.and_then(|handle| self.host.stack.connection_error(handle));
-                let dialect = file.knobs.dialect;
                 let errno = reason.filter(|_| !std::mem::replace(&mut file.error_told, true));
-                let errno = errno.and_then(|reason| errno_of(reason, dialect));
+                let errno = errno.and_then(|reason| errno_of(reason, &file.knobs));
                 file.error_told &= reason.is_some();
                 return expect_errno(wanted, errno).and_then(|()| done(0));
             }
@@ -478,19 +477,23 @@ fn expect_errno(wanted: Option<&Expr>, errno: Option<&'static str>) -> Result<()
 }
 
 /// The error that tells the user why a connection is over.
-pub(super) fn errno_of(reason: CloseReason, dialect: Dialect) -> Option<&'static str> {
+pub(super) fn errno_of(reason: CloseReason, knobs: &SocketKnobs) -> Option<&'static str> {
     match reason {
         // What FreeBSD calls hard errors.
-        CloseReason::Unreachable { code: 2 | 9 | 10 | 13 } if dialect == Dialect::FreeBsd => Some("ECONNREFUSED"),
+        CloseReason::Unreachable { code: 2 | 9 | 10 | 13 } if knobs.dialect == Dialect::FreeBsd => Some("ECONNREFUSED"),
         CloseReason::Refused => Some("ECONNREFUSED"),
         CloseReason::Reset => Some("ECONNRESET"),
         CloseReason::TimedOut => Some("ETIMEDOUT"),
         // RFC 1122 §4.2.3.9's codes, as Linux turns them into errors.
+        CloseReason::Unreachable { code: 13 } if knobs.ipv6 => Some("EACCES"),
         CloseReason::Unreachable { code: 0 | 6 | 9 | 11 } => Some("ENETUNREACH"),
         CloseReason::Unreachable { code: 2 } => Some("ENOPROTOOPT"),
         CloseReason::Unreachable { code: 4 } => Some("EMSGSIZE"),
         CloseReason::Unreachable { code: 5 } => Some("EOPNOTSUPP"),
-        CloseReason::Unreachable { .. } => Some("EHOSTUNREACH"),
+        CloseReason::Unreachable { code: 7 } => Some("EHOSTDOWN"),
+        CloseReason::Unreachable { code: 8 } => Some("ENONET"),
+        CloseReason::Unreachable { .. } | CloseReason::HopLimitExceeded => Some("EHOSTUNREACH"),
+        CloseReason::ParameterProblem => Some("EPROTO"),
         CloseReason::Aborted => Some("ECONNABORTED"),
         _ => None,
     }
@@ -499,6 +502,9 @@ pub(super) fn errno_of(reason: CloseReason, dialect: Dialect) -> Option<&'static
 /// Linux's numbers, for scripts that ask `SO_ERROR` for one.
 fn errno_number(name: &str) -> i64 {
     match name {
+        "EACCES" => 13,
+        "ENONET" => 64,
+        "EPROTO" => 71,
         "ENOPROTOOPT" => 92,
         "EMSGSIZE" => 90,
         "EOPNOTSUPP" => 95,
@@ -507,6 +513,7 @@ fn errno_number(name: &str) -> i64 {
         "ECONNRESET" => 104,
         "ETIMEDOUT" => 110,
         "ECONNREFUSED" => 111,
+        "EHOSTDOWN" => 112,
         "EHOSTUNREACH" => 113,
         _ => -1,
     }

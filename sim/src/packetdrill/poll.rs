@@ -69,7 +69,7 @@ impl Kernel {
                 if matches!(info.state, State::Closed | State::TimeWait) {
                     ready |= HUP | RDHUP;
                     let failed = stack.connection_error(handle);
-                    let failed = failed.and_then(|reason| super::kernel::errno_of(reason, file.knobs.dialect));
+                    let failed = failed.and_then(|reason| super::kernel::errno_of(reason, &file.knobs));
                     if failed.is_some() && !file.error_told {
                         ready |= ERR;
                     }

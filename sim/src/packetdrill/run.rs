@@ -49,7 +49,7 @@ type Result<T = (), E = Failure> = std::result::Result<T, E>;
 impl<'a> Run<'a> {
     /// Sets up a host for a script.
     pub(super) fn new(settings: Settings, load: &'a mut dyn FnMut(&str) -> std::io::Result<String>) -> Result<Self> {
-        let knobs = Knobs::new();
+        let knobs = Knobs { ipv6: settings.addresses().0.is_ipv6(), ..Knobs::new() };
         // A seed of its own makes every run the same.
         let mut config = Config::new([0x7061_636b, 0x6574_6472]);
         config.tcp = knobs.tcp;

@@ -132,7 +132,7 @@ impl Kernel {
             Some(State::SynSent | State::SynReceived) => failed("EALREADY"),
             Some(State::Closed) | None => {
                 file.error_told = true;
-                failed(reason.and_then(|reason| errno_of(reason, file.knobs.dialect)).unwrap_or("ECONNABORTED"))
+                failed(reason.and_then(|reason| errno_of(reason, &file.knobs)).unwrap_or("ECONNABORTED"))
             }
             Some(_) if file.connect_told => failed("EISCONN"),
             Some(_) => {
@@ -196,7 +196,6 @@ impl Kernel {
         let now = self.host.instant();
         let Ok(file) = self.file(call) else { return failed("EBADF") };
         let (offset, error_told, read_shut) = (file.bytes_read, file.error_told, file.read_shut);
-        let dialect = file.knobs.dialect;
         let host = &mut self.host;
         let mut bytes = vec![0; len.min(host.stack.readable_bytes(handle))];
         let result = if flags & MSG_PEEK != 0 {
@@ -232,10 +231,9 @@ impl Kernel {
                 done(count as i64)
             }
             Err(RecvError::Closed(reason)) => {
-                if let Ok(file) = self.file(call) {
-                    file.error_told = true;
-                }
-                match errno_of(reason, dialect).filter(|_| !error_told) {
+                let Ok(file) = self.file(call) else { return failed("EBADF") };
+                file.error_told = true;
+                match errno_of(reason, &file.knobs).filter(|_| !error_told) {
                     Some(errno) => failed(errno),
                     None => done(0),
                 }
@@ -316,7 +314,7 @@ impl Kernel {
                 Err(_) if state.bytes > 0 => break,
                 Err(SendError::Closed(reason)) if !file.error_told => {
                     file.error_told = true;
-                    return failed(errno_of(reason, file.knobs.dialect).unwrap_or("EPIPE"));
+                    return failed(errno_of(reason, &file.knobs).unwrap_or("EPIPE"));
                 }
                 Err(_) => return failed("EPIPE"),
             }

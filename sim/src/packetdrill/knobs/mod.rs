@@ -50,6 +50,8 @@ pub(super) struct Knobs {
     /// How long `connect` may take, if that is bounded by time.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) dialect: Dialect,
+    /// Whether packets are those of IPv6.
+    pub(super) ipv6: bool,
 }
 
 impl Knobs {
@@ -59,6 +61,7 @@ impl Knobs {
             keep_alive: KeepAlive::default(),
             connect_timeout: None,
             dialect: Dialect::Linux,
+            ipv6: false,
         }
     }
 }

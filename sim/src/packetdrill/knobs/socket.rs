@@ -17,6 +17,8 @@ pub(in crate::packetdrill) struct SocketKnobs {
     /// `SO_LINGER`: seconds that `close` waits.
     pub(in crate::packetdrill) linger: Option<i64>,
     pub(in crate::packetdrill) dialect: Dialect,
+    /// Whether the errors are those of IPv6, of which a few differ.
+    pub(in crate::packetdrill) ipv6: bool,
 }
 
 /// How long an attempt to connect lasts on FreeBSD by default.
@@ -40,6 +42,7 @@ impl SocketKnobs {
             connect_timeout: knobs.connect_timeout,
             linger: None,
             dialect: knobs.dialect,
+            ipv6: knobs.ipv6,
         }
     }
 
