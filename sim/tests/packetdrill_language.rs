@@ -47,6 +47,22 @@ fn a_packet_that_nobody_expects() {
 }
 
 #[test]
+fn packets_of_connections_that_the_script_has_done_with() {
+    let another = "+0 close(3) = 0\n+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n\
+                   +0 listen(3, 1) = 0\n+0 < S 0:0(0) win 65535 <mss 1000>\n+0 > S. 0:0(0) ack 1 <...>\n";
+    passes("+0 close(4) = 0\n");
+    passes(&format!("+0 close(4) = 0\n{another}+.5 < R 1:1(0) win 0\n"));
+    // As long as it speaks of the connection, all that belongs to it counts.
+    fails(
+        "+0 close(4) = 0\n+.1 < F. 1:1(0) ack 1 win 512\n+0 > . 2:2(0) ack 2\n",
+        2,
+        "nothing to be sent",
+        "F. 1:1(0)",
+    );
+    fails("+0 shutdown(4, SHUT_WR) = 0\n", 1, "nothing more to be sent", "F. 1:1(0)");
+}
+
+#[test]
 fn a_packet_that_does_not_come() {
     fails("+.5 > . 1:1(0) ack 1\n", 1, "at 0.600000 s", "nothing");
     fails("+0 write(4, ..., 1000) = 1000\n+0 > P. 1:2001(2000) ack 1\n", 2, "2000", "1000 bytes of it");
@@ -123,6 +139,59 @@ fn calls_that_block_return_in_time() {
 #[test]
 fn reads_go_on_where_they_ended() {
     passes("+0 < P. 1:11(10) ack 1 win 512\n* > . 1:1(0) ack 11\n+0 read(4, ..., 4) = 4\n+0 read(4, ..., 9) = 6\n");
+}
+
+#[test]
+fn buffers_that_are_null() {
+    let data = "+0 < P. 1:11(10) ack 1 win 512\n* > . 1:1(0) ack 11\n";
+    passes("+0 write(4, NULL, 10) = -1 EFAULT (Bad address)\n+0 send(4, NULL, 10, 0) = -1 EFAULT (Bad address)\n");
+    passes(&format!("{data}+0 read(4, NULL, 10) = -1 EFAULT (Bad address)\n+0 read(4, ..., 10) = 10\n"));
+}
+
+#[test]
+fn a_socket_that_is_disconnected_connects_again() {
+    passes(
+        "+0 connect(4, AF_UNSPEC, ...) = 0\n+0 > R. 1:1(0) ack 1\n+0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n\
+         +0 connect(4, ..., ...) = -1 EINPROGRESS\n+0 > S 0:0(0) <...>\n",
+    );
+}
+
+#[test]
+fn splice_moves_bytes_between_sockets_and_pipes() {
+    passes(
+        "+0 pipe([5, 6]) = 0\n+0 < P. 1:11(10) ack 1 win 512\n* > . 1:1(0) ack 11\n\
+         +0 splice(4, NULL, 6, NULL, 100, 0) = 10\n+0 splice(5, NULL, 4, NULL, 4, 0) = 4\n+0 > P. 1:5(4) ack 11\n",
+    );
+}
+
+#[test]
+fn completed_sends_are_read_from_the_error_queue() {
+    let sends = "+0 setsockopt(4, SOL_SOCKET, SO_ZEROCOPY, [1], 4) = 0\n+0 send(4, ..., 100, MSG_ZEROCOPY) = 100\n\
+                 +0 > P. 1:101(100) ack 1\n+0 poll([{fd=4, events=POLLERR, revents=0}], 1, 0) = 0\n\
+                 +.1 < . 1:1(0) ack 101 win 512\n+0 poll([{fd=4, events=POLLERR, revents=POLLERR}], 1, 0) = 1\n";
+    let read = |data: u32| {
+        format!(
+            "{sends}+0 recvmsg(4, {{msg_name(...)=..., msg_iov(1)=[{{..., 0}}], msg_flags=MSG_ERRQUEUE, \
+             msg_control=[{{cmsg_level=SOL_IP, cmsg_type=IP_RECVERR, cmsg_data={{ee_errno=0, \
+             ee_origin=SO_EE_ORIGIN_ZEROCOPY, ee_info=0, ee_data={data}}}}}]}}, MSG_ERRQUEUE) = 0\n"
+        )
+    };
+    passes(&read(0));
+    fails(&read(1), 7, "ee_data 1", "0");
+    passes("+0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 0}], msg_flags=0}, MSG_ERRQUEUE) = -1 EAGAIN\n");
+}
+
+#[test]
+fn reads_tell_what_is_left() {
+    let read = |left: u32| {
+        format!(
+            "+0 setsockopt(4, SOL_TCP, TCP_INQ, [1], 4) = 0\n+0 < P. 1:11(10) ack 1 win 512\n* > . 1:1(0) ack 11\n\
+             +0 recvmsg(4, {{msg_name(...)=..., msg_iov(1)=[{{..., 4}}], msg_flags=0, \
+             msg_control=[{{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data={left}}}]}}, 0) = 4\n"
+        )
+    };
+    passes(&read(6));
+    fails(&read(7), 4, "cmsg_data 7", "6");
 }
 
 #[test]

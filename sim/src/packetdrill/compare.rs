@@ -4,7 +4,7 @@ use super::ast::{Body, IpSpec, PacketSpec, TcpSpec, Tos};
 use super::options::{self, TcpOption};
 use super::packet_parser::flags_text;
 use super::settings::Settings;
-use super::wire::{ACK, FIN, PSH, Packet, Payload, Segment};
+use super::wire::{ACK, CWR, FIN, PSH, Packet, Payload, Segment};
 
 /// A difference, by what was expected and what came.
 pub(super) type Difference = (String, String);
@@ -52,6 +52,10 @@ pub(super) fn segment(
     if !is_last {
         // Both belong to the end of what is sent.
         ignored |= PSH | FIN;
+    }
+    if seq_offset > 0 {
+        // RFC 3168 §6.1.2: only the first segment after a reduction has it.
+        ignored |= CWR;
     }
     let ace = spec.flags.ace;
     let flags = |bits: &u16| format!("flags {}", flags_text(*bits, ace));

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::settings::Settings;
-use super::wire::Packet;
+use super::wire::{Packet, Payload};
 use crate::capture::{Capture, CaptureConfig, Direction};
 
 /// What the stack's clock shows when a script begins, in microseconds: later than 0, so that nothing passes by being 0.
@@ -26,6 +26,16 @@ pub(super) struct Sent {
     pub(super) at: u64,
     /// What is wrong with it, if it cannot be read.
     pub(super) packet: Result<Packet, &'static str>,
+}
+
+impl Sent {
+    /// The ports of a segment: ours and the peer's.
+    pub(super) fn ports(&self) -> Option<(u16, u16)> {
+        match &self.packet.as_ref().ok()?.payload {
+            Payload::Tcp(segment) => Some((segment.source_port, segment.destination_port)),
+            Payload::Udp(_) | Payload::Icmp(_) => None,
+        }
+    }
 }
 
 /// The stack, its wire and its clock.

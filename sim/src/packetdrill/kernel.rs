@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::ast::{Call, Expr};
+use super::error_queue::ZeroCopy;
 use super::host::Host;
 use super::knobs::{Change, Dialect, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
@@ -64,6 +65,8 @@ pub(super) enum FileKind {
     /// A UDP socket, bound once it has to be.
     Udp(Option<UdpHandle>),
     Epoll(Vec<Watch>),
+    /// An end of a pipe.
+    Pipe(usize),
 }
 
 /// An open file.
@@ -85,6 +88,8 @@ pub(super) struct File {
     pub(super) connect_told: bool,
     /// `shutdown(SHUT_RD)`.
     pub(super) read_shut: bool,
+    /// Sends with `MSG_ZEROCOPY`, once there was one.
+    pub(super) zero_copy: Option<ZeroCopy>,
 }
 
 impl File {
@@ -101,6 +106,7 @@ impl File {
             error_told: false,
             connect_told: false,
             read_shut: false,
+            zero_copy: None,
         }
     }
 }
@@ -130,6 +136,10 @@ pub(super) struct Kernel {
     pub(super) knobs: Knobs,
     pub(super) settings: Settings,
     pub(super) files: BTreeMap<i64, File>,
+    /// Bytes that each pipe holds.
+    pub(super) pipes: Vec<u32>,
+    /// Connections whose files the script has closed, by our port and the peer's.
+    pub(super) closed: Vec<(u16, u16)>,
     /// What a loose run has let pass in the last call.
     pub(super) ignored: Vec<Unsupported>,
     /// What the last call has made the subject of the packets that follow.
@@ -165,6 +175,8 @@ impl Kernel {
                 let knobs = SocketKnobs::new(&self.knobs);
                 self.open(call, File::new(FileKind::Epoll(Vec::new()), knobs))
             }
+            "pipe" | "pipe2" => self.pipe(call),
+            "splice" => self.splice(call, state),
             "epoll_ctl" => self.epoll_ctl(call),
             "epoll_wait" | "epoll_pwait" => self.epoll_wait(call, state),
             name => unsupported(format!("{name}()"), "a system call of this name"),
@@ -259,10 +271,11 @@ impl Kernel {
     fn close(&mut self, call: &Call) -> Outcome {
         let number = self.number(call, 0)?;
         let Some(file) = self.files.remove(&number) else { return failed("EBADF") };
+        self.closed.extend(file.ports);
         let now = self.host.instant();
         let Host { stack, pool, .. } = &mut self.host;
         match file.kind {
-            FileKind::Fresh | FileKind::Epoll(_) => {}
+            FileKind::Fresh | FileKind::Epoll(_) | FileKind::Pipe(_) => {}
             FileKind::Listening(listener) => stack.close_listener(pool, now, listener),
             FileKind::Open(connection) if file.knobs.linger == Some(0) => stack.abort(pool, now, connection),
             FileKind::Open(connection) => stack.close(pool, now, connection),

@@ -31,6 +31,7 @@
 pub mod ast;
 mod code;
 mod compare;
+mod error_queue;
 mod flow;
 mod host;
 mod icmp;
@@ -40,6 +41,7 @@ mod lexer;
 pub mod options;
 mod packet_parser;
 mod parser;
+mod pipe;
 mod poll;
 mod run;
 mod settings;

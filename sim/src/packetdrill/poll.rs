@@ -3,6 +3,7 @@
 use ethertab::{RecvError, State};
 
 use super::ast::{Call, Expr};
+use super::error_queue::ZeroCopy;
 use super::kernel::{CallState, FileKind, Kernel, Outcome, Progress, done, failed, mismatch};
 use super::symbols::evaluate;
 
@@ -26,19 +27,26 @@ pub(super) struct Watch {
     tag: Option<(String, Expr)>,
     /// What was ready when it was reported last: only what is new counts at an edge.
     reported: i64,
-    /// Bytes that had come when it was reported last, and the connection's state: news there are an edge too.
-    seen: Option<(u64, State)>,
+    /// Bytes that had come when it was reported last, the connection's state, and how often its error queue grew: news there
+    /// are an edge too.
+    seen: Option<(u64, State, u32)>,
+}
+
+/// Whether the peer's FIN has come.
+pub(super) fn peer_has_closed(state: State) -> bool {
+    matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
 }
 
 impl Kernel {
     /// What is ready on a file.
     fn ready(&mut self, number: i64) -> i64 {
+        self.complete_sends(number);
         let now = self.host.instant();
         let Some(file) = self.files.get(&number) else { return NVAL };
         let stack = &mut self.host.stack;
         match file.kind {
             FileKind::Fresh => OUT | HUP | WRNORM,
-            FileKind::Epoll(_) => 0,
+            FileKind::Epoll(_) | FileKind::Pipe(_) => 0,
             FileKind::Udp(_) => OUT | WRNORM,
             FileKind::Listening(listener) => {
                 let queued = stack.listeners().find(|(handle, ..)| *handle == listener).map_or(0, |found| found.2);
@@ -50,15 +58,16 @@ impl Kernel {
                     return 0;
                 }
                 let mut ready = 0;
+                if file.zero_copy.as_ref().is_some_and(ZeroCopy::is_ready) {
+                    ready |= ERR;
+                }
                 let at_end = stack.readable_bytes(handle) == 0
                     && !matches!(stack.recv(&mut self.host.pool, now, handle, &mut []), Err(RecvError::WouldBlock));
                 let half_closed = at_end || file.read_shut;
                 if stack.readable_bytes(handle) > 0 || half_closed {
                     ready |= IN | RDNORM;
                 }
-                let peer_closed =
-                    matches!(info.state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
-                if half_closed || peer_closed {
+                if half_closed || peer_has_closed(info.state) {
                     ready |= RDHUP;
                 }
                 let may_send = matches!(info.state, State::Established | State::CloseWait);
@@ -146,7 +155,9 @@ impl Kernel {
         let mut after = Vec::new();
         for mut watch in watches {
             let ready = self.ready(watch.file);
-            let seen = self.connection_info(watch.file).map(|info| (info.bytes_received, info.state));
+            let told =
+                self.files.get(&watch.file).and_then(|file| file.zero_copy.as_ref()).map_or(0, |sends| sends.told);
+            let seen = self.connection_info(watch.file).map(|info| (info.bytes_received, info.state, told));
             let mut news = ready & (watch.events | ERR | HUP);
             if watch.events & EPOLLET != 0 && watch.seen == seen {
                 news &= !watch.reported;

@@ -64,6 +64,8 @@ impl<'a> Run<'a> {
             knobs,
             settings: settings.clone(),
             files: BTreeMap::new(),
+            pipes: Vec::new(),
+            closed: Vec::new(),
             ignored: Vec::new(),
             subject: None,
         };
@@ -105,6 +107,7 @@ impl<'a> Run<'a> {
         // What leaves at the last instant belongs to the script too.
         let now = self.now();
         self.advance(now)?;
+        self.drop_leftovers(false);
         if let Some(sent) = self.kernel.host.sent.pop_front() {
             let got = self.traffic.describe(&sent);
             return self.fail("nothing more to be sent", got);
@@ -174,10 +177,11 @@ impl<'a> Run<'a> {
 
     /// A packet fails the script as soon as no later expectation can be about it.
     fn refuse_unexpected(&mut self, now: u64, rest: &[Event]) -> Result {
-        let Some(sent) = self.kernel.host.sent.front() else { return Ok(()) };
         let next = rest
             .iter()
             .find(|event| matches!(&event.action, Action::Packet(packet) if packet.direction == Direction::Outbound));
+        self.drop_leftovers(next.is_some());
+        let Some(sent) = self.kernel.host.sent.front() else { return Ok(()) };
         let hopeless = match next.map(|event| event.time) {
             None => true,
             Some(Time::Relative(_)) => sent.at + self.tolerance(now.saturating_sub(sent.at)) < now,
@@ -188,6 +192,17 @@ impl<'a> Run<'a> {
             return self.fail("nothing to be sent before this", got);
         }
         Ok(())
+    }
+
+    /// Lets packets go that are none of the script's business any more: those of connections that it has closed, once it
+    /// speaks of another one, or expects nothing more.
+    fn drop_leftovers(&mut self, expects_more: bool) {
+        let current = self.traffic.current_ports().filter(|_| expects_more);
+        let closed = &self.kernel.closed;
+        self.kernel.host.sent.retain(|sent| match sent.ports() {
+            Some(ports) => !closed.contains(&ports) || current == Some(ports),
+            None => true,
+        });
     }
 
     /// How much a time may be missed by, after a wait of this long.
@@ -234,9 +249,13 @@ impl<'a> Run<'a> {
         let limit = to + tolerance;
         let mut expectation = self.traffic.expect(packet);
         loop {
+            self.drop_leftovers(true);
             while self.kernel.host.sent.is_empty() {
                 match self.next_wake().filter(|due| *due <= limit) {
-                    Some(due) => self.wake(due)?,
+                    Some(due) => {
+                        self.wake(due)?;
+                        self.drop_leftovers(true);
+                    }
                     None => {
                         let expected = format!("{} {}", super::compare::spec_text(packet), when(event.time, from, to));
                         return self.fail(expected, expectation.so_far());

@@ -153,6 +153,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether sockets are of IPv6, be their packets of IPv4 or not.
+    pub fn sockets_are_v6(&self) -> bool {
+        self.ip_version != IpVersion::V4
+    }
+
     /// The stack's address on the wire, and the script's: those given if they are of the right family, or packetdrill's.
     pub fn addresses(&self) -> (IpAddr, IpAddr) {
         let v6 = self.ip_version == IpVersion::V6;

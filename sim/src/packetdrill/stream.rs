@@ -10,7 +10,6 @@ use super::ast::{Call, Expr};
 use super::flow::{Stream, stream_bytes};
 use super::kernel::{
     CallState, File, FileKind, Kernel, Outcome, Problem, Progress, Subject, done, errno_of, failed, mismatch,
-    unsupported,
 };
 use super::knobs::SocketKnobs;
 use super::symbols::evaluate;
@@ -25,11 +24,10 @@ const MSG_ZEROCOPY: i64 = 0x400_0000;
 const MSG_FASTOPEN: i64 = 0x2000_0000;
 
 /// Flags of sending that ask for something the stack does not have.
-const ABSENT_FLAGS: [(i64, &str, &str); 5] = [
+const ABSENT_FLAGS: [(i64, &str, &str); 4] = [
     (MSG_OOB, "MSG_OOB", "urgent data to send"),
     (MSG_EOR, "MSG_EOR", "ends of records"),
     (MSG_MORE, "MSG_MORE", "corking"),
-    (MSG_ZEROCOPY, "MSG_ZEROCOPY", "zero-copy sockets"),
     (MSG_FASTOPEN, "MSG_FASTOPEN", "Fast Open"),
 ];
 
@@ -80,6 +78,9 @@ impl Kernel {
     }
 
     pub(super) fn connect(&mut self, call: &Call, state: &mut CallState) -> Outcome {
+        if names_no_family(call.arguments.get(1)) {
+            return self.disconnect(call);
+        }
         let default = SocketAddr::new(self.host.remote, self.settings.connect_port);
         let remote = self.address(call.arguments.get(1), default)?;
         let now = self.host.instant();
@@ -94,7 +95,8 @@ impl Kernel {
                 file.peer = Some(remote);
                 return self.udp_socket(call).and_then(|_| done(0));
             }
-            FileKind::Listening(_) | FileKind::Epoll(_) => return failed("EISCONN"),
+            FileKind::Listening(_) => return failed("EISCONN"),
+            FileKind::Epoll(_) | FileKind::Pipe(_) => return failed("ENOTSOCK"),
         }
         let options = ConnectOptions {
             local: file.local,
@@ -117,6 +119,22 @@ impl Kernel {
             file.ports = Some((local_port, remote.port()));
         }
         if nonblocking { failed("EINPROGRESS") } else { Ok(Progress::Blocked) }
+    }
+
+    /// `connect` to `AF_UNSPEC`: the connection is reset, and the socket as it was when it was made.
+    fn disconnect(&mut self, call: &Call) -> Outcome {
+        let now = self.host.instant();
+        let file = match self.file(call) {
+            Ok(file) => file,
+            Err(errno) => return failed(errno),
+        };
+        if let FileKind::Open(handle) = file.kind {
+            let mut fresh = File::new(FileKind::Fresh, file.knobs.clone());
+            fresh.nonblocking = file.nonblocking;
+            *file = fresh;
+            self.host.stack.abort(&mut self.host.pool, now, handle);
+        }
+        done(0)
     }
 
     /// A second `connect`, or the first while it waits.
@@ -163,18 +181,12 @@ impl Kernel {
             "readv" => (vector_len(call.arguments.get(1)), 0),
             "recvmsg" => {
                 let message = call.arguments.get(1);
-                let control = message.and_then(|message| message.field("msg_control"));
-                if let Some(Expr::List(messages)) = control
-                    && !messages.is_empty()
-                {
-                    self.ignore("msg_control", "control messages with reads")?;
-                }
                 (vector_len(message.and_then(|message| message.field("msg_iov"))), self.number(call, 2)?)
             }
             _ => (self.number(call, 2)?, self.number(call, 3)?),
         };
         if flags & MSG_ERRQUEUE != 0 {
-            return unsupported("MSG_ERRQUEUE", "an error queue");
+            return self.read_error_queue(call);
         }
         if flags & MSG_OOB != 0 {
             return failed("EINVAL");
@@ -185,16 +197,33 @@ impl Kernel {
         };
         let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
         match file.kind {
-            FileKind::Open(handle) => self.read_stream(call, handle, len.max(0) as usize, flags, waits),
+            FileKind::Open(handle) => {
+                let number = self.number(call, 0)?;
+                if is_null(call) && self.host.stack.readable_bytes(handle) > 0 {
+                    return failed("EFAULT");
+                }
+                let result = self.read_stream(number, handle, len.max(0) as usize, flags, waits)?;
+                if matches!(result, Progress::Done(Ok(_))) {
+                    self.expect_read_control(call, number)?;
+                }
+                Ok(result)
+            }
             FileKind::Udp(_) => self.read_datagram(call, len.max(0) as usize, waits),
             FileKind::Fresh | FileKind::Listening(_) => failed("ENOTCONN"),
-            FileKind::Epoll(_) => failed("EINVAL"),
+            FileKind::Epoll(_) | FileKind::Pipe(_) => failed("EINVAL"),
         }
     }
 
-    fn read_stream(&mut self, call: &Call, handle: ConnectionHandle, len: usize, flags: i64, waits: bool) -> Outcome {
+    pub(super) fn read_stream(
+        &mut self,
+        number: i64,
+        handle: ConnectionHandle,
+        len: usize,
+        flags: i64,
+        waits: bool,
+    ) -> Outcome {
         let now = self.host.instant();
-        let Ok(file) = self.file(call) else { return failed("EBADF") };
+        let Some(file) = self.files.get(&number) else { return failed("EBADF") };
         let (offset, error_told, read_shut) = (file.bytes_read, file.error_told, file.read_shut);
         let host = &mut self.host;
         let mut bytes = vec![0; len.min(host.stack.readable_bytes(handle))];
@@ -224,14 +253,14 @@ impl Kernel {
                     );
                 }
                 if flags & MSG_PEEK == 0
-                    && let Ok(file) = self.file(call)
+                    && let Some(file) = self.files.get_mut(&number)
                 {
                     file.bytes_read = offset.wrapping_add(count as u32);
                 }
                 done(count as i64)
             }
             Err(RecvError::Closed(reason)) => {
-                let Ok(file) = self.file(call) else { return failed("EBADF") };
+                let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
                 file.error_told = true;
                 match errno_of(reason, &file.knobs).filter(|_| !error_told) {
                     Some(errno) => failed(errno),
@@ -274,18 +303,28 @@ impl Kernel {
         };
         let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
         match file.kind {
+            FileKind::Open(_) if is_null(call) && len > 0 => failed("EFAULT"),
             FileKind::Open(handle) => {
-                self.write_stream(call, handle, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state)
+                let number = self.number(call, 0)?;
+                let len = len.clamp(0, i64::from(u32::MAX)) as u32;
+                let result = self.write_stream(number, handle, len, waits, state)?;
+                if let (Progress::Done(Ok(1..)), Some(file)) = (result, self.files.get_mut(&number))
+                    && flags & MSG_ZEROCOPY != 0
+                    && file.knobs.zero_copy
+                {
+                    file.zero_copy.get_or_insert_default().sent(file.bytes_written);
+                }
+                Ok(result)
             }
             FileKind::Udp(_) => self.write_datagram(call, len.max(0) as usize, address),
             FileKind::Fresh | FileKind::Listening(_) => failed("EPIPE"),
-            FileKind::Epoll(_) => failed("EINVAL"),
+            FileKind::Epoll(_) | FileKind::Pipe(_) => failed("EINVAL"),
         }
     }
 
-    fn write_stream(
+    pub(super) fn write_stream(
         &mut self,
-        call: &Call,
+        number: i64,
         handle: ConnectionHandle,
         len: u32,
         waits: bool,
@@ -297,10 +336,7 @@ impl Kernel {
             return if waits { Ok(Progress::Blocked) } else { failed("EAGAIN") };
         }
         let host = &mut self.host;
-        let Some(file) = call.arguments.first().and_then(|fd| evaluate(fd).ok()).and_then(|fd| self.files.get_mut(&fd))
-        else {
-            return failed("EBADF");
-        };
+        let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
         while state.bytes < len {
             let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
             match host.stack.send(&mut host.pool, now, handle, &chunk) {
@@ -372,6 +408,17 @@ fn config_of(knobs: &SocketKnobs) -> TcpConfig {
     let mut config = knobs.tcp;
     config.keep_alive = knobs.keep_alive_on.then_some(knobs.keep_alive);
     config
+}
+
+/// Whether an address is of the family `AF_UNSPEC`.
+fn names_no_family(address: Option<&Expr>) -> bool {
+    let family = address.and_then(|address| address.field("sa_family").or(Some(address)));
+    matches!(family, Some(Expr::Word(name)) if name == "AF_UNSPEC")
+}
+
+/// Whether the buffer of a call is a null pointer.
+fn is_null(call: &Call) -> bool {
+    matches!(call.arguments.get(1), Some(Expr::Word(name)) if name == "NULL")
 }
 
 /// The bytes that a list of `{..., LEN}` speaks of.

@@ -14,6 +14,9 @@ pub(super) const PSH: u16 = 0x008;
 /// ACK.
 pub(super) const ACK: u16 = 0x010;
 
+/// CWR.
+pub(super) const CWR: u16 = 0x080;
+
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;

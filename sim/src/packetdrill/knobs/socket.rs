@@ -16,6 +16,10 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) connect_timeout: Option<Duration>,
     /// `SO_LINGER`: seconds that `close` waits.
     pub(in crate::packetdrill) linger: Option<i64>,
+    /// `SO_ZEROCOPY`: sends with `MSG_ZEROCOPY` are reported.
+    pub(in crate::packetdrill) zero_copy: bool,
+    /// `TCP_INQ`: reads tell how much is left.
+    pub(in crate::packetdrill) inq: bool,
     pub(in crate::packetdrill) dialect: Dialect,
     /// Whether the errors are those of IPv6, of which a few differ.
     pub(in crate::packetdrill) ipv6: bool,
@@ -41,6 +45,8 @@ impl SocketKnobs {
             keep_alive_on: false,
             connect_timeout: knobs.connect_timeout,
             linger: None,
+            zero_copy: false,
+            inq: false,
             dialect: knobs.dialect,
             ipv6: knobs.ipv6,
         }
@@ -79,6 +85,10 @@ impl SocketKnobs {
                     (value > 0).then(|| Duration::from_millis(value.min(i64::from(u32::MAX)) as u64));
                 return Ok(Change::UserTimeout);
             }
+            "SO_ZEROCOPY" => self.zero_copy = value != 0,
+            "TCP_INQ" | "TCP_CM_INQ" => self.inq = value != 0,
+            // Addresses that nobody has yet may be bound to.
+            "IP_FREEBIND" | "IP_TRANSPARENT" => {}
             "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
             "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
             "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds(),
@@ -109,6 +119,8 @@ impl SocketKnobs {
             "TCP_KEEPCNT" => i64::from(self.keep_alive.probes),
             "TCP_NODELAY" => i64::from(!self.tcp.nagle),
             "TCP_USER_TIMEOUT" => self.tcp.user_timeout.map_or(0, |time| time.as_millis() as i64),
+            "SO_ZEROCOPY" => i64::from(self.zero_copy),
+            "TCP_INQ" => i64::from(self.inq),
             "TCP_KEEPINIT" => self.connect_timeout.unwrap_or(FREEBSD_KEEPINIT).as_secs() as i64,
             "TCP_SYNCNT" => i64::from(self.tcp.syn_retries),
             "TCP_LINGER2" => self.tcp.fin_wait_2.as_secs() as i64,
@@ -127,12 +139,11 @@ fn absent_option(name: &str) -> &'static str {
         "TCP_FASTOPEN" | "TCP_FASTOPEN_CONNECT" | "TCP_FASTOPEN_NO_COOKIE" | "TCP_FASTOPEN_KEY" => "Fast Open",
         "TCP_NOTSENT_LOWAT" => "a limit on unsent data",
         "TCP_TIMESTAMP" => "timestamps",
-        "TCP_INQ" | "TCP_CM_INQ" => "control messages with reads",
         "TCP_MD5SIG" | "TCP_MD5SIG_EXT" => "MD5 signatures",
         "TCP_FUNCTION_BLK" => "stacks to choose from",
         "TCP_WINDOW_CLAMP" => "a window that the user bounds",
         "SO_MAX_PACING_RATE" => "pacing",
-        "SO_ZEROCOPY" | "TCP_ZEROCOPY_RECEIVE" => "zero-copy sockets",
+        "TCP_ZEROCOPY_RECEIVE" => "zero-copy sockets",
         "SO_TIMESTAMPING" | "SO_TIMESTAMP" => "timestamps of packets for the user",
         "IP_TOS" | "IPV6_TCLASS" => "a TOS that the user sets",
         "IP_TTL" | "IPV6_UNICAST_HOPS" | "IP_MINTTL" => "a TTL that the user sets",
