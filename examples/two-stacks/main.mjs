@@ -43,7 +43,7 @@ const again = a.counters().tcp_retransmits + b.counters().tcp_retransmits;
 console.log(`${sent.length} bytes came back unharmed; ${again} segments were sent again`);
 
 const file = join(tmpdir(), "two-stacks.pcapng");
-await writeFile(file, frames.pcapng());
+await writeFile(file, await frames.pcapng());
 console.log(`${frames.length} frames: wireshark ${file}`);
 
 await a.close();

@@ -2,7 +2,9 @@
 
 import * as check from "./arguments.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
+import { EngineError } from "./errors.js";
 import { ExternalPort, type PortBase, portOf } from "./ports/port_base.js";
+import { Services } from "./services.js";
 import { SwitchImpl } from "./switch.js";
 import type { Capture, CapturedFrame, CaptureOptions, Pluggable, Switch } from "./types.js";
 
@@ -17,7 +19,6 @@ interface Seen {
   direction: "in" | "out";
   length: number;
   kept: number;
-  summary: string;
 }
 
 /**
@@ -65,6 +66,24 @@ function whereIs(port: PortBase): { engine: EngineCore; port: number } {
   return { engine: port.engine, port: port.attach(port.engine) };
 }
 
+/** What the captures of an engine are read with: one for all, loaded when the first is read. */
+const inspectors = new WeakMap<EngineCore, Promise<Services>>();
+
+function inspectorOf(engine: EngineCore): Promise<Services> {
+  const known = inspectors.get(engine);
+  if (known !== undefined) return known;
+  const loading = Services.load(engine);
+  inspectors.set(engine, loading);
+  // The next who asks tries again.
+  loading.then(
+    (services) => {
+      services.ontrap = () => inspectors.delete(engine);
+    },
+    () => inspectors.delete(engine),
+  );
+  return loading;
+}
+
 /** See {@link Capture}. */
 class CaptureImpl implements Capture, Dependent {
   readonly #engine: EngineCore;
@@ -100,10 +119,13 @@ class CaptureImpl implements Capture, Dependent {
     return this.#engine.call((wasm) => wasm.capture_seen(this.#id));
   }
 
-  pcapng(): Uint8Array<ArrayBuffer> {
+  async pcapng(): Promise<Uint8Array<ArrayBuffer>> {
     if (this.#isClosed) throw new TypeError("the capture is closed");
-    const origin = this.#origin * 1_000;
-    const file = this.#engine.call((wasm) => wasm.capture_file(this.#id, origin));
+    // What is kept now, whatever passes while the module is loaded.
+    const packets = this.#engine.call((wasm) => wasm.capture_packets(this.#id));
+    const inspector = await inspectorOf(this.#engine);
+    const file = inspector.call((wasm) => wasm.pcapng_file(packets, this.#origin * 1_000));
+    if (file === undefined) throw new EngineError("the captured packets could not be written");
     return file as Uint8Array<ArrayBuffer>;
   }
 
@@ -112,8 +134,9 @@ class CaptureImpl implements Capture, Dependent {
   }
 
   async *#follow(): AsyncGenerator<CapturedFrame, void, undefined> {
+    const inspector = await inspectorOf(this.#engine);
     for (let next = 0; ; ) {
-      const frame = this.#isClosed ? null : this.#frame(next);
+      const frame = this.#isClosed ? null : this.#frame(inspector, next);
       if (frame !== null) {
         next = frame.index + 1;
         yield frame;
@@ -126,18 +149,19 @@ class CaptureImpl implements Capture, Dependent {
   }
 
   /** The first kept frame from this number on. */
-  #frame(from: number): CapturedFrame | null {
+  #frame(inspector: Services, from: number): CapturedFrame | null {
     const seen = this.#engine.row<Seen>((wasm) => wasm.capture_frame(this.#id, from));
     if (seen === null) return null;
-    const { index, port, direction, length, summary } = seen;
+    const { index, port, direction, length } = seen;
+    const data = this.#engine.scratchBytes(seen.kept);
     return {
       index,
       time: this.#origin + seen.time / 1_000,
       port,
       direction,
       length,
-      data: this.#engine.scratchBytes(seen.kept),
-      summary,
+      data,
+      summary: inspector.call((wasm) => wasm.frame_summary(data)),
     };
   }
 

@@ -37,8 +37,8 @@ export interface EngineOptions {
   /** Where `ethertab_bg.wasm` is, the engine; by default next to this package's own files. */
   wasm?: WasmSource;
   /**
-   * Where `services_bg.wasm` is, the DHCP, DNS and HTTP of gateways; loaded by the first `createGateway` with this engine. By
-   * default next to this package's own files.
+   * Where `services_bg.wasm` is, the DHCP, DNS and HTTP of gateways and what captures are read with; loaded by the first
+   * `createGateway` with this engine, or by the first look into a capture. By default next to this package's own files.
    */
   servicesWasm?: WasmSource;
   /** By default real time. */
@@ -523,8 +523,11 @@ export interface Capture {
   readonly length: number;
   /** Frames that the memory limit has pushed out. */
   readonly dropped: number;
-  /** All kept frames as a pcapng file. */
-  pcapng(): Uint8Array<ArrayBuffer>;
+  /**
+   * All frames that are kept at the moment of the call, as a pcapng file.
+   * Rejects with a TypeError if the capture is closed, with an EngineError if the services' module cannot be loaded.
+   */
+  pcapng(): Promise<Uint8Array<ArrayBuffer>>;
   /** Frames from the oldest kept one on, then live until `stop`. */
   readonly frames: AsyncIterable<CapturedFrame>;
   /** Stops watching. What was kept can still be read. */

@@ -64,7 +64,7 @@ test("a capture keeps the newest frames within its memory", async () => {
     break;
   }
   seen.close();
-  assert.throws(() => seen.pcapng(), TypeError);
+  await assert.rejects(seen.pcapng(), TypeError);
   network.engine.close();
 });
 
@@ -80,7 +80,7 @@ test("a switch's capture opens in tshark without a warning", {
   const folder = mkdtempSync(join(tmpdir(), "ethertab-"));
   try {
     const file = join(folder, "capture.pcapng");
-    writeFileSync(file, seen.pcapng());
+    writeFileSync(file, await seen.pcapng());
     const count = (filter) =>
       execFileSync("tshark", ["-r", file, "-Y", filter], { encoding: "utf8" }).split("\n").length -
       1;
@@ -125,7 +125,7 @@ test("a nic's capture has nothing to warn of", {
   const folder = mkdtempSync(join(tmpdir(), "ethertab-"));
   try {
     const file = join(folder, "capture.pcapng");
-    writeFileSync(file, seen.pcapng());
+    writeFileSync(file, await seen.pcapng());
     const shown = execFileSync(
       "tshark",
       [

@@ -1,26 +1,15 @@
 //! A capture watches ports and keeps what passes, for pcapng and for observers.
 //!
 //! It holds the newest frames up to a bound in bytes and counts those that had to go. Observers poll: each keeps the number
-//! of the next packet that it wants, and sees from the numbers what it was too slow for. The file format is written by
-//! `pcap-file`, the crate that writes pcapng with interface blocks, directions and comments from plain structs.
+//! of the next packet that it wants, and sees from the numbers what it was too slow for.
 
-use byteorder::LittleEndian;
 use ethertab::FrameMeta;
 use ethertab::time::Instant;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
-use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
-use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::pcapng::blocks::{
-    ENHANCED_PACKET_BLOCK, INTERFACE_DESCRIPTION_BLOCK, INTERFACE_STATISTIC_BLOCK, SECTION_HEADER_BLOCK,
-};
-use pcap_file::pcapng::{PcapNgBlock, RawBlock};
-use pcap_file::{DataLink, Endianness};
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use crate::pcapng;
 use crate::ring::FrameRing;
 
 /// The longest frame that a capture keeps whole, in bytes.
@@ -28,9 +17,6 @@ pub const SNAP_LEN: usize = 65_535 + 18;
 
 /// The longest comment, in bytes: a pcapng option's length is 16 bits.
 const MAX_COMMENT: usize = 4_096;
-
-/// Bytes of a block around its body: its type, and its length twice.
-const BLOCK_OVERHEAD: u32 = 12;
 
 /// How much a capture keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +109,11 @@ impl Capture {
         &self.interfaces
     }
 
+    /// Bytes kept of each frame at most.
+    pub fn snap_len(&self) -> usize {
+        self.config.snap_len
+    }
+
     /// Keeps a frame. Frames of length 0 are ignored.
     pub fn record(&mut self, time: Instant, interface: u32, direction: Direction, frame: &[u8]) {
         if frame.is_empty() {
@@ -206,99 +197,26 @@ impl Capture {
         self.comment_bytes = 0;
     }
 
-    /// The packets kept as a pcapng file: one interface block a port, timestamps counted from `epoch` (since 1970), the
-    /// direction and the comments as options, and at the end how many packets are missing.
+    /// The packets kept as a pcapng file; see [`pcapng::write`]. Timestamps are counted from `epoch` (since 1970).
     ///
     /// # Errors
     /// Only what the writer of the format reports; writing to memory does not fail otherwise.
     pub fn to_pcapng(&self, epoch: Duration) -> io::Result<Vec<u8>> {
-        let application = Cow::Borrowed(concat!("ethertab ", env!("CARGO_PKG_VERSION")));
-        let section = SectionHeaderBlock {
-            endianness: Endianness::Little,
-            options: vec![SectionHeaderOption::UserApplication(application)],
-            ..SectionHeaderBlock::default()
+        let source = pcapng::Source {
+            interfaces: self.interfaces.iter().map(String::as_str),
+            snap_len: self.config.snap_len,
+            packets: self.packets(),
+            dropped: self.dropped(),
         };
-        let mut file = Buffer(Vec::new());
-        write_block(&mut file, SECTION_HEADER_BLOCK, &section)?;
-        for name in &self.interfaces {
-            let description = InterfaceDescriptionBlock {
-                linktype: DataLink::ETHERNET,
-                snaplen: self.config.snap_len as u32,
-                // The crate writes timestamps in nanoseconds, so the interface must say so: 10^-9 s.
-                options: vec![
-                    InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
-                    InterfaceDescriptionOption::IfTsResol(9),
-                ],
-            };
-            write_block(&mut file, INTERFACE_DESCRIPTION_BLOCK, &description)?;
-        }
-        for packet in self.packets() {
-            // The two lowest bits of the flags word are the direction.
-            let flags = match packet.direction {
-                Direction::In => 1,
-                Direction::Out => 2,
-            };
-            let comment = packet.comment.map(|comment| EnhancedPacketOption::Comment(Cow::Borrowed(comment)));
-            let packet = EnhancedPacketBlock {
-                interface_id: packet.interface,
-                timestamp: epoch + Duration::from_micros(packet.time.as_micros()),
-                original_len: packet.original_len,
-                data: Cow::Borrowed(packet.bytes),
-                options: comment.into_iter().chain([EnhancedPacketOption::Flags(flags)]).collect(),
-            };
-            write_block(&mut file, ENHANCED_PACKET_BLOCK, &packet)?;
-        }
-        if self.dropped() > 0 && !self.interfaces.is_empty() {
-            let statistics = InterfaceStatisticsBlock {
-                interface_id: 0,
-                timestamp: 0,
-                options: vec![InterfaceStatisticsOption::IsbOsDrop(self.dropped())],
-            };
-            write_block(&mut file, INTERFACE_STATISTIC_BLOCK, &statistics)?;
-        }
-        Ok(file.0)
-    }
-}
-
-/// Appends a block. The crate's `PcapNgWriter` would do the same, and bring the code of every type of block in both byte
-/// orders into the engine.
-fn write_block<'a>(file: &mut Buffer, type_: u32, block: &impl PcapNgBlock<'a>) -> io::Result<()> {
-    let mut body = Buffer(Vec::new());
-    block.write_to::<LittleEndian, _>(&mut body)?;
-    append(file, type_, body.0)
-}
-
-/// Appends a block with this body.
-fn append(file: &mut Buffer, type_: u32, mut body: Vec<u8>) -> io::Result<()> {
-    body.resize(body.len().next_multiple_of(4), 0);
-    let len = BLOCK_OVERHEAD + body.len() as u32;
-    RawBlock { type_, initial_len: len, body: Cow::Owned(body), trailer_len: len }.write_to::<LittleEndian, _>(file)?;
-    Ok(())
-}
-
-/// What the crate writes to. It writes field by field, and each field is a call instead of a vector that grows.
-struct Buffer(Vec<u8>);
-
-impl io::Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    #[inline(never)]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        pcapng::write(epoch, source)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
+    use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
     use pcap_file::pcapng::{Block, PcapNgReader};
 
     fn frame(number: u8) -> Vec<u8> {

@@ -15,6 +15,7 @@ pub mod network;
 pub mod packet;
 #[cfg(not(target_family = "wasm"))]
 pub mod packetdrill;
+pub mod pcapng;
 mod random;
 mod ring;
 mod schedule;

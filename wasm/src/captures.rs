@@ -2,7 +2,7 @@
 
 use ethertab::time::Instant;
 use ethertab_sim::{CaptureConfig, Direction};
-use ethertab_wasm_shared::Rows;
+use ethertab_wasm_shared::{Rows, packets};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::{Engine, enter};
@@ -51,7 +51,7 @@ pub fn capture_frame(capture: u32, from: f64) -> Option<Rows> {
         let packet = capture.since(from as u64).next()?;
         let kept = packet.bytes.len().min(engine.scratch.len());
         engine.scratch[..kept].copy_from_slice(&packet.bytes[..kept]);
-        let rows = Rows::of("index time port direction length kept summary");
+        let rows = Rows::of("index time port direction length kept");
         rows.number(packet.number as f64);
         rows.number(packet.time.since(Instant::ZERO).as_micros() as f64);
         rows.text(capture.interfaces().get(packet.interface as usize).map_or("", String::as_str));
@@ -61,22 +61,14 @@ pub fn capture_frame(capture: u32, from: f64) -> Option<Rows> {
         });
         rows.number(packet.original_len);
         rows.number(kept as f64);
-        let mut summary = String::new();
-        // Writing to a String cannot fail.
-        let _ = ethertab::wire::summary::summarize(packet.bytes, &mut summary);
-        rows.text(&summary);
         Some(rows)
     })
 }
 
-/// All kept frames as a pcapng file. `origin` is the engine's time 0 in microseconds since 1970.
+/// All kept frames, packed for the services to make a file of; nothing if the capture is gone.
 #[wasm_bindgen]
-pub fn capture_file(capture: u32, origin: f64) -> Result<Vec<u8>, Failure> {
-    let epoch = std::time::Duration::from_micros(origin as u64);
-    enter(|engine| {
-        let capture = found(engine, capture).ok_or_else(Failure::missing)?;
-        capture.to_pcapng(epoch).map_err(|error| Failure::invalid(&error))
-    })
+pub fn capture_packets(capture: u32) -> Vec<u8> {
+    enter(|engine| found(engine, capture).map(packets::pack).unwrap_or_default())
 }
 
 /// Ends a capture and frees what it kept.

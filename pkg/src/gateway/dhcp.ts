@@ -2,9 +2,9 @@
 
 import * as check from "../arguments.js";
 import type { EngineCore } from "../engine_core.js";
+import type { Services } from "../services.js";
 import type { Nic, Stack, UdpSocket } from "../types.js";
 import type { GatewaySettings } from "./options.js";
-import type { Services } from "./services.js";
 
 const SERVER_PORT = 67;
 

@@ -1,9 +1,9 @@
 /** The DNS server of a gateway: core's, on UDP and TCP port 53. */
 
+import type { Services } from "../services.js";
 import type { Clock, Datagram, Listener, Socket, Stack, UdpSocket } from "../types.js";
 import { Connection } from "./http/connection.js";
 import type { DnsResolver, GatewaySettings } from "./options.js";
-import type { Services } from "./services.js";
 
 const PORT = 53;
 /** How long a TCP connection may wait for its next question (RFC 7766 §6.2.3), in milliseconds. */

@@ -4,6 +4,7 @@ import * as check from "../arguments.js";
 import { holdProgram } from "../clock.js";
 import { engineFor } from "../engine.js";
 import type { EngineCore } from "../engine_core.js";
+import { Services } from "../services.js";
 import { createStack } from "../stack.js";
 import type { Clock, Nic, Stack } from "../types.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
@@ -11,7 +12,6 @@ import { DnsServer } from "./dns.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
 import { type GatewayOptions, type GatewaySettings, gatewaySettings } from "./options.js";
-import { Services } from "./services.js";
 import { Web } from "./web.js";
 
 /** What `serve` gives back. */

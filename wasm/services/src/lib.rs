@@ -1,9 +1,8 @@
-//! The services of one gateway: the DHCP and DNS servers of core and the HTTP/1.1 head parser, for the npm package's
-//! gateway, which owns the sockets and carries the messages.
+//! What works on bytes alone and touches no network: the DHCP and DNS servers of core and the HTTP/1.1 head parser, for the npm
+//! package's gateway, which owns the sockets and carries the messages; and what its captures are read with.
 //!
-//! This is a WebAssembly module of its own beside the engine's, since only a page that makes a gateway needs it. None of
-//! it touches a network: messages come as bytes, and answers go as bytes. Each gateway has an instance, with at most one
-//! server of a kind in it, so that functions are enough and nothing has to be freed.
+//! This is a WebAssembly module of its own beside the engine's, since only a page with a gateway or a capture needs it. Each
+//! gateway has an instance, with at most one server of a kind in it, so that functions are enough and nothing has to be freed.
 //!
 //! As in the engine, what is more than one value goes out as [`Rows`](ethertab_wasm_shared::Rows), times are microseconds
 //! as floating-point numbers, and a failing call throws: a `RangeError` for a value that cannot be, a `SyntaxError` for
@@ -12,5 +11,6 @@
 pub mod dhcp;
 pub mod dns;
 pub mod http;
+pub mod inspector;
 mod instance;
 mod refused;

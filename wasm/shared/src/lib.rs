@@ -3,6 +3,7 @@
 //!
 //! Each module is linked with a copy of its own, so this is about source only.
 
+pub mod packets;
 mod rows;
 
 use ethertab::time::Instant;

@@ -24,8 +24,8 @@ export class Watch {
   }
 
   /** The file that Wireshark and tshark open, with all frames or the last 64 MiB of them. */
-  pcapng(): Blob {
-    return new Blob([this.#file.pcapng()], { type: "application/x-pcapng" });
+  async pcapng(): Promise<Blob> {
+    return new Blob([await this.#file.pcapng()], { type: "application/x-pcapng" });
   }
 
   close(): void {

@@ -42,7 +42,7 @@ test("a transfer arrives whole, and the capture and the connections show it", as
   const hosts = lab.connections().map(({ host }) => host);
   assert.ok(hosts.every((host) => host === "left" || host === "right"));
 
-  const file = new DataView(await lab.watch.pcapng().arrayBuffer());
+  const file = new DataView(await (await lab.watch.pcapng()).arrayBuffer());
   // The section header block of pcapng.
   assert.equal(file.getUint32(0), 0x0a0d0d0a);
   assert.ok(file.byteLength > 2 * MIB);

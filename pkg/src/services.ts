@@ -1,16 +1,19 @@
-/** A gateway's instance of the WebAssembly module that has DHCP, DNS and the parser of HTTP heads. */
+/**
+ * An instance of the WebAssembly module for what works on bytes alone: DHCP, DNS and the parser of HTTP heads for a gateway,
+ * and what captures are read with.
+ */
 
-import type { EngineCore } from "../engine_core.js";
-import { EngineError, SocketError } from "../errors.js";
-import { LazyModule } from "../module.js";
-import { RowReader, type Rows } from "../rows.js";
-import { type Bindings, createBindings } from "../wasm/services_bindings.js";
-import type { HeadParser } from "./http/head.js";
+import type { EngineCore } from "./engine_core.js";
+import { EngineError, SocketError } from "./errors.js";
+import type { HeadParser } from "./gateway/http/head.js";
+import { LazyModule } from "./module.js";
+import { RowReader, type Rows } from "./rows.js";
+import { type Bindings, createBindings } from "./wasm/services_bindings.js";
 
 /** The package's own file. */
 const ownModule = new LazyModule(
   "services_bg.wasm",
-  () => new URL("../wasm/services_bg.wasm", import.meta.url),
+  () => new URL("./wasm/services_bg.wasm", import.meta.url),
 );
 
 /** What is let go at the end, since its memory is large. */
@@ -83,7 +86,7 @@ export class Services {
   }
 
   #trap(cause: Error): EngineError {
-    const error = new EngineError(`the gateway's services trapped: ${cause.message}`, { cause });
+    const error = new EngineError(`the services' module trapped: ${cause.message}`, { cause });
     this.#state = error;
     this.ontrap?.(error);
     return error;

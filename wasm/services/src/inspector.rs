@@ -1,0 +1,25 @@
+//! What captures are read with.
+
+use std::time::Duration;
+
+use ethertab::wire::summary::summarize;
+use ethertab_sim::pcapng;
+use ethertab_wasm_shared::packets;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// One line about an Ethernet frame, also about one that was cut.
+#[wasm_bindgen]
+pub fn frame_summary(frame: &[u8]) -> String {
+    let mut summary = String::new();
+    // Writing to a String cannot fail.
+    let _ = summarize(frame, &mut summary);
+    summary
+}
+
+/// A pcapng file of the packets that the engine has packed; undefined if they are none. `origin` is the engine's time 0 in
+/// microseconds since 1970.
+#[wasm_bindgen]
+pub fn pcapng_file(packed: &[u8], origin: f64) -> Option<Vec<u8>> {
+    let epoch = Duration::from_micros(origin as u64);
+    pcapng::write(epoch, packets::unpack(packed)?).ok()
+}
