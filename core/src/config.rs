@@ -167,6 +167,14 @@ pub struct TcpConfig {
     pub initial_window: u8,
     /// Congestion control.
     pub congestion: Algorithm,
+    /// Offers timestamps, and takes the peer's offer (RFC 7323 §3); on by default.
+    pub timestamps: bool,
+    /// Offers and takes selective acknowledgments (RFC 2018); on by default.
+    pub sack: bool,
+    /// Reports data that came twice in SACK options (RFC 2883); on by default, without effect if SACK is not agreed on.
+    pub dsack: bool,
+    /// Offers and takes window scaling (RFC 7323 §2); on by default.
+    pub window_scaling: bool,
 }
 
 impl Default for TcpConfig {
@@ -189,6 +197,10 @@ impl Default for TcpConfig {
             keep_alive: None,
             initial_window: 10,
             congestion: Algorithm::default(),
+            timestamps: true,
+            sack: true,
+            dsack: true,
+            window_scaling: true,
         }
     }
 }

@@ -57,6 +57,8 @@ pub enum DropReason {
     TcpNotUnicast,
     /// Outside the receive window (RFC 9293 §3.10.7.4, first check).
     TcpNotAcceptable,
+    /// An old duplicate by its timestamp (RFC 7323 §5), or a SYN and ACK that echoes what was not sent.
+    TcpOldTimestamp,
     /// An acknowledgment of something not sent, or too old (RFC 5961 §5).
     TcpBadAck,
     /// A reset or SYN in the window that needs confirmation (RFC 5961 §3 and §4).
@@ -91,7 +93,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 41] = [
+    pub const ALL: [(DropReason, &'static str); 42] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -118,6 +120,7 @@ impl DropReason {
         (DropReason::TcpNoSocket, "tcp_no_socket"),
         (DropReason::TcpNotUnicast, "tcp_not_unicast"),
         (DropReason::TcpNotAcceptable, "tcp_not_acceptable"),
+        (DropReason::TcpOldTimestamp, "tcp_old_timestamp"),
         (DropReason::TcpBadAck, "tcp_bad_ack"),
         (DropReason::TcpChallenged, "tcp_challenged"),
         (DropReason::TcpBadFlags, "tcp_bad_flags"),

@@ -13,13 +13,14 @@ use crate::event::Signals;
 use crate::pool::Pool;
 use crate::tcp::Segment;
 use crate::tcp::challenge::ChallengeLimit;
+use crate::tcp::connection::PeerSyn;
 use crate::tcp::input;
-use crate::tcp::isn::initial_sequence;
+use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
 use crate::time::Instant;
-use crate::wire::{TcpFlags, TcpOptions, protocol};
+use crate::wire::{TcpFlags, protocol};
 
 impl Stack<'_> {
     /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection; perhaps a listener.
@@ -96,7 +97,6 @@ impl Stack<'_> {
             .interfaces
             .get(u32::from(packet.interface.0))
             .map_or(0, |found| u32::from(found.config.mtu) - path_headers(&flow.remote));
-        let options = TcpOptions::parse(segment.options);
         let config = listener.config;
         let mut half_open = HalfOpen {
             flow: *flow,
@@ -104,11 +104,9 @@ impl Stack<'_> {
             listener: key,
             path: Path::through(packet.interface),
             parked: None,
-            irs: segment.seq,
             iss: initial_sequence(&self.sequence_secret, flow, self.now),
-            window: segment.window,
-            mss: options.mss,
-            window_scale: options.window_scale,
+            peer: PeerSyn::new(segment, &config),
+            timestamp_offset: timestamp_offset(&self.sequence_secret, flow),
             advertised_mss: advertised_mss as u16,
             retransmits: 0,
             repeated: false,
@@ -145,7 +143,7 @@ impl Stack<'_> {
     /// RFC 9293 §3.10.7.4 for SYN-RECEIVED, as far as a half-open connection can tell.
     pub(super) fn segment_for_half_open(&mut self, pool: &mut Pool<'_>, index: u32, segment: &Segment<'_>) {
         let Some(half_open) = self.half_open.get_mut(index) else { return };
-        let expected = half_open.irs + 1;
+        let expected = half_open.peer.seq + 1;
         if segment.has(TcpFlags::RST) {
             if segment.seq == expected {
                 return self.remove_half_open(index);
@@ -157,12 +155,7 @@ impl Stack<'_> {
             }
             // RFC 5961 §3.2: a reset elsewhere in the window may be a guess.
             self.counters.drop(DropReason::TcpChallenged);
-            if half_open.challenges.allows(self.now) {
-                self.counters.tcp_challenge_acks += 1;
-                let ack = half_open.challenge_ack(&listener.config);
-                self.send_bare(pool, &ack);
-            }
-            return;
+            return self.challenge_half_open(pool, index);
         }
         if segment.has(TcpFlags::SYN) {
             // The same SYN again, or one that needs a challenge: both get the SYN and ACK once more. What is then
@@ -182,7 +175,22 @@ impl Stack<'_> {
             self.send_bare(pool, &bare);
             return;
         }
+        if half_open.is_old_duplicate(segment) {
+            self.counters.drop(DropReason::TcpOldTimestamp);
+            return self.challenge_half_open(pool, index);
+        }
         self.complete_handshake(pool, index, segment);
+    }
+
+    fn challenge_half_open(&mut self, pool: &mut Pool<'_>, index: u32) {
+        if let Some(half_open) = self.half_open.get_mut(index)
+            && let Some(listener) = self.listeners.lookup(half_open.listener)
+            && half_open.challenges.allows(self.now)
+        {
+            self.counters.tcp_challenge_acks += 1;
+            let ack = half_open.challenge_ack(self.now, &listener.config);
+            self.send_bare(pool, &ack);
+        }
     }
 
     /// The peer has acknowledged our SYN: the half-open connection becomes a full one, which processes the segment.

@@ -306,16 +306,11 @@ impl Stack<'_> {
     /// RFC 9293 §3.5.2 and §3.10.5: `<SEQ=seq><CTL=RST>`, with an ACK where the peer's sequence number is known.
     pub(super) fn send_reset(&mut self, pool: &mut Pool<'_>, index: u32, seq: Seq) {
         let Some(connection) = self.connections.get(index) else { return };
-        let bare = match connection.peer_known {
-            true => Bare {
-                flow: connection.flow,
-                seq,
-                ack: connection.rcv_nxt(),
-                flags: TcpFlags::RST | TcpFlags::ACK,
-                window: 0,
-            },
-            false => Bare { flow: connection.flow, seq, ack: Seq(0), flags: TcpFlags::RST, window: 0 },
+        let (ack, flags, timestamps) = match connection.peer_known {
+            true => (connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK, connection.timestamps.option(self.now)),
+            false => (Seq(0), TcpFlags::RST, None),
         };
+        let bare = Bare { flow: connection.flow, seq, ack, flags, window: 0, timestamps };
         self.send_bare(pool, &bare);
     }
 
@@ -324,8 +319,9 @@ impl Stack<'_> {
             self.counters.tcp_resets_sent += 1;
         }
         let addresses = (bare.flow.local, bare.flow.remote);
-        let bytes = bare.build();
-        self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, addresses, protocol::TCP, [&bytes, &[]]);
+        let mut bytes = [0; Bare::MAX_LEN];
+        let len = bare.build(&mut bytes);
+        self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, addresses, protocol::TCP, [&bytes[..len], &[]]);
     }
 }
 

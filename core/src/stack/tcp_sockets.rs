@@ -15,7 +15,7 @@ use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::pool::Pool;
 use crate::slab::Slab;
 use crate::tcp::connection::{CloseReason, Connection, Opening, State};
-use crate::tcp::isn::initial_sequence;
+use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::Listener;
 use crate::tcp::output;
 use crate::tcp::timers::Timer;
@@ -91,6 +91,7 @@ impl Stack<'_> {
             flow,
             flow_hash,
             iss: initial_sequence(&self.sequence_secret, &flow, self.now),
+            timestamp_offset: timestamp_offset(&self.sequence_secret, &flow),
             advertised_mss: (u32::from(self.mtu(hop.interface)) - path_headers(&address)) as u16,
             now: self.now,
         };

@@ -24,6 +24,7 @@ impl Stack<'_> {
             snd_nxt: connection.snd_nxt,
             rcv_nxt: connection.rcv_nxt(),
             window: window.min(u32::from(u16::MAX)) as u16,
+            timestamps: connection.timestamps.clone(),
             deadline: self.now + self.config.tcp.time_wait,
         };
         connection.in_flows = false;
@@ -93,17 +94,17 @@ impl Stack<'_> {
         segment: &Segment<'_>,
     ) {
         let Some(entry) = self.time_wait.get_mut(index) else { return };
-        match entry.segment_arrives(segment) {
+        match entry.segment_arrives(self.now, segment) {
             Verdict::Ignore => {}
             Verdict::Remove => self.remove_time_wait(index),
             Verdict::Acknowledge => {
                 self.counters.drop(DropReason::TcpNotAcceptable);
-                let bare = entry.acknowledgment();
+                let bare = entry.acknowledgment(self.now);
                 self.send_bare(pool, &bare);
             }
             Verdict::Restart => {
                 entry.deadline = self.now + self.config.tcp.time_wait;
-                let bare = entry.acknowledgment();
+                let bare = entry.acknowledgment(self.now);
                 self.send_bare(pool, &bare);
                 let number = self.nodes.number(Node::TimeWait(index));
                 self.links.remove(&mut self.time_wait_queue, number);

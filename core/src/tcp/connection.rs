@@ -7,7 +7,6 @@ use crate::event::Signals;
 use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
-use crate::tcp::Context;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
 use crate::tcp::reassembly::ReceiveBuffer;
@@ -16,7 +15,11 @@ use crate::tcp::rtt::RttEstimator;
 use crate::tcp::send_buffer::SendBuffer;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::{Timer, Timers};
+use crate::tcp::timestamps::TimestampState;
+use crate::tcp::{Context, Segment};
 use crate::time::Instant;
+use crate::wire::TcpOptions;
+use crate::wire::tcp_options::TIMESTAMPS_LEN;
 
 /// The states of a connection (RFC 9293 §3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,8 +192,10 @@ pub struct Connection {
     /// The largest window the peer ever offered.
     pub(crate) max_snd_wnd: u32,
     pub(crate) snd_scale: u8,
-    /// Payload bytes of a full segment: the peer's MSS, bounded by the path.
+    /// Payload bytes of a full segment: the peer's MSS, bounded by the path, less the options that each segment has.
     pub(crate) mss: u32,
+    /// The MSS option of the peer's SYN (RFC 9293 §3.7.1).
+    peer_mss: u16,
     /// The most that a packet of the path has room for.
     path_mss: u32,
     pub(crate) send: SendBuffer,
@@ -220,6 +225,9 @@ pub struct Connection {
     pub(crate) advertised_mss: u16,
     /// Whether our SYN offers window scaling (and the peer's did, once it has come).
     pub(crate) scaling: bool,
+    /// The same of selective acknowledgments (RFC 2018 §2).
+    pub(crate) sack: bool,
+    pub(crate) timestamps: TimestampState,
     pub(crate) acks: OwedAcks,
     pub(crate) last_received: Instant,
 
@@ -268,9 +276,40 @@ pub(crate) struct Opening {
     pub(crate) flow: Flow,
     pub(crate) flow_hash: u32,
     pub(crate) iss: Seq,
+    /// How far timestamps are ahead of our clock, in milliseconds.
+    pub(crate) timestamp_offset: u32,
     /// The MSS that our SYN announces: the interface's MTU less the headers.
     pub(crate) advertised_mss: u16,
     pub(crate) now: Instant,
+}
+
+/// What the peer's SYN says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerSyn {
+    /// IRS.
+    pub(crate) seq: Seq,
+    /// The window field, which is never scaled in a SYN (RFC 7323 §2.2).
+    pub(crate) window: u16,
+    pub(crate) mss: Option<u16>,
+    pub(crate) window_scale: Option<u8>,
+    pub(crate) sack_permitted: bool,
+    /// TSval, if it has timestamps.
+    pub(crate) tsval: Option<u32>,
+}
+
+impl PeerSyn {
+    /// What the segment offers, as far as we want it.
+    pub(crate) fn new(segment: &Segment<'_>, config: &TcpConfig) -> Self {
+        let options = TcpOptions::parse(segment.options);
+        PeerSyn {
+            seq: segment.seq,
+            window: segment.window,
+            mss: options.mss,
+            window_scale: options.window_scale.filter(|_| config.window_scaling),
+            sack_permitted: options.sack_permitted && config.sack,
+            tsval: options.timestamps.filter(|_| config.timestamps).map(|timestamps| timestamps.value),
+        }
+    }
 }
 
 /// The shift that lets a 16-bit window field reach `buffer` bytes (RFC 7323 §2.2).
@@ -314,6 +353,7 @@ impl Connection {
             max_snd_wnd: 0,
             snd_scale: 0,
             mss,
+            peer_mss: default_mss(&opening.flow),
             path_mss: u32::from(opening.advertised_mss),
             send: SendBuffer::new(first, config.send_buffer),
             fin_queued: false,
@@ -329,7 +369,9 @@ impl Connection {
             fin_received: false,
             rcv_mss: 536,
             advertised_mss: opening.advertised_mss,
-            scaling: true,
+            scaling: config.window_scaling,
+            sack: config.sack,
+            timestamps: TimestampState::new(config.timestamps, opening.timestamp_offset, opening.now),
             acks: OwedAcks::default(),
             last_received: opening.now,
             timers: Timers::NONE,
@@ -387,25 +429,28 @@ impl Connection {
         self.recovery.in_flight(self.snd_una, self.snd_nxt)
     }
 
-    /// Takes over what the peer's SYN says (RFC 9293 §3.7.1, RFC 7323 §2.2) and readies the receive side.
+    /// Takes over what the peer's SYN says (RFC 9293 §3.7.1, RFC 7323 §2.2 and §3.2, RFC 2018 §2) and readies the receive
+    /// side.
     #[inline]
-    pub(crate) fn peer_syn(&mut self, irs: Seq, window: u16, mss: Option<u16>, window_scale: Option<u8>) {
+    pub(crate) fn peer_syn(&mut self, now: Instant, syn: &PeerSyn) {
+        let irs = syn.seq;
         self.irs = irs;
         self.peer_known = true;
         self.receive = ReceiveBuffer::new(irs + 1, self.config.receive_buffer);
         // What our own SYN has offered or offers; never scaled (RFC 7323 §2.2).
         self.rcv_edge = irs + 1 + self.config.receive_buffer.min(u32::from(u16::MAX));
-        self.scaling = self.scaling && window_scale.is_some();
-        match window_scale {
+        self.scaling &= syn.window_scale.is_some();
+        self.sack &= syn.sack_permitted;
+        self.timestamps.peer_syn(now, irs, syn.tsval);
+        match syn.window_scale {
             Some(scale) if self.scaling => self.snd_scale = scale.min(14),
             _ => (self.snd_scale, self.rcv_scale) = (0, 0),
         }
-        let mss = mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
-        self.mss = u32::from(mss).min(self.path_mss);
+        self.peer_mss = syn.mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
+        self.set_mss();
         self.rcv_mss = u32::from(self.advertised_mss).min(536);
         self.restart_congestion_control(self.config.initial_window);
-        // The window of a SYN is never scaled (RFC 7323 §2.2).
-        self.snd_wnd = u32::from(window);
+        self.snd_wnd = u32::from(syn.window);
         self.max_snd_wnd = self.snd_wnd;
         self.snd_wl1 = irs;
         let segments = self.config.receive_buffer / (2 * u32::from(self.advertised_mss));
@@ -420,16 +465,25 @@ impl Connection {
     /// Lowers the segment size to what the path carries (RFC 1191 §6, RFC 8201 §5).
     pub(crate) fn limit_mss(&mut self, mss: u32) {
         self.path_mss = self.path_mss.min(mss.max(u32::from(MIN_MSS)));
-        self.mss = self.mss.min(self.path_mss);
+        self.set_mss();
+    }
+
+    /// RFC 6691: what the MSS option says covers options, and so does the path's limit.
+    fn set_mss(&mut self) {
+        let options = if self.timestamps.agreed && self.peer_known { TIMESTAMPS_LEN as u32 } else { 0 };
+        self.mss = u32::from(self.peer_mss).min(self.path_mss) - options;
     }
 
     /// A router could not forward a segment of ours: segments get smaller and what is outstanding goes out again
     /// (RFC 1191 §6.4, RFC 8201 §5.4).
     pub(crate) fn packet_too_big(&mut self, now: Instant, mss: u32) -> Outcome {
-        if mss >= self.mss || !self.state.is_synchronized() {
+        let before = self.mss;
+        if self.state.is_synchronized() {
+            self.limit_mss(mss);
+        }
+        if self.mss == before {
             return Outcome::default();
         }
-        self.limit_mss(mss);
         self.recovery.resend_all(self.snd_una, self.snd_nxt);
         self.restart_retransmit_timer(now);
         Outcome::default().output()

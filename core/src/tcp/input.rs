@@ -5,13 +5,14 @@ use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pressure;
 use crate::tcp::congestion::{AckSample, Cause};
-use crate::tcp::connection::{CloseReason, Connection, Outcome, State};
+use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, State};
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::{OnAdvance, OnDuplicate};
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
+use crate::tcp::timestamps::is_older;
 use crate::tcp::{Context, Segment};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::{TcpFlags, TcpOptions};
 
 /// Header prediction: the next segment of a connection that only receives, or only sends small answers.
@@ -20,17 +21,28 @@ use crate::wire::{TcpFlags, TcpOptions};
 /// many seeds.
 #[inline]
 pub(crate) fn is_predicted(connection: &Connection, segment: &Segment<'_>) -> bool {
-    matches!(connection.state, State::Established | State::FinWait1 | State::FinWait2)
+    known_layout(connection, segment).is_some()
+        && matches!(connection.state, State::Established | State::FinWait1 | State::FinWait2)
         && !connection.orphaned
         && segment.flags.difference(TcpFlags::PSH) == TcpFlags::ACK
         && segment.seq == connection.receive.next()
-        && segment.options.is_empty()
         && !segment.payload.is_empty()
         && !connection.receive.has_gap()
         && connection.peer_fin.is_none()
         && segment.seq + segment.payload.len() as u32 <= connection.rcv_edge
         && segment.ack >= connection.snd_una
         && segment.ack <= connection.snd_nxt
+}
+
+/// The options of a segment which has those that every segment of the connection has and no others, and is no old duplicate.
+#[inline]
+fn known_layout(connection: &Connection, segment: &Segment<'_>) -> Option<TcpOptions> {
+    if !connection.timestamps.agreed {
+        return segment.options.is_empty().then(TcpOptions::default);
+    }
+    let timestamps = TcpOptions::timestamps_alone(segment.options)?;
+    let is_newer = !is_older(timestamps.value, connection.timestamps.recent);
+    is_newer.then(|| TcpOptions { timestamps: Some(timestamps), ..TcpOptions::default() })
 }
 
 /// What became of a predicted segment.
@@ -67,9 +79,10 @@ pub(crate) fn predicted(
         return Predicted::BadChecksum;
     }
     context.counters.tcp_predicted += 1;
-    heard_from_peer(connection, context);
+    let options = known_layout(connection, segment).unwrap_or_default();
+    heard_from_peer(connection, context, segment, &options);
     let mut outcome = Outcome::default();
-    acknowledgment(connection, context, segment, &mut outcome);
+    acknowledgment(connection, context, segment, &options, &mut outcome);
     connection.receive.accept(len);
     received_in_order(connection, context, len, &mut outcome);
     outcome.output |= connection.acks.now;
@@ -117,8 +130,14 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         return outcome;
     }
     let options = TcpOptions::parse(segment.options);
-    connection.peer_syn(segment.seq, segment.window, options.mss, options.window_scale);
-    heard_from_peer(connection, context);
+    if acknowledged && echoes_what_was_not_sent(connection, context.now, &options) {
+        // As Linux does: an old SYN and ACK.
+        context.counters.drop(DropReason::TcpOldTimestamp);
+        outcome.reset = Some(segment.ack);
+        return outcome;
+    }
+    connection.peer_syn(context.now, &PeerSyn::new(segment, &connection.config));
+    heard_from_peer(connection, context, segment, &options);
     if !acknowledged {
         // Simultaneous open: our SYN is sent again, now with an ACK.
         connection.state = State::SynReceived;
@@ -127,7 +146,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     }
     connection.snd_una = segment.ack;
     connection.snd_wl2 = segment.ack;
-    connection.rtt.acknowledged(segment.ack, context.now);
+    measure(connection, context.now, segment.ack, &options);
     if connection.timeouts > 0 {
         // RFC 5681 §3.1: after a lost SYN the initial window is one segment.
         connection.restart_congestion_control(1);
@@ -152,6 +171,14 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     }
     let rcv_nxt = connection.rcv_nxt();
     let window = connection.rcv_edge.since(rcv_nxt);
+    let mut options = TcpOptions::parse(segment.options);
+    options.timestamps = options.timestamps.filter(|_| connection.timestamps.agreed);
+
+    // RFC 7323 §5.3 R1, before the other checks.
+    if is_old_duplicate(connection, context.now, segment, &options) {
+        context.counters.drop(DropReason::TcpOldTimestamp);
+        return not_acceptable(connection, context, segment);
+    }
 
     // First, check the sequence number.
     if !is_acceptable(segment.seq, segment.len(), rcv_nxt, window) {
@@ -159,16 +186,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         if segment.has(TcpFlags::RST) {
             return outcome;
         }
-        if segment.has(TcpFlags::SYN) && connection.state == State::SynReceived {
-            // Our SYN and ACK was lost: it is what the peer needs, not a bare ACK.
-            connection.syn_due = true;
-        } else if segment.payload.is_empty() && !segment.has(TcpFlags::FIN) {
-            // Two peers that disagree would answer each other's empty segments for ever.
-            connection.challenge(context);
-        } else {
-            connection.ack_now();
-        }
-        return outcome.output();
+        return not_acceptable(connection, context, segment);
     }
 
     // Second, check the RST bit (RFC 5961 §3.2). The third check, of security compartments, does not apply (RFC 9293 appendix A.1).
@@ -212,8 +230,8 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         connection.challenge(context);
         return outcome.output();
     }
-    heard_from_peer(connection, context);
-    acknowledgment(connection, context, segment, &mut outcome);
+    heard_from_peer(connection, context, segment, &options);
+    acknowledgment(connection, context, segment, &options, &mut outcome);
     if connection.state == State::Closed {
         return outcome;
     }
@@ -245,8 +263,56 @@ fn is_acceptable(seq: Seq, len: u32, rcv_nxt: Seq, window: u32) -> bool {
     seq - rcv_nxt < window || rcv_nxt - seq < len
 }
 
+/// RFC 7323 §5.3 R1. Not for a reset, which is checked by its sequence number alone; and not for a pure ACK that says nothing new,
+/// as segments which overtook each other make them: it may count as a duplicate, as in Linux.
+fn is_old_duplicate(connection: &Connection, now: Instant, segment: &Segment<'_>, options: &TcpOptions) -> bool {
+    let Some(timestamps) = options.timestamps else { return false };
+    if segment.has(TcpFlags::RST) || !connection.timestamps.is_old_duplicate(now, timestamps.value) {
+        return false;
+    }
+    let says_nothing_new = segment.len() == 0
+        && segment.seq == connection.rcv_nxt()
+        && segment.ack == connection.snd_una
+        && u32::from(segment.window) << connection.snd_scale == connection.snd_wnd;
+    !says_nothing_new
+}
+
+/// Whether a SYN and ACK echoes a timestamp that none of our SYNs had.
+fn echoes_what_was_not_sent(connection: &Connection, now: Instant, options: &TcpOptions) -> bool {
+    let Some(timestamps) = options.timestamps.filter(|found| connection.timestamps.agreed && found.echo != 0) else {
+        return false;
+    };
+    // Nothing was received yet: that is when the first SYN was made.
+    let first = connection.timestamps.value(connection.last_received);
+    is_older(timestamps.echo, first) || is_older(connection.timestamps.value(now), timestamps.echo)
+}
+
+/// An old or impossible segment is answered with an ACK and dropped (RFC 9293 §3.10.7.4, RFC 7323 §5.3 R1).
+fn not_acceptable(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> Outcome {
+    if segment.has(TcpFlags::SYN) && connection.state == State::SynReceived {
+        // Our SYN and ACK was lost: it is what the peer needs, not a bare ACK.
+        connection.syn_due = true;
+    } else if segment.payload.is_empty() && !segment.has(TcpFlags::FIN) {
+        // Two peers that disagree would answer each other's empty segments for ever.
+        connection.challenge(context);
+    } else {
+        connection.ack_now();
+    }
+    Outcome::default().output()
+}
+
 #[inline]
-fn heard_from_peer(connection: &mut Connection, context: &Context<'_, '_>) {
+fn heard_from_peer(
+    connection: &mut Connection,
+    context: &Context<'_, '_>,
+    segment: &Segment<'_>,
+    options: &TcpOptions,
+) {
+    if connection.timestamps.agreed
+        && let Some(timestamps) = options.timestamps
+    {
+        connection.timestamps.received(context.now, segment.seq, timestamps.value);
+    }
     connection.last_received = context.now;
     connection.unanswered_probes = 0;
     connection.soft_error = None;
@@ -257,11 +323,12 @@ fn acknowledgment(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
+    options: &TcpOptions,
     outcome: &mut Outcome,
 ) {
     let window = u32::from(segment.window) << connection.snd_scale;
     if segment.ack > connection.snd_una {
-        advance(connection, context, segment.ack, outcome);
+        advance(connection, context, segment.ack, options, outcome);
     } else if segment.ack == connection.snd_una {
         // RFC 5681 §2: what makes an acknowledgment a duplicate.
         let is_duplicate = connection.outstanding() > 0
@@ -293,13 +360,19 @@ fn acknowledgment(
 }
 
 /// SND.UNA moves on.
-fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq, outcome: &mut Outcome) {
+fn advance(
+    connection: &mut Connection,
+    context: &mut Context<'_, '_>,
+    ack: Seq,
+    options: &TcpOptions,
+    outcome: &mut Outcome,
+) {
     let acked = ack - connection.snd_una;
     connection.send.acknowledge(context.pool, context.account, ack);
     connection.snd_una = ack;
     connection.timeouts = 0;
     connection.loss_timeout = false;
-    connection.rtt.acknowledged(ack, context.now);
+    measure(connection, context.now, ack, options);
     let mss = connection.mss;
     let mut restart_timer = true;
     match connection.recovery.advanced(ack, connection.snd_nxt, acked, mss) {
@@ -339,6 +412,17 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     if connection.wants_room && connection.send.room() >= connection.send.limit() / 3 {
         connection.wants_room = false;
         outcome.signals |= Signals::WRITABLE;
+    }
+}
+
+/// A round trip, if the acknowledgment of new data tells one (RFC 6298 §3, RFC 7323 §4.1).
+#[inline]
+fn measure(connection: &mut Connection, now: Instant, ack: Seq, options: &TcpOptions) {
+    if !connection.rtt.acknowledged(ack, now)
+        && let Some(timestamps) = options.timestamps.filter(|_| connection.timestamps.agreed)
+        && let Some(round_trip) = connection.timestamps.round_trip(now, timestamps.echo)
+    {
+        connection.rtt.measured(round_trip);
     }
 }
 

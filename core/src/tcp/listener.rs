@@ -8,12 +8,14 @@ use crate::event::Signals;
 use crate::links::List;
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
+use crate::tcp::Segment;
 use crate::tcp::challenge::ChallengeLimit;
-use crate::tcp::connection::{Connection, Opening, State, window_scale_for};
+use crate::tcp::connection::{Connection, Opening, PeerSyn, State, window_scale_for};
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
+use crate::tcp::timestamps;
 use crate::time::{Duration, Instant};
-use crate::wire::TcpFlags;
+use crate::wire::{TcpFlags, TcpOptions, Timestamps};
 
 /// A listener: where connections are accepted.
 #[derive(Clone, Debug)]
@@ -40,12 +42,9 @@ pub struct HalfOpen {
     pub(crate) path: Path,
     /// The neighbour whose address the SYN and ACK waits for.
     pub(crate) parked: Option<u32>,
-    pub(crate) irs: Seq,
     pub(crate) iss: Seq,
-    /// The window of the peer's SYN.
-    pub(crate) window: u16,
-    pub(crate) mss: Option<u16>,
-    pub(crate) window_scale: Option<u8>,
+    pub(crate) peer: PeerSyn,
+    pub(crate) timestamp_offset: u32,
     pub(crate) advertised_mss: u16,
     pub(crate) retransmits: u8,
     /// The SYN and ACK was sent more than once.
@@ -71,16 +70,28 @@ impl HalfOpen {
         config.initial_rto.backed_off(u32::from(self.retransmits)).min(config.max_rto)
     }
 
+    /// The timestamps of what is sent now.
+    pub(crate) fn timestamps(&self, now: Instant) -> Option<Timestamps> {
+        self.peer.tsval.map(|echo| Timestamps { value: timestamps::clock(now, self.timestamp_offset), echo })
+    }
+
+    /// RFC 7323 §5.3 R1.
+    pub(crate) fn is_old_duplicate(&self, segment: &Segment<'_>) -> bool {
+        let timestamps = TcpOptions::parse(segment.options).timestamps;
+        timestamps.zip(self.peer.tsval).is_some_and(|(found, recent)| timestamps::is_older(found.value, recent))
+    }
+
     /// RCV.WND in bytes: what the SYN and ACK offers, which is never scaled (RFC 7323 §2.2).
     pub(crate) fn receive_window(&self, config: &TcpConfig) -> u32 {
         config.receive_buffer.min(u32::from(u16::MAX))
     }
 
     /// The ACK that tells the peer what we expect (RFC 5961 §3.2).
-    pub(crate) fn challenge_ack(&self, config: &TcpConfig) -> Bare {
-        let scale = self.window_scale.map_or(0, |_| window_scale_for(config.receive_buffer));
+    pub(crate) fn challenge_ack(&self, now: Instant, config: &TcpConfig) -> Bare {
+        let scale = self.peer.window_scale.map_or(0, |_| window_scale_for(config.receive_buffer));
         let window = (self.receive_window(config) >> scale) as u16;
-        Bare { flow: self.flow, seq: self.iss + 1, ack: self.irs + 1, flags: TcpFlags::ACK, window }
+        let (seq, ack) = (self.iss + 1, self.peer.seq + 1);
+        Bare { flow: self.flow, seq, ack, flags: TcpFlags::ACK, window, timestamps: self.timestamps(now) }
     }
 
     /// The full connection, in SYN-RECEIVED with the SYN and ACK sent, for the peer's acknowledgment to be processed by.
@@ -89,6 +100,7 @@ impl HalfOpen {
             flow: self.flow,
             flow_hash: self.flow_hash,
             iss: self.iss,
+            timestamp_offset: self.timestamp_offset,
             advertised_mss: self.advertised_mss,
             now,
         };
@@ -97,7 +109,7 @@ impl HalfOpen {
         connection.syn_due = false;
         connection.snd_nxt = self.iss + 1;
         connection.path = self.path.clone();
-        connection.peer_syn(self.irs, self.window, self.mss, self.window_scale);
+        connection.peer_syn(now, &self.peer);
         connection.timeouts = self.retransmits;
         if self.retransmits == 0 && !self.repeated {
             let sent = self.deadline - self.rto(&config);

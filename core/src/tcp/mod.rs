@@ -3,9 +3,9 @@
 //! [`connection`] is the transmission control block and its states; [`input`] processes an arriving segment in the
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
 //! decides what to send next; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
-//! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control with delivery
-//! [`rate`] samples, the [`listener`] with its half-open connections, [`time_wait`], [`isn`] generation, the limit of
-//! [`challenge`] ACKs, and what `icmp` errors mean.
+//! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control with
+//! delivery [`rate`] samples, the [`listener`] with its half-open connections, [`time_wait`], [`timestamps`], [`isn`]
+//! generation, the limit of [`challenge`] ACKs, and what `icmp` errors mean.
 //!
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
 //! [`Segment`], and writes the headers around what [`output`] plans.
@@ -28,6 +28,7 @@ pub(crate) mod send_buffer;
 pub(crate) mod seq;
 pub(crate) mod time_wait;
 pub(crate) mod timers;
+pub(crate) mod timestamps;
 
 use crate::counters::Counters;
 use crate::pool::{Account, Pool};

@@ -8,8 +8,10 @@ use crate::tcp::reassembly::ROUNDING_SLACK;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
+use crate::time::Instant;
 use crate::wire::tcp::{CHECKSUM_OFFSET, HEADER_LEN};
-use crate::wire::{TcpFlags, TcpHeader, TcpOptions, protocol};
+use crate::wire::tcp_options::TIMESTAMPS_LEN;
+use crate::wire::{TcpFlags, TcpHeader, TcpOptions, Timestamps, protocol};
 
 /// A segment in the caller's buffer: its length, and the sum of its bytes with a checksum field of zero.
 #[derive(Clone, Copy, Debug)]
@@ -48,17 +50,22 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     };
     let built = if plan.kind == Kind::Syn {
         let acknowledges = plan.flags.contains(TcpFlags::ACK);
-        let (mss, window_scale) = syn_options(connection);
         let syn = Syn {
             flow: &connection.flow,
             seq: plan.seq,
             ack: acknowledges.then(|| connection.rcv_nxt()),
             receive_buffer: connection.receive.limit(),
-            mss,
-            window_scale,
+            options: syn_options(connection, context.now),
         };
         syn.emit(out)
     } else {
+        let mut header_len = HEADER_LEN;
+        if let Some(timestamps) = connection.timestamps.option(context.now)
+            && let Some(option) = out[HEADER_LEN..].first_chunk_mut()
+        {
+            timestamps.emit(option);
+            header_len += TIMESTAMPS_LEN;
+        }
         let header = TcpHeader {
             source_port: connection.flow.local_port,
             destination_port: connection.flow.remote_port,
@@ -67,13 +74,13 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
             flags: plan.flags,
             window: advertise(connection),
             urgent: 0,
-            header_len: HEADER_LEN,
+            header_len,
         };
         header.emit(out);
-        let mut sum = checksum::sum(&out[..HEADER_LEN]);
-        let len = HEADER_LEN + plan.len as usize;
+        let mut sum = checksum::sum(&out[..header_len]);
+        let len = header_len + plan.len as usize;
         if plan.len > 0 {
-            sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[HEADER_LEN..len]));
+            sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
         }
         Built { len, sum, more: false }
     };
@@ -255,6 +262,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
         Kind::Ack => {}
     }
     if plan.flags.contains(TcpFlags::ACK) {
+        connection.timestamps.last_ack_sent = connection.rcv_nxt();
         connection.acks.now = false;
         connection.acks.bytes = 0;
         connection.timers.stop(Timer::DelayedAck);
@@ -328,14 +336,23 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
     room >= promised.saturating_mul(2) && room.saturating_sub(promised) >= least
 }
 
-/// The MSS and the window scale that our SYN, or SYN and ACK, offers.
-fn syn_options(connection: &Connection) -> (u16, Option<u8>) {
-    // Some middleboxes drop a SYN for its options: the last tries go out without any that can be left out.
-    let plain = connection.state == State::SynSent && connection.timeouts > PLAIN_SYN_AFTER;
-    (connection.advertised_mss, (connection.scaling && !plain).then_some(connection.rcv_scale))
+/// What our SYN, or SYN and ACK, offers.
+fn syn_options(connection: &Connection, now: Instant) -> TcpOptions {
+    let mss = Some(connection.advertised_mss);
+    if connection.state == State::SynSent && connection.timeouts > PLAIN_SYN_AFTER {
+        // Some middleboxes drop a SYN for its options: the last tries go out without any that can be left out.
+        return TcpOptions { mss, ..TcpOptions::default() };
+    }
+    TcpOptions {
+        mss,
+        window_scale: connection.scaling.then_some(connection.rcv_scale),
+        sack_permitted: connection.sack,
+        timestamps: connection.timestamps.option(now),
+        ..TcpOptions::default()
+    }
 }
 
-/// Retransmissions of a SYN that still offer window scaling.
+/// Retransmissions of a SYN that still have all options.
 const PLAIN_SYN_AFTER: u8 = 4;
 
 /// A SYN, or SYN and ACK.
@@ -344,14 +361,12 @@ struct Syn<'a> {
     seq: Seq,
     ack: Option<Seq>,
     receive_buffer: u32,
-    mss: u16,
-    window_scale: Option<u8>,
+    options: TcpOptions,
 }
 
 impl Syn<'_> {
     fn emit(&self, out: &mut [u8]) -> Built {
-        let options = TcpOptions { mss: Some(self.mss), window_scale: self.window_scale, ..TcpOptions::default() };
-        let header_len = HEADER_LEN + options.emit(&mut out[HEADER_LEN..]);
+        let header_len = HEADER_LEN + self.options.emit(&mut out[HEADER_LEN..]);
         let header = TcpHeader {
             source_port: self.flow.local_port,
             destination_port: self.flow.remote_port,
@@ -369,19 +384,24 @@ impl Syn<'_> {
 }
 
 /// Builds the SYN and ACK of a half-open connection.
-pub(crate) fn build_syn_ack(half_open: &HalfOpen, receive_buffer: u32, out: &mut [u8]) -> Built {
+pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, receive_buffer: u32, out: &mut [u8]) -> Built {
     let syn = Syn {
         flow: &half_open.flow,
         seq: half_open.iss,
-        ack: Some(half_open.irs + 1),
+        ack: Some(half_open.peer.seq + 1),
         receive_buffer,
-        mss: half_open.advertised_mss,
-        window_scale: half_open.window_scale.map(|_| window_scale_for(receive_buffer)),
+        options: TcpOptions {
+            mss: Some(half_open.advertised_mss),
+            window_scale: half_open.peer.window_scale.map(|_| window_scale_for(receive_buffer)),
+            sack_permitted: half_open.peer.sack_permitted,
+            timestamps: half_open.timestamps(now),
+            ..TcpOptions::default()
+        },
     };
     syn.emit(out)
 }
 
-/// A segment without options and data that belongs to no connection block: a reset, or an ACK from TIME-WAIT.
+/// A segment without data that belongs to no connection block: a reset, or an ACK from TIME-WAIT.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bare {
     pub(crate) flow: Flow,
@@ -389,21 +409,28 @@ pub(crate) struct Bare {
     pub(crate) ack: Seq,
     pub(crate) flags: TcpFlags,
     pub(crate) window: u16,
+    /// RFC 7323 §3.2: on every segment once agreed; a reset need not have them.
+    pub(crate) timestamps: Option<Timestamps>,
 }
 
 impl Bare {
+    /// Bytes of the longest.
+    pub(crate) const MAX_LEN: usize = HEADER_LEN + TIMESTAMPS_LEN;
+
     /// The reset that answers a segment without connection (RFC 9293 §3.10.7.1).
     pub(crate) fn reset_for(flow: Flow, segment: &Segment<'_>) -> Self {
         if segment.has(TcpFlags::ACK) {
-            Bare { flow, seq: segment.ack, ack: Seq(0), flags: TcpFlags::RST, window: 0 }
+            Bare { flow, seq: segment.ack, ack: Seq(0), flags: TcpFlags::RST, window: 0, timestamps: None }
         } else {
-            let ack = segment.seq + segment.len();
-            Bare { flow, seq: Seq(0), ack, flags: TcpFlags::RST | TcpFlags::ACK, window: 0 }
+            let (ack, flags) = (segment.seq + segment.len(), TcpFlags::RST | TcpFlags::ACK);
+            Bare { flow, seq: Seq(0), ack, flags, window: 0, timestamps: None }
         }
     }
 
-    /// The segment with a checksum of zero.
-    pub(crate) fn header(&self) -> [u8; HEADER_LEN] {
+    /// Writes the segment, whose checksum covers the pseudo-header too; returns its length.
+    pub(crate) fn build(&self, bytes: &mut [u8; Self::MAX_LEN]) -> usize {
+        let options = TcpOptions { timestamps: self.timestamps, ..TcpOptions::default() };
+        let header_len = HEADER_LEN + options.emit(&mut bytes[HEADER_LEN..]);
         let header = TcpHeader {
             source_port: self.flow.local_port,
             destination_port: self.flow.remote_port,
@@ -412,19 +439,12 @@ impl Bare {
             flags: self.flags,
             window: self.window,
             urgent: 0,
-            header_len: HEADER_LEN,
+            header_len,
         };
-        let mut bytes = [0; HEADER_LEN];
-        header.emit(&mut bytes);
-        bytes
-    }
-
-    /// The segment; its checksum covers the pseudo-header too.
-    pub(crate) fn build(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = self.header();
-        let mut sum = checksum::pseudo_header(self.flow.local, self.flow.remote, protocol::TCP, HEADER_LEN as u32);
-        sum.add_bytes(&bytes);
+        header.emit(bytes);
+        let mut sum = checksum::pseudo_header(self.flow.local, self.flow.remote, protocol::TCP, header_len as u32);
+        sum.add_bytes(&bytes[..header_len]);
         bytes[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&sum.finish().to_be_bytes());
-        bytes
+        header_len
     }
 }

@@ -80,15 +80,16 @@ impl RttEstimator {
         self.timed = None;
     }
 
-    /// Everything below `ack` is acknowledged.
+    /// Everything below `ack` is acknowledged. False if nothing was being timed, since something was sent again: then only
+    /// timestamps can tell the round trip.
     #[inline]
-    pub(crate) fn acknowledged(&mut self, ack: Seq, now: Instant) {
-        if let Some((end, sent)) = self.timed
-            && ack >= end
-        {
+    pub(crate) fn acknowledged(&mut self, ack: Seq, now: Instant) -> bool {
+        let Some((end, sent)) = self.timed else { return false };
+        if ack >= end {
             self.timed = None;
             self.measured(now.since(sent));
         }
+        true
     }
 
     /// RFC 6298 §2.2 and §2.3. A round trip of 0 µs counts as 1 µs, so that "measured" can be told. Only a measurement

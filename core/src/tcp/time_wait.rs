@@ -4,8 +4,9 @@ use crate::stack::flow::Flow;
 use crate::tcp::Segment;
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
+use crate::tcp::timestamps::{self, TimestampState};
 use crate::time::Instant;
-use crate::wire::TcpFlags;
+use crate::wire::{TcpFlags, TcpOptions};
 
 /// A connection in TIME-WAIT.
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ pub struct TimeWait {
     pub(crate) rcv_nxt: Seq,
     /// The window field of our last segment.
     pub(crate) window: u16,
+    pub(crate) timestamps: TimestampState,
     pub(crate) deadline: Instant,
 }
 
@@ -37,23 +39,36 @@ pub(crate) enum Verdict {
 
 impl TimeWait {
     /// RFC 9293 §3.10.7.4, for TIME-WAIT.
-    pub(crate) fn segment_arrives(&self, segment: &Segment<'_>) -> Verdict {
+    pub(crate) fn segment_arrives(&mut self, now: Instant, segment: &Segment<'_>) -> Verdict {
+        let timestamps = TcpOptions::parse(segment.options).timestamps.filter(|_| self.timestamps.agreed);
+        let tsval = timestamps.map(|timestamps| timestamps.value);
+        let is_old = tsval.is_some_and(|tsval| self.timestamps.is_old_duplicate(now, tsval));
         if segment.has(TcpFlags::RST) {
             // RFC 1337 proposes to ignore it; RFC 9293 and RFC 5961 §3.2 let the exact one close the connection.
             return if segment.seq == self.rcv_nxt { Verdict::Remove } else { Verdict::Ignore };
         }
-        if segment.has(TcpFlags::SYN) && !segment.has(TcpFlags::ACK) && segment.seq > self.rcv_nxt {
-            // RFC 9293 §3.6.1 (RFC 1122 §4.2.2.13): accepted if beyond what the old connection has used.
-            return Verdict::Reopen;
+        if segment.has(TcpFlags::SYN) && !segment.has(TcpFlags::ACK) {
+            // RFC 9293 §3.6.1 (RFC 1122 §4.2.2.13): accepted if beyond what the old connection has used; RFC 6191 §2: also if
+            // its timestamp is.
+            let is_later = tsval.is_some_and(|tsval| timestamps::is_older(self.timestamps.recent, tsval));
+            let is_new = !is_old && (segment.seq > self.rcv_nxt || is_later);
+            return if is_new { Verdict::Reopen } else { Verdict::Acknowledge };
+        }
+        if let Some(tsval) = tsval.filter(|_| !is_old) {
+            self.timestamps.received(now, segment.seq, tsval);
         }
         if segment.has(TcpFlags::FIN) && segment.seq + segment.len() == self.rcv_nxt {
             return Verdict::Restart;
         }
-        if segment.seq == self.rcv_nxt && segment.len() == 0 { Verdict::Ignore } else { Verdict::Acknowledge }
+        match segment.seq == self.rcv_nxt && segment.len() == 0 && !is_old {
+            true => Verdict::Ignore,
+            false => Verdict::Acknowledge,
+        }
     }
 
     /// The acknowledgment that answers an old segment.
-    pub(crate) fn acknowledgment(&self) -> Bare {
-        Bare { flow: self.flow, seq: self.snd_nxt, ack: self.rcv_nxt, flags: TcpFlags::ACK, window: self.window }
+    pub(crate) fn acknowledgment(&self, now: Instant) -> Bare {
+        let (seq, ack, timestamps) = (self.snd_nxt, self.rcv_nxt, self.timestamps.option(now));
+        Bare { flow: self.flow, seq, ack, flags: TcpFlags::ACK, window: self.window, timestamps }
     }
 }

@@ -4,6 +4,9 @@
 /// Bytes of options that a header can hold.
 pub const MAX_LEN: usize = 40;
 
+/// Bytes of a timestamps option with its padding, the one option that nearly every segment has (RFC 7323 appendix A).
+pub const TIMESTAMPS_LEN: usize = 12;
+
 /// The largest shift count that counts (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
 
@@ -27,6 +30,16 @@ pub struct Timestamps {
     pub value: u32,
     /// TSecr: a value received from the other side, when ACK is set.
     pub echo: u32,
+}
+
+impl Timestamps {
+    /// Writes the option as [`TcpOptions::emit`] does where it is the only one.
+    #[inline]
+    pub fn emit(&self, out: &mut [u8; TIMESTAMPS_LEN]) {
+        let [a, b, c, d] = self.value.to_be_bytes();
+        let [e, f, g, h] = self.echo.to_be_bytes();
+        *out = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h];
+    }
 }
 
 /// Up to four blocks of a SACK option, each the sequence numbers of its first byte and of the byte after its last.
@@ -107,16 +120,21 @@ impl TcpOptions {
     /// (RFC 7323 §2.3).
     #[inline]
     pub fn parse(bytes: &[u8]) -> Self {
-        let mut options = Self::default();
-        // RFC 7323 appendix A: nearly every segment of a connection with timestamps has this layout.
-        if let Some(&[kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, ref body @ ..]) = bytes.first_chunk::<12>()
-            && bytes.len() == 12
-        {
-            options.timestamps = Some(parse_timestamps(body));
-            return options;
+        let mut options = Self { timestamps: Self::timestamps_alone(bytes), ..Self::default() };
+        if options.timestamps.is_none() {
+            options.parse_any(bytes);
         }
-        options.parse_any(bytes);
         options
+    }
+
+    /// The timestamps of a segment with no other option, in the layout of RFC 7323 appendix A, which nearly every segment of
+    /// a connection with timestamps has.
+    #[inline]
+    pub fn timestamps_alone(bytes: &[u8]) -> Option<Timestamps> {
+        match <&[u8; TIMESTAMPS_LEN]>::try_from(bytes) {
+            Ok([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, body @ ..]) => Some(parse_timestamps(body)),
+            _ => None,
+        }
     }
 
     fn parse_any(&mut self, mut bytes: &[u8]) {

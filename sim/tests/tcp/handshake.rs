@@ -3,20 +3,18 @@
 use crate::peer::{HOST_PORT, PEER_PORT, everywhere, everywhere_with};
 use ethertab::time::Duration;
 use ethertab::{CloseReason, DropReason, State};
-use ethertab_sim::packet::{SYN, Segment, TCP};
+use ethertab_sim::packet::{SYN, Segment, TCP, options_text};
 use std::net::IpAddr;
 
 #[test]
 fn t1_syns_back_off_from_one_second_and_the_last_go_without_options() {
     everywhere(|peer| {
         let handle = peer.connect();
-        let options = format!("S 0:0(0) win 60000 <mss {},wscale 0>", peer.host_mss());
-        peer.expect(&options);
+        let first = peer.take().expect("the first SYN leaves at once");
+        assert_eq!(options_text(&first.options), format!("mss {},option 4,option 8,wscale 0", peer.host_mss()));
+        let mut earlier = vec![first.options];
         let mut waits = Vec::new();
-        for _ in 0..4 {
-            waits.push(peer.wait_for(&options));
-        }
-        for _ in 0..2 {
+        for repetition in 1..=6 {
             let begin = peer.now;
             let syn = loop {
                 match peer.take() {
@@ -25,7 +23,12 @@ fn t1_syns_back_off_from_one_second_and_the_last_go_without_options() {
                 }
             };
             waits.push(peer.now.since(begin).as_millis());
-            assert_eq!((syn.flags, syn.options.len()), (SYN, 4), "the MSS alone is left");
+            assert_eq!(syn.flags, SYN);
+            match repetition {
+                1..=4 => assert!(!earlier.contains(&syn.options), "its timestamp is a new one"),
+                _ => assert_eq!(syn.options.len(), 4, "the MSS alone is left"),
+            }
+            earlier.push(syn.options);
         }
         assert_eq!(waits[..4], [1_000, 2_000, 4_000, 8_000]);
         peer.pass_until_quiet();

@@ -7,10 +7,6 @@ use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, s
 /// Settings that have one meaning here: the name after `net.ipv4.` or `net.inet.`, the values that ask for what the stack
 /// does, and what any other value asks for. No values at all: any will do, since what it tunes has no effect here.
 const FIXED: &[(&str, &[i64], &str)] = &[
-    ("tcp_timestamps", &[0], "timestamps"),
-    ("tcp_sack", &[0], "SACK"),
-    ("tcp_dsack", &[0], "DSACK"),
-    ("tcp_window_scaling", &[1], "window scaling that can be turned off"),
     ("tcp_ecn", &[0], "ECN"),
     ("tcp_ecn_option", &[0], "AccECN"),
     ("tcp_ecn_fallback", &[], ""),
@@ -54,8 +50,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_max_tw_buckets", &[], ""),
     ("tcp_max_syn_backlog", &[], ""),
     ("ip_no_pmtu_disc", &[0], "path MTU discovery that can be turned off"),
-    ("tcp.sack.enable", &[0], "SACK"),
-    ("tcp.rfc1323", &[2], "timestamps"),
     ("tcp.ecn.enable", &[0], "ECN"),
     ("tcp.ecn.maxretries", &[], ""),
     ("tcp.hostcache.purgenow", &[], ""),
@@ -131,6 +125,14 @@ impl Knobs {
             ("tcp.sendspace", [space]) => self.tcp.send_buffer = positive(*space),
             ("tcp_syn_retries", [count]) => self.tcp.syn_retries = small(*count),
             ("tcp_synack_retries" | "tcp.syncache.rexmtlimit", [count]) => self.tcp.syn_ack_retries = small(*count),
+            ("tcp_timestamps", [value]) => self.tcp.timestamps = *value != 0,
+            ("tcp_sack" | "tcp.sack.enable", [value]) => self.tcp.sack = *value != 0,
+            ("tcp_dsack", [value]) => self.tcp.dsack = *value != 0,
+            ("tcp_window_scaling", [value]) => self.tcp.window_scaling = *value != 0,
+            // 1: both; 2: window scaling alone; 3: timestamps alone.
+            ("tcp.rfc1323", [value]) => {
+                (self.tcp.timestamps, self.tcp.window_scaling) = (matches!(value, 1 | 3), matches!(value, 1 | 2));
+            }
             ("tcp_retries1", [_]) => {}
             ("tcp_retries2", [count]) => self.tcp.retries = small(*count),
             ("tcp_orphan_retries", [count]) => self.tcp.orphan_retries = small(*count),
@@ -188,13 +190,14 @@ mod tests {
         assert_eq!(knobs.tcp.fin_wait_2, Duration::from_secs(5));
         assert_eq!(knobs.dialect, Dialect::FreeBsd);
         for (name, value) in [
-            ("net.ipv4.tcp_sack", "1"),
+            ("net.ipv4.tcp_ecn", "1"),
             ("net.ipv4.tcp_magic", "1"),
             ("vm.swappiness", "1"),
             ("net.ipv4.tcp_congestion_control", "bbr"),
         ] {
             assert!(knobs.sysctl(name, value).is_err(), "{name}");
         }
-        assert_eq!(knobs.sysctl("net.ipv4.tcp_sack", "1").unwrap_err().to_string(), "net.ipv4.tcp_sack=1: SACK");
+        assert!(!knobs.tcp.sack);
+        assert_eq!(knobs.sysctl("net.ipv4.tcp_ecn", "1").unwrap_err().to_string(), "net.ipv4.tcp_ecn=1: ECN");
     }
 }
