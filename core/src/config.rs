@@ -1,6 +1,6 @@
 //! What is fixed at construction: limits, seeds and the defaults of sockets.
 
-use crate::tcp::congestion::Algorithm;
+use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 use crate::time::Duration;
 use crate::wire::MacAddr;
 
@@ -165,8 +165,15 @@ pub struct TcpConfig {
     pub keep_alive: Option<KeepAlive>,
     /// Initial window in segments (RFC 6928: 10).
     pub initial_window: u8,
-    /// Congestion control.
+    /// Congestion control: CUBIC (RFC 9438).
     pub congestion: Algorithm,
+    /// How CUBIC's slow start ends: HyStart++ (RFC 9406).
+    pub slow_start_exit: SlowStartExit,
+    /// What becomes of a congestion window that is not used: RFC 7661.
+    pub unused_window: UnusedWindow,
+    /// Segments by which one acknowledgment may let the congestion window grow: 8 (RFC 3465 §2.2, RFC 9406 §4.3); 0 for no limit,
+    /// as in Linux.
+    pub growth_limit: u8,
     /// Offers timestamps, and takes the peer's offer (RFC 7323 §3); on by default.
     pub timestamps: bool,
     /// Offers and takes selective acknowledgments (RFC 2018); on by default.
@@ -197,6 +204,9 @@ impl Default for TcpConfig {
             keep_alive: None,
             initial_window: 10,
             congestion: Algorithm::default(),
+            slow_start_exit: SlowStartExit::default(),
+            unused_window: UnusedWindow::default(),
+            growth_limit: 8,
             timestamps: true,
             sack: true,
             dsack: true,

@@ -32,7 +32,7 @@ fn world(seed: u64) -> World {
     for (number, from) in hosts.iter().enumerate() {
         for to in (0..3).filter(|to| *to != number) {
             let remote = if to % 2 == 0 { format!("10.0.0.{}:80", to + 1) } else { format!("[fd00::{}]:80", to + 1) };
-            world.connect(*from, &remote, Plan::send(150_000)).unwrap();
+            world.connect(*from, &remote, Plan::send(500_000)).unwrap();
         }
     }
     world

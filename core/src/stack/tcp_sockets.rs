@@ -14,6 +14,7 @@ use crate::config::{KeepAlive, TcpConfig};
 use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::pool::Pool;
 use crate::slab::Slab;
+use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{CloseReason, Connection, Opening, State};
 use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::Listener;
@@ -431,6 +432,18 @@ impl Stack<'_> {
         if nodelay && connection.state.is_synchronized() {
             self.schedule_connection(handle.0.index);
         }
+        Ok(())
+    }
+
+    /// Goes on with another congestion control (Linux's `TCP_CONGESTION`), from the window that the connection has.
+    pub fn set_congestion_control(
+        &mut self,
+        handle: ConnectionHandle,
+        algorithm: Algorithm,
+    ) -> Result<(), SocketError> {
+        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
+        connection.config.congestion = algorithm;
+        connection.congestion.select(&connection.config, connection.snd_nxt);
         Ok(())
     }
 

@@ -376,7 +376,7 @@ impl Connection {
             last_received: opening.now,
             timers: Timers::NONE,
             rtt: RttEstimator::new(),
-            congestion: Controller::new(config.congestion, mss, config.initial_window, opening.iss),
+            congestion: Controller::new(&config, mss, config.initial_window, opening.iss),
             recovery: Recovery::new(opening.iss),
             timeouts: 0,
             loss_timeout: false,
@@ -459,7 +459,7 @@ impl Connection {
 
     /// Begins with the path unknown and an initial window of `initial_window` segments.
     pub(crate) fn restart_congestion_control(&mut self, initial_window: u8) {
-        self.congestion = Controller::new(self.config.congestion, self.mss, initial_window, self.iss);
+        self.congestion = Controller::new(&self.config, self.mss, initial_window, self.iss);
     }
 
     /// Lowers the segment size to what the path carries (RFC 1191 §6, RFC 8201 §5).
@@ -635,11 +635,11 @@ impl Connection {
             self.syn_due = true;
         } else if self.parked.is_some() || self.next_hop_failed {
             // The network has lost nothing, but it was not tested for a while either (RFC 5681 §4.1).
-            self.congestion.idle(self.mss, self.config.initial_window);
+            self.congestion.restart(self.mss);
             self.recovery.timeout(self.snd_una, self.snd_nxt);
         } else {
             self.recovery.timeout(self.snd_una, self.snd_nxt);
-            self.congestion.timeout(self.mss, context.now, self.in_flight(), self.loss_timeout);
+            self.congestion.timeout(self.mss, self.snd_nxt, self.in_flight(), self.loss_timeout);
             self.loss_timeout = true;
         }
         self.restart_retransmit_timer(context.now);

@@ -429,7 +429,7 @@ fn measure(connection: &mut Connection, now: Instant, ack: Seq, options: &TcpOpt
 fn duplicate(connection: &mut Connection, context: &mut Context<'_, '_>) {
     let (una, nxt, mss) = (connection.snd_una, connection.snd_nxt, connection.mss);
     if connection.recovery.duplicate(una, nxt, mss) == OnDuplicate::Loss {
-        let ssthresh = connection.congestion.reduce(mss, context.now, Cause::Loss);
+        let ssthresh = connection.congestion.reduce(mss, Cause::Loss);
         connection.congestion.set_cwnd(ssthresh);
         connection.restart_retransmit_timer(context.now);
     }

@@ -44,7 +44,7 @@ enum Kind {
 /// Builds the next segment of the connection into `out` (room for a full segment), or returns None when there
 /// is nothing to send now. To be called again until it does.
 pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
-    let Some(plan) = plan(connection, context) else {
+    let Some(plan) = plan(connection) else {
         watch_closed_window(connection, context);
         return None;
     };
@@ -94,7 +94,7 @@ fn has_more(connection: &Connection) -> bool {
     connection.has_unsent() || connection.acks.duplicates > 0 || connection.acks.now || connection.probe != Probe::None
 }
 
-fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
+fn plan(connection: &mut Connection) -> Option<Plan> {
     match connection.state {
         State::Listen | State::Closed => return None,
         State::SynSent | State::SynReceived => return plan_syn(connection),
@@ -105,7 +105,7 @@ fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Pl
     }
     // What is lost goes before what is new.
     let data = match connection.recovery.lost_bytes() {
-        0 => plan_new(connection, context),
+        0 => plan_new(connection),
         _ => plan_retransmission(connection),
     };
     if data.is_some() {
@@ -141,7 +141,7 @@ fn plan_retransmission(connection: &mut Connection) -> Option<Plan> {
     let allowed_by_window = from == connection.snd_una || from + len <= window_end;
     let allowed_by_cwnd = regardless_of_cwnd || connection.in_flight() + len <= connection.congestion.cwnd();
     if !allowed_by_cwnd {
-        connection.congestion.held_back(connection.snd_nxt);
+        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
     }
     if !allowed_by_window || !allowed_by_cwnd {
         return None;
@@ -156,22 +156,19 @@ fn plan_retransmission(connection: &mut Connection) -> Option<Plan> {
     Some(Plan { seq: from, len, flags, kind: Kind::Retransmission })
 }
 
-fn plan_new(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Plan> {
+fn plan_new(connection: &mut Connection) -> Option<Plan> {
     let from = connection.snd_nxt;
     let queued = connection.send.end().since(from);
     let fin_due = connection.fin_queued && !connection.fin_sent();
     if queued == 0 && !fin_due {
         return None;
     }
-    if queued > 0 && connection.outstanding() == 0 && is_idle(connection, context) {
-        connection.congestion.idle(connection.mss, connection.config.initial_window);
-    }
     let usable = connection.usable_window();
     let len = queued.min(connection.mss).min(usable);
     // RFC 5681 §3.1: never more in flight than cwnd; something may always be.
     let in_flight = connection.in_flight();
     if in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0 {
-        connection.congestion.held_back(connection.snd_nxt);
+        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
         return None;
     }
     let is_all = len == queued;
@@ -210,11 +207,6 @@ fn may_send(connection: &Connection, len: u32, is_all: bool) -> bool {
     connection.max_snd_wnd > 0 && len >= connection.max_snd_wnd / 2
 }
 
-/// RFC 5681 §4.1: nothing was sent for more than a retransmission timeout.
-fn is_idle(connection: &Connection, context: &Context<'_, '_>) -> bool {
-    context.now.since(connection.last_sent) > connection.rtt.rto(&connection.config) && connection.bytes_sent > 0
-}
-
 /// Accounts for a segment that goes out now.
 fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan) {
     let with_syn = u32::from(plan.flags.contains(TcpFlags::SYN));
@@ -232,6 +224,11 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             arm_retransmit_timer(connection, context);
         }
         Kind::New => {
+            if connection.outstanding() == 0 && connection.bytes_sent > 0 {
+                let idle = context.now.since(connection.last_sent);
+                let rto = connection.rtt.rto(&connection.config);
+                connection.congestion.resumes(connection.mss, context.now, idle, rto);
+            }
             connection.bytes_sent += u64::from(plan.len);
             connection.snd_nxt = end;
             connection.rtt.sent(end, context.now);
@@ -248,7 +245,8 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.timers.stop(Timer::Persist);
             connection.last_sent = context.now;
             let flight = connection.in_flight();
-            connection.congestion.sent(connection.mss, connection.snd_una, end, flight);
+            let rto = || connection.rtt.rto(&connection.config);
+            connection.congestion.sent(context.now, connection.mss, connection.snd_una, end, flight, rto);
             arm_retransmit_timer(connection, context);
         }
         Kind::Retransmission => {

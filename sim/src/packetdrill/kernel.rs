@@ -343,20 +343,18 @@ impl Kernel {
             },
             _ => None,
         };
-        if let Some(text) = text {
-            file.knobs.set_text(&name, text)?;
-            return done(0);
-        }
         if name == "SO_LINGER" {
             let field = |field: &str| value.field(field).and_then(|value| evaluate(value).ok()).unwrap_or(0);
             file.knobs.linger = (field("onoff") != 0).then(|| field("linger"));
             return done(0);
         }
-        let value = match evaluate(value) {
-            Ok(value) => value,
-            Err(_) => return unsupported(name, "an option with a structure"),
+        let change = match text {
+            Some(text) => file.knobs.set_text(&name, text)?,
+            None => match evaluate(value) {
+                Ok(value) => file.knobs.set(&name, value)?,
+                Err(_) => return unsupported(name, "an option with a structure"),
+            },
         };
-        let change = file.knobs.set(&name, value)?;
         let FileKind::Open(handle) = file.kind else { return done(0) };
         let told = match change {
             Change::None => Ok(()),
@@ -366,6 +364,7 @@ impl Kernel {
                 self.host.stack.set_keep_alive(now, handle, keep_alive)
             }
             Change::UserTimeout => self.host.stack.set_user_timeout(handle, file.knobs.tcp.user_timeout),
+            Change::Congestion(algorithm) => self.host.stack.set_congestion_control(handle, algorithm),
         };
         told.map_or_else(|_| failed("EINVAL"), |()| done(0))
     }
@@ -398,12 +397,12 @@ impl Kernel {
             }
             "TCP_INFO" => return self.expect_tcp_info(number, wanted),
             "TCP_CONGESTION" => {
-                let names = ["\"reno\"", "\"newreno\""];
+                let info = handle.and_then(|handle| self.host.stack.connection_info(handle));
+                let algorithm = info.map_or(file.knobs.tcp.congestion, |info| info.congestion_control);
                 return match wanted {
-                    Some(Expr::Str(text)) if names.contains(&text.as_str()) || text == "reno" || text == "newreno" => {
-                        done(0)
+                    Some(Expr::Str(text)) if text.trim_matches('"') != algorithm.name() => {
+                        mismatch(format!("congestion control {text}"), algorithm.name())
                     }
-                    Some(Expr::Str(text)) => mismatch(format!("congestion control {text}"), "reno"),
                     _ => done(0),
                 };
             }

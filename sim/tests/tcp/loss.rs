@@ -78,7 +78,7 @@ fn t40_three_duplicates_retransmit_one_segment_at_once() {
         assert_eq!(taken(peer).first(), Some(&1), "the lost one comes first");
         let info = peer.stack.connection_info(handle).unwrap();
         assert_eq!((info.congestion_state, info.retransmits), (CongestionState::Recovery, 1));
-        assert!((5_000..=6_000).contains(&info.ssthresh), "half of what was outstanding: {}", info.ssthresh);
+        assert_eq!(info.ssthresh, 7_000, "RFC 9438 §4.6: seven tenths of the window");
         for _ in 0..6 {
             peer.send(". 1:1(0) ack 1");
         }

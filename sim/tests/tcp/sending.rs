@@ -183,9 +183,9 @@ fn the_initial_window_is_ten_segments_and_doubles_each_round_trip() {
 }
 
 #[test]
-fn a_connection_that_was_idle_begins_slowly_again() {
+fn a_connection_that_was_idle_begins_slowly_again_if_its_window_decays() {
     everywhere_with(
-        |tcp| tcp.initial_window = 4,
+        |tcp| (tcp.initial_window, tcp.unused_window) = (4, UnusedWindow::Decays),
         |peer| {
             let handle = peer.establish();
             peer.write(handle, 12_000);

@@ -9,11 +9,19 @@
 //! reduction, [`recovered`](Controller::recovered) ends it, [`timeout`](Controller::timeout) is the end of hope, and
 //! [`undo`](Controller::undo) takes the last reduction back.
 
+mod cubic;
+mod hystart;
 mod newreno;
 mod usage;
 
+pub use hystart::SlowStartExit;
+pub use usage::UnusedWindow;
+
+use cubic::Cubic;
 use newreno::NewReno;
 use usage::Usage;
+
+use crate::config::TcpConfig;
 
 use crate::tcp::rate;
 use crate::tcp::seq::Seq;
@@ -24,8 +32,13 @@ use crate::time::{Duration, Instant};
 #[non_exhaustive]
 pub enum Algorithm {
     /// Reno's slow start and congestion avoidance (RFC 5681) with byte counting (RFC 3465).
-    #[default]
     NewReno,
+    /// CUBIC (RFC 9438).
+    #[default]
+    Cubic,
+    /// None: the peer's window is the only limit, and losses change nothing. Only to show what congestion control is for; never on
+    /// a network that others use.
+    Unlimited,
 }
 
 impl Algorithm {
@@ -33,12 +46,16 @@ impl Algorithm {
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::NewReno => "reno",
+            Algorithm::Cubic => "cubic",
+            Algorithm::Unlimited => "unlimited",
         }
     }
 
     /// The algorithm of a name that [`name`](Algorithm::name) returns.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Algorithm::NewReno].into_iter().find(|algorithm| algorithm.name() == name)
+        [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Unlimited]
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
     }
 }
 
@@ -48,7 +65,10 @@ pub(crate) enum Cause {
     /// A segment was lost.
     Loss,
     /// The peer echoed a congestion mark (RFC 3168 §6.1.2).
-    Ecn,
+    Ecn {
+        /// With the smaller reduction of RFC 8511.
+        alternative: bool,
+    },
 }
 
 /// What one ACK tells a controller. Sizes are in bytes.
@@ -90,6 +110,8 @@ pub(crate) struct AckSample {
 pub(crate) struct Controller {
     window: Window,
     usage: Usage,
+    /// Segments by which one acknowledgment may let the window grow, 0 for no limit (RFC 3465 §2.2).
+    growth_limit: u8,
     variant: Variant,
 }
 
@@ -105,6 +127,10 @@ struct Window {
 }
 
 impl Window {
+    fn new(cwnd: u32) -> Self {
+        Window { cwnd, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 }
+    }
+
     #[inline]
     fn in_slow_start(&self) -> bool {
         self.cwnd < self.ssthresh
@@ -120,24 +146,28 @@ impl Window {
 #[derive(Clone, Debug)]
 enum Variant {
     NewReno(NewReno),
+    Cubic(Cubic),
+    Unlimited,
 }
 
 impl Variant {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
+    fn new(config: &TcpConfig, nxt: Seq) -> Self {
+        match config.congestion {
             Algorithm::NewReno => Variant::NewReno(NewReno::default()),
+            Algorithm::Cubic => Variant::Cubic(Cubic::new(config.slow_start_exit, nxt)),
+            Algorithm::Unlimited => Variant::Unlimited,
         }
     }
 }
 
 impl Controller {
     /// The initial state (RFC 6928 §2: `initial_window` segments, at most 14,600 bytes or two segments).
-    pub(crate) fn new(algorithm: Algorithm, mss: u32, initial_window: u8, iss: Seq) -> Self {
-        let cwnd = initial_cwnd(mss, initial_window);
+    pub(crate) fn new(config: &TcpConfig, mss: u32, initial_window: u8, nxt: Seq) -> Self {
         Controller {
-            window: Window { cwnd, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 },
-            usage: Usage::new(iss),
-            variant: Variant::new(algorithm),
+            window: Window::new(initial_cwnd(mss, initial_window)),
+            usage: Usage::new(config.unused_window, config.initial_window, nxt),
+            growth_limit: config.growth_limit,
+            variant: Variant::new(config, nxt),
         }
     }
 
@@ -145,20 +175,25 @@ impl Controller {
     pub(crate) fn algorithm(&self) -> Algorithm {
         match &self.variant {
             Variant::NewReno(_) => Algorithm::NewReno,
+            Variant::Cubic(_) => Algorithm::Cubic,
+            Variant::Unlimited => Algorithm::Unlimited,
         }
     }
 
-    /// Goes on with another algorithm, from the same window.
-    pub(crate) fn select(&mut self, algorithm: Algorithm) {
-        if algorithm != self.algorithm() {
-            self.variant = Variant::new(algorithm);
+    /// Goes on with the algorithm that `config` now names, from the same window.
+    pub(crate) fn select(&mut self, config: &TcpConfig, nxt: Seq) {
+        if config.congestion != self.algorithm() {
+            self.variant = Variant::new(config, nxt);
         }
     }
 
     /// The congestion window in bytes.
     #[inline]
     pub(crate) fn cwnd(&self) -> u32 {
-        self.window.cwnd
+        match &self.variant {
+            Variant::Unlimited => u32::MAX / 2,
+            _ => self.window.cwnd,
+        }
     }
 
     /// Sets the congestion window: proportional rate reduction does, in bytes.
@@ -173,44 +208,68 @@ impl Controller {
 
     /// Whether the algorithm sets its window in recovery too, so that nobody else may (BBR).
     pub(crate) fn owns_recovery(&self) -> bool {
-        match &self.variant {
-            Variant::NewReno(_) => false,
-        }
+        matches!(self.variant, Variant::Unlimited)
     }
 
     /// How fast to send, in bytes a second, if the algorithm asks for pacing.
-    pub(crate) fn pacing_rate(&self) -> Option<u64> {
-        match &self.variant {
-            Variant::NewReno(_) => None,
-        }
+    pub(crate) fn pacing_rate(&self) -> Option<u32> {
+        None
     }
 
-    /// New data was sent: `una..nxt` is outstanding, `flight` bytes of it in the network.
+    /// New data was sent: `una..nxt` is outstanding, `flight` bytes of it in the network. `rto` is only asked for if
+    /// it matters.
     #[inline]
-    pub(crate) fn sent(&mut self, mss: u32, una: Seq, nxt: Seq, flight: u32) {
+    pub(crate) fn sent(
+        &mut self,
+        now: Instant,
+        mss: u32,
+        una: Seq,
+        nxt: Seq,
+        flight: u32,
+        rto: impl FnOnce() -> Duration,
+    ) {
         self.usage.sent(una, nxt, self.window.cwnd.saturating_sub(flight) < mss);
+        if self.usage.decays() {
+            self.usage.decay(&mut self.window, mss, now, rto());
+        }
     }
 
     /// The window, and nothing else, keeps data from being sent.
     #[inline]
-    pub(crate) fn held_back(&mut self, nxt: Seq) {
-        self.usage.held_back(nxt);
+    pub(crate) fn held_back(&mut self, una: Seq, nxt: Seq) {
+        self.usage.held_back(una, nxt);
+    }
+
+    /// Data is about to be sent, nothing is outstanding, and nothing was sent for `idle` (RFC 5681 §4.1, RFC 7661 §4.4).
+    pub(crate) fn resumes(&mut self, mss: u32, now: Instant, idle: Duration, rto: Duration) {
+        self.usage.resumes(&mut self.window, mss, now, idle, rto);
+        if let Variant::Cubic(cubic) = &mut self.variant {
+            cubic.resumes(now, idle);
+        }
     }
 
     /// An ACK has told something: called for each that acknowledged, delivered or lost anything.
     #[inline]
     pub(crate) fn acknowledged(&mut self, sample: &AckSample) {
-        let limited = self.usage.is_limited(&self.window);
+        self.usage.acknowledged(&mut self.window, sample);
+        // In Disorder nothing is acknowledged that could clock growth; later all that was delivered meanwhile must not burst.
+        let may_grow = !sample.in_recovery && sample.acked > 0 && self.usage.may_grow(&self.window);
+        let bytes = match self.growth_limit {
+            0 => sample.delivered,
+            limit => sample.delivered.min(u32::from(limit) * sample.mss),
+        };
         match &mut self.variant {
-            Variant::NewReno(newreno) => newreno.acknowledged(&mut self.window, sample, limited),
+            Variant::NewReno(newreno) if may_grow => newreno.acknowledged(&mut self.window, sample, bytes),
+            Variant::NewReno(_) | Variant::Unlimited => {}
+            Variant::Cubic(cubic) => cubic.acknowledged(&mut self.window, sample, bytes, may_grow),
         }
     }
 
     /// Begins a reduction: fast recovery, or the response to a congestion mark; at most once for each window of data.
-    /// Returns the new `ssthresh`. Without proportional rate reduction the caller sets cwnd to it.
-    pub(crate) fn reduce(&mut self, mss: u32, now: Instant, cause: Cause) -> u32 {
+    /// Returns the new `ssthresh`, to which proportional rate reduction brings cwnd.
+    pub(crate) fn reduce(&mut self, mss: u32, cause: Cause) -> u32 {
         self.remember();
-        self.lower_threshold(mss, now, cause);
+        self.lower_threshold(mss, cause);
         self.window.ssthresh
     }
 
@@ -222,24 +281,30 @@ impl Controller {
 
     /// The retransmission timer expired; `flight` is in the network according to the scoreboard, what is lost not
     /// counted. `again` if the window was reduced before for the same window of data: the threshold stays then.
-    pub(crate) fn timeout(&mut self, mss: u32, now: Instant, flight: u32, again: bool) {
+    pub(crate) fn timeout(&mut self, mss: u32, nxt: Seq, flight: u32, again: bool) {
         if !again {
             self.remember();
-            self.lower_threshold(mss, now, Cause::Loss);
+            self.lower_threshold(mss, Cause::Loss);
         }
         // RFC 5681 §3.1: the loss window is one segment.
         self.window.cwnd = flight + mss;
+        if let Variant::Cubic(cubic) = &mut self.variant {
+            cubic.timeout(nxt);
+        }
     }
 
     /// The last reduction was for a loss that was none (RFC 4015 §3.3, Linux's `tcp_undo_cwnd_reduction`).
     pub(crate) fn undo(&mut self) {
         self.window.cwnd = self.window.cwnd.max(self.window.prior_cwnd);
         self.window.ssthresh = self.window.ssthresh.max(self.window.prior_ssthresh);
+        if let Variant::Cubic(cubic) = &mut self.variant {
+            cubic.undo();
+        }
     }
 
-    /// The connection was idle for longer than the retransmission timeout (RFC 5681 §4.1).
-    pub(crate) fn idle(&mut self, mss: u32, initial_window: u8) {
-        self.window.cwnd = self.window.cwnd.min(initial_cwnd(mss, initial_window));
+    /// Nothing could be sent for a while, for another reason than congestion: what is known of the path may be old.
+    pub(crate) fn restart(&mut self, mss: u32) {
+        self.window.cwnd = self.window.cwnd.min(self.usage.initial_cwnd(mss));
     }
 
     fn remember(&mut self) {
@@ -247,11 +312,39 @@ impl Controller {
         self.window.prior_ssthresh = self.window.remembered_ssthresh();
     }
 
-    fn lower_threshold(&mut self, mss: u32, _now: Instant, _cause: Cause) {
+    fn lower_threshold(&mut self, mss: u32, cause: Cause) {
+        let tested = self.usage.tested(&self.window);
         let ssthresh = match &mut self.variant {
-            Variant::NewReno(newreno) => newreno.threshold(&self.window),
+            Variant::NewReno(newreno) => newreno.threshold(tested, mss, cause),
+            Variant::Cubic(cubic) => cubic.threshold(tested, mss, cause),
+            Variant::Unlimited => self.window.cwnd,
         };
         self.window.ssthresh = ssthresh.max(2 * mss);
+    }
+}
+
+/// Slow start: grows the window by `bytes` up to the threshold. Returns what is left for congestion avoidance.
+#[inline]
+fn slow_start(window: &mut Window, bytes: u32) -> u32 {
+    let growth = bytes.min(window.ssthresh - window.cwnd);
+    window.cwnd = window.cwnd.saturating_add(growth);
+    bytes - growth
+}
+
+/// Congestion avoidance: grows the window by a segment for each `per_segment` bytes that are acknowledged, `counted` having been
+/// so before.
+#[inline]
+fn grow(window: &mut Window, counted: &mut u32, per_segment: u32, bytes: u32, mss: u32) {
+    if *counted >= per_segment {
+        // What was counted when a segment took more counts for one, no more.
+        *counted = 0;
+        window.cwnd = window.cwnd.saturating_add(mss);
+    }
+    *counted = counted.saturating_add(bytes);
+    if *counted >= per_segment {
+        let segments = *counted / per_segment.max(1);
+        *counted -= segments * per_segment;
+        window.cwnd = window.cwnd.saturating_add(segments.saturating_mul(mss));
     }
 }
 
@@ -291,28 +384,68 @@ mod tests {
         assert_eq!(initial_cwnd(536, 10), 5_360);
     }
 
+    fn controller(congestion: Algorithm) -> Controller {
+        Controller::new(&TcpConfig { congestion, ..TcpConfig::default() }, 1_000, 10, Seq(0))
+    }
+
+    fn sent(controller: &mut Controller, bytes: u32) {
+        controller.sent(Instant::ZERO, 1_000, Seq(0), Seq(bytes), bytes, || Duration::from_secs(1));
+    }
+
     #[test]
     fn a_second_timeout_keeps_the_threshold_of_the_first() {
-        let mut controller = Controller::new(Algorithm::NewReno, 1_000, 40, Seq(0));
+        let mut controller = controller(Algorithm::NewReno);
         controller.window.cwnd = 40_000;
-        controller.timeout(1_000, Instant::ZERO, 0, false);
-        controller.timeout(1_000, Instant::ZERO, 0, true);
+        controller.timeout(1_000, Seq(0), 0, false);
+        controller.timeout(1_000, Seq(0), 0, true);
         assert_eq!((controller.cwnd(), controller.ssthresh()), (1_000, 20_000));
+        controller.undo();
+        assert_eq!((controller.cwnd(), controller.ssthresh()), (40_000, u32::MAX));
     }
 
     #[test]
     fn an_unused_window_does_not_grow() {
-        let mut controller = Controller::new(Algorithm::NewReno, 1_000, 10, Seq(0));
-        controller.sent(1_000, Seq(0), Seq(4_000), 4_000);
-        controller.acknowledged(&ack(4_000));
-        assert_eq!(controller.cwnd(), 10_000);
+        for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+            let mut controller = controller(algorithm);
+            sent(&mut controller, 4_000);
+            controller.acknowledged(&ack(4_000));
+            assert_eq!(controller.cwnd(), 10_000);
+        }
     }
 
     #[test]
     fn a_window_that_was_used_to_the_last_segment_grows() {
-        let mut controller = Controller::new(Algorithm::NewReno, 1_000, 10, Seq(0));
-        controller.sent(1_000, Seq(0), Seq(10_000), 10_000);
-        controller.acknowledged(&ack(2_000));
-        assert_eq!(controller.cwnd(), 12_000);
+        for algorithm in [Algorithm::NewReno, Algorithm::Cubic] {
+            let mut controller = controller(algorithm);
+            sent(&mut controller, 10_000);
+            controller.acknowledged(&ack(2_000));
+            assert_eq!(controller.cwnd(), 12_000);
+        }
+    }
+
+    #[test]
+    fn one_acknowledgment_grows_the_window_by_eight_segments_at_most() {
+        let mut controller = controller(Algorithm::Cubic);
+        sent(&mut controller, 10_000);
+        controller.acknowledged(&ack(10_000));
+        assert_eq!(controller.cwnd(), 18_000);
+    }
+
+    #[test]
+    fn another_algorithm_goes_on_from_the_same_window() {
+        let mut controller = controller(Algorithm::Cubic);
+        sent(&mut controller, 10_000);
+        controller.acknowledged(&ack(5_000));
+        let config = TcpConfig { congestion: Algorithm::NewReno, ..TcpConfig::default() };
+        controller.select(&config, Seq(10_000));
+        assert_eq!((controller.algorithm().name(), controller.cwnd()), ("reno", 15_000));
+    }
+
+    #[test]
+    fn names_lead_back_to_algorithms() {
+        for name in ["reno", "cubic"] {
+            assert_eq!(Algorithm::from_name(name).map(Algorithm::name), Some(name));
+        }
+        assert_eq!(Algorithm::from_name("vegas"), None);
     }
 }

@@ -5,7 +5,7 @@
 //! [`Unsupported`], which names it.
 
 use ethertab::time::Duration;
-use ethertab::{KeepAlive, TcpConfig};
+use ethertab::{Algorithm, KeepAlive, SlowStartExit, TcpConfig, UnusedWindow};
 use std::fmt;
 
 mod socket;
@@ -57,7 +57,7 @@ pub(super) struct Knobs {
 impl Knobs {
     pub(super) fn new() -> Self {
         Knobs {
-            tcp: TcpConfig::default(),
+            tcp: linux_defaults(),
             keep_alive: KeepAlive::default(),
             connect_timeout: None,
             dialect: Dialect::Linux,
@@ -66,12 +66,21 @@ impl Knobs {
     }
 }
 
-/// The stack has one algorithm today; what the names stand for is the same.
-fn congestion_control(setting: &str, name: &str) -> Result<(), Unsupported> {
-    match name.trim_matches('"').trim() {
-        "reno" | "newreno" => Ok(()),
-        _ => unsupported(setting, "another congestion control than NewReno"),
-    }
+/// What scripts count on unless they set it: Linux's choices where the stack's own defaults are those of younger RFCs.
+fn linux_defaults() -> TcpConfig {
+    let mut tcp = TcpConfig::default();
+    tcp.slow_start_exit = SlowStartExit::HyStart;
+    tcp.unused_window = UnusedWindow::Decays;
+    tcp.growth_limit = 0;
+    tcp
+}
+
+fn congestion_control(setting: &str, name: &str) -> Result<Algorithm, Unsupported> {
+    let name = match name.trim_matches('"').trim() {
+        "newreno" => "reno",
+        name => name,
+    };
+    Algorithm::from_name(name).map_or_else(|| unsupported(setting, "a congestion control of this name"), Ok)
 }
 
 fn number(text: &str) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! The options of one socket.
 
 use ethertab::time::Duration;
-use ethertab::{KeepAlive, TcpConfig};
+use ethertab::{Algorithm, KeepAlive, TcpConfig};
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, positive, small, unsupported};
 
@@ -35,6 +35,7 @@ pub(in crate::packetdrill) enum Change {
     NoDelay(bool),
     KeepAlive,
     UserTimeout,
+    Congestion(Algorithm),
 }
 
 impl SocketKnobs {
@@ -98,10 +99,13 @@ impl SocketKnobs {
     }
 
     /// `setsockopt` with a name: `TCP_CONGESTION`.
-    pub(in crate::packetdrill) fn set_text(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
+    pub(in crate::packetdrill) fn set_text(&mut self, name: &str, value: &str) -> Result<Change, Unsupported> {
         let setting = format!("{name}={value}");
         match name {
-            "TCP_CONGESTION" => congestion_control(&setting, value),
+            "TCP_CONGESTION" => {
+                self.tcp.congestion = congestion_control(&setting, value)?;
+                Ok(Change::Congestion(self.tcp.congestion))
+            }
             _ => unsupported(setting, absent_option(name)),
         }
     }
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(socket.set("SO_RCVBUF", 10_000), Ok(Change::None));
         assert_eq!(socket.get("SO_RCVBUF"), Ok(20_000), "Linux doubles");
         assert_eq!(socket.set("TCP_CORK", 1).unwrap_err().needs, "corking");
-        assert!(socket.set_text("TCP_CONGESTION", "cubic").is_err());
+        assert_eq!(socket.set_text("TCP_CONGESTION", "reno"), Ok(Change::Congestion(Algorithm::NewReno)));
+        assert!(socket.set_text("TCP_CONGESTION", "vegas").is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The sysctls of Linux and FreeBSD.
 
+use ethertab::UnusedWindow;
 use ethertab::time::Duration;
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
@@ -16,7 +17,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_fastopen", &[0], "Fast Open"),
     ("tcp_fastopen_key", &[], ""),
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
-    ("tcp_slow_start_after_idle", &[1], "a congestion window that survives idleness"),
     ("tcp_syncookies", &[0], "SYN cookies"),
     ("tcp_reordering", &[3], "a threshold of duplicates that can be set"),
     ("tcp_max_reordering", &[], ""),
@@ -73,7 +73,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.rfc3042", &[0], "limited transmit"),
     ("tcp.rfc3390", &[], ""),
     ("tcp.do_prr", &[0], "PRR"),
-    ("tcp.abc_l_var", &[], ""),
     ("tcp.tolerate_missing_ts", &[], ""),
     ("tcp.fast_finwait2_recycle", &[0], "a shorter FIN-WAIT-2"),
     ("tcp.insecure_rst", &[0], "resets that need no challenge"),
@@ -116,7 +115,8 @@ impl Knobs {
             };
         }
         if short.contains("congestion_control") || short == "tcp.cc.algorithm" {
-            return congestion_control(&setting, value);
+            self.tcp.congestion = congestion_control(&setting, value)?;
+            return Ok(());
         }
         match (short, &numbers[..]) {
             ("tcp_rmem", [_, default, _]) => self.tcp.receive_buffer = linux_window(*default),
@@ -137,6 +137,9 @@ impl Knobs {
             ("tcp_retries2", [count]) => self.tcp.retries = small(*count),
             ("tcp_orphan_retries", [count]) => self.tcp.orphan_retries = small(*count),
             ("tcp_keepalive_probes" | "tcp.keepcnt", [count]) => self.keep_alive.probes = small(*count),
+            ("tcp_slow_start_after_idle", [0]) => self.tcp.unused_window = UnusedWindow::Kept,
+            ("tcp_slow_start_after_idle", [_]) => self.tcp.unused_window = UnusedWindow::Decays,
+            ("tcp.abc_l_var", [limit]) => self.tcp.growth_limit = small(*limit),
             ("tcp.initcwnd_segments", [count]) => self.tcp.initial_window = small(*count),
             (_, [value]) => return self.time(short, *value, setting),
             _ => return unsupported(setting, "a knob of this name"),
@@ -170,6 +173,7 @@ fn linux_window(memory: i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ethertab::Algorithm;
 
     #[test]
     fn sysctls_that_match_are_applied_and_others_named() {
@@ -182,18 +186,20 @@ mod tests {
             ("net.ipv4.tcp_no_metrics_save", "1"),
             ("net.inet.tcp.rexmit_initial", "3000"),
             ("net.ipv4.tcp_fin_timeout", "5"),
+            ("net.ipv4.tcp_slow_start_after_idle", "0"),
         ] {
             knobs.sysctl(name, value).unwrap_or_else(|error| panic!("{error}"));
         }
         assert_eq!((knobs.tcp.syn_retries, knobs.tcp.receive_buffer), (3, 65_536));
         assert_eq!(knobs.tcp.initial_rto, Duration::from_secs(3));
         assert_eq!(knobs.tcp.fin_wait_2, Duration::from_secs(5));
-        assert_eq!(knobs.dialect, Dialect::FreeBsd);
+        assert_eq!(knobs.tcp.unused_window, UnusedWindow::Kept);
+        assert_eq!((knobs.tcp.congestion, knobs.dialect), (Algorithm::NewReno, Dialect::FreeBsd));
         for (name, value) in [
             ("net.ipv4.tcp_ecn", "1"),
             ("net.ipv4.tcp_magic", "1"),
             ("vm.swappiness", "1"),
-            ("net.ipv4.tcp_congestion_control", "bbr"),
+            ("net.ipv4.tcp_congestion_control", "vegas"),
         ] {
             assert!(knobs.sysctl(name, value).is_err(), "{name}");
         }
