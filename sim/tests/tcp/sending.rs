@@ -2,7 +2,7 @@
 
 use crate::peer::{everywhere, everywhere_with};
 use ethertab::time::Duration;
-use ethertab::{CloseReason, State};
+use ethertab::{CloseReason, State, UnusedWindow};
 
 #[test]
 fn t27_a_window_that_closes_with_data_in_flight() {
