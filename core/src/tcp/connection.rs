@@ -585,7 +585,8 @@ impl Connection {
                 Outcome::default().output()
             }
             Timer::KeepAlive => self.keep_alive_timeout(context),
-            Timer::UserTimeout => self.give_up(context),
+            // As after the last retransmission, Linux says nothing: a peer that is alive after all learns it when it sends.
+            Timer::UserTimeout => self.timed_out(context),
             Timer::FinWait2 => self.end(context, CloseReason::TimedOut),
             Timer::Memory => {
                 self.wants_room = false;
@@ -594,11 +595,10 @@ impl Connection {
         }
     }
 
-    /// The peer is dead: RFC 9293 §3.8.3 (R2). A reset is sent in synchronized states, as Linux and BSD do for a
-    /// user timeout, so that a peer which is alive after all learns it.
+    /// Keep-alives went unanswered: RFC 9293 §3.8.4. A reset is sent, as by Linux and BSD, so that a peer which is alive
+    /// after all learns it.
     fn give_up(&mut self, context: &mut Context<'_, '_>) -> Outcome {
-        let reset = self.state.is_synchronized().then_some(self.snd_nxt);
-        Outcome { reset, ..self.timed_out(context) }
+        Outcome { reset: Some(self.snd_nxt), ..self.timed_out(context) }
     }
 
     /// A timer ends the connection; if the network has said why nothing was heard, that is the reason.
