@@ -30,6 +30,8 @@ pub struct Plan {
     pub echo: bool,
     /// How it reads.
     pub reading: Reading,
+    /// How it writes.
+    pub writing: Writing,
     /// What it does when everything is sent.
     pub finish: Finish,
 }
@@ -52,6 +54,20 @@ pub enum Reading {
     Never,
 }
 
+/// How an application writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// As much as the stack takes, as soon as it does.
+    AtOnce,
+    /// So many bytes at a time, and again after a while.
+    Paced {
+        /// Bytes, at least 1.
+        bytes: usize,
+        /// Time between two writes.
+        every: Duration,
+    },
+}
+
 /// What an application does once it has sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
@@ -70,7 +86,15 @@ pub enum Finish {
 impl Plan {
     /// Sends `bytes` bytes, says so, reads to the end.
     pub const fn send(bytes: u64) -> Plan {
-        Plan { send: bytes, pattern: 1, expect: None, echo: false, reading: Reading::AtOnce, finish: Finish::Shutdown }
+        Plan {
+            send: bytes,
+            pattern: 1,
+            expect: None,
+            echo: false,
+            reading: Reading::AtOnce,
+            writing: Writing::AtOnce,
+            finish: Finish::Shutdown,
+        }
     }
 
     /// Reads to the end and then closes; everything must be the pattern of [`Plan::send`].
@@ -110,6 +134,8 @@ pub struct Conversation {
     echo: Vec<u8>,
     /// When it reads next, if it must wait.
     reads_at: Option<Instant>,
+    /// When it writes next, if it must wait.
+    writes_at: Option<Instant>,
 }
 
 impl Conversation {
@@ -131,6 +157,7 @@ impl Conversation {
             reason: None,
             echo: Vec::new(),
             reads_at,
+            writes_at: None,
         }
     }
 
@@ -208,14 +235,26 @@ impl Conversation {
         if self.finished {
             return;
         }
+        let (mut allowed, again) = match self.plan.writing {
+            Writing::AtOnce => (u64::MAX, None),
+            Writing::Paced { .. } if self.writes_at.is_some_and(|time| time > now) => (0, self.writes_at),
+            Writing::Paced { bytes, every } => (bytes.max(1) as u64, Some(now + every)),
+        };
         let mut buf = [0; CHUNK];
-        while self.sent < self.plan.send {
-            let len = (self.plan.send - self.sent).min(CHUNK as u64) as usize;
+        while self.sent < self.plan.send && allowed > 0 {
+            let len = (self.plan.send - self.sent).min(CHUNK as u64).min(allowed) as usize;
             fill_pattern(self.plan.pattern, self.sent, &mut buf[..len]);
             let taken = self.offer(stack.send(pool, now, handle, &buf[..len]));
+            allowed -= taken as u64;
+            if taken > 0 {
+                self.writes_at = again;
+            }
             if taken < len {
                 return;
             }
+        }
+        if self.sent < self.plan.send {
+            return;
         }
         if !self.echo.is_empty() {
             let taken = self.offer(stack.send(pool, now, handle, &self.echo));
@@ -273,8 +312,10 @@ impl Conversation {
     }
 
     /// When it wants to run although nothing happened.
-    fn wake(&self) -> Option<Instant> {
-        self.reads_at.filter(|_| self.handle.is_some() && !self.peer_finished)
+    fn wake(&self, now: Instant) -> Option<Instant> {
+        let reads_at = self.reads_at.filter(|_| !self.peer_finished);
+        let writes_at = self.writes_at.filter(|_| self.sent < self.plan.send);
+        [reads_at, writes_at].into_iter().flatten().filter(|time| *time > now && self.handle.is_some()).min()
     }
 }
 
@@ -367,10 +408,20 @@ impl Apps {
         Some(stack.connect(now, remote, ConnectOptions::default()).map(|handle| self.add(host, handle, plan)))
     }
 
+    pub(crate) fn abort(&mut self, network: &mut Network, now: Instant, id: ConversationId) {
+        let conversation = &mut self.conversations[id.0];
+        let Some(handle) = conversation.handle.take() else { return };
+        conversation.reason = Some(CloseReason::Aborted);
+        self.by_connection.remove(&(conversation.host, handle.to_bits()));
+        if let Some((stack, pool)) = network.host_mut(conversation.host) {
+            stack.abort(pool, now, handle);
+        }
+    }
+
     fn add(&mut self, host: HostId, handle: ConnectionHandle, plan: Plan) -> ConversationId {
         let id = ConversationId(self.conversations.len());
         let conversation = Conversation::new(host, handle, plan);
-        if let Some(time) = conversation.wake() {
+        if let Some(time) = conversation.wake(Instant::ZERO) {
             self.wakes.insert((time, id));
         }
         self.conversations.push(conversation);
@@ -435,9 +486,7 @@ impl Apps {
             return;
         };
         conversation.run(stack, pool, now);
-        if let Some(time) = conversation.wake()
-            && time > now
-        {
+        if let Some(time) = conversation.wake(now) {
             self.wakes.insert((time, id));
         }
         if conversation.is_over() {

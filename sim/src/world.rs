@@ -23,9 +23,11 @@
 //! all of them. A clone goes on as the original does.
 
 use crate::apps::{Apps, Conversation, ConversationId, Plan, ServerId};
+use crate::cable::Side;
 use crate::capture::CaptureConfig;
 use crate::impairment::Impairment;
-use crate::network::{CableId, CaptureId, HostId, Network, NetworkError, Socket, SwitchId};
+use crate::middlebox::{Middlebox, MiddleboxConfig};
+use crate::network::{CableId, CaptureId, HostId, Network, NetworkError, PortId, Socket, SwitchId};
 use crate::random::Random;
 use crate::switch::SwitchConfig;
 use ethertab::time::{Duration, Instant};
@@ -112,6 +114,8 @@ pub struct World {
     random: Random,
     hosts: u32,
     apps: Apps,
+    /// Middleboxes and their ports on side A and B.
+    middleboxes: Vec<(Middlebox, [PortId; 2])>,
     stuck: bool,
 }
 
@@ -131,6 +135,7 @@ impl World {
             random: Random::new(seed, u64::MAX),
             hosts: 0,
             apps: Apps::default(),
+            middleboxes: Vec::new(),
             stuck: false,
         }
     }
@@ -202,6 +207,18 @@ impl World {
         self.network.add_switch(name, SwitchConfig::default())
     }
 
+    /// Adds a middlebox; returns its ports on side A and side B, each of which takes a cable.
+    pub fn middlebox(&mut self, name: &str, config: MiddleboxConfig) -> [PortId; 2] {
+        let ports = ["a", "b"].map(|side| self.network.add_port(&format!("{name}:{side}")));
+        self.middleboxes.push((Middlebox::new(config), ports));
+        ports
+    }
+
+    /// The middlebox with this port, to change what it does.
+    pub fn middlebox_mut(&mut self, port: PortId) -> Option<&mut Middlebox> {
+        self.middleboxes.iter_mut().find(|(_, ports)| ports.contains(&port)).map(|(middlebox, _)| middlebox)
+    }
+
     /// Joins two hosts, switches or ports by a cable with the same impairment in both directions.
     ///
     /// # Errors
@@ -270,6 +287,11 @@ impl World {
         connected.ok_or(NetworkError::NotFound)?.map_err(WorldError::Connect)
     }
 
+    /// Resets a connection, whatever its plan says. Nothing happens if its application has let go of it.
+    pub fn abort(&mut self, id: ConversationId) {
+        self.apps.abort(&mut self.network, self.now, id);
+    }
+
     /// One end of a connection. Ids belong to the world that gave them, and to its clones.
     pub fn conversation(&self, id: ConversationId) -> &Conversation {
         self.apps.conversation(id)
@@ -284,13 +306,36 @@ impl World {
 
     /// When something happens next, if nothing is done before.
     pub fn next_event(&self) -> Option<Instant> {
-        [self.network.next_timeout(), self.apps.next_wake()].into_iter().flatten().min()
+        let middleboxes = self.middleboxes.iter().filter_map(|(middlebox, _)| middlebox.next_timeout());
+        [self.network.next_timeout(), self.apps.next_wake()].into_iter().flatten().chain(middleboxes).min()
+    }
+
+    /// Takes the frames that have arrived at middleboxes through them. Returns whether there were any.
+    fn run_middleboxes(&mut self) -> bool {
+        let mut any = false;
+        let (network, now) = (&mut self.network, self.now);
+        for (middlebox, ports) in &mut self.middleboxes {
+            if middlebox.next_timeout().is_some_and(|due| due <= now) {
+                middlebox.handle_timeout(now);
+            }
+            for side in [Side::A, Side::B] {
+                network.drain(ports[side.index()], now, |frame, _| {
+                    middlebox.pass(now, side, frame);
+                    true
+                });
+            }
+            while let Some((side, frame)) = middlebox.next_frame() {
+                network.inject(ports[side.index()], now, &frame);
+                any = true;
+            }
+        }
+        any
     }
 
     /// Does everything that is due now, without moving the clock.
     pub fn settle(&mut self) {
         for _ in 0..MAX_ROUNDS_AT_ONCE {
-            let more = self.network.advance(self.now);
+            let more = self.network.advance(self.now) | self.run_middleboxes();
             let mut any = self.apps.wake(&mut self.network, self.now);
             while let Some((host, event)) = self.network.poll_event() {
                 self.apps.handle(&mut self.network, self.now, host, event);

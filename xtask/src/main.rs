@@ -87,6 +87,8 @@ enum Command {
         /// Name the suites and run nothing
         #[arg(long)]
         list: bool,
+        #[command(flatten)]
+        seeds: suites::Seeds,
     },
     /// Set up, build, and measure
     Bench {
@@ -110,7 +112,7 @@ fn main() -> ExitCode {
             suites::list();
             Ok(ExitCode::SUCCESS)
         }
-        Command::Test { suites, quick, .. } => suites::run(&project, &suites, quick),
+        Command::Test { suites, quick, seeds, .. } => suites::run(&project, &suites, quick, seeds),
         Command::Bench { prefix, json } => build::bench(&project, prefix.as_deref(), &json),
         Command::Lint => lint::run(&project),
     });

@@ -49,6 +49,13 @@ const SUITES: &[Suite] = &[
         run: noalloc,
     },
     Suite {
+        name: "scenarios",
+        about: "random networks, weather and applications from 2,000 seeds (--seeds N, --seed n)",
+        quick: true,
+        needs: &[],
+        run: scenarios,
+    },
+    Suite {
         name: "linux",
         about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3",
         quick: false,
@@ -131,10 +138,22 @@ const SUITES: &[Suite] = &[
     },
 ];
 
+/// Which seeds the scenarios run.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Seeds {
+    /// Seeds that the suite `scenarios` runs
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The one seed that it runs, and shows
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+}
+
 /// A run of some suites.
 struct Run<'a> {
     project: &'a Project,
     quick: bool,
+    seeds: Seeds,
     /// The suite that runs.
     name: &'static str,
 }
@@ -152,7 +171,7 @@ pub(crate) fn list() {
 
 /// `cargo xtask test`: runs the suites of these names, all without a name, and prints a line for each; the last line
 /// adds them up.
-pub(crate) fn run(project: &Project, names: &[String], quick: bool) -> Result<ExitCode> {
+pub(crate) fn run(project: &Project, names: &[String], quick: bool, seeds: Seeds) -> Result<ExitCode> {
     for name in names {
         if !SUITES.iter().any(|suite| suite.name == name) {
             let known: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
@@ -181,7 +200,7 @@ pub(crate) fn run(project: &Project, names: &[String], quick: bool) -> Result<Ex
     let mut provided = Provided::new();
     for suite in chosen {
         let begun = Instant::now();
-        let run = Run { project, quick, name: suite.name };
+        let run = Run { project, quick, seeds, name: suite.name };
         let mut counts = run_suite(&run, suite, &mut provided);
         if project.ci && counts.skipped > 0 {
             for reason in &counts.reasons {
@@ -337,6 +356,22 @@ fn linux(run: &Run<'_>) -> Result<Counts> {
         counts += run.tests(what, run.cargo(&test).args(filter), Counts::from_cargo)?;
     }
     Ok(counts)
+}
+
+fn scenarios(run: &Run<'_>) -> Result<Counts> {
+    let mut command = run.cargo(&["test", "--package", "ethertab-sim", "--test", "scenarios", "--", "--nocapture"]);
+    let Seeds { seeds, seed } = run.seeds;
+    for (variable, number) in [("ETHERTAB_SEEDS", seeds), ("ETHERTAB_SEED", seed)] {
+        if let Some(number) = number {
+            command.env(variable, number.to_string());
+        }
+    }
+    let what = match (seeds, seed) {
+        (_, Some(seed)) => format!("seed {seed}"),
+        (Some(seeds), _) => format!("{seeds} seeds"),
+        _ => "seeds".to_owned(),
+    };
+    run.tests(&what, &mut command, Counts::from_cargo)
 }
 
 fn mutations(run: &Run<'_>) -> Result<Counts> {

@@ -327,7 +327,8 @@ fn acknowledgment(
     outcome: &mut Outcome,
 ) {
     let window = u32::from(segment.window) << connection.snd_scale;
-    if segment.ack > connection.snd_una {
+    let advances = segment.ack > connection.snd_una;
+    if advances {
         advance(connection, context, segment.ack, options, outcome);
     } else if segment.ack == connection.snd_una {
         // RFC 5681 §2: what makes an acknowledgment a duplicate.
@@ -339,10 +340,13 @@ fn acknowledgment(
             duplicate(connection, context);
         }
     }
-    // RFC 9293 §3.10.7.4: only a segment that is not older may change the window.
-    if segment.ack >= connection.snd_una
-        && (connection.snd_wl1 < segment.seq
-            || (connection.snd_wl1 == segment.seq && connection.snd_wl2 <= segment.ack))
+    // RFC 9293 §3.10.7.4: only a segment that is not older may change the window. What acknowledges more is not older, also
+    // where it fills a gap and SND.WL1 lies behind that: the old window, counted from the new SND.UNA, would promise more
+    // than the peer ever did.
+    if advances
+        || (segment.ack == connection.snd_una
+            && (connection.snd_wl1 < segment.seq
+                || (connection.snd_wl1 == segment.seq && connection.snd_wl2 <= segment.ack)))
     {
         connection.snd_wl1 = segment.seq;
         connection.snd_wl2 = segment.ack;

@@ -1,0 +1,36 @@
+//! How hosts differ: buffers, timers, algorithms.
+
+use crate::dice::Dice;
+use ethertab::time::Duration;
+use ethertab::{KeepAlive, Limits, TcpConfig};
+use ethertab_sim::world::HostOptions;
+
+/// Keep-alive that finds out within minutes what a lost reset did not tell.
+const KEEP_ALIVE: KeepAlive =
+    KeepAlive { idle: Duration::from_secs(120), interval: Duration::from_secs(20), probes: 9 };
+
+pub(crate) fn options(dice: &mut Dice, hosts: usize) -> Vec<HostOptions> {
+    (0..hosts)
+        .map(|_| HostOptions {
+            limits: Limits::small(),
+            tcp: tcp(dice),
+            mtu: if dice.percent(85) { 1_500 } else { dice.within(1_280..=9_000) as u16 },
+        })
+        .collect()
+}
+
+fn tcp(dice: &mut Dice) -> TcpConfig {
+    let mut tcp = TcpConfig::default();
+    tcp.keep_alive = Some(KEEP_ALIVE);
+    tcp.nagle = dice.percent(70);
+    if dice.percent(50) {
+        tcp.send_buffer = dice.magnitude(2_000..=1_000_000) as u32;
+        tcp.receive_buffer = dice.magnitude(2_000..=1_000_000) as u32;
+    }
+    if dice.percent(30) {
+        tcp.delayed_ack = dice.micros(1_000..=400_000);
+        tcp.initial_window = dice.within(1..=20) as u8;
+        tcp.min_rto = dice.micros(100_000..=1_000_000);
+    }
+    tcp
+}
