@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use ethertab::time::Duration;
-use ethertab::{KeepAlive, Limits, TcpConfig};
+use ethertab::{Algorithm, KeepAlive, Limits, SlowStartExit, TcpConfig, UnusedWindow};
 use ethertab_sim::world::HostOptions;
 
 /// Keep-alive that finds out within minutes what a lost reset did not tell.
@@ -32,5 +32,12 @@ fn tcp(dice: &mut Dice) -> TcpConfig {
         tcp.initial_window = dice.within(1..=20) as u8;
         tcp.min_rto = dice.micros(100_000..=1_000_000);
     }
+    tcp.timestamps = dice.percent(80);
+    tcp.sack = dice.percent(80);
+    tcp.dsack = dice.percent(80);
+    tcp.window_scaling = dice.percent(90);
+    tcp.congestion = dice.one_of(&[Algorithm::Cubic, Algorithm::Cubic, Algorithm::NewReno]);
+    tcp.slow_start_exit = dice.one_of(&[SlowStartExit::HyStartPlusPlus, SlowStartExit::HyStart, SlowStartExit::Loss]);
+    tcp.unused_window = dice.one_of(&[UnusedWindow::Validated, UnusedWindow::Decays, UnusedWindow::Kept]);
     tcp
 }

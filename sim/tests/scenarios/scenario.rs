@@ -6,9 +6,9 @@ use crate::talks::{self, Talk};
 use crate::weather::{self, Change};
 use ethertab_sim::world::HostOptions;
 use ethertab_sim::{Impairment, MiddleboxConfig};
+use std::fmt;
 
 /// One scenario, as plain data.
-#[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) hosts: Vec<HostOptions>,
@@ -21,8 +21,6 @@ pub(crate) struct Scenario {
     pub(crate) changes: Vec<Change>,
     /// Whether the weather may be so bad that connections time out.
     pub(crate) may_time_out: bool,
-    /// Whether nothing is lost but in queues.
-    pub(crate) is_clear: bool,
 }
 
 /// A cable, or two with a middlebox between them.
@@ -49,7 +47,6 @@ impl Scenario {
         let ends = links(&mut dice, hosts, switches);
         let mut weather = weather::Weather::new(&mut Dice::new(seed, 1), ends.len());
         let links = ends.iter().zip(&weather.links).map(|(&ends, &impairments)| Link { ends, impairments }).collect();
-        let is_clear = weather.is_clear();
         let middlebox = weather::middlebox(&mut Dice::new(seed, 2), &mut weather);
         Scenario {
             seed,
@@ -60,8 +57,35 @@ impl Scenario {
             talks: talks::talks(&mut Dice::new(seed, 4), hosts),
             changes: weather.changes,
             may_time_out: weather.may_time_out,
-            is_clear,
         }
+    }
+}
+
+/// A line for each part.
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weather = if self.may_time_out { "bad" } else { "fair" };
+        writeln!(f, "seed {}: {} switches, {weather} weather", self.seed, self.switches)?;
+        for (number, host) in self.hosts.iter().enumerate() {
+            writeln!(f, "host {number}: MTU {}, {:?}", host.mtu, host.tcp)?;
+        }
+        for link in &self.links {
+            writeln!(
+                f,
+                "link {:?} to {:?}: {:?}, {:?}",
+                link.ends[0], link.ends[1], link.impairments[0], link.impairments[1]
+            )?;
+        }
+        if let Some(middlebox) = &self.middlebox {
+            writeln!(f, "{middlebox:?}")?;
+        }
+        for change in &self.changes {
+            writeln!(f, "{change:?}")?;
+        }
+        for (number, talk) in self.talks.iter().enumerate() {
+            writeln!(f, "connection {number}: {talk:?}")?;
+        }
+        Ok(())
     }
 }
 

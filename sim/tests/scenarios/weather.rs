@@ -61,7 +61,7 @@ impl Weather {
     }
 
     /// Whether nothing is lost or damaged, unless a queue is full.
-    pub(crate) fn is_clear(&self) -> bool {
+    fn is_clear(&self) -> bool {
         let is_clear = |side: &Impairment| side.loss == 0.0 && side.corrupt == 0.0 && side.burst_loss.is_none();
         self.changes.is_empty() && self.links.iter().flatten().all(is_clear)
     }
