@@ -1,5 +1,7 @@
 //! What is fixed at construction: limits, seeds and the defaults of sockets.
 
+use core::num::NonZeroU32;
+
 use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 use crate::time::Duration;
 use crate::wire::MacAddr;
@@ -167,12 +169,14 @@ pub struct TcpConfig {
     pub initial_window: u8,
     /// Congestion control: CUBIC (RFC 9438).
     pub congestion: Algorithm,
+    /// The most bytes a second that a connection sends, as with Linux's `SO_MAX_PACING_RATE`; none by default.
+    pub max_pacing_rate: Option<NonZeroU32>,
     /// How CUBIC's slow start ends: HyStart++ (RFC 9406).
     pub slow_start_exit: SlowStartExit,
     /// What becomes of a congestion window that is not used: RFC 7661.
     pub unused_window: UnusedWindow,
     /// Segments by which one acknowledgment may let the congestion window grow: 8 (RFC 3465 §2.2, RFC 9406 §4.3); 0 for no limit,
-    /// as in Linux.
+    /// as in Linux. A connection made with a `max_pacing_rate` has none.
     pub growth_limit: u8,
     /// Offers timestamps, and takes the peer's offer (RFC 7323 §3); on by default.
     pub timestamps: bool,
@@ -204,6 +208,7 @@ impl Default for TcpConfig {
             keep_alive: None,
             initial_window: 10,
             congestion: Algorithm::default(),
+            max_pacing_rate: None,
             slow_start_exit: SlowStartExit::default(),
             unused_window: UnusedWindow::default(),
             growth_limit: 8,

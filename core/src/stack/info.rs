@@ -8,6 +8,7 @@ use crate::address::Endpoint;
 use crate::event::{ConnectionHandle, ListenerHandle};
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{Connection, State};
+use crate::tcp::pacing;
 use crate::tcp::recovery::CongestionState;
 use crate::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct ConnectionInfo {
     pub congestion_state: CongestionState,
     /// The congestion control algorithm.
     pub congestion_control: Algorithm,
+    /// Bytes a second at which the congestion window leaves, or would if it were paced; none before a round trip is measured.
+    pub pacing_rate: Option<u64>,
     /// Payload bytes sent, each once.
     pub bytes_sent: u64,
     /// Payload bytes received in order.
@@ -88,6 +91,7 @@ impl ConnectionInfo {
             backoff: 0,
             congestion_state: CongestionState::Open,
             congestion_control: Algorithm::default(),
+            pacing_rate: None,
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -113,10 +117,25 @@ impl ConnectionInfo {
             backoff: connection.timeouts,
             congestion_state: connection.recovery.state(),
             congestion_control: connection.congestion.algorithm(),
+            pacing_rate: pacing_rate(connection),
             bytes_sent: connection.bytes_sent,
             bytes_received: connection.bytes_received,
             ..ConnectionInfo::bare(connection.state, &connection.flow)
         }
+    }
+}
+
+fn pacing_rate(connection: &Connection) -> Option<u64> {
+    let congestion = &connection.congestion;
+    let usual = connection
+        .rtt
+        .srtt()
+        .map(|srtt| pacing::usual_rate(congestion.cwnd(), congestion.ssthresh(), connection.outstanding(), srtt));
+    match connection.pacing_rate().map(u64::from) {
+        // The user's limit alone does not make a connection faster.
+        Some(rate) if congestion.pacing_rate().is_none() => Some(usual.map_or(rate, |usual| usual.min(rate))),
+        Some(rate) => Some(rate),
+        None => usual,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The user's calls about TCP (RFC 9293 §3.9.1): open, send, receive, close, abort, status.
 
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU32;
 
 use super::Stack;
 use super::flow::Flow;
@@ -444,6 +445,18 @@ impl Stack<'_> {
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.congestion = algorithm;
         connection.congestion.select(&connection.config, connection.snd_nxt);
+        Ok(())
+    }
+
+    /// Bounds how fast the connection sends, in bytes a second (Linux's `SO_MAX_PACING_RATE`).
+    pub fn set_max_pacing_rate(
+        &mut self,
+        handle: ConnectionHandle,
+        rate: Option<NonZeroU32>,
+    ) -> Result<(), SocketError> {
+        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
+        connection.config.max_pacing_rate = rate;
+        self.schedule_connection(handle.0.index);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The transmission control block and its states (RFC 9293 §3.3).
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 use crate::config::TcpConfig;
 use crate::event::Signals;
@@ -9,6 +10,7 @@ use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
+use crate::tcp::pacing::Pacing;
 use crate::tcp::reassembly::ReceiveBuffer;
 use crate::tcp::recovery::{DUPLICATE_THRESHOLD, Recovery};
 use crate::tcp::rtt::RttEstimator;
@@ -235,6 +237,7 @@ pub struct Connection {
     pub(crate) timers: Timers,
     pub(crate) rtt: RttEstimator,
     pub(crate) congestion: Controller,
+    pub(crate) pacing: Pacing,
     pub(crate) recovery: Recovery,
     /// Consecutive timeouts of the retransmission timer without progress.
     pub(crate) timeouts: u8,
@@ -377,6 +380,7 @@ impl Connection {
             timers: Timers::NONE,
             rtt: RttEstimator::new(),
             congestion: Controller::new(&config, mss, config.initial_window, opening.iss),
+            pacing: Pacing::default(),
             recovery: Recovery::new(opening.iss),
             timeouts: 0,
             loss_timeout: false,
@@ -455,6 +459,16 @@ impl Connection {
         self.snd_wl1 = irs;
         let segments = self.config.receive_buffer / (2 * u32::from(self.advertised_mss));
         self.acks.quick = segments.clamp(2, 16) as u8;
+    }
+
+    /// How fast to send, in bytes a second, if at all limited: what the controller asks for, what the user allows.
+    #[inline]
+    pub(crate) fn pacing_rate(&self) -> Option<u32> {
+        let most = self.config.max_pacing_rate.map(NonZeroU32::get);
+        match (self.congestion.pacing_rate(), most) {
+            (Some(rate), Some(most)) => Some(rate.min(most)),
+            (rate, most) => rate.or(most),
+        }
     }
 
     /// Begins with the path unknown and an initial window of `initial_window` segments.
@@ -588,6 +602,7 @@ impl Connection {
             // As after the last retransmission, Linux says nothing: a peer that is alive after all learns it when it sends.
             Timer::UserTimeout => self.timed_out(context),
             Timer::FinWait2 => self.end(context, CloseReason::TimedOut),
+            Timer::Pacing => Outcome::default().output(),
             Timer::Memory => {
                 self.wants_room = false;
                 Outcome { signals: Signals::WRITABLE, ..Outcome::default() }

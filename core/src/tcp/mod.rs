@@ -4,7 +4,7 @@
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
 //! decides what to send next; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
 //! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control with
-//! delivery [`rate`] samples, the [`listener`] with its half-open connections, [`time_wait`], [`timestamps`], [`isn`]
+//! delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open connections, [`time_wait`], [`timestamps`], [`isn`]
 //! generation, the limit of [`challenge`] ACKs, and what `icmp` errors mean.
 //!
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
@@ -19,6 +19,7 @@ pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod listener;
 pub(crate) mod output;
+pub(crate) mod pacing;
 #[allow(dead_code, reason = "segment records will use all of it")]
 pub(crate) mod rate;
 pub(crate) mod reassembly;

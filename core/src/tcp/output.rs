@@ -44,7 +44,7 @@ enum Kind {
 /// Builds the next segment of the connection into `out` (room for a full segment), or returns None when there
 /// is nothing to send now. To be called again until it does.
 pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
-    let Some(plan) = plan(connection) else {
+    let Some(plan) = plan(connection, context) else {
         watch_closed_window(connection, context);
         return None;
     };
@@ -94,7 +94,7 @@ fn has_more(connection: &Connection) -> bool {
     connection.has_unsent() || connection.acks.duplicates > 0 || connection.acks.now || connection.probe != Probe::None
 }
 
-fn plan(connection: &mut Connection) -> Option<Plan> {
+fn plan(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Plan> {
     match connection.state {
         State::Listen | State::Closed => return None,
         State::SynSent | State::SynReceived => return plan_syn(connection),
@@ -108,7 +108,7 @@ fn plan(connection: &mut Connection) -> Option<Plan> {
         0 => plan_new(connection),
         _ => plan_retransmission(connection),
     };
-    if data.is_some() {
+    if data.is_some() && may_leave_now(connection, context) {
         return data;
     }
     if connection.probe == Probe::Empty {
@@ -120,6 +120,19 @@ fn plan(connection: &mut Connection) -> Option<Plan> {
 
 fn empty(seq: Seq, kind: Kind) -> Plan {
     Plan { seq, len: 0, flags: TcpFlags::ACK, kind }
+}
+
+/// Whether pacing lets the next segment leave; if not, a timer will.
+#[inline]
+fn may_leave_now(connection: &mut Connection, context: &Context<'_, '_>) -> bool {
+    let Some(rate) = connection.pacing_rate() else { return true };
+    match connection.pacing.delayed_until(context.now, rate, connection.mss) {
+        None => true,
+        Some(at) => {
+            connection.timers.set(Timer::Pacing, at);
+            false
+        }
+    }
 }
 
 fn plan_syn(connection: &Connection) -> Option<Plan> {
@@ -212,6 +225,11 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
     let with_syn = u32::from(plan.flags.contains(TcpFlags::SYN));
     let with_fin = u32::from(plan.flags.contains(TcpFlags::FIN));
     let end = plan.seq + plan.len + with_syn + with_fin;
+    if plan.len > 0
+        && let Some(rate) = connection.pacing_rate()
+    {
+        connection.pacing.sent(context.now, rate, connection.mss, plan.len);
+    }
     match plan.kind {
         Kind::Syn => {
             connection.syn_due = false;

@@ -27,7 +27,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    fn is_app_limited(self) -> bool {
+    pub(crate) fn is_app_limited(self) -> bool {
         self.packed & 1 != 0
     }
 

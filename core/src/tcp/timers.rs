@@ -2,7 +2,7 @@
 
 use crate::time::Instant;
 
-/// What a connection waits for. Further timers (tail loss probe, RACK reordering, pacing) get slots of their own here.
+/// What a connection waits for. Further timers (tail loss probe, RACK reordering) get slots of their own here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Timer {
@@ -20,10 +20,12 @@ pub(crate) enum Timer {
     FinWait2,
     /// The user could not write for want of memory, and no acknowledgment will tell when to try again.
     Memory,
+    /// The next segment may leave at the pacing rate.
+    Pacing,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Timer; 7] = [
+    pub(crate) const ALL: [Timer; 8] = [
         Timer::Retransmit,
         Timer::Persist,
         Timer::DelayedAck,
@@ -31,6 +33,7 @@ impl Timer {
         Timer::UserTimeout,
         Timer::FinWait2,
         Timer::Memory,
+        Timer::Pacing,
     ];
 }
 

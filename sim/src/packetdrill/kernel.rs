@@ -364,6 +364,7 @@ impl Kernel {
                 self.host.stack.set_keep_alive(now, handle, keep_alive)
             }
             Change::UserTimeout => self.host.stack.set_user_timeout(handle, file.knobs.tcp.user_timeout),
+            Change::MaxPacingRate => self.host.stack.set_max_pacing_rate(handle, file.knobs.tcp.max_pacing_rate),
             Change::Congestion(algorithm) => self.host.stack.set_congestion_control(handle, algorithm),
         };
         told.map_or_else(|_| failed("EINVAL"), |()| done(0))

@@ -9,21 +9,25 @@
 //! reduction, [`recovered`](Controller::recovered) ends it, [`timeout`](Controller::timeout) is the end of hope, and
 //! [`undo`](Controller::undo) takes the last reduction back.
 
+mod bbr;
 mod cubic;
 mod hystart;
 mod newreno;
+#[cfg(test)]
+mod path;
 mod usage;
 
 pub use hystart::SlowStartExit;
 pub use usage::UnusedWindow;
 
+use bbr::Bbr;
 use cubic::Cubic;
 use newreno::NewReno;
 use usage::Usage;
 
 use crate::config::TcpConfig;
 
-use crate::tcp::rate;
+use crate::tcp::rate::{self, Rate, Stamp};
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 
@@ -36,6 +40,8 @@ pub enum Algorithm {
     /// CUBIC (RFC 9438).
     #[default]
     Cubic,
+    /// BBR version 3 (draft-ietf-ccwg-bbr), which paces what it sends.
+    Bbr,
     /// None: the peer's window is the only limit, and losses change nothing. Only to show what congestion control is for; never on
     /// a network that others use.
     Unlimited,
@@ -47,13 +53,14 @@ impl Algorithm {
         match self {
             Algorithm::NewReno => "reno",
             Algorithm::Cubic => "cubic",
+            Algorithm::Bbr => "bbr",
             Algorithm::Unlimited => "unlimited",
         }
     }
 
     /// The algorithm of a name that [`name`](Algorithm::name) returns.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Unlimited]
+        [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr, Algorithm::Unlimited]
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
     }
@@ -147,14 +154,17 @@ impl Window {
 enum Variant {
     NewReno(NewReno),
     Cubic(Cubic),
+    Bbr(Bbr),
     Unlimited,
 }
 
 impl Variant {
-    fn new(config: &TcpConfig, nxt: Seq) -> Self {
+    fn new(config: &TcpConfig, nxt: Seq, initial_cwnd: u32) -> Self {
         match config.congestion {
             Algorithm::NewReno => Variant::NewReno(NewReno::default()),
             Algorithm::Cubic => Variant::Cubic(Cubic::new(config.slow_start_exit, nxt)),
+            // The initial sequence number is random, and as good as another seed.
+            Algorithm::Bbr => Variant::Bbr(Bbr::new(nxt.0, initial_cwnd)),
             Algorithm::Unlimited => Variant::Unlimited,
         }
     }
@@ -163,11 +173,12 @@ impl Variant {
 impl Controller {
     /// The initial state (RFC 6928 §2: `initial_window` segments, at most 14,600 bytes or two segments).
     pub(crate) fn new(config: &TcpConfig, mss: u32, initial_window: u8, nxt: Seq) -> Self {
+        let initial_cwnd = initial_cwnd(mss, initial_window);
         Controller {
-            window: Window::new(initial_cwnd(mss, initial_window)),
+            window: Window::new(initial_cwnd),
             usage: Usage::new(config.unused_window, config.initial_window, nxt),
-            growth_limit: config.growth_limit,
-            variant: Variant::new(config, nxt),
+            growth_limit: if config.max_pacing_rate.is_some() { 0 } else { config.growth_limit },
+            variant: Variant::new(config, nxt, initial_cwnd),
         }
     }
 
@@ -176,6 +187,7 @@ impl Controller {
         match &self.variant {
             Variant::NewReno(_) => Algorithm::NewReno,
             Variant::Cubic(_) => Algorithm::Cubic,
+            Variant::Bbr(_) => Algorithm::Bbr,
             Variant::Unlimited => Algorithm::Unlimited,
         }
     }
@@ -183,7 +195,7 @@ impl Controller {
     /// Goes on with the algorithm that `config` now names, from the same window.
     pub(crate) fn select(&mut self, config: &TcpConfig, nxt: Seq) {
         if config.congestion != self.algorithm() {
-            self.variant = Variant::new(config, nxt);
+            self.variant = Variant::new(config, nxt, self.window.cwnd);
         }
     }
 
@@ -208,12 +220,16 @@ impl Controller {
 
     /// Whether the algorithm sets its window in recovery too, so that nobody else may (BBR).
     pub(crate) fn owns_recovery(&self) -> bool {
-        matches!(self.variant, Variant::Unlimited)
+        matches!(self.variant, Variant::Bbr(_) | Variant::Unlimited)
     }
 
     /// How fast to send, in bytes a second, if the algorithm asks for pacing.
+    #[inline]
     pub(crate) fn pacing_rate(&self) -> Option<u32> {
-        None
+        match &self.variant {
+            Variant::Bbr(bbr) => Some(bbr.pacing_rate()),
+            _ => None,
+        }
     }
 
     /// New data was sent: `una..nxt` is outstanding, `flight` bytes of it in the network. `rto` is only asked for if
@@ -229,7 +245,7 @@ impl Controller {
         rto: impl FnOnce() -> Duration,
     ) {
         self.usage.sent(una, nxt, self.window.cwnd.saturating_sub(flight) < mss);
-        if self.usage.decays() {
+        if self.usage.decays() && !self.owns_recovery() {
             self.usage.decay(&mut self.window, mss, now, rto());
         }
     }
@@ -242,15 +258,21 @@ impl Controller {
 
     /// Data is about to be sent, nothing is outstanding, and nothing was sent for `idle` (RFC 5681 §4.1, RFC 7661 §4.4).
     pub(crate) fn resumes(&mut self, mss: u32, now: Instant, idle: Duration, rto: Duration) {
-        self.usage.resumes(&mut self.window, mss, now, idle, rto);
-        if let Variant::Cubic(cubic) = &mut self.variant {
-            cubic.resumes(now, idle);
+        match &mut self.variant {
+            Variant::Bbr(bbr) => return bbr.resumes(&mut self.window, now),
+            Variant::Cubic(cubic) => cubic.resumes(now, idle),
+            Variant::NewReno(_) | Variant::Unlimited => {}
         }
+        self.usage.resumes(&mut self.window, mss, now, idle, rto);
     }
 
     /// An ACK has told something: called for each that acknowledged, delivered or lost anything.
     #[inline]
     pub(crate) fn acknowledged(&mut self, sample: &AckSample) {
+        if let Variant::Bbr(bbr) = &mut self.variant {
+            let initial_cwnd = self.usage.initial_cwnd(sample.mss);
+            return bbr.acknowledged(&mut self.window, sample, initial_cwnd, self.usage.is_limited());
+        }
         self.usage.acknowledged(&mut self.window, sample);
         // In Disorder nothing is acknowledged that could clock growth; later all that was delivered meanwhile must not burst.
         let may_grow = !sample.in_recovery && sample.acked > 0 && self.usage.may_grow(&self.window);
@@ -260,14 +282,28 @@ impl Controller {
         };
         match &mut self.variant {
             Variant::NewReno(newreno) if may_grow => newreno.acknowledged(&mut self.window, sample, bytes),
-            Variant::NewReno(_) | Variant::Unlimited => {}
+            Variant::NewReno(_) | Variant::Bbr(_) | Variant::Unlimited => {}
             Variant::Cubic(cubic) => cubic.acknowledged(&mut self.window, sample, bytes, may_grow),
+        }
+    }
+
+    /// A segment of `size` bytes was found lost, and is counted in `rate`; `stamp` is from when it was sent.
+    pub(crate) fn segment_lost(&mut self, now: Instant, rate: &Rate, stamp: Stamp, size: u32) {
+        if let Variant::Bbr(bbr) = &mut self.variant {
+            bbr.segment_lost(&self.window, rate, stamp, size, now);
         }
     }
 
     /// Begins a reduction: fast recovery, or the response to a congestion mark; at most once for each window of data.
     /// Returns the new `ssthresh`, to which proportional rate reduction brings cwnd.
     pub(crate) fn reduce(&mut self, mss: u32, cause: Cause) -> u32 {
+        if let Variant::Bbr(bbr) = &mut self.variant {
+            match cause {
+                Cause::Loss => bbr.enter_recovery(&self.window),
+                Cause::Ecn { .. } => bbr.marked(&self.window),
+            }
+            return self.window.ssthresh;
+        }
         self.remember();
         self.lower_threshold(mss, cause);
         self.window.ssthresh
@@ -275,14 +311,19 @@ impl Controller {
 
     /// The reduction is over: what was outstanding when it began is acknowledged.
     pub(crate) fn recovered(&mut self, mss: u32) {
-        // RFC 9937 §6.2; for NewReno, RFC 6582 §3.2 step 3, option (2).
-        self.window.cwnd = self.window.ssthresh.max(mss);
+        match &mut self.variant {
+            Variant::Bbr(bbr) => bbr.recovered(&mut self.window),
+            // RFC 9937 §6.2; for NewReno, RFC 6582 §3.2 step 3, option (2).
+            _ => self.window.cwnd = self.window.ssthresh.max(mss),
+        }
     }
 
     /// The retransmission timer expired; `flight` is in the network according to the scoreboard, what is lost not
     /// counted. `again` if the window was reduced before for the same window of data: the threshold stays then.
     pub(crate) fn timeout(&mut self, mss: u32, nxt: Seq, flight: u32, again: bool) {
-        if !again {
+        if let Variant::Bbr(bbr) = &mut self.variant {
+            bbr.timeout(&self.window, nxt);
+        } else if !again {
             self.remember();
             self.lower_threshold(mss, Cause::Loss);
         }
@@ -295,6 +336,9 @@ impl Controller {
 
     /// The last reduction was for a loss that was none (RFC 4015 §3.3, Linux's `tcp_undo_cwnd_reduction`).
     pub(crate) fn undo(&mut self) {
+        if let Variant::Bbr(bbr) = &mut self.variant {
+            return bbr.undo(&mut self.window);
+        }
         self.window.cwnd = self.window.cwnd.max(self.window.prior_cwnd);
         self.window.ssthresh = self.window.ssthresh.max(self.window.prior_ssthresh);
         if let Variant::Cubic(cubic) = &mut self.variant {
@@ -317,7 +361,7 @@ impl Controller {
         let ssthresh = match &mut self.variant {
             Variant::NewReno(newreno) => newreno.threshold(tested, mss, cause),
             Variant::Cubic(cubic) => cubic.threshold(tested, mss, cause),
-            Variant::Unlimited => self.window.cwnd,
+            Variant::Bbr(_) | Variant::Unlimited => return,
         };
         self.window.ssthresh = ssthresh.max(2 * mss);
     }
@@ -443,7 +487,7 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_algorithms() {
-        for name in ["reno", "cubic"] {
+        for name in ["reno", "cubic", "bbr"] {
             assert_eq!(Algorithm::from_name(name).map(Algorithm::name), Some(name));
         }
         assert_eq!(Algorithm::from_name("vegas"), None);

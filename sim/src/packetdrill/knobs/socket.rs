@@ -1,5 +1,7 @@
 //! The options of one socket.
 
+use std::num::NonZeroU32;
+
 use ethertab::time::Duration;
 use ethertab::{Algorithm, KeepAlive, TcpConfig};
 
@@ -36,6 +38,7 @@ pub(in crate::packetdrill) enum Change {
     KeepAlive,
     UserTimeout,
     Congestion(Algorithm),
+    MaxPacingRate,
 }
 
 impl SocketKnobs {
@@ -90,6 +93,12 @@ impl SocketKnobs {
             "TCP_INQ" | "TCP_CM_INQ" => self.inq = value != 0,
             // Addresses that nobody has yet may be bound to.
             "IP_FREEBIND" | "IP_TRANSPARENT" => {}
+            "SO_MAX_PACING_RATE" => {
+                // Linux takes all bits set for no limit.
+                self.tcp.max_pacing_rate =
+                    u32::try_from(value).ok().filter(|rate| *rate != u32::MAX).and_then(NonZeroU32::new);
+                return Ok(Change::MaxPacingRate);
+            }
             "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
             "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
             "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds(),
@@ -128,6 +137,7 @@ impl SocketKnobs {
             "TCP_KEEPINIT" => self.connect_timeout.unwrap_or(FREEBSD_KEEPINIT).as_secs() as i64,
             "TCP_SYNCNT" => i64::from(self.tcp.syn_retries),
             "TCP_LINGER2" => self.tcp.fin_wait_2.as_secs() as i64,
+            "SO_MAX_PACING_RATE" => i64::from(self.tcp.max_pacing_rate.map_or(u32::MAX, NonZeroU32::get)),
             _ => return unsupported(name, absent_option(name)),
         })
     }
@@ -146,7 +156,6 @@ fn absent_option(name: &str) -> &'static str {
         "TCP_MD5SIG" | "TCP_MD5SIG_EXT" => "MD5 signatures",
         "TCP_FUNCTION_BLK" => "stacks to choose from",
         "TCP_WINDOW_CLAMP" => "a window that the user bounds",
-        "SO_MAX_PACING_RATE" => "pacing",
         "TCP_ZEROCOPY_RECEIVE" => "zero-copy sockets",
         "SO_TIMESTAMPING" | "SO_TIMESTAMP" => "timestamps of packets for the user",
         "IP_TOS" | "IPV6_TCLASS" => "a TOS that the user sets",

@@ -45,6 +45,8 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
         ("tcpi_rttvar", info.rttvar.as_micros() as i64),
         ("tcpi_snd_ssthresh", ssthresh),
         ("tcpi_snd_cwnd", (i64::from(info.cwnd) / mss).max(1)),
+        // All bits set where nothing is known yet.
+        ("tcpi_pacing_rate", info.pacing_rate.map_or(-1, |rate| rate as i64)),
         ("tcpi_total_retrans", i64::from(info.retransmits)),
         ("tcpi_notsent_bytes", i64::from(not_sent)),
         ("tcpi_bytes_received", info.bytes_received as i64),
