@@ -153,15 +153,26 @@ pub struct TcpConfig {
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK until the half-open connection is dropped: 5, about 63 s.
     pub syn_ack_retries: u8,
-    /// Retransmissions or unanswered zero-window probes until a connection fails: 15, about 15 minutes.
+    /// Retransmissions until the path is doubted (R1 of RFC 9293 §3.8.3, counted as `retries` are): 3, as in Linux.
+    pub retries1: u8,
+    /// Unanswered zero-window probes until a connection fails, and for how long data is retransmitted (R2 of RFC 9293 §3.8.3):
+    /// for the time that so many retransmissions take from the first one on, had they begun with a timeout of 200 ms. 15 as
+    /// in Linux, 924.6 s.
     pub retries: u8,
-    /// The same after `close`, when nobody waits for the connection any more.
+    /// The same after `close`, when nobody waits for the connection any more: 8 as in Linux, 102 s.
     pub orphan_retries: u8,
+    /// Least time between two ACKs that answer empty segments which are not acceptable, or that challenge (RFC 5961 §7): 500 ms
+    /// as in Linux. Zero for no limit.
+    pub challenge_interval: Duration,
+    /// Whether resets end TIME-WAIT, as RFC 9293 §3.10.7.4 says, or are ignored, as RFC 1337 §3 proposes: off.
+    pub rfc1337: bool,
     /// Time in TIME-WAIT (twice the maximum segment lifetime): 60 s as in Linux.
     pub time_wait: Duration,
-    /// Time in FIN-WAIT-2 after `close`, when the peer does not close its side: 60 s as in Linux.
+    /// Time in FIN-WAIT-2 after `close`, when the peer does not close its side: 60 s as in Linux, but at least 3.5
+    /// retransmission timeouts. Zero does not wait at all: the peer gets a reset, as with Linux's negative `TCP_LINGER2`.
     pub fin_wait_2: Duration,
-    /// Time that sent data may stay unacknowledged (RFC 5482), counted from the first; none for `retries`.
+    /// Time that data may stay unacknowledged (RFC 5482), and a window closed, counted as in Linux from the first
+    /// retransmission or probe; with keep-alive, the time that the peer may be silent. None for `retries`.
     pub user_timeout: Option<Duration>,
     /// Keep-alive, off unless given.
     pub keep_alive: Option<KeepAlive>,
@@ -200,8 +211,11 @@ impl Default for TcpConfig {
             max_rto: Duration::from_secs(120),
             syn_retries: 6,
             syn_ack_retries: 5,
+            retries1: 3,
             retries: 15,
             orphan_retries: 8,
+            challenge_interval: Duration::from_millis(500),
+            rfc1337: false,
             time_wait: Duration::from_secs(60),
             fin_wait_2: Duration::from_secs(60),
             user_timeout: None,

@@ -112,7 +112,7 @@ impl Stack<'_> {
             repeated: false,
             deadline: Instant::FAR_FUTURE,
             syn_ack_due: true,
-            challenges: ChallengeLimit::new(self.now),
+            challenges: ChallengeLimit::new(),
         };
         half_open.restart_timer(self.now, &config);
         let deadline = half_open.deadline;
@@ -185,7 +185,7 @@ impl Stack<'_> {
     fn challenge_half_open(&mut self, pool: &mut Pool<'_>, index: u32) {
         if let Some(half_open) = self.half_open.get_mut(index)
             && let Some(listener) = self.listeners.lookup(half_open.listener)
-            && half_open.challenges.allows(self.now)
+            && half_open.challenges.allows(self.now, listener.config.challenge_interval)
         {
             self.counters.tcp_challenge_acks += 1;
             let ack = half_open.challenge_ack(self.now, &listener.config);

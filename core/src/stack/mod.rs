@@ -35,7 +35,7 @@ pub use tcp_sockets::{ConnectOptions, ListenOptions};
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, TcpConfig};
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
@@ -221,6 +221,11 @@ impl<'m> Stack<'m> {
     /// The configuration that the stack was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Changes [`Config::tcp`]: the defaults of connections and listeners that are made from now on, and what TIME-WAIT goes by.
+    pub fn set_tcp_config(&mut self, tcp: TcpConfig) {
+        self.config.tcp = tcp;
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. May be too early, is never too late.

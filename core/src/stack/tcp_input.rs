@@ -10,7 +10,7 @@ use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
 use crate::pool::Pool;
-use crate::tcp::connection::{Connection, Outcome, State};
+use crate::tcp::connection::{Connection, Outcome, Reset, State};
 use crate::tcp::input::{self, Predicted};
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
@@ -155,8 +155,8 @@ impl Stack<'_> {
         if outcome.output {
             self.schedule_connection(index);
         }
-        if let Some(seq) = outcome.reset {
-            self.send_reset(pool, index, seq);
+        if let Some(reset) = outcome.reset {
+            self.send_reset(pool, index, reset);
         }
         if is_over {
             self.connection_over(pool, index);
@@ -303,15 +303,17 @@ impl Stack<'_> {
         self.with_connection(pool, index, |connection, context| connection.next_hop_unreachable(context));
     }
 
-    /// RFC 9293 §3.5.2 and §3.10.5: `<SEQ=seq><CTL=RST>`, with an ACK where the peer's sequence number is known.
-    pub(super) fn send_reset(&mut self, pool: &mut Pool<'_>, index: u32, seq: Seq) {
+    pub(super) fn send_reset(&mut self, pool: &mut Pool<'_>, index: u32, reset: Reset) {
         let Some(connection) = self.connections.get(index) else { return };
-        let (ack, flags, timestamps) = match connection.peer_known {
-            true => (connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK, connection.timestamps.option(self.now)),
-            false => (Seq(0), TcpFlags::RST, None),
+        let (seq, ack, flags) = match reset {
+            Reset::Answer(seq) => (seq, Seq(0), TcpFlags::RST),
+            Reset::Ours if connection.peer_known => {
+                (connection.snd_nxt, connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK)
+            }
+            Reset::Ours => (connection.snd_nxt, Seq(0), TcpFlags::RST),
         };
-        let bare = Bare { flow: connection.flow, seq, ack, flags, window: 0, timestamps };
-        self.send_bare(pool, &bare);
+        let timestamps = connection.timestamps.option(self.now).filter(|_| flags.contains(TcpFlags::ACK));
+        self.send_bare(pool, &Bare { flow: connection.flow, seq, ack, flags, window: 0, timestamps });
     }
 
     pub(super) fn send_bare(&mut self, pool: &mut Pool<'_>, bare: &Bare) {

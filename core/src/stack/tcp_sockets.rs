@@ -16,7 +16,7 @@ use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::pool::Pool;
 use crate::slab::Slab;
 use crate::tcp::congestion::Algorithm;
-use crate::tcp::connection::{CloseReason, Connection, Opening, State};
+use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
 use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::Listener;
 use crate::tcp::output;
@@ -100,8 +100,7 @@ impl Stack<'_> {
         let mut connection = Connection::connecting(&opening, options.tcp.unwrap_or(self.config.tcp));
         connection.path = Path::through(hop.interface);
         if let Some(timeout) = options.timeout {
-            connection.connect_deadline = true;
-            connection.timers.set(Timer::UserTimeout, self.now + timeout);
+            connection.timers.set(Timer::Connect, self.now + timeout);
         }
         let deadline = connection.timers.next();
         let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
@@ -355,6 +354,13 @@ impl Stack<'_> {
         Ok(())
     }
 
+    /// Reads no more: what has come can still be read, then [`recv`](Self::recv) returns 0. The peer is not told; what it sends
+    /// after [`shutdown`](Self::shutdown) too resets the connection (RFC 1122 §4.2.2.13).
+    pub fn shutdown_read(&mut self, handle: ConnectionHandle) -> Result<(), SocketError> {
+        held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?.read_shut = true;
+        Ok(())
+    }
+
     /// Lets go of a connection: the handle is void. What is queued is still sent, then a FIN. If received data was not
     /// read, the peer gets a reset instead and so learns that it was lost (RFC 2525 §2.17).
     pub fn close(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
@@ -366,16 +372,24 @@ impl Stack<'_> {
             // The table of those in TIME-WAIT has taken over.
             State::TimeWait if !connection.in_flows => return self.remove_connection(pool, index),
             State::TimeWait => {}
-            _ if connection.receive.readable() > 0 => return self.abort(pool, now, handle),
+            _ if connection.receive.readable() > 0 => {
+                self.send_reset(pool, index, Reset::Ours);
+                return self.remove_connection(pool, index);
+            }
             _ => {}
         }
         connection.orphaned = true;
+        connection.read_shut = true;
         connection.signals = Signals::NONE;
         if !connection.fin_queued {
             connection.shutdown();
         }
         if connection.state == State::FinWait2 {
-            let deadline = self.now + connection.config.fin_wait_2;
+            if connection.config.fin_wait_2 == Duration::ZERO {
+                self.send_reset(pool, index, Reset::Ours);
+                return self.remove_connection(pool, index);
+            }
+            let deadline = self.now + connection.fin_wait_2();
             connection.timers.set(Timer::FinWait2, deadline);
             self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
         }
@@ -396,22 +410,16 @@ impl Stack<'_> {
     }
 
     /// Removes a connection that is in no accept queue; RFC 9293 §3.10.5 says in which states the peer may still hold it
-    /// open.
+    /// open: not when both have closed, unless it waits for data that will not come.
     fn abort_connection(&mut self, pool: &mut Pool<'_>, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
-        let resets = matches!(
-            connection.state,
-            State::SynReceived
-                | State::Established
-                | State::FinWait1
-                | State::FinWait2
-                | State::CloseWait
-                | State::Closing
-                | State::LastAck
-        );
+        let resets = match connection.state {
+            State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait => true,
+            State::Closing | State::LastAck => connection.has_unsent(),
+            State::Listen | State::SynSent | State::TimeWait | State::Closed => false,
+        };
         if resets {
-            let seq = connection.snd_nxt;
-            self.send_reset(pool, index, seq);
+            self.send_reset(pool, index, Reset::Ours);
         }
         self.remove_connection(pool, index);
     }
@@ -482,14 +490,11 @@ impl Stack<'_> {
         Ok(())
     }
 
-    /// Sets how long sent data may stay unacknowledged (RFC 5482); none for the configured retries. Counts from the next
-    /// transmission.
+    /// Sets [`TcpConfig::user_timeout`]: how long data that is sent again may stay unacknowledged (RFC 5482); none for the
+    /// configured retries. Counts when the next timer is set.
     pub fn set_user_timeout(&mut self, handle: ConnectionHandle, timeout: Option<Duration>) -> Result<(), SocketError> {
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.user_timeout = timeout;
-        if timeout.is_none() && !connection.connect_deadline {
-            connection.timers.stop(Timer::UserTimeout);
-        }
         Ok(())
     }
 
@@ -549,7 +554,7 @@ fn sendable(connection: Option<&mut Connection>) -> Result<&mut Connection, Send
 /// What `recv` says when the buffer is empty.
 fn nothing_to_read(connection: &Connection) -> Result<usize, RecvError> {
     match (connection.state, connection.reason) {
-        _ if connection.fin_received => Ok(0),
+        _ if connection.fin_received || connection.read_shut => Ok(0),
         (State::Closed | State::TimeWait, Some(CloseReason::Finished)) => Ok(0),
         (State::Closed, reason) => Err(RecvError::Closed(reason.unwrap_or(CloseReason::Finished))),
         _ => Err(RecvError::WouldBlock),

@@ -6,6 +6,7 @@ use super::nodes::Node;
 use crate::counters::DropReason;
 use crate::pool::Pool;
 use crate::tcp::Segment;
+use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::time_wait::{TimeWait, Verdict};
 
 impl Stack<'_> {
@@ -26,6 +27,7 @@ impl Stack<'_> {
             window: window.min(u32::from(u16::MAX)) as u16,
             timestamps: connection.timestamps.clone(),
             deadline: self.now + self.config.tcp.time_wait,
+            challenges: ChallengeLimit::new(),
         };
         connection.in_flows = false;
         let connection_number = self.nodes.number(Node::Connection(index));
@@ -94,7 +96,7 @@ impl Stack<'_> {
         segment: &Segment<'_>,
     ) {
         let Some(entry) = self.time_wait.get_mut(index) else { return };
-        match entry.segment_arrives(self.now, segment) {
+        match entry.segment_arrives(segment, self.now, &self.config.tcp) {
             Verdict::Ignore => {}
             Verdict::Remove => self.remove_time_wait(index),
             Verdict::Acknowledge => {
@@ -102,10 +104,13 @@ impl Stack<'_> {
                 let bare = entry.acknowledgment(self.now);
                 self.send_bare(pool, &bare);
             }
-            Verdict::Restart => {
+            Verdict::Restart { acknowledge } => {
                 entry.deadline = self.now + self.config.tcp.time_wait;
                 let bare = entry.acknowledgment(self.now);
-                self.send_bare(pool, &bare);
+                if acknowledge {
+                    self.counters.drop(DropReason::TcpNotAcceptable);
+                    self.send_bare(pool, &bare);
+                }
                 let number = self.nodes.number(Node::TimeWait(index));
                 self.links.remove(&mut self.time_wait_queue, number);
                 self.links.push_back(&mut self.time_wait_queue, number);

@@ -1,29 +1,26 @@
-//! The limit of challenge ACKs (RFC 5961 §7): whoever guesses at sequence numbers gets few answers.
+//! The limit of challenge ACKs (RFC 5961 §7): whoever guesses at sequence numbers gets few answers, and two peers that disagree
+//! do not answer each other's answers for ever.
 
 use crate::time::{Duration, Instant};
 
-/// Challenge ACKs of one connection within a second.
-const PER_SECOND: u8 = 10;
-
-/// How many challenge ACKs a connection has sent in the second that began at `since`.
+/// When a connection last sent an ACK in answer to an empty segment that it could not accept. The limit is each connection's own:
+/// one for all would tell an attacker about the others (CVE-2016-5696).
 #[derive(Clone, Debug)]
 pub(crate) struct ChallengeLimit {
-    since: Instant,
-    sent: u8,
+    last: Instant,
 }
 
 impl ChallengeLimit {
-    pub(crate) fn new(now: Instant) -> Self {
-        ChallengeLimit { since: now, sent: 0 }
+    pub(crate) fn new() -> Self {
+        ChallengeLimit { last: Instant::FAR_FUTURE }
     }
 
     /// Whether one more may be sent, which is then counted.
-    pub(crate) fn allows(&mut self, now: Instant) -> bool {
-        if now.since(self.since) >= Duration::from_secs(1) {
-            *self = ChallengeLimit::new(now);
+    pub(crate) fn allows(&mut self, now: Instant, interval: Duration) -> bool {
+        let allowed = self.last > now || now.since(self.last) >= interval;
+        if allowed {
+            self.last = now;
         }
-        let allowed = self.sent < PER_SECOND;
-        self.sent += u8::from(allowed);
         allowed
     }
 }

@@ -19,7 +19,7 @@ use crate::tcp::seq::Seq;
 use crate::tcp::timers::{Timer, Timers};
 use crate::tcp::timestamps::TimestampState;
 use crate::tcp::{Context, Segment};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::TcpOptions;
 use crate::wire::tcp_options::TIMESTAMPS_LEN;
 
@@ -146,8 +146,17 @@ pub(crate) struct Outcome {
     pub(crate) signals: Signals,
     /// There may be something to send.
     pub(crate) output: bool,
-    /// A reset is to be sent as RFC 9293 §3.5.2 builds them: with this sequence number.
-    pub(crate) reset: Option<Seq>,
+    /// A reset is to be sent.
+    pub(crate) reset: Option<Reset>,
+}
+
+/// A reset of a connection, as RFC 9293 §3.5.2 builds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reset {
+    /// `<SEQ=SEG.ACK><CTL=RST>`, in answer to a segment with this SEG.ACK.
+    Answer(Seq),
+    /// `<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>`: we end it.
+    Ours,
 }
 
 impl Outcome {
@@ -169,6 +178,8 @@ pub struct Connection {
     pub(crate) config: TcpConfig,
     /// The user has let go of the connection; it ends by itself.
     pub(crate) orphaned: bool,
+    /// The user reads no more.
+    pub(crate) read_shut: bool,
     /// Why it is over, once it is.
     pub(crate) reason: Option<CloseReason>,
     /// What the network has said since the peer was heard last (RFC 5461 §2: a soft error). It does not end the connection,
@@ -247,11 +258,12 @@ pub struct Connection {
     pub(crate) unanswered_probes: u8,
     /// Zero-window probes since the window was open last.
     pub(crate) persist_shift: u8,
+    /// When the first of the retransmissions or zero-window probes that are not answered yet was due.
+    pub(crate) unanswered_since: Instant,
     /// What the timers ask `output` to send.
     pub(crate) probe: Probe,
     /// A SYN, or SYN and ACK, is to be sent.
     pub(crate) syn_due: bool,
-    pub(crate) connect_deadline: bool,
     pub(crate) challenges: ChallengeLimit,
     /// The next hop was found not to answer, and nothing could be sent since.
     pub(crate) next_hop_failed: bool,
@@ -341,6 +353,7 @@ impl Connection {
             state: State::SynSent,
             config,
             orphaned: false,
+            read_shut: false,
             reason: None,
             soft_error: None,
             path: Path::UNKNOWN,
@@ -386,10 +399,10 @@ impl Connection {
             loss_timeout: false,
             unanswered_probes: 0,
             persist_shift: 0,
+            unanswered_since: opening.now,
             probe: Probe::None,
             syn_due: true,
-            connect_deadline: false,
-            challenges: ChallengeLimit::new(opening.now),
+            challenges: ChallengeLimit::new(),
             next_hop_failed: false,
             bytes_sent: 0,
             bytes_received: 0,
@@ -536,7 +549,7 @@ impl Connection {
     /// RFC 5961 §7: challenge ACKs are limited for each connection.
     #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn challenge(&mut self, context: &mut Context<'_, '_>) {
-        if self.challenges.allows(context.now) {
+        if self.challenges.allows(context.now, self.config.challenge_interval) {
             context.counters.tcp_challenge_acks += 1;
             self.ack_now();
         }
@@ -576,9 +589,7 @@ impl Connection {
     /// Enters ESTABLISHED, or FIN-WAIT-1 if the user has closed in the meantime.
     pub(crate) fn established(&mut self, now: Instant) -> Signals {
         self.state = if self.fin_queued { State::FinWait1 } else { State::Established };
-        // Whether it was the limit for connecting or that for data: the SYN is answered.
-        self.connect_deadline = false;
-        self.timers.stop(Timer::UserTimeout);
+        self.timers.stop(Timer::Connect);
         self.syn_due = false;
         self.rtt.established(self.timeouts > 0);
         self.timeouts = 0;
@@ -599,8 +610,7 @@ impl Connection {
                 Outcome::default().output()
             }
             Timer::KeepAlive => self.keep_alive_timeout(context),
-            // As after the last retransmission, Linux says nothing: a peer that is alive after all learns it when it sends.
-            Timer::UserTimeout => self.timed_out(context),
+            Timer::Connect => self.end(context, CloseReason::TimedOut),
             Timer::FinWait2 => self.end(context, CloseReason::TimedOut),
             Timer::Pacing => Outcome::default().output(),
             Timer::Memory => {
@@ -610,41 +620,18 @@ impl Connection {
         }
     }
 
-    /// Keep-alives went unanswered: RFC 9293 §3.8.4. A reset is sent, as by Linux and BSD, so that a peer which is alive
-    /// after all learns it.
-    fn give_up(&mut self, context: &mut Context<'_, '_>) -> Outcome {
-        Outcome { reset: Some(self.snd_nxt), ..self.timed_out(context) }
-    }
-
-    /// A timer ends the connection; if the network has said why nothing was heard, that is the reason.
-    fn timed_out(&mut self, context: &mut Context<'_, '_>) -> Outcome {
-        let reason = self.soft_error.unwrap_or(CloseReason::TimedOut);
-        self.end(context, reason)
-    }
-
-    fn retry_limit(&self) -> u8 {
-        match self.state {
-            State::SynSent => self.config.syn_retries,
-            State::SynReceived => self.config.syn_ack_retries,
-            _ if self.orphaned => self.config.orphan_retries,
-            _ => self.config.retries,
-        }
-    }
-
     fn retransmission_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {
         if self.outstanding() == 0 && !self.path_failed() {
             return Outcome::default();
         }
-        if self.timeouts >= self.retry_limit() {
-            // RFC 1122 §4.2.2.17: a peer that answers while its window is closed is alive, with data in flight too.
-            let answers = context.now.since(self.last_received) <= self.rtt.rto(&self.config);
-            if self.snd_wnd > 0 || self.orphaned || !answers {
-                return self.timed_out(context);
-            }
-            self.timeouts -= 1;
+        if self.is_out_of_patience(context.now) {
+            return self.timed_out(context);
+        }
+        if self.timeouts == 0 {
+            self.unanswered_since = context.now;
         }
         context.counters.tcp_timeouts += 1;
-        self.timeouts += 1;
+        self.timeouts = self.timeouts.saturating_add(1);
         self.rtt.back_off();
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.syn_due = true;
@@ -683,61 +670,23 @@ impl Connection {
         Outcome::default()
     }
 
+    /// How long FIN-WAIT-2 lasts when nobody waits for it: long enough for the peer's FIN to be sent again.
+    pub(crate) fn fin_wait_2(&self) -> Duration {
+        self.config.fin_wait_2.max(Duration::from_micros(self.rtt.rto(&self.config).as_micros() * 7 / 2))
+    }
+
     /// RFC 6298 §5: the timer runs whenever something is outstanding.
     #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn restart_retransmit_timer(&mut self, now: Instant) {
         let rto = self.rtt.rto(&self.config);
-        self.timers.set(Timer::Retransmit, now + rto);
+        self.timers.set(Timer::Retransmit, self.within_patience(now, now + rto));
     }
 
-    fn persist_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {
-        let limit = if self.orphaned { self.config.orphan_retries } else { self.config.retries };
-        // RFC 9293 §3.8.6.1: a peer that answers may keep its window closed for as long as it likes, but not after
-        // our user has gone.
-        let used = if self.orphaned { self.persist_shift } else { self.unanswered_probes };
-        if used >= limit {
-            return self.timed_out(context);
-        }
-        self.persist_shift = self.persist_shift.saturating_add(1);
-        self.probe = if self.usable_window() > 0 {
-            Probe::Data
-        } else {
-            self.unanswered_probes = self.unanswered_probes.saturating_add(1);
-            Probe::Empty
-        };
-        self.arm_persist(context.now);
-        Outcome::default().output()
-    }
-
-    #[inline]
-    pub(crate) fn arm_persist(&mut self, now: Instant) {
-        let rto = self.rtt.rto(&self.config);
-        let wait = rto.backed_off(u32::from(self.persist_shift)).min(self.config.max_rto);
-        self.timers.set(Timer::Persist, now + wait);
-    }
-
-    fn keep_alive_timeout(&mut self, context: &mut Context<'_, '_>) -> Outcome {
-        let Some(keep_alive) = self.config.keep_alive else { return Outcome::default() };
-        if !self.state.is_synchronized() || self.state == State::TimeWait {
-            return Outcome::default();
-        }
-        let idle_until = self.last_received.max(self.last_sent) + keep_alive.idle;
-        if self.unanswered_probes == 0 && idle_until > context.now {
-            self.timers.set(Timer::KeepAlive, idle_until);
-            return Outcome::default();
-        }
-        if self.outstanding() > 0 || self.timers.is_set(Timer::Persist) {
-            // The retransmission and persist timers watch over the peer meanwhile.
-            self.timers.set(Timer::KeepAlive, context.now + keep_alive.interval);
-            return Outcome::default();
-        }
-        if self.unanswered_probes >= keep_alive.probes {
-            return self.give_up(context);
-        }
-        self.unanswered_probes += 1;
-        self.probe = Probe::Empty;
-        self.timers.set(Timer::KeepAlive, context.now + keep_alive.interval);
-        Outcome::default().output()
+    /// How far below SND.UNA an acknowledgment may be (RFC 5961 §5.2): MAX.SND.WND, and not before there was anything.
+    pub(crate) fn oldest_ack(&self) -> u32 {
+        // The SYN counts.
+        let acked = (self.bytes_sent + 1).saturating_sub(u64::from(self.outstanding()));
+        u64::from(self.max_snd_wnd.min(i32::MAX as u32)).min(acked) as u32
     }
 
     /// Bytes that the peer's window still takes.

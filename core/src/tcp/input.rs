@@ -5,7 +5,7 @@ use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pressure;
 use crate::tcp::congestion::{AckSample, Cause};
-use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, State};
+use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, State};
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::{OnAdvance, OnDuplicate};
 use crate::tcp::seq::Seq;
@@ -23,7 +23,7 @@ use crate::wire::{TcpFlags, TcpOptions};
 pub(crate) fn is_predicted(connection: &Connection, segment: &Segment<'_>) -> bool {
     known_layout(connection, segment).is_some()
         && matches!(connection.state, State::Established | State::FinWait1 | State::FinWait2)
-        && !connection.orphaned
+        && !connection.read_shut
         && segment.flags.difference(TcpFlags::PSH) == TcpFlags::ACK
         && segment.seq == connection.receive.next()
         && !segment.payload.is_empty()
@@ -112,7 +112,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     if acknowledged && (segment.ack <= connection.iss || segment.ack > connection.snd_nxt) {
         context.counters.drop(DropReason::TcpBadAck);
         if !segment.has(TcpFlags::RST) {
-            outcome.reset = Some(segment.ack);
+            outcome.reset = Some(Reset::Answer(segment.ack));
         }
         return outcome;
     }
@@ -133,7 +133,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     if acknowledged && echoes_what_was_not_sent(connection, context.now, &options) {
         // As Linux does: an old SYN and ACK.
         context.counters.drop(DropReason::TcpOldTimestamp);
-        outcome.reset = Some(segment.ack);
+        outcome.reset = Some(Reset::Answer(segment.ack));
         return outcome;
     }
     connection.peer_syn(context.now, &PeerSyn::new(segment, &connection.config));
@@ -184,20 +184,21 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     if !is_acceptable(segment.seq, segment.len(), rcv_nxt, window) {
         context.counters.drop(DropReason::TcpNotAcceptable);
         if segment.has(TcpFlags::RST) {
-            return outcome;
+            return if is_reset_before_fin(connection, segment) { reset(connection, context) } else { outcome };
         }
         return not_acceptable(connection, context, segment);
     }
 
     // Second, check the RST bit (RFC 5961 §3.2). The third check, of security compartments, does not apply (RFC 9293 appendix A.1).
     if segment.has(TcpFlags::RST) {
-        if segment.seq != rcv_nxt {
+        // As in Linux, the end of what came out of order is as good as RCV.NXT: a peer that resets after a loss is there.
+        let after_gap = connection.receive.has_gap() && segment.seq == connection.receive.highest();
+        if segment.seq != rcv_nxt && !after_gap && !is_reset_before_fin(connection, segment) {
             context.counters.drop(DropReason::TcpChallenged);
             connection.challenge(context);
             return outcome.output();
         }
-        let reason = if connection.state == State::SynReceived { CloseReason::Refused } else { CloseReason::Reset };
-        return connection.end(context, reason);
+        return reset(connection, context);
     }
 
     // Fourth, check the SYN bit (RFC 5961 §4.2: whatever its sequence number, it is challenged).
@@ -215,17 +216,15 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     if connection.state == State::SynReceived {
         if segment.ack <= connection.snd_una || segment.ack > connection.snd_nxt {
             context.counters.drop(DropReason::TcpBadAck);
-            outcome.reset = Some(segment.ack);
+            outcome.reset = Some(Reset::Answer(segment.ack));
             return outcome;
         }
         outcome.signals |= connection.established(context.now);
         outcome.output = true;
     }
-    if segment.ack > connection.snd_nxt
-        || segment.ack < connection.snd_una - connection.max_snd_wnd.min(i32::MAX as u32)
-    {
+    if segment.ack > connection.snd_nxt || segment.ack < connection.snd_una - connection.oldest_ack() {
         // "If the ACK acks something not yet sent, then send an ACK, drop the segment"; RFC 5961 §5.2 treats
-        // what is older than any window the same.
+        // what is older than any window, or than the connection, the same.
         context.counters.drop(DropReason::TcpBadAck);
         connection.challenge(context);
         return outcome.output();
@@ -251,6 +250,19 @@ fn is_answer_to_simultaneous_open(connection: &Connection, segment: &Segment<'_>
         && segment.seq == connection.irs
         && segment.ack == connection.iss + 1
         && segment.ack == connection.snd_nxt
+}
+
+/// Whether the segment is the reset of a peer that has forgotten about its FIN, as after a kill: Linux takes the place of the FIN
+/// for RCV.NXT.
+fn is_reset_before_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
+    matches!(connection.state, State::CloseWait | State::LastAck | State::Closing)
+        && segment.seq + 1 == connection.rcv_nxt()
+}
+
+/// The peer has reset the connection.
+fn reset(connection: &mut Connection, context: &mut Context<'_, '_>) -> Outcome {
+    let refused = connection.state == State::SynReceived;
+    connection.end(context, if refused { CloseReason::Refused } else { CloseReason::Reset })
 }
 
 /// RFC 9293 §3.4, table 6; an empty segment at the right edge also counts, since a peer that has filled our
@@ -292,7 +304,7 @@ fn not_acceptable(connection: &mut Connection, context: &mut Context<'_, '_>, se
     if segment.has(TcpFlags::SYN) && connection.state == State::SynReceived {
         // Our SYN and ACK was lost: it is what the peer needs, not a bare ACK.
         connection.syn_due = true;
-    } else if segment.payload.is_empty() && !segment.has(TcpFlags::FIN) {
+    } else if segment.has(TcpFlags::SYN) || segment.len() == 0 {
         // Two peers that disagree would answer each other's empty segments for ever.
         connection.challenge(context);
     } else {
@@ -405,12 +417,8 @@ fn advance(
     }
     if connection.outstanding() == 0 {
         connection.timers.stop(Timer::Retransmit);
-        connection.timers.stop(Timer::UserTimeout);
     } else if restart_timer {
         connection.restart_retransmit_timer(context.now);
-        if let Some(patience) = connection.config.user_timeout {
-            connection.timers.set(Timer::UserTimeout, context.now + patience);
-        }
     }
     // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
     if connection.wants_room && connection.send.room() >= connection.send.limit() / 3 {
@@ -448,8 +456,12 @@ fn our_fin_acknowledged(connection: &mut Connection, context: &mut Context<'_, '
     match connection.state {
         State::FinWait1 => {
             connection.state = State::FinWait2;
-            if connection.orphaned {
-                connection.timers.set(Timer::FinWait2, context.now + connection.config.fin_wait_2);
+            if connection.orphaned && connection.config.fin_wait_2 == Duration::ZERO {
+                let end = connection.end(context, CloseReason::Aborted);
+                outcome.signals |= end.signals;
+                outcome.reset = Some(Reset::Answer(connection.snd_una));
+            } else if connection.orphaned {
+                connection.timers.set(Timer::FinWait2, context.now + connection.fin_wait_2());
             }
         }
         State::Closing => enter_time_wait(connection, outcome),
@@ -488,10 +500,10 @@ fn text_and_fin(
     }
     let rcv_nxt = connection.rcv_nxt();
     let mut end = segment.seq + segment.payload.len() as u32;
-    if connection.orphaned && end > rcv_nxt {
+    if connection.read_shut && end > rcv_nxt && matches!(connection.state, State::FinWait1 | State::FinWait2) {
         // RFC 2525 §2.17, RFC 1122 §4.2.2.13: nobody will read this, and the peer must learn it.
         context.counters.drop(DropReason::TcpDataAfterClose);
-        outcome.reset = Some(connection.snd_nxt);
+        outcome.reset = Some(Reset::Answer(segment.ack));
         let end = connection.end(context, CloseReason::Aborted);
         outcome.signals |= end.signals;
         return;

@@ -20,6 +20,7 @@ pub(crate) mod isn;
 pub(crate) mod listener;
 pub(crate) mod output;
 pub(crate) mod pacing;
+mod patience;
 #[allow(dead_code, reason = "segment records will use all of it")]
 pub(crate) mod rate;
 pub(crate) mod reassembly;

@@ -178,15 +178,15 @@ fn plan_new(connection: &mut Connection) -> Option<Plan> {
     }
     let usable = connection.usable_window();
     let len = queued.min(connection.mss).min(usable);
-    // RFC 5681 §3.1: never more in flight than cwnd; something may always be.
-    let in_flight = connection.in_flight();
-    if in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0 {
-        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
-        return None;
-    }
     let is_all = len == queued;
     // A FIN takes a place in the window, as a byte does.
     let with_fin = fin_due && is_all && len < usable;
+    // RFC 5681 §3.1: never more in flight than cwnd; something may always be, and the last segment, as in Linux.
+    let in_flight = connection.in_flight();
+    if in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0 && !with_fin {
+        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
+        return None;
+    }
     if !with_fin && !may_send(connection, len, is_all) {
         return None;
     }
@@ -296,11 +296,6 @@ fn resent(connection: &mut Connection, context: &mut Context<'_, '_>) {
 fn arm_retransmit_timer(connection: &mut Connection, context: &Context<'_, '_>) {
     if !connection.timers.is_set(Timer::Retransmit) {
         connection.restart_retransmit_timer(context.now);
-    }
-    if let Some(patience) = connection.config.user_timeout
-        && !connection.timers.is_set(Timer::UserTimeout)
-    {
-        connection.timers.set(Timer::UserTimeout, context.now + patience);
     }
 }
 

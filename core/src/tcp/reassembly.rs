@@ -60,6 +60,11 @@ impl ReceiveBuffer {
         self.next
     }
 
+    /// The end of what came out of order, while there is a gap.
+    pub(crate) fn highest(&self) -> Seq {
+        self.highest
+    }
+
     /// Bytes that can be read.
     #[inline]
     pub(crate) fn readable(&self) -> u32 {

@@ -14,8 +14,8 @@ pub(crate) enum Timer {
     DelayedAck,
     /// Probe of an idle connection (RFC 9293 §3.8.4).
     KeepAlive,
-    /// The end of the user's patience (RFC 9293 §3.8.3, RFC 5482).
-    UserTimeout,
+    /// The user's limit on connecting.
+    Connect,
     /// The peer's FIN does not come after `close`.
     FinWait2,
     /// The user could not write for want of memory, and no acknowledgment will tell when to try again.
@@ -30,7 +30,7 @@ impl Timer {
         Timer::Persist,
         Timer::DelayedAck,
         Timer::KeepAlive,
-        Timer::UserTimeout,
+        Timer::Connect,
         Timer::FinWait2,
         Timer::Memory,
         Timer::Pacing,

@@ -395,6 +395,7 @@ impl<'a> Run<'a> {
                     if let Err(unsupported) = self.kernel.knobs.sysctl(&name, &value) {
                         self.unsupported(unsupported, self.line)?;
                     }
+                    self.kernel.host.stack.set_tcp_config(self.kernel.knobs.tcp);
                 }
                 Command::Include(path) => self.include(&path)?,
                 Command::Sleep(micros) => {

@@ -169,10 +169,15 @@ impl Kernel {
         };
         let FileKind::Open(handle) = file.kind else { return failed("ENOTCONN") };
         file.read_shut |= how != 1;
+        let stack = &mut self.host.stack;
+        if how != 1 {
+            // Fails where the other half does.
+            let _ = stack.shutdown_read(handle);
+        }
         if how == 0 {
             return done(0);
         }
-        self.host.stack.shutdown(now, handle).map_or_else(|_| failed("ENOTCONN"), |()| done(0))
+        stack.shutdown(now, handle).map_or_else(|_| failed("ENOTCONN"), |()| done(0))
     }
 
     pub(super) fn read(&mut self, call: &Call) -> Outcome {

@@ -101,6 +101,7 @@ impl SocketKnobs {
             }
             "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
             "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
+            "TCP_LINGER2" if value == 0 => {}
             "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds(),
             _ => return unsupported(format!("{name}={value}"), absent_option(name)),
         }

@@ -23,7 +23,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
     ("tcp_mtu_probing", &[0], "packetization layer path MTU discovery"),
     ("tcp_base_mss", &[], ""),
-    ("tcp_rfc1337", &[0], "the knob of RFC 1337"),
     ("tcp_abort_on_overflow", &[0], "resets for a full accept queue"),
     ("tcp_stdurg", &[], ""),
     ("tcp_shrink_window", &[0], "windows that shrink"),
@@ -33,7 +32,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_fack", &[0], "FACK"),
     ("tcp_plb_enabled", &[0], "protective load balancing"),
     ("tcp_challenge_ack_limit", &[], ""),
-    ("tcp_invalid_ratelimit", &[], ""),
     ("tcp_no_metrics_save", &[], ""),
     ("tcp_tso_win_divisor", &[], ""),
     ("tcp_tso_rtt_log", &[], ""),
@@ -98,6 +96,8 @@ impl Knobs {
         let setting = format!("{name}={value}");
         if name.starts_with("net.inet") || name.starts_with("kern.") {
             self.dialect = Dialect::FreeBsd;
+            // FreeBSD counts challenges a second, of which scripts stay far below.
+            self.tcp.challenge_interval = Duration::ZERO;
         }
         if name.starts_with("kern.") || name.starts_with("net.core.") {
             // Upper limits, clocks and modules of the kernel.
@@ -133,7 +133,11 @@ impl Knobs {
             ("tcp.rfc1323", [value]) => {
                 (self.tcp.timestamps, self.tcp.window_scaling) = (matches!(value, 1 | 3), matches!(value, 1 | 2));
             }
-            ("tcp_retries1", [_]) => {}
+            ("tcp_retries1", [count]) => self.tcp.retries1 = small(*count),
+            ("tcp_rfc1337", [on]) => self.tcp.rfc1337 = *on != 0,
+            ("tcp_invalid_ratelimit", [millis]) => {
+                self.tcp.challenge_interval = Duration::from_millis((*millis).max(0) as u64);
+            }
             ("tcp_retries2", [count]) => self.tcp.retries = small(*count),
             ("tcp_orphan_retries", [count]) => self.tcp.orphan_retries = small(*count),
             ("tcp_keepalive_probes" | "tcp.keepcnt", [count]) => self.keep_alive.probes = small(*count),
@@ -150,7 +154,7 @@ impl Knobs {
     fn time(&mut self, name: &str, value: i64, setting: String) -> Result<(), Unsupported> {
         let Some(time) = duration(name, value) else { return unsupported(setting, "a time that is not negative") };
         match name {
-            "tcp_fin_timeout" | "tcp.finwait2_timeout" => self.tcp.fin_wait_2 = time,
+            "tcp_fin_timeout" | "tcp.finwait2_timeout" => self.tcp.fin_wait_2 = time.max(SHORTEST),
             "tcp_keepalive_time" | "tcp.keepidle" => self.keep_alive.idle = time,
             "tcp_keepalive_intvl" | "tcp.keepintvl" => self.keep_alive.interval = time,
             "tcp_rto_min_us" | "tcp.rexmit_min" => self.tcp.min_rto = time,
@@ -164,6 +168,9 @@ impl Knobs {
         Ok(())
     }
 }
+
+/// What stands for no time where zero means something else.
+const SHORTEST: Duration = Duration::from_micros(1);
 
 /// Linux counts the overhead of its packet buffers in: half of the memory is window (`tcp_adv_win_scale` 1).
 fn linux_window(memory: i64) -> u32 {
