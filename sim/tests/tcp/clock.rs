@@ -101,13 +101,15 @@ fn p2_one_timer_a_minute() {
 }
 
 #[test]
-fn the_user_timeout_counts_from_the_first_unacknowledged_byte() {
+fn the_user_timeout_counts_from_the_first_retransmission() {
     everywhere(|peer| {
         let handle = peer.establish();
         peer.stack.set_user_timeout(handle, Some(Duration::from_secs(5))).unwrap();
         peer.pass(Duration::from_secs(60));
         assert_eq!(peer.state(handle), Some(State::Established), "nothing was outstanding");
         peer.write(handle, 500);
+        peer.expect("P. 1:501(500) ack 1");
+        peer.wait_for("P. 1:501(500) ack 1");
         peer.pass(Duration::from_millis(4_900));
         assert_eq!(peer.state(handle), Some(State::Established));
         peer.pass(Duration::from_millis(200));
