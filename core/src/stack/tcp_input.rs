@@ -37,7 +37,7 @@ impl Stack<'_> {
             remote_port: header.source_port,
             link: link_of(packet.source, packet.interface),
         };
-        let segment = Segment::new(&header, options, payload);
+        let segment = Segment::new(&header, options, payload, packet.meta.segment_size);
         let (found, hash) = match self.last_hit_for(&flow) {
             Some((node, hash)) => (Some(node), hash),
             None => {

@@ -313,7 +313,8 @@ impl Stack<'_> {
 
     fn after_reading(&mut self, handle: ConnectionHandle) {
         let Some(connection) = held_mut(&mut self.connections, handle) else { return };
-        if output::window_update_due(connection) {
+        connection.acknowledge_reading();
+        if connection.acks.now || output::window_update_due(connection) {
             connection.ack_now();
             self.schedule_connection(handle.0.index);
         }

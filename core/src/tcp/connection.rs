@@ -8,6 +8,7 @@ use crate::event::Signals;
 use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
+use crate::tcp::acks::OwedAcks;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
 use crate::tcp::pacing::Pacing;
@@ -21,7 +22,7 @@ use crate::tcp::timestamps::TimestampState;
 use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
 use crate::wire::TcpOptions;
-use crate::wire::tcp_options::TIMESTAMPS_LEN;
+use crate::wire::tcp_options::{MAX_LEN, TIMESTAMPS_LEN};
 
 /// The states of a connection (RFC 9293 §3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,19 +127,6 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// What we owe the peer in acknowledgments.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct OwedAcks {
-    /// An ACK is due with the next transmission.
-    pub(crate) now: bool,
-    /// Bytes received in order since the last ACK.
-    pub(crate) bytes: u32,
-    /// Out-of-order arrivals, each of which is owed an ACK of its own (RFC 5681 §4.2).
-    pub(crate) duplicates: u32,
-    /// Data segments that are still acknowledged at once, so that a peer in slow start is not held up.
-    pub(crate) quick: u8,
-}
-
 /// What happened while a connection worked, for its stack to act on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outcome {
@@ -232,8 +220,6 @@ pub struct Connection {
     pub(crate) peer_fin: Option<Seq>,
     /// The peer's FIN has been reached.
     pub(crate) fin_received: bool,
-    /// The largest payload received: an estimate of the peer's segment size.
-    pub(crate) rcv_mss: u32,
     /// What our SYN announced.
     pub(crate) advertised_mss: u16,
     /// Whether our SYN offers window scaling (and the peer's did, once it has come).
@@ -383,12 +369,11 @@ impl Connection {
             rcv_scale: window_scale_for(config.receive_buffer),
             peer_fin: None,
             fin_received: false,
-            rcv_mss: 536,
             advertised_mss: opening.advertised_mss,
             scaling: config.window_scaling,
             sack: config.sack,
             timestamps: TimestampState::new(config.timestamps, opening.timestamp_offset, opening.now),
-            acks: OwedAcks::default(),
+            acks: OwedAcks::new(opening.now),
             last_received: opening.now,
             timers: Timers::NONE,
             rtt: RttEstimator::new(),
@@ -465,13 +450,11 @@ impl Connection {
         }
         self.peer_mss = syn.mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
         self.set_mss();
-        self.rcv_mss = u32::from(self.advertised_mss).min(536);
+        self.acks.segment_size = self.acks.segment_size.min(u32::from(self.advertised_mss));
         self.restart_congestion_control(self.config.initial_window);
         self.snd_wnd = u32::from(syn.window);
         self.max_snd_wnd = self.snd_wnd;
         self.snd_wl1 = irs;
-        let segments = self.config.receive_buffer / (2 * u32::from(self.advertised_mss));
-        self.acks.quick = segments.clamp(2, 16) as u8;
     }
 
     /// How fast to send, in bytes a second, if at all limited: what the controller asks for, what the user allows.
@@ -501,6 +484,23 @@ impl Connection {
         self.mss = u32::from(self.peer_mss).min(self.path_mss) - options;
     }
 
+    /// SACK blocks that fit into a segment with `payload` bytes of data (RFC 2018 §3).
+    pub(crate) fn sack_room(&self, payload: u32) -> usize {
+        let timestamps = if self.timestamps.agreed { TIMESTAMPS_LEN } else { 0 };
+        let room = (self.path_mss - payload.min(self.path_mss)).min(MAX_LEN as u32) as usize;
+        room.saturating_sub(timestamps + 4) / 8
+    }
+
+    /// Payload bytes of a full segment that is sent now: less than [`mss`](Self::mss) when it has a SACK option.
+    #[inline]
+    pub(crate) fn segment_size(&self) -> u32 {
+        if !self.sack || !self.receive.has_sack_blocks() {
+            return self.mss;
+        }
+        let blocks = self.receive.sack_block_count(self.config.dsack).min(self.sack_room(0));
+        self.mss - (4 + 8 * blocks as u32)
+    }
+
     /// A router could not forward a segment of ours: segments get smaller and what is outstanding goes out again
     /// (RFC 1191 §6.4, RFC 8201 §5.4).
     pub(crate) fn packet_too_big(&mut self, now: Instant, mss: u32) -> Outcome {
@@ -526,24 +526,11 @@ impl Connection {
         wanted.min(blocks * BLOCK_SIZE + self.send.room_in_last_block())
     }
 
-    /// The acknowledgment is due now, not later.
-    pub(crate) fn ack_now(&mut self) {
-        self.acks.now = true;
-    }
-
     /// Waits for the address of a neighbour: nothing can be sent.
     #[inline]
     pub(crate) fn park(&mut self, neighbor: u32) {
         self.parked = Some(neighbor);
         self.acks.duplicates = self.acks.duplicates.min(DUPLICATE_THRESHOLD);
-    }
-
-    /// A segment out of order is owed an acknowledgment of its own (RFC 5681 §4.2). While nothing can be sent, no more
-    /// of them add up than tell the peer of the loss.
-    pub(crate) fn owe_duplicate_ack(&mut self) {
-        if self.parked.is_none() || self.acks.duplicates < DUPLICATE_THRESHOLD {
-            self.acks.duplicates = self.acks.duplicates.saturating_add(1);
-        }
     }
 
     /// RFC 5961 §7: challenge ACKs are limited for each connection.
@@ -563,7 +550,7 @@ impl Connection {
         self.timers.stop_all();
         self.send.clear(context.pool, context.account);
         self.receive.forget_out_of_order(context.pool, context.account);
-        self.acks = OwedAcks::default();
+        self.acks.forget();
         self.probe = Probe::None;
         self.syn_due = false;
         Outcome { signals: Signals::CLOSED | Signals::READABLE | Signals::WRITABLE, ..Outcome::default() }
@@ -606,7 +593,7 @@ impl Connection {
             Timer::Retransmit => self.retransmission_timeout(context),
             Timer::Persist => self.persist_timeout(context),
             Timer::DelayedAck => {
-                self.ack_now();
+                self.delayed_ack_timeout();
                 Outcome::default().output()
             }
             Timer::KeepAlive => self.keep_alive_timeout(context),
@@ -663,7 +650,7 @@ impl Connection {
         self.next_hop_failed = true;
         if self.state == State::TimeWait {
             // Its last ACK is not worth waiting for: the peer's FIN comes again.
-            self.acks = OwedAcks::default();
+            self.acks.forget();
         } else if !self.timers.is_set(Timer::Retransmit) {
             self.restart_retransmit_timer(context.now);
         }

@@ -83,6 +83,7 @@ pub(crate) fn predicted(
     heard_from_peer(connection, context, segment, &options);
     let mut outcome = Outcome::default();
     acknowledgment(connection, context, segment, &options, &mut outcome);
+    connection.data_arrived(context.now, segment);
     connection.receive.accept(len);
     received_in_order(connection, context, len, &mut outcome);
     outcome.output |= connection.acks.now;
@@ -308,9 +309,20 @@ fn not_acceptable(connection: &mut Connection, context: &mut Context<'_, '_>, se
         // Two peers that disagree would answer each other's empty segments for ever.
         connection.challenge(context);
     } else {
-        connection.ack_now();
+        repeated_data(connection, segment);
     }
     Outcome::default().output()
+}
+
+/// All of the segment was received before (or is out of the window): an ACK of ours may have been lost. RFC 2883 §4.1: the ACK
+/// tells the peer what has come twice.
+fn repeated_data(connection: &mut Connection, segment: &Segment<'_>) {
+    let rcv_nxt = connection.rcv_nxt();
+    if segment.seq < rcv_nxt {
+        connection.leave_interactive_mode();
+        connection.receive.came_again(segment.seq, (segment.seq + segment.len()).min(rcv_nxt));
+    }
+    connection.ack_now();
 }
 
 #[inline]
@@ -525,13 +537,18 @@ fn text_and_fin(
     if end > start {
         let from = (start - segment.seq) as usize;
         let to = (end - segment.seq) as usize;
+        if from > 0 {
+            connection.receive.came_again(segment.seq, rcv_nxt);
+        }
+        connection.data_arrived(context.now, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
+    } else if segment.seq < rcv_nxt {
+        repeated_data(connection, segment);
     } else if !segment.payload.is_empty() {
-        // All of it had come before.
         connection.ack_now();
     } else if end > rcv_nxt {
         // A FIN beyond a gap is out of order as data is.
-        connection.owe_duplicate_ack();
+        connection.owe_duplicate_ack(context.now);
     }
     reach_fin(connection, outcome);
     outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
@@ -555,15 +572,15 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
             received_in_order(connection, context, len, outcome);
         }
         Placement::OutOfOrder | Placement::Duplicate => {
-            connection.owe_duplicate_ack();
+            connection.owe_duplicate_ack(context.now);
         }
         Placement::TooManyRanges => {
             context.counters.drop(DropReason::TcpReassemblyFull);
-            connection.owe_duplicate_ack();
+            connection.owe_duplicate_ack(context.now);
         }
         Placement::NoMemory => {
             context.counters.drop(DropReason::TcpNoMemory);
-            if seq == before { connection.ack_now() } else { connection.owe_duplicate_ack() }
+            if seq == before { connection.ack_now() } else { connection.owe_duplicate_ack(context.now) }
         }
     }
 }
@@ -597,17 +614,7 @@ fn insert(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, 
 #[inline]
 fn received_in_order(connection: &mut Connection, context: &mut Context<'_, '_>, len: u32, outcome: &mut Outcome) {
     connection.bytes_received += u64::from(len);
-    connection.rcv_mss = connection.rcv_mss.max(len.min(u32::from(connection.advertised_mss)));
-    connection.acks.bytes += len;
-    if connection.acks.quick > 0 {
-        connection.acks.quick -= 1;
-        connection.acks.now = true;
-    } else if connection.acks.bytes >= 2 * connection.rcv_mss {
-        // "an ACK for at least every second full-sized segment"
-        connection.acks.now = true;
-    } else if !connection.timers.is_set(Timer::DelayedAck) {
-        connection.timers.set(Timer::DelayedAck, context.now + connection.config.delayed_ack);
-    }
+    connection.acknowledge_in_order(context.now);
     outcome.signals |= Signals::READABLE;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`connection`] is the transmission control block and its states; [`input`] processes an arriving segment in the
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
-//! decides what to send next; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
+//! decides what to send next, [`acks`] when to acknowledge; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
 //! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control with
 //! delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open connections, [`time_wait`], [`timestamps`], [`isn`]
 //! generation, the limit of [`challenge`] ACKs, and what `icmp` errors mean.
@@ -10,6 +10,7 @@
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
 //! [`Segment`], and writes the headers around what [`output`] plans.
 
+pub(crate) mod acks;
 pub(crate) mod challenge;
 #[allow(dead_code, reason = "segment records and proportional rate reduction will use all of it")]
 pub(crate) mod congestion;
@@ -58,10 +59,12 @@ pub(crate) struct Segment<'a> {
     pub(crate) window: u16,
     pub(crate) options: &'a [u8],
     pub(crate) payload: &'a [u8],
+    /// Payload bytes of each of the segments that were joined to this one on the way (receive offload), 0 if it is one.
+    pub(crate) joined: u16,
 }
 
 impl<'a> Segment<'a> {
-    pub(crate) fn new(header: &TcpHeader, options: &'a [u8], payload: &'a [u8]) -> Self {
+    pub(crate) fn new(header: &TcpHeader, options: &'a [u8], payload: &'a [u8], joined: u16) -> Self {
         Segment {
             seq: Seq(header.sequence),
             ack: Seq(header.acknowledgment),
@@ -69,6 +72,16 @@ impl<'a> Segment<'a> {
             window: header.window,
             options,
             payload,
+            joined,
+        }
+    }
+
+    /// The payload of the segment as the peer sent it.
+    #[inline]
+    pub(crate) fn unit(&self) -> u32 {
+        match self.joined {
+            0 => self.payload.len() as u32,
+            joined => u32::from(joined),
         }
     }
 

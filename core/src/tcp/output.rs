@@ -59,13 +59,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         };
         syn.emit(out)
     } else {
-        let mut header_len = HEADER_LEN;
-        if let Some(timestamps) = connection.timestamps.option(context.now)
-            && let Some(option) = out[HEADER_LEN..].first_chunk_mut()
-        {
-            timestamps.emit(option);
-            header_len += TIMESTAMPS_LEN;
-        }
+        let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
         let header = TcpHeader {
             source_port: connection.flow.local_port,
             destination_port: connection.flow.remote_port,
@@ -87,6 +81,35 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     sent(connection, context, &plan);
     connection.check_invariants();
     Some(Built { more: has_more(connection), ..built })
+}
+
+/// Writes the options of a segment that is no SYN; returns their length.
+#[inline]
+fn emit_options(connection: &mut Connection, context: &Context<'_, '_>, payload: u32, out: &mut [u8]) -> usize {
+    let timestamps = connection.timestamps.option(context.now);
+    if connection.sack && connection.receive.has_sack_blocks() {
+        return emit_sack(connection, context, timestamps, payload, out);
+    }
+    match (timestamps, out.first_chunk_mut()) {
+        (Some(timestamps), Some(option)) => {
+            timestamps.emit(option);
+            TIMESTAMPS_LEN
+        }
+        _ => 0,
+    }
+}
+
+#[cold]
+fn emit_sack(
+    connection: &mut Connection,
+    context: &Context<'_, '_>,
+    timestamps: Option<Timestamps>,
+    payload: u32,
+    out: &mut [u8],
+) -> usize {
+    let room = connection.sack_room(payload);
+    let sack = connection.receive.sack_blocks(context.pool, room, connection.config.dsack);
+    TcpOptions { timestamps, sack, ..TcpOptions::default() }.emit(out)
 }
 
 /// Whether [`build`] may have another segment at once.
@@ -177,7 +200,8 @@ fn plan_new(connection: &mut Connection) -> Option<Plan> {
         return None;
     }
     let usable = connection.usable_window();
-    let len = queued.min(connection.mss).min(usable);
+    let full = connection.segment_size();
+    let len = queued.min(full).min(usable);
     let is_all = len == queued;
     // A FIN takes a place in the window, as a byte does.
     let with_fin = fin_due && is_all && len < usable;
@@ -187,7 +211,7 @@ fn plan_new(connection: &mut Connection) -> Option<Plan> {
         connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
         return None;
     }
-    if !with_fin && !may_send(connection, len, is_all) {
+    if !with_fin && !may_send(connection, len, full, is_all) {
         return None;
     }
     if len == 0 && !with_fin {
@@ -205,11 +229,11 @@ fn plan_new(connection: &mut Connection) -> Option<Plan> {
 }
 
 /// Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1) with Nagle's algorithm (§3.7.4).
-fn may_send(connection: &Connection, len: u32, is_all: bool) -> bool {
+fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool) -> bool {
     if len == 0 {
         return false;
     }
-    if len >= connection.mss || connection.probe == Probe::Data {
+    if len >= full || connection.probe == Probe::Data {
         return true;
     }
     if is_all {
@@ -256,8 +280,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
                 connection.small_sent = connection.snd_una;
             }
             if plan.len > 0 {
-                // The connection carries answers: acknowledgments can wait for them.
-                connection.acks.quick = 0;
+                connection.data_sent(context.now);
             }
             connection.probe = Probe::None;
             connection.timers.stop(Timer::Persist);
@@ -278,10 +301,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
         Kind::Ack => {}
     }
     if plan.flags.contains(TcpFlags::ACK) {
-        connection.timestamps.last_ack_sent = connection.rcv_nxt();
-        connection.acks.now = false;
-        connection.acks.bytes = 0;
-        connection.timers.stop(Timer::DelayedAck);
+        connection.ack_sent();
     }
 }
 
@@ -318,7 +338,7 @@ fn advertise(connection: &mut Connection) -> u16 {
     let scale = u32::from(connection.rcv_scale);
     let room = receive.room().min(u32::from(u16::MAX) << scale);
     let edge = receive.next() + ((room >> scale) << scale);
-    let least = (receive.limit() / 2).min(connection.rcv_mss);
+    let least = (receive.limit() / 2).min(connection.acks.segment_size);
     if edge.since(connection.rcv_edge) >= least {
         connection.rcv_edge = edge;
     }
@@ -343,7 +363,7 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
     let promised = connection.rcv_edge.since(connection.rcv_nxt());
     // No more than the field can announce: without scaling, an update beyond that would say nothing new.
     let room = connection.receive.room().min(u32::from(u16::MAX) << connection.rcv_scale);
-    let least = (connection.receive.limit() / 2).min(connection.rcv_mss);
+    let least = (connection.receive.limit() / 2).min(connection.acks.segment_size);
     room >= promised.saturating_mul(2) && room.saturating_sub(promised) >= least
 }
 

@@ -4,9 +4,13 @@ use crate::blocks::{Blocks, MAX_WINDOW};
 use crate::checksum::Sum;
 use crate::pool::{Account, BLOCK_SIZE, NO_BLOCK, Pool};
 use crate::tcp::seq::Seq;
+use crate::wire::SackBlocks;
 
-/// Out-of-order ranges that a connection keeps: what fits into one block.
-const MAX_RANGES: usize = BLOCK_SIZE / 8;
+/// Out-of-order ranges that a connection keeps: what fits into one block, beside [`RECENT`] of them a second time.
+const MAX_RANGES: usize = BLOCK_SIZE / 8 - RECENT;
+
+/// Ranges whose order of arrival is known: as many as a SACK option holds.
+const RECENT: usize = SackBlocks::MAX;
 
 /// Bytes that the buffer takes beyond its limit, since a scaled window can only be announced in whole units.
 pub(crate) const ROUNDING_SLACK: u32 = 16 * 1024;
@@ -38,6 +42,10 @@ pub(crate) struct ReceiveBuffer {
     /// The block that lists the out-of-order ranges, sorted and disjoint, as pairs of sequence numbers.
     ranges_block: u32,
     ranges: u16,
+    /// How many ranges are listed a second time at the end of that block, the one that grew last first (RFC 2018 §4).
+    recent: u8,
+    /// What has come a second time and was not reported yet (RFC 2883 §4), if it is not empty.
+    duplicate: (Seq, Seq),
 }
 
 impl ReceiveBuffer {
@@ -51,6 +59,8 @@ impl ReceiveBuffer {
             limit: limit.clamp(1, MAX_WINDOW - ROUNDING_SLACK),
             ranges_block: NO_BLOCK,
             ranges: 0,
+            recent: 0,
+            duplicate: (next, next),
         }
     }
 
@@ -137,7 +147,9 @@ impl ReceiveBuffer {
         if seq == self.next {
             let written = self.write_new(pool, account, seq, payload);
             self.next += written;
-            self.join_ranges(pool, account);
+            if self.ranges > 0 {
+                self.join_ranges(pool, account);
+            }
             return if written == 0 && !payload.is_empty() { Placement::NoMemory } else { Placement::InOrder };
         }
         if self.ranges_block == NO_BLOCK {
@@ -172,11 +184,23 @@ impl ReceiveBuffer {
             }
             self.open_place(pool, first);
             self.set_range(pool, first, seq, seq + written);
+            self.remember(pool, seq, seq + written);
             return Placement::OutOfOrder;
         }
         let (first_start, first_end) = self.range(pool, first);
         if first_start <= seq && first_end >= end {
+            self.came_again(seq, end);
+            self.remember(pool, first_start, first_end);
             return Placement::Duplicate;
+        }
+        if first_start < seq && first_end > seq {
+            self.came_again(seq, first_end);
+        }
+        for place in first..last {
+            let (start, range_end) = self.range(pool, place);
+            if start >= seq {
+                self.came_again_too(start, range_end.min(end));
+            }
         }
         let merged_end = self.range(pool, last - 1).1.max(end);
         // What was received first stays: only the gaps are written.
@@ -186,6 +210,7 @@ impl ReceiveBuffer {
             return Placement::NoMemory;
         }
         self.set_range(pool, first, first_start.min(seq), merged_end);
+        self.remember(pool, first_start.min(seq), merged_end);
         self.close_places(pool, first + 1, last);
         Placement::OutOfOrder
     }
@@ -229,13 +254,89 @@ impl ReceiveBuffer {
 
     /// Moves `next` over the ranges that it has reached.
     fn join_ranges(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
-        let reached = self.partition(pool, |range_start, _| range_start <= self.next);
+        let segment_end = self.next;
+        let reached = self.partition(pool, |range_start, _| range_start <= segment_end);
         if reached > 0 {
+            for place in 0..reached {
+                let (start, end) = self.range(pool, place);
+                self.came_again_too(start, end.min(segment_end));
+            }
             self.next = self.next.max(self.range(pool, reached - 1).1);
             debug_assert!(self.next <= self.highest);
             self.close_places(pool, 0, reached);
+            self.forget_recent_between(pool, self.read, self.next);
             self.drop_unused_list(pool, account);
         }
+    }
+
+    /// The range `start..end` has grown or come into being: it is listed first in the SACK option, before those of which it
+    /// has become a part.
+    fn remember(&mut self, pool: &mut Pool<'_>, start: Seq, end: Seq) {
+        self.forget_recent_between(pool, start, end);
+        let count = usize::from(self.recent).min(RECENT - 1);
+        let at = MAX_RANGES * 8;
+        pool.block_mut(self.ranges_block).copy_within(at..at + count * 8, at + 8);
+        self.set_range(pool, MAX_RANGES, start, end);
+        self.recent = count as u8 + 1;
+    }
+
+    /// Takes the ranges that begin within `start..end` off the list of recent ones.
+    fn forget_recent_between(&mut self, pool: &mut Pool<'_>, start: Seq, end: Seq) {
+        let mut kept = 0;
+        for place in MAX_RANGES..MAX_RANGES + usize::from(self.recent) {
+            let range = self.range(pool, place);
+            if range.0 < start || range.0 >= end {
+                self.set_range(pool, MAX_RANGES + kept, range.0, range.1);
+                kept += 1;
+            }
+        }
+        self.recent = kept as u8;
+    }
+
+    /// RFC 2883 §4: `start..end` was received before.
+    pub(crate) fn came_again(&mut self, start: Seq, end: Seq) {
+        self.duplicate = (start, end);
+    }
+
+    /// The same, of data that the segment has beside what it repeats already: one block can tell of adjacent data only.
+    fn came_again_too(&mut self, start: Seq, end: Seq) {
+        if end <= start {
+            return;
+        }
+        match self.duplicate {
+            (from, to) if from == to => self.duplicate = (start, end),
+            (from, to) if start <= to && end >= from => self.duplicate = (from.min(start), to.max(end)),
+            _ => {}
+        }
+    }
+
+    /// Whether there is something to say in a SACK option.
+    #[inline]
+    pub(crate) fn has_sack_blocks(&self) -> bool {
+        self.ranges != 0 || self.duplicate.0 != self.duplicate.1
+    }
+
+    /// Blocks that there are for a SACK option.
+    pub(crate) fn sack_block_count(&self, with_duplicate: bool) -> usize {
+        usize::from(self.recent) + usize::from(with_duplicate && self.duplicate.0 != self.duplicate.1)
+    }
+
+    /// The first `room` blocks of the SACK option of a segment that is sent now (RFC 2018 §4, RFC 2883 §4): what came twice,
+    /// which is reported once, then the range that grew last, then those before it.
+    pub(crate) fn sack_blocks(&mut self, pool: &Pool<'_>, room: usize, with_duplicate: bool) -> SackBlocks {
+        let mut blocks = SackBlocks::new();
+        let (start, end) = self.duplicate;
+        if start != end && with_duplicate && room > 0 {
+            blocks.push(start.0, end.0);
+        }
+        if room > 0 || !with_duplicate {
+            self.duplicate = (start, start);
+        }
+        for place in (MAX_RANGES..MAX_RANGES + usize::from(self.recent)).take(room - blocks.len()) {
+            let (start, end) = self.range(pool, place);
+            blocks.push(start.0, end.0);
+        }
+        blocks
     }
 
     /// Copies bytes in order to `out`; returns how many.
@@ -272,6 +373,7 @@ impl ReceiveBuffer {
     /// Drops everything.
     pub(crate) fn clear(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         self.ranges = 0;
+        self.recent = 0;
         self.drop_unused_list(pool, account);
         self.blocks.release_all(pool, account, self.read.0, self.highest.0);
         self.read = self.next;
@@ -281,6 +383,7 @@ impl ReceiveBuffer {
     /// Drops what lies beyond the gap (allowed, as RFC 2018 §8 says of SACKed data: it will be sent again).
     pub(crate) fn forget_out_of_order(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         self.ranges = 0;
+        self.recent = 0;
         self.drop_unused_list(pool, account);
         self.release_beyond_next(pool, account);
     }

@@ -70,6 +70,12 @@ impl Timers {
         Some(self.deadlines[timer as usize]).filter(|&at| at != Instant::FAR_FUTURE)
     }
 
+    /// When the timer expires, if it is set.
+    #[inline]
+    pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
+        Some(self.deadlines[timer as usize]).filter(|_| self.is_set(timer))
+    }
+
     /// The earliest deadline, [`Instant::FAR_FUTURE`] if no timer is set.
     #[inline]
     pub(crate) fn next(&self) -> Instant {

@@ -40,7 +40,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_pacing_ss_ratio", &[], ""),
     ("tcp_pacing_ca_ratio", &[], ""),
     ("tcp_notsent_lowat", &[0xffff_ffff], "a limit on unsent data"),
-    ("tcp_comp_sack_nr", &[], ""),
     ("tcp_comp_sack_delay_ns", &[], ""),
     ("tcp_adv_win_scale", &[], ""),
     ("tcp_app_win", &[], ""),
@@ -127,6 +126,7 @@ impl Knobs {
             ("tcp_synack_retries" | "tcp.syncache.rexmtlimit", [count]) => self.tcp.syn_ack_retries = small(*count),
             ("tcp_timestamps", [value]) => self.tcp.timestamps = *value != 0,
             ("tcp_sack" | "tcp.sack.enable", [value]) => self.tcp.sack = *value != 0,
+            ("tcp_comp_sack_nr", [count]) => self.tcp.compressed_acks = small(*count),
             ("tcp_dsack", [value]) => self.tcp.dsack = *value != 0,
             ("tcp_window_scaling", [value]) => self.tcp.window_scaling = *value != 0,
             // 1: both; 2: window scaling alone; 3: timestamps alone.
