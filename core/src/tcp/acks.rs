@@ -238,5 +238,4 @@ impl Connection {
     pub(crate) fn data_sent(&mut self, now: Instant) {
         self.acks.interactive |= now.since(self.acks.last_data) < self.acks.wait;
     }
-
 }
