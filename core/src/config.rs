@@ -182,6 +182,8 @@ pub struct TcpConfig {
     pub congestion: Algorithm,
     /// The most bytes a second that a connection sends, as with Linux's `SO_MAX_PACING_RATE`; none by default.
     pub max_pacing_rate: Option<NonZeroU32>,
+    /// Congestion marks reduce the window less than losses do (RFC 8511, ABE); off by default.
+    pub alternative_backoff: bool,
     /// How CUBIC's slow start ends: HyStart++ (RFC 9406).
     pub slow_start_exit: SlowStartExit,
     /// What becomes of a congestion window that is not used: RFC 7661.
@@ -225,6 +227,7 @@ impl Default for TcpConfig {
             initial_window: 10,
             congestion: Algorithm::default(),
             max_pacing_rate: None,
+            alternative_backoff: false,
             slow_start_exit: SlowStartExit::default(),
             unused_window: UnusedWindow::default(),
             growth_limit: 8,

@@ -232,6 +232,12 @@ impl Controller {
         }
     }
 
+    /// Whether the algorithm sends less than it could for the moment, so that delivery rates tell nothing of the path: they count as
+    /// limited by the application.
+    pub(crate) fn holds_back(&self) -> bool {
+        matches!(&self.variant, Variant::Bbr(bbr) if bbr.holds_back())
+    }
+
     /// New data was sent: `una..nxt` is outstanding, `flight` bytes of it in the network. `rto` is only asked for if
     /// it matters.
     #[inline]
@@ -290,7 +296,7 @@ impl Controller {
     /// A segment of `size` bytes was found lost, and is counted in `rate`; `stamp` is from when it was sent.
     pub(crate) fn segment_lost(&mut self, now: Instant, rate: &Rate, stamp: Stamp, size: u32) {
         if let Variant::Bbr(bbr) = &mut self.variant {
-            bbr.segment_lost(&self.window, rate, stamp, size, now);
+            bbr.segment_lost(&mut self.window, rate, stamp, size, now);
         }
     }
 
@@ -299,8 +305,8 @@ impl Controller {
     pub(crate) fn reduce(&mut self, mss: u32, cause: Cause) -> u32 {
         if let Variant::Bbr(bbr) = &mut self.variant {
             match cause {
-                Cause::Loss => bbr.enter_recovery(&self.window),
-                Cause::Ecn { .. } => bbr.marked(&self.window),
+                Cause::Loss => bbr.enter_recovery(&mut self.window),
+                Cause::Ecn { .. } => bbr.marked(&mut self.window),
             }
             return self.window.ssthresh;
         }
@@ -311,10 +317,9 @@ impl Controller {
 
     /// The reduction is over: what was outstanding when it began is acknowledged.
     pub(crate) fn recovered(&mut self, mss: u32) {
-        match &mut self.variant {
-            Variant::Bbr(bbr) => bbr.recovered(&mut self.window),
+        if !self.owns_recovery() {
             // RFC 9937 §6.2; for NewReno, RFC 6582 §3.2 step 3, option (2).
-            _ => self.window.cwnd = self.window.ssthresh.max(mss),
+            self.window.cwnd = self.window.ssthresh.max(mss);
         }
     }
 
@@ -322,7 +327,7 @@ impl Controller {
     /// counted. `again` if the window was reduced before for the same window of data: the threshold stays then.
     pub(crate) fn timeout(&mut self, mss: u32, nxt: Seq, flight: u32, again: bool) {
         if let Variant::Bbr(bbr) = &mut self.variant {
-            bbr.timeout(&self.window, nxt);
+            bbr.timeout(&mut self.window, nxt);
         } else if !again {
             self.remember();
             self.lower_threshold(mss, Cause::Loss);

@@ -32,8 +32,8 @@ pub(super) struct Usage {
     initial_window: u8,
     /// Within the last window of data, cwnd was what held the sender back.
     limited: bool,
-    /// Some of `peak` was measured.
-    measured: bool,
+    /// Less than half of the window was used, `unvalidated_since` (RFC 7661 §4.2).
+    unvalidated: bool,
     /// The most bytes outstanding in that window of data.
     most: u32,
     /// SND.NXT when that was noted; it holds until this is acknowledged.
@@ -46,7 +46,7 @@ pub(super) struct Usage {
     /// When the period began, or cwnd was full last: milliseconds, modulo 2^32.
     since: u32,
     /// Since when the window is not validated, in the same unit.
-    unvalidated_since: Option<u32>,
+    unvalidated_since: u32,
 }
 
 impl Usage {
@@ -55,13 +55,13 @@ impl Usage {
             policy,
             initial_window,
             limited: false,
-            measured: false,
+            unvalidated: false,
             most: 0,
             until: iss,
             peak: 0,
             prior_peak: 0,
             since: 0,
-            unvalidated_since: None,
+            unvalidated_since: 0,
         }
     }
 
@@ -128,25 +128,27 @@ impl Usage {
         let now = millis(sample.now);
         // RFC 7661 §4.3: the pipeACK sampling period.
         let period = (3 * sample.srtt.as_millis()).max(1_000) as u32;
-        if !self.measured || now.wrapping_sub(self.since) > period {
+        if now.wrapping_sub(self.since) > period {
             (self.prior_peak, self.peak, self.since) = (self.peak, 0, now);
         }
-        self.measured = true;
         self.peak = self.peak.max(self.most);
-        if self.is_validated(window) {
-            self.unvalidated_since = None;
-        } else {
-            let since = *self.unvalidated_since.get_or_insert(now);
-            if now.wrapping_sub(since) >= NON_VALIDATED_PERIOD.as_millis() as u32 {
-                self.unvalidated_since = Some(now);
-                self.give_up_half(window, sample.mss);
-            }
+        let was_unvalidated = self.unvalidated;
+        self.unvalidated = !self.is_validated(window);
+        if !was_unvalidated {
+            self.unvalidated_since = now;
+        } else if self.unvalidated
+            && now.wrapping_sub(self.unvalidated_since) >= NON_VALIDATED_PERIOD.as_millis() as u32
+        {
+            self.unvalidated_since = now;
+            self.give_up_half(window, sample.mss);
         }
     }
 
     /// RFC 7661 §4.2: whether at least half of the window was used of late.
     fn is_validated(&self, window: &Window) -> bool {
-        !self.measured || self.peak.max(self.prior_peak) >= window.cwnd / 2
+        let pipe = self.peak.max(self.prior_peak);
+        // 0 as long as nothing was measured.
+        pipe == 0 || pipe >= window.cwnd / 2
     }
 
     /// RFC 7661 §4.4.3.

@@ -92,8 +92,6 @@ struct Undo {
     bw_shortterm: u32,
     inflight_shortterm: u32,
     inflight_longterm: u32,
-    /// BBR.prior_cwnd.
-    cwnd: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,10 +103,13 @@ pub(super) struct Bbr {
     started: bool,
     /// In fast recovery.
     in_recovery: bool,
+    /// After a timeout.
+    in_loss: bool,
     is_bw_probe_sample: bool,
     prev_probe_too_high: bool,
     prev_probe_precautionary: bool,
     idle_restart: bool,
+    probe_rtt_reached: bool,
     probe_rtt_round_done: bool,
     bw_probe_up_rounds: u8,
     rounds_since_probe_up: u8,
@@ -122,9 +123,10 @@ pub(super) struct Bbr {
     probe_up_acked_per_inc: u32,
     bw_probe_up_acked: u32,
     probe_rtt_cwnd: u32,
-    probe_rtt_done: Option<u32>,
-    /// After a timeout: recovery is over when this is acknowledged.
-    loss_end: Option<Seq>,
+    /// When ProbeRTT may end, while `probe_rtt_reached`: its window has been reached.
+    probe_rtt_done: u32,
+    /// While `in_loss`: recovery is over when this is acknowledged.
+    loss_end: Seq,
     undo: Undo,
     /// State of a xorshift generator, never 0.
     random: u32,
@@ -147,10 +149,12 @@ impl Bbr {
             ack_phase: AckPhase::Init,
             started: false,
             in_recovery: false,
+            in_loss: false,
             is_bw_probe_sample: false,
             prev_probe_too_high: false,
             prev_probe_precautionary: false,
             idle_restart: false,
+            probe_rtt_reached: false,
             probe_rtt_round_done: false,
             bw_probe_up_rounds: 0,
             rounds_since_probe_up: 0,
@@ -163,8 +167,8 @@ impl Bbr {
             probe_up_acked_per_inc: u32::MAX,
             bw_probe_up_acked: 0,
             probe_rtt_cwnd: initial_cwnd,
-            probe_rtt_done: None,
-            loss_end: None,
+            probe_rtt_done: 0,
+            loss_end: Seq(seed),
             undo: Undo::default(),
             random: seed | 1,
         }
@@ -177,8 +181,9 @@ impl Bbr {
     /// "Per-ACK Steps".
     pub(super) fn acknowledged(&mut self, window: &mut Window, sample: &AckSample, initial_cwnd: u32, limited: bool) {
         let ack = Ack { sample, now: millis(sample.now), limited };
-        if self.loss_end.is_some_and(|end| sample.una >= end) {
-            self.loss_end = None;
+        // "Modulating cwnd in Loss Recovery": leaving it.
+        if (self.in_loss && sample.una >= self.loss_end) || (self.in_recovery && !sample.in_recovery) {
+            (self.in_loss, self.in_recovery) = (false, false);
             self.restore_cwnd(window);
         }
         self.start(&ack, initial_cwnd);
@@ -192,9 +197,13 @@ impl Bbr {
         let expired = self.update_min_rtt(&ack);
         self.check_probe_rtt(window, &ack, expired);
         self.model.advance_latest_delivery_signals(sample);
-        self.model.bound_bw();
         self.set_pacing_rate_with_gain(self.state.pacing_gain());
         self.set_cwnd(window, sample, initial_cwnd);
+    }
+
+    /// Whether less is sent than could be, so that rates tell nothing of the path: HandleProbeRTT(), MarkConnectionAppLimited().
+    pub(super) fn holds_back(&self) -> bool {
+        self.state == State::ProbeRtt
     }
 
     /// "Pacing Rate", InitPacingRate(), once a round trip is known.
@@ -425,7 +434,7 @@ impl Bbr {
         if self.state != State::ProbeRtt && expired && !self.idle_restart {
             self.save_cwnd(window);
             self.state = State::ProbeRtt;
-            self.probe_rtt_done = None;
+            self.probe_rtt_reached = false;
             self.ack_phase = AckPhase::ProbeStopping;
             self.model.start_round();
         }
@@ -438,20 +447,20 @@ impl Bbr {
     }
 
     fn handle_probe_rtt(&mut self, window: &mut Window, ack: &Ack<'_>) {
-        if self.probe_rtt_done.is_some() {
+        if self.probe_rtt_reached {
             self.probe_rtt_round_done |= self.model.round_start;
             if self.probe_rtt_round_done {
                 self.check_probe_rtt_done(window, ack.now);
             }
         } else if ack.sample.flight <= self.probe_rtt_cwnd {
-            self.probe_rtt_done = Some(ack.now.wrapping_add(PROBE_RTT_DURATION));
-            self.probe_rtt_round_done = false;
+            self.probe_rtt_done = ack.now.wrapping_add(PROBE_RTT_DURATION);
+            (self.probe_rtt_reached, self.probe_rtt_round_done) = (true, false);
             self.model.start_round();
         }
     }
 
     fn check_probe_rtt_done(&mut self, window: &mut Window, now: u32) {
-        if self.probe_rtt_done.is_none_or(|done| now.wrapping_sub(done) as i32 <= 0) {
+        if !self.probe_rtt_reached || now.wrapping_sub(self.probe_rtt_done) as i32 <= 0 {
             return;
         }
         self.model.schedule_probe_rtt(now);
@@ -481,7 +490,7 @@ impl Bbr {
         }
     }
 
-    fn note_loss(&mut self, window: &Window) {
+    fn note_loss(&mut self, window: &mut Window) {
         if !self.model.is_loss_in_round {
             self.model.begin_loss_round();
             self.save_state_upon_loss(window);
@@ -490,7 +499,7 @@ impl Bbr {
     }
 
     /// "Per-Loss Steps", HandleLostPacket(): a segment of `size` bytes was found lost, and is counted in `rate`.
-    pub(super) fn segment_lost(&mut self, window: &Window, rate: &Rate, stamp: Stamp, size: u32, now: Instant) {
+    pub(super) fn segment_lost(&mut self, window: &mut Window, rate: &Rate, stamp: Stamp, size: u32, now: Instant) {
         self.note_loss(window);
         if !self.is_bw_probe_sample {
             return;
@@ -516,32 +525,25 @@ impl Bbr {
     }
 
     /// Fast recovery begins.
-    pub(super) fn enter_recovery(&mut self, window: &Window) {
+    pub(super) fn enter_recovery(&mut self, window: &mut Window) {
         self.note_loss(window);
         self.in_recovery = true;
     }
 
     /// A congestion mark was echoed.
-    pub(super) fn marked(&mut self, window: &Window) {
+    pub(super) fn marked(&mut self, window: &mut Window) {
         self.note_loss(window);
     }
 
-    /// "Modulating cwnd in Loss Recovery": leaving fast recovery.
-    pub(super) fn recovered(&mut self, window: &mut Window) {
-        self.in_recovery = false;
-        self.restore_cwnd(window);
-    }
-
     /// OnEnterRTO().
-    pub(super) fn timeout(&mut self, window: &Window, nxt: Seq) {
+    pub(super) fn timeout(&mut self, window: &mut Window, nxt: Seq) {
         self.save_state_upon_loss(window);
-        self.in_recovery = false;
-        self.loss_end = Some(nxt);
+        (self.in_recovery, self.in_loss, self.loss_end) = (false, true, nxt);
     }
 
     /// "Updating the Model Upon Detecting a Spurious Loss Recovery".
     pub(super) fn undo(&mut self, window: &mut Window) {
-        (self.in_recovery, self.loss_end) = (false, None);
+        (self.in_recovery, self.in_loss) = (false, false);
         self.restore_cwnd(window);
         let undo = self.undo;
         self.model.undo(undo.bw_shortterm, undo.inflight_shortterm, undo.inflight_longterm);
@@ -558,31 +560,30 @@ impl Bbr {
         self.undo.state = None;
     }
 
-    fn save_state_upon_loss(&mut self, window: &Window) {
+    fn save_state_upon_loss(&mut self, window: &mut Window) {
         self.save_cwnd(window);
         self.undo = Undo {
             state: None,
             bw_shortterm: self.model.bw_shortterm,
             inflight_shortterm: self.model.inflight_shortterm,
             inflight_longterm: self.model.inflight_longterm,
-            cwnd: self.undo.cwnd,
         };
     }
 
-    fn save_cwnd(&mut self, window: &Window) {
-        let in_recovery = self.in_recovery || self.loss_end.is_some() || self.state == State::ProbeRtt;
-        self.undo.cwnd = if in_recovery { self.undo.cwnd.max(window.cwnd) } else { window.cwnd };
+    fn save_cwnd(&self, window: &mut Window) {
+        let in_recovery = self.in_recovery || self.in_loss || self.state == State::ProbeRtt;
+        window.prior_cwnd = if in_recovery { window.prior_cwnd.max(window.cwnd) } else { window.cwnd };
     }
 
     fn restore_cwnd(&self, window: &mut Window) {
-        window.cwnd = window.cwnd.max(self.undo.cwnd);
+        window.cwnd = window.cwnd.max(window.prior_cwnd);
     }
 
     // "Updating Control Parameters"
 
     /// SetPacingRateWithGain().
     fn set_pacing_rate_with_gain(&mut self, gain: u32) {
-        let rate = u64::from(self.model.bw) * u64::from(gain * (100 - PACING_MARGIN)) / 10_000;
+        let rate = u64::from(self.model.bw()) * u64::from(gain * (100 - PACING_MARGIN)) / 10_000;
         if self.model.full_bw_reached || rate > u64::from(self.pacing_rate) {
             self.pacing_rate = saturate(rate).max(1);
         }

@@ -17,8 +17,6 @@ const FULL_BW_ROUNDS: u8 = 3;
 pub(super) struct Model {
     /// BBR.max_bw_filter: the best rate of the last ProbeBW cycle and of this one.
     max_bw: [u32; 2],
-    /// BBR.bw.
-    pub(super) bw: u32,
     /// BBR.bw_shortterm, `u32::MAX` for infinite; so are the next two.
     pub(super) bw_shortterm: u32,
     pub(super) inflight_shortterm: u32,
@@ -57,7 +55,6 @@ impl Model {
     pub(super) fn new() -> Self {
         Model {
             max_bw: [0; 2],
-            bw: 0,
             bw_shortterm: u32::MAX,
             inflight_shortterm: u32::MAX,
             inflight_longterm: u32::MAX,
@@ -106,7 +103,7 @@ impl Model {
         if !self.has_rtt() {
             return 0;
         }
-        saturate(u64::from(self.bw) * u64::from(self.min_rtt) / 1_000_000 * u64::from(gain) / 100)
+        saturate(u64::from(self.bw()) * u64::from(self.min_rtt) / 1_000_000 * u64::from(gain) / 100)
     }
 
     // "Updating the Model Upon Packet Loss"
@@ -166,9 +163,9 @@ impl Model {
         self.inflight_shortterm = u32::MAX;
     }
 
-    /// BoundBWForModel().
-    pub(super) fn bound_bw(&mut self) {
-        self.bw = self.max_bw().min(self.bw_shortterm);
+    /// BBR.bw: BoundBWForModel().
+    pub(super) fn bw(&self) -> u32 {
+        self.max_bw().min(self.bw_shortterm)
     }
 
     /// Takes back what a spurious loss has taught: HandleSpuriousLossDetection().
@@ -273,7 +270,7 @@ impl Model {
             }
         }
         let interval = clock(sample.now).wrapping_sub(self.extra_acked_start);
-        let mut expected = saturate(u64::from(self.bw) * u64::from(interval) / 1_000_000);
+        let mut expected = saturate(u64::from(self.bw()) * u64::from(interval) / 1_000_000);
         if self.extra_acked_delivered <= expected {
             self.extra_acked_delivered = 0;
             self.extra_acked_start = clock(sample.now);

@@ -132,5 +132,5 @@ fn a_spurious_loss_is_forgotten() {
     flow.controller.undo();
     let after = bbr(&flow.controller);
     assert_eq!(flow.controller.cwnd(), cwnd);
-    assert_eq!((after.state, after.model.bw), (before.state, before.model.bw));
+    assert_eq!((after.state, after.model.bw()), (before.state, before.model.bw()));
 }
