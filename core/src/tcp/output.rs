@@ -108,7 +108,7 @@ fn emit_sack(
     out: &mut [u8],
 ) -> usize {
     let room = connection.sack_room(payload);
-    let sack = connection.receive.sack_blocks(context.pool, room, connection.config.dsack);
+    let sack = connection.receive.sack_blocks(context.pool, room, connection.config.dsack, connection.peer_fin);
     TcpOptions { timestamps, sack, ..TcpOptions::default() }.emit(out)
 }
 

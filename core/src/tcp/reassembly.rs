@@ -322,8 +322,15 @@ impl ReceiveBuffer {
     }
 
     /// The first `room` blocks of the SACK option of a segment that is sent now (RFC 2018 §4, RFC 2883 §4): what came twice,
-    /// which is reported once, then the range that grew last, then those before it.
-    pub(crate) fn sack_blocks(&mut self, pool: &Pool<'_>, room: usize, with_duplicate: bool) -> SackBlocks {
+    /// which is reported once, then the range that grew last, then those before it. A range that reaches to the peer's FIN
+    /// includes that.
+    pub(crate) fn sack_blocks(
+        &mut self,
+        pool: &Pool<'_>,
+        room: usize,
+        with_duplicate: bool,
+        fin: Option<Seq>,
+    ) -> SackBlocks {
         let mut blocks = SackBlocks::new();
         let (start, end) = self.duplicate;
         if start != end && with_duplicate && room > 0 {
@@ -334,7 +341,7 @@ impl ReceiveBuffer {
         }
         for place in (MAX_RANGES..MAX_RANGES + usize::from(self.recent)).take(room - blocks.len()) {
             let (start, end) = self.range(pool, place);
-            blocks.push(start.0, end.0);
+            blocks.push(start.0, (end + u32::from(fin == Some(end))).0);
         }
         blocks
     }
