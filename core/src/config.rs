@@ -139,6 +139,9 @@ pub struct TcpConfig {
     pub send_buffer: u32,
     /// Receive buffer in bytes, at most 4 MiB: the largest window advertised.
     pub receive_buffer: u32,
+    /// What the receive buffer may ever become, in bytes: the window scale offered suits the larger of the two (RFC 7323
+    /// §2.3). 0, the default: no more than it is.
+    pub receive_buffer_max: u32,
     /// Nagle's algorithm (RFC 1122 §4.2.3.4), on by default.
     pub nagle: bool,
     /// How long an ACK may wait for company (RFC 1122 §4.2.3.2: below 500 ms); 40 ms as in Linux.
@@ -203,11 +206,21 @@ pub struct TcpConfig {
     pub window_scaling: bool,
 }
 
+impl TcpConfig {
+    /// The shift to offer: it lets a 16-bit window field reach the largest receive buffer (RFC 7323 §2.2, at most 14).
+    pub(crate) fn window_scale(&self) -> u8 {
+        let largest = self.receive_buffer.max(self.receive_buffer_max);
+        let shift = (32 - largest.leading_zeros()).saturating_sub(16);
+        shift.min(14) as u8
+    }
+}
+
 impl Default for TcpConfig {
     fn default() -> Self {
         TcpConfig {
             send_buffer: 256 * 1024,
             receive_buffer: 256 * 1024,
+            receive_buffer_max: 0,
             nagle: true,
             delayed_ack: Duration::from_millis(40),
             initial_rto: Duration::from_secs(1),

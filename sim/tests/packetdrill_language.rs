@@ -182,6 +182,53 @@ fn completed_sends_are_read_from_the_error_queue() {
 }
 
 #[test]
+fn sends_are_stamped() {
+    let read = |stage: &str, nanoseconds: u32| {
+        format!(
+            "+0 recvmsg(4, {{msg_name(...)=..., msg_iov(1)=[{{..., 0}}], msg_flags=MSG_ERRQUEUE, \
+             msg_control=[{{cmsg_level=SOL_SOCKET, cmsg_type=SCM_TIMESTAMPING, \
+             cmsg_data={{scm_sec=0, scm_nsec={nanoseconds}}}}}, {{cmsg_level=CMSG_LEVEL_IP, \
+             cmsg_type=CMSG_TYPE_RECVERR, cmsg_data={{ee_errno=ENOMSG, ee_origin=SO_EE_ORIGIN_TIMESTAMPING, \
+             ee_info={stage}, ee_data=99}}}}]}}, MSG_ERRQUEUE) = 0\n"
+        )
+    };
+    let write = "+0 setsockopt(4, SOL_SOCKET, SO_TIMESTAMPING, [SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_TX_ACK | \
+                 SOF_TIMESTAMPING_OPT_ID], 4) = 0\n+0 write(4, ..., 100) = 100\n+0 > P. 1:101(100) ack 1\n\
+                 +.1 < . 1:1(0) ack 101 win 512\n";
+    let (sent, acknowledged) = (read("SCM_TSTAMP_SND", 100_000_000), read("SCM_TSTAMP_ACK", 200_000_000));
+    passes(&format!("{write}{sent}{acknowledged}"));
+    fails(&format!("{write}{}", read("SCM_TSTAMP_SND", 110_000_000)), 5, "110000", "100000");
+}
+
+#[test]
+fn a_plain_file_is_sent() {
+    passes("+0 open(\"/tmp/file\", O_RDONLY) = 5\n+0 sendfile(4, 5, [0], 50) = 50\n+0 > P. 1:51(50) ack 1\n");
+}
+
+#[test]
+fn counters_are_compared() {
+    let text = "+0 `nstat -n`\n+0 < . 900001:900002(1) ack 1 win 512\n* > . 1:1(0) ack 1\n";
+    passes(&format!("{text}+0 `nstat | grep TcpExtBeyondWindow | grep -q \" 1 \"`\n"));
+    fails(&format!("{text}+0 `nstat | grep TcpExtBeyondWindow | grep -q \" 2 \"`\n"), 4, "TcpExtBeyondWindow 2", "1");
+    fails("+0 `nstat | grep TcpExtMagic`\n", 1, "TcpExtMagic", "without a counter");
+}
+
+#[test]
+fn numbers_count_from_the_initial_ones_except_with_syn() {
+    let text = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0\n\
+                +0 < S 999000:999000(0) win 65535 <mss 1000>\n+0 > S. 1234:1234(0) ack 999001 <...>\n\
+                +.1 < . 1:1(0) ack 1 win 512\n+0 accept(3, ..., ...) = 4\n+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n";
+    assert_eq!(run(text, &Settings::default(), &mut no_files).failure, None);
+}
+
+#[test]
+fn the_end_is_no_business_of_a_script_that_says_so() {
+    let settings = Settings { ignore_unexpected: true, ..Settings::default() };
+    let text = "+0 write(4, ..., 100) = 100\n+.1 read(4, ..., 10) = -1 EAGAIN\n";
+    assert_eq!(after_handshake(&format!("+0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n{text}"), &settings).failure, None);
+}
+
+#[test]
 fn reads_tell_what_is_left() {
     let read = |left: u32| {
         format!(

@@ -213,7 +213,7 @@ impl Stack<'_> {
         let mtu = self.interfaces.get(u32::from(way_out.0))?.config.mtu;
         half_open.advertised_mss = half_open.advertised_mss.min(mtu - path_headers(&flow.remote) as u16);
         let header_len = half_open.path.header_len();
-        let built = output::build_syn_ack(half_open, self.now, config.receive_buffer, &mut buf[header_len..]);
+        let built = output::build_syn_ack(half_open, self.now, &config, &mut buf[header_len..]);
         half_open.sent(self.now, &config);
         self.counters.tcp_retransmits += u64::from(half_open.retransmits > 0);
         self.deadlines.set_no_later(number, half_open.deadline);

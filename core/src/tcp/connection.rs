@@ -313,12 +313,6 @@ impl PeerSyn {
     }
 }
 
-/// The shift that lets a 16-bit window field reach `buffer` bytes (RFC 7323 §2.2).
-pub(crate) fn window_scale_for(buffer: u32) -> u8 {
-    let shift = (32 - buffer.leading_zeros()).saturating_sub(16);
-    shift.min(14) as u8
-}
-
 /// RFC 9293 §3.7.1: the MSS to assume when the peer names none.
 pub(crate) fn default_mss(flow: &Flow) -> u16 {
     if flow.is_ipv4() { 536 } else { 1_220 }
@@ -366,7 +360,7 @@ impl Connection {
             peer_known: false,
             receive: ReceiveBuffer::new(Seq(0), config.receive_buffer),
             rcv_edge: Seq(0),
-            rcv_scale: window_scale_for(config.receive_buffer),
+            rcv_scale: config.window_scale(),
             peer_fin: None,
             fin_received: false,
             advertised_mss: opening.advertised_mss,

@@ -10,7 +10,7 @@ use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::tcp::Segment;
 use crate::tcp::challenge::ChallengeLimit;
-use crate::tcp::connection::{Connection, Opening, PeerSyn, State, window_scale_for};
+use crate::tcp::connection::{Connection, Opening, PeerSyn, State};
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
 use crate::tcp::timestamps;
@@ -90,7 +90,7 @@ impl HalfOpen {
 
     /// The ACK that tells the peer what we expect (RFC 5961 §3.2).
     pub(crate) fn challenge_ack(&self, now: Instant, config: &TcpConfig) -> Bare {
-        let scale = self.peer.window_scale.map_or(0, |_| window_scale_for(config.receive_buffer));
+        let scale = self.peer.window_scale.map_or(0, |_| config.window_scale());
         let window = (self.receive_window(config) >> scale) as u16;
         let (seq, ack) = (self.iss + 1, self.peer.seq + 1);
         Bare { flow: self.flow, seq, ack, flags: TcpFlags::ACK, window, timestamps: self.timestamps(now) }

@@ -1,8 +1,9 @@
 //! What to send next (RFC 9293 §3.8), and the only place that builds segments of a connection.
 
 use crate::checksum::{self, Sum};
+use crate::config::TcpConfig;
 use crate::stack::flow::Flow;
-use crate::tcp::connection::{Connection, Probe, State, window_scale_for};
+use crate::tcp::connection::{Connection, Probe, State};
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::reassembly::ROUNDING_SLACK;
 use crate::tcp::seq::Seq;
@@ -415,15 +416,15 @@ impl Syn<'_> {
 }
 
 /// Builds the SYN and ACK of a half-open connection.
-pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, receive_buffer: u32, out: &mut [u8]) -> Built {
+pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, config: &TcpConfig, out: &mut [u8]) -> Built {
     let syn = Syn {
         flow: &half_open.flow,
         seq: half_open.iss,
         ack: Some(half_open.peer.seq + 1),
-        receive_buffer,
+        receive_buffer: config.receive_buffer,
         options: TcpOptions {
             mss: Some(half_open.advertised_mss),
-            window_scale: half_open.peer.window_scale.map(|_| window_scale_for(receive_buffer)),
+            window_scale: half_open.peer.window_scale.map(|_| config.window_scale()),
             sack_permitted: half_open.peer.sack_permitted,
             timestamps: half_open.timestamps(now),
             ..TcpOptions::default()

@@ -36,6 +36,9 @@ struct Arguments {
     /// Ignore the order of options, padding, PSH and outbound windows; note what the stack cannot be set to
     #[arg(long)]
     loose: bool,
+    /// Ignore what is sent after the last packet that a script expects, as the original does
+    #[arg(long)]
+    ignore_unexpected: bool,
     /// Microseconds of a tick of the stack's timestamp clock; 0 leaves timestamps unchecked
     #[arg(long)]
     tcp_ts_tick_usecs: Option<String>,
@@ -90,7 +93,8 @@ struct Arguments {
 
 impl Arguments {
     fn settings(&self) -> Result<Settings, String> {
-        let mut settings = Settings { loose: self.loose, ..Settings::default() };
+        let mut settings =
+            Settings { loose: self.loose, ignore_unexpected: self.ignore_unexpected, ..Settings::default() };
         let given = [
             ("ip_version", &self.ip_version),
             ("local_ip", &self.local_ip),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::ast::{Call, Expr};
-use super::error_queue::ZeroCopy;
+use super::error_queue::ErrorQueue;
 use super::host::Host;
 use super::knobs::{Change, Dialect, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
@@ -67,6 +67,8 @@ pub(super) enum FileKind {
     Epoll(Vec<Watch>),
     /// An end of a pipe.
     Pipe(usize),
+    /// A file on a disk.
+    Plain,
 }
 
 /// An open file.
@@ -88,8 +90,8 @@ pub(super) struct File {
     pub(super) connect_told: bool,
     /// `shutdown(SHUT_RD)`.
     pub(super) read_shut: bool,
-    /// Sends with `MSG_ZEROCOPY`, once there was one.
-    pub(super) zero_copy: Option<ZeroCopy>,
+    /// What is to be told about sends, if anything was asked for.
+    pub(super) error_queue: Option<ErrorQueue>,
 }
 
 impl File {
@@ -106,7 +108,7 @@ impl File {
             error_told: false,
             connect_told: false,
             read_shut: false,
-            zero_copy: None,
+            error_queue: None,
         }
     }
 }
@@ -152,6 +154,7 @@ impl Kernel {
         let outcome = self.dispatch(call, state);
         state.resumed = true;
         self.host.transmit();
+        self.advance_error_queues();
         outcome
     }
 
@@ -176,6 +179,8 @@ impl Kernel {
                 self.open(call, File::new(FileKind::Epoll(Vec::new()), knobs))
             }
             "pipe" | "pipe2" => self.pipe(call),
+            "open" => self.open_file(call),
+            "sendfile" => self.send_file(call, state),
             "splice" => self.splice(call, state),
             "epoll_ctl" => self.epoll_ctl(call),
             "epoll_wait" | "epoll_pwait" => self.epoll_wait(call, state),
@@ -275,7 +280,7 @@ impl Kernel {
         let now = self.host.instant();
         let Host { stack, pool, .. } = &mut self.host;
         match file.kind {
-            FileKind::Fresh | FileKind::Epoll(_) | FileKind::Pipe(_) => {}
+            FileKind::Fresh | FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => {}
             FileKind::Listening(listener) => stack.close_listener(pool, now, listener),
             FileKind::Open(connection) if file.knobs.linger == Some(0) => stack.abort(pool, now, connection),
             FileKind::Open(connection) => stack.close(pool, now, connection),
@@ -346,6 +351,16 @@ impl Kernel {
         if name == "SO_LINGER" {
             let field = |field: &str| value.field(field).and_then(|value| evaluate(value).ok()).unwrap_or(0);
             file.knobs.linger = (field("onoff") != 0).then(|| field("linger"));
+            return done(0);
+        }
+        if name == "SO_TIMESTAMPING" {
+            let queued = match file.kind {
+                FileKind::Open(handle) => self.host.stack.unacknowledged_bytes(handle) as u32,
+                _ => 0,
+            };
+            let place = file.bytes_written.wrapping_sub(queued);
+            let Ok(flags) = evaluate(value) else { return unsupported(name, "another flag") };
+            file.error_queue.get_or_insert_default().set_timestamping(flags, place);
             return done(0);
         }
         let change = match text {

@@ -108,15 +108,13 @@ pub struct Report {
     pub pcapng: Option<Vec<u8>>,
 }
 
-/// Parses a script. Beside the settings' symbols, `IPV4` or `IPV6` is defined, by the family of the packets.
+/// Parses a script. Beside the settings' symbols, `IPV4` or `IPV6` is defined, by the family of the packets, and the names that
+/// suites have for the error queue's level and type.
 ///
 /// # Errors
 /// The first thing that is not of the language.
 pub fn parse(text: &str, settings: &Settings) -> Result<ast::Script, ScriptError> {
-    let mut symbols = settings.symbols.clone();
-    let family = if settings.ip_version == IpVersion::V6 { "IPV6" } else { "IPV4" };
-    symbols.insert(family.into(), String::new());
-    parser::parse(text, &symbols)
+    parser::parse(text, &settings.symbols, settings.ip_version)
 }
 
 /// Runs a script. `load` reads the files that its commands name, relative to the script.
@@ -135,7 +133,8 @@ pub fn run(text: &str, settings: &Settings, load: &mut dyn FnMut(&str) -> std::i
 
 fn prepare(text: &str, given: &Settings) -> Result<(ast::Script, Settings), Failure> {
     let script = parse(text, given)?;
-    let mut settings = Settings { loose: given.loose, ..Settings::default() };
+    let mut settings =
+        Settings { loose: given.loose, ignore_unexpected: given.ignore_unexpected, ..Settings::default() };
     for (name, value) in &script.options {
         settings.set(name, value.as_deref()).map_err(|expected| Failure::new(1, expected, "it"))?;
     }

@@ -349,11 +349,13 @@ pub(super) fn flags_text(bits: u16, ace: bool) -> String {
 mod tests {
     use super::super::ast::{Action, Script};
     use super::super::parser::parse;
+    use super::super::settings::IpVersion;
     use super::*;
     use std::collections::BTreeMap;
 
     fn packets(text: &str) -> Vec<PacketSpec> {
-        let script: Script = parse(text, &BTreeMap::new()).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        let script: Script =
+            parse(text, &BTreeMap::new(), IpVersion::V4).unwrap_or_else(|error| panic!("{text}: {error:?}"));
         let packet = |action| match action {
             Action::Packet(packet) => *packet,
             other => panic!("{other:?}"),

@@ -13,6 +13,7 @@ use super::ScriptError;
 use super::ast::{Action, Call, Event, Expr, Field, Script, Time};
 use super::lexer::{self, Kind, Token};
 use super::packet_parser::packet;
+use super::settings::IpVersion;
 
 pub(super) type Tokens<'t, 's> = TokenSlice<'t, Token<'s>>;
 pub(super) type Parsed<T> = Result<T, ErrMode<Expected>>;
@@ -55,10 +56,16 @@ impl<'t, 's: 't> AddContext<Tokens<'t, 's>, &'static str> for Expected {
     }
 }
 
-/// Parses a script. The symbols are those of `--define`; the script's own are added.
-pub(super) fn parse(text: &str, symbols: &BTreeMap<String, String>) -> Result<Script, ScriptError> {
-    let mut symbols = symbols.clone();
+/// Parses a script. The symbols are those of `--define`; the script's own and those of the IP version are added.
+pub(super) fn parse(
+    text: &str,
+    given: &BTreeMap<String, String>,
+    mut version: IpVersion,
+) -> Result<Script, ScriptError> {
+    let mut symbols = BTreeMap::new();
     for _ in 0..2 {
+        symbols = version.symbols().map(|(name, value)| (name.to_string(), value.to_string())).into();
+        symbols.extend(given.clone());
         // Conditions may ask for symbols that the script's own options define, which come first.
         for token in lexer::tokens(&lexer::preprocess(text, &symbols)?)? {
             if token.kind != Kind::Option {
@@ -66,11 +73,11 @@ pub(super) fn parse(text: &str, symbols: &BTreeMap<String, String>) -> Result<Sc
             }
             if let Some(definition) = token.text.strip_prefix("--define=") {
                 let (name, value) = definition.split_once('=').unwrap_or((definition, ""));
-                symbols.entry(name.to_string()).or_insert_with(|| value.to_string());
-            } else if let Some(version) = token.text.strip_prefix("--ip_version=") {
-                let (is, is_not) = if version == "ipv6" { ("IPV6", "IPV4") } else { ("IPV4", "IPV6") };
-                symbols.remove(is_not);
-                symbols.insert(is.to_string(), String::new());
+                if !given.contains_key(name) {
+                    symbols.insert(name.to_string(), value.to_string());
+                }
+            } else if let Some(named) = token.text.strip_prefix("--ip_version=").and_then(IpVersion::named) {
+                version = named;
             }
         }
     }
@@ -284,7 +291,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Script {
-        parse(text, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error:?}"))
+        parse(text, &BTreeMap::new(), IpVersion::V4).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     fn calls(text: &str) -> Vec<Call> {
@@ -342,7 +349,7 @@ mod tests {
     #[test]
     fn symbols_stand_for_their_values() {
         let symbols = BTreeMap::from([("LEVEL".to_string(), "SOL_IP".to_string())]);
-        let script = parse("0 getsockopt(3, LEVEL, SIZE, [5], [4]) = 0\n", &symbols).unwrap();
+        let script = parse("0 getsockopt(3, LEVEL, SIZE, [5], [4]) = 0\n", &symbols, IpVersion::V4).unwrap();
         let Action::Call(call) = &script.events[0].action else { panic!() };
         assert_eq!(call.arguments[1], Expr::Word("SOL_IP".into()));
         let script = parsed("--define=SIZE=4\n#ifdef SIZE\n0 close(SIZE) = 0\n#endif\n");
@@ -359,7 +366,7 @@ mod tests {
             ("+0 close(3) = 0\nclose(3) = 0\n", 2, "a time: 1.5, +.01, *"),
             ("* close(3) = 0\n", 1, "an outbound packet after * or a range of time"),
         ] {
-            let error = parse(text, &BTreeMap::new()).unwrap_err();
+            let error = parse(text, &BTreeMap::new(), IpVersion::V4).unwrap_err();
             assert_eq!((error.line, error.expected.as_str()), (line, expected), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! Pipes, and `splice` between them and sockets.
+//! Pipes and plain files, and `splice` and `sendfile` between them and sockets.
 
 use super::ast::{Call, Expr};
 use super::kernel::{CallState, File, FileKind, Kernel, Outcome, Progress, done, failed, mismatch};
@@ -25,6 +25,28 @@ impl Kernel {
             self.files.insert(number, File::new(FileKind::Pipe(pipe), knobs));
         }
         done(0)
+    }
+
+    /// `open`: a file of any name, as long as is asked for. What it holds is what the connection is expected to carry.
+    pub(super) fn open_file(&mut self, call: &Call) -> Outcome {
+        let knobs = SocketKnobs::new(&self.knobs);
+        self.open(call, File::new(FileKind::Plain, knobs))
+    }
+
+    /// `sendfile` from a plain file to a socket.
+    pub(super) fn send_file(&mut self, call: &Call, state: &mut CallState) -> Outcome {
+        let (to, from, len) = (self.number(call, 0)?, self.number(call, 1)?, self.number(call, 3)?);
+        match (self.files.get(&to), self.files.get(&from)) {
+            (
+                Some(File { kind: FileKind::Open(handle), nonblocking, .. }),
+                Some(File { kind: FileKind::Plain, .. }),
+            ) => {
+                let (handle, waits) = (*handle, !nonblocking);
+                self.write_stream(to, handle, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state)
+            }
+            (None, _) | (_, None) => failed("EBADF"),
+            _ => failed("EINVAL"),
+        }
     }
 
     /// `splice` from a socket into a pipe, or the other way.

@@ -3,7 +3,7 @@
 use ethertab::{RecvError, State};
 
 use super::ast::{Call, Expr};
-use super::error_queue::ZeroCopy;
+use super::error_queue::ErrorQueue;
 use super::kernel::{CallState, FileKind, Kernel, Outcome, Progress, done, failed, mismatch};
 use super::symbols::evaluate;
 
@@ -40,13 +40,12 @@ pub(super) fn peer_has_closed(state: State) -> bool {
 impl Kernel {
     /// What is ready on a file.
     fn ready(&mut self, number: i64) -> i64 {
-        self.complete_sends(number);
         let now = self.host.instant();
         let Some(file) = self.files.get(&number) else { return NVAL };
         let stack = &mut self.host.stack;
         match file.kind {
             FileKind::Fresh => OUT | HUP | WRNORM,
-            FileKind::Epoll(_) | FileKind::Pipe(_) => 0,
+            FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => 0,
             FileKind::Udp(_) => OUT | WRNORM,
             FileKind::Listening(listener) => {
                 let queued = stack.listeners().find(|(handle, ..)| *handle == listener).map_or(0, |found| found.2);
@@ -58,7 +57,7 @@ impl Kernel {
                     return 0;
                 }
                 let mut ready = 0;
-                if file.zero_copy.as_ref().is_some_and(ZeroCopy::is_ready) {
+                if file.error_queue.as_ref().is_some_and(ErrorQueue::is_ready) {
                     ready |= ERR;
                 }
                 let at_end = stack.readable_bytes(handle) == 0
@@ -156,7 +155,7 @@ impl Kernel {
         for mut watch in watches {
             let ready = self.ready(watch.file);
             let told =
-                self.files.get(&watch.file).and_then(|file| file.zero_copy.as_ref()).map_or(0, |sends| sends.told);
+                self.files.get(&watch.file).and_then(|file| file.error_queue.as_ref()).map_or(0, |queue| queue.told);
             let seen = self.connection_info(watch.file).map(|info| (info.bytes_received, info.state, told));
             let mut news = ready & (watch.events | ERR | HUP);
             if watch.events & EPOLLET != 0 && watch.seen == seen {

@@ -1,6 +1,6 @@
 //! Runs a script: one event after the other, in virtual time.
 
-use ethertab::{Config, State};
+use ethertab::{Config, Counters, State};
 use std::collections::BTreeMap;
 
 use super::ast::{Action, Call, Direction, Event, Expr, Script, Time};
@@ -40,6 +40,8 @@ pub(super) struct Run<'a> {
     pending: Option<Pending>,
     notes: Vec<(usize, String)>,
     checks: usize,
+    /// Counters as they were at the last look.
+    counted: Counters,
     /// The line of the event under way, and its place in the script.
     line: usize,
 }
@@ -79,6 +81,7 @@ impl<'a> Run<'a> {
             pending: None,
             notes: Vec::new(),
             checks: 0,
+            counted: Counters::default(),
             line: 1,
         })
     }
@@ -108,7 +111,7 @@ impl<'a> Run<'a> {
         let now = self.now();
         self.advance(now)?;
         self.drop_leftovers(false);
-        if let Some(sent) = self.kernel.host.sent.pop_front() {
+        if let Some(sent) = self.kernel.host.sent.pop_front().filter(|_| !self.settings.ignore_unexpected) {
             let got = self.traffic.describe(&sent);
             return self.fail("nothing more to be sent", got);
         }
@@ -183,7 +186,7 @@ impl<'a> Run<'a> {
         self.drop_leftovers(next.is_some());
         let Some(sent) = self.kernel.host.sent.front() else { return Ok(()) };
         let hopeless = match next.map(|event| event.time) {
-            None => true,
+            None => !self.settings.ignore_unexpected,
             Some(Time::Relative(_)) => sent.at + self.tolerance(now.saturating_sub(sent.at)) < now,
             Some(_) => false,
         };
@@ -326,6 +329,7 @@ impl<'a> Run<'a> {
 
     /// Goes on with a call that blocks.
     fn progress(&mut self) -> Result {
+        self.kernel.advance_error_queues();
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         match self.kernel.call(&pending.call, &mut pending.state) {
             Ok(Progress::Blocked) => {
@@ -402,6 +406,8 @@ impl<'a> Run<'a> {
                     let until = self.now() + micros;
                     self.advance(until)?;
                 }
+                Command::CountersReset => self.counted = self.kernel.host.stack.counters().clone(),
+                Command::Counter { name, value } => self.expect_counter(&name, value)?,
                 Command::Connections { state, count } => self.expect_state(&state, count)?,
                 Command::Unknown(text) => {
                     self.unsupported(Unsupported { setting: format!("`{text}`"), needs: "this command" }, self.line)?;
@@ -431,6 +437,22 @@ impl<'a> Run<'a> {
                 self.fail(setting, error.to_string())
             }
         }
+    }
+
+    fn expect_counter(&mut self, name: &str, wanted: Option<u64>) -> Result {
+        let counter = |counters| knobs::counter(counters, name);
+        let (Some(now), Some(before)) = (counter(self.kernel.host.stack.counters()), counter(&self.counted)) else {
+            let unsupported = Unsupported { setting: name.into(), needs: "a counter of this name" };
+            return self.unsupported(unsupported, self.line);
+        };
+        self.counted = self.kernel.host.stack.counters().clone();
+        self.checks += 1;
+        let got = now - before;
+        if wanted.map_or(got > 0, |wanted| got == wanted) {
+            return Ok(());
+        }
+        let wanted = wanted.map_or("at least 1".to_string(), |wanted| wanted.to_string());
+        self.fail(format!("{name} {wanted}"), got.to_string())
     }
 
     fn expect_state(&mut self, name: &str, count: Option<usize>) -> Result {

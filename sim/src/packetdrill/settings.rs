@@ -15,6 +15,26 @@ pub enum IpVersion {
     V6,
 }
 
+impl IpVersion {
+    /// The version of this name.
+    pub(super) fn named(name: &str) -> Option<IpVersion> {
+        match name {
+            "ipv4" => Some(IpVersion::V4),
+            "ipv4-mapped-ipv6" => Some(IpVersion::V4Mapped),
+            "ipv6" => Some(IpVersion::V6),
+            _ => None,
+        }
+    }
+
+    /// Symbols that are defined where scripts run over it, unless they are given: the family, and what Linux's and
+    /// packetdrill's own suites are run with.
+    pub(super) fn symbols(self) -> [(&'static str, &'static str); 3] {
+        let family = if self == IpVersion::V6 { "IPV6" } else { "IPV4" };
+        let (level, kind) = if self == IpVersion::V4 { ("SOL_IP", "IP_RECVERR") } else { ("SOL_IPV6", "IPV6_RECVERR") };
+        [(family, ""), ("CMSG_LEVEL_IP", level), ("CMSG_TYPE_RECVERR", kind)]
+    }
+}
+
 /// How scripts are run. Defaults are packetdrill's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -45,6 +65,8 @@ pub struct Settings {
     /// Ignores the order of options and padding, PSH and windows of what the stack sends; what the stack does not know of
     /// sysctls and socket options becomes a note.
     pub loose: bool,
+    /// What is sent after the last packet that the script expects is of no interest, as in the original.
+    pub ignore_unexpected: bool,
     /// A call whose result is another is a note and no failure.
     pub calls_may_fail: bool,
     /// A packet that differs is a note and no failure.
@@ -69,6 +91,7 @@ impl Default for Settings {
             tcp_ts_ecr_scaled: false,
             strict_segments: false,
             loose: false,
+            ignore_unexpected: false,
             calls_may_fail: false,
             packets_may_differ: false,
             symbols: BTreeMap::new(),
@@ -117,12 +140,8 @@ impl Settings {
         let port = || text.parse::<u16>().map_err(|_| format!("a port for --{name}, not {text:?}"));
         match name {
             "ip_version" => {
-                self.ip_version = match text {
-                    "ipv4" => IpVersion::V4,
-                    "ipv4-mapped-ipv6" => IpVersion::V4Mapped,
-                    "ipv6" => IpVersion::V6,
-                    _ => return Err(format!("--ip_version of ipv4, ipv4-mapped-ipv6 or ipv6, not {text:?}")),
-                }
+                self.ip_version = IpVersion::named(text)
+                    .ok_or_else(|| format!("--ip_version of ipv4, ipv4-mapped-ipv6 or ipv6, not {text:?}"))?;
             }
             "local_ip" | "remote_ip" => {
                 let plain = text.split('/').next().unwrap_or("");
@@ -144,6 +163,7 @@ impl Settings {
             }
             "dry_run" => return Err("a run, without --dry_run".into()),
             "loose" => self.loose = true,
+            "ignore_unexpected" => self.ignore_unexpected = true,
             "define" => {
                 let (symbol, value) = text.split_once('=').unwrap_or((text, ""));
                 self.symbols.insert(symbol.into(), value.into());

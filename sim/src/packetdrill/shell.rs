@@ -14,6 +14,10 @@ pub(super) enum Command {
     Sleep(u64),
     /// So many connections are in this state, or at least one if no number is asked for.
     Connections { state: String, count: Option<usize> },
+    /// A counter of the kernel, by its name in Linux, has this value since the last look, or any but 0.
+    Counter { name: String, value: Option<u64> },
+    /// From here on counters count.
+    CountersReset,
     /// About what the simulated wire has not: caches of metrics, queueing disciplines, offloads, modules.
     Nothing,
     /// Anything else.
@@ -65,6 +69,12 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
             _ => out.push(Command::Unknown(line.into())),
         },
         ["sockstat", ..] => out.push(connections(line)),
+        // A queueing discipline that lets nothing through.
+        ["tc", .., "limit", "0"] => out.push(Command::Unknown(line.into())),
+        ["grep", state, files @ ..] if files.contains(&"/proc/net/tcp") => out.push(proc_net_tcp(line, state)),
+        ["nstat", ..] => out.push(counter(line)),
+        // Files that a script makes for itself: those that it opens hold whatever it asks for.
+        ["rm" | "/bin/rm" | "dd" | "/bin/dd" | "touch" | "truncate", ..] => out.push(Command::Nothing),
         ["ip", "tcp_metrics" | "link" | "addr" | "route", ..]
         | ["tc" | "ethtool" | "kldload" | "set" | "true" | "sync", ..] => out.push(Command::Nothing),
         _ => out.push(Command::Unknown(line.into())),
@@ -133,6 +143,45 @@ fn connections(line: &str) -> Command {
     match state {
         Some(state) => Command::Connections { state, count },
         None => Command::Unknown(line.into()),
+    }
+}
+
+/// `grep " 0A " /proc/net/tcp | grep ":1F90"`: states are numbers there.
+fn proc_net_tcp(line: &str, state: &str) -> Command {
+    const STATES: [&str; 11] = [
+        "ESTABLISHED",
+        "SYN_SENT",
+        "SYN_RCVD",
+        "FIN_WAIT_1",
+        "FIN_WAIT_2",
+        "TIME_WAIT",
+        "CLOSED",
+        "CLOSE_WAIT",
+        "LAST_ACK",
+        "LISTEN",
+        "CLOSING",
+    ];
+    let number = usize::from_str_radix(state.trim(), 16).ok();
+    match number.and_then(|number| STATES.get(number.wrapping_sub(1))) {
+        Some(state) => Command::Connections { state: (*state).into(), count: None },
+        None => Command::Unknown(line.into()),
+    }
+}
+
+/// `nstat -n`, or `nstat | grep NAME | grep -q " 3 "`
+fn counter(line: &str) -> Command {
+    let mut patterns = line.split('|').skip(1).map(|stage| {
+        let words = words(stage);
+        let end = words.iter().position(|word| word.starts_with('>')).unwrap_or(words.len());
+        words[..end].last().cloned().unwrap_or_default()
+    });
+    match (patterns.next(), patterns.next()) {
+        (None, _) => Command::CountersReset,
+        (Some(name), None) => Command::Counter { name, value: None },
+        (Some(name), Some(value)) => match value.trim().parse() {
+            Ok(value) => Command::Counter { name, value: Some(value) },
+            Err(_) => Command::Unknown(line.into()),
+        },
     }
 }
 
@@ -227,6 +276,24 @@ mod tests {
             commands("sockstat -4 -P tcp -s | grep packetdril | grep -c TIME_WAIT | grep 1"),
             [Command::Connections { state: "TIME_WAIT".into(), count: Some(1) }]
         );
-        assert!(matches!(commands("rm -rf x")[..], [Command::Unknown(_)]));
+        assert!(matches!(
+            commands("modprobe x; tc qdisc add dev tun0 root pfifo limit 0")[..],
+            [Command::Unknown(_), Command::Unknown(_)]
+        ));
+    }
+
+    #[test]
+    fn states_and_counters_of_linux() {
+        assert_eq!(
+            commands("grep \" 0A \" /proc/net/tcp /proc/net/tcp6 | grep \":1F90\"; /bin/rm -f x"),
+            [Command::Connections { state: "LISTEN".into(), count: None }, Command::Nothing]
+        );
+        let counter = |value| Command::Counter { name: "TcpExtBeyondWindow".into(), value };
+        assert_eq!(
+            commands(
+                "nstat -n\nnstat | grep TcpExtBeyondWindow | grep -q \" 3 \"\nnstat | grep TcpExtBeyondWindow > /dev/null"
+            ),
+            [Command::CountersReset, counter(Some(3)), counter(None)]
+        );
     }
 }

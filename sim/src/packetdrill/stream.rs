@@ -96,7 +96,7 @@ impl Kernel {
                 return self.udp_socket(call).and_then(|_| done(0));
             }
             FileKind::Listening(_) => return failed("EISCONN"),
-            FileKind::Epoll(_) | FileKind::Pipe(_) => return failed("ENOTSOCK"),
+            FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => return failed("ENOTSOCK"),
         }
         let options = ConnectOptions {
             local: file.local,
@@ -215,7 +215,7 @@ impl Kernel {
             }
             FileKind::Udp(_) => self.read_datagram(call, len.max(0) as usize, waits),
             FileKind::Fresh | FileKind::Listening(_) => failed("ENOTCONN"),
-            FileKind::Epoll(_) | FileKind::Pipe(_) => failed("EINVAL"),
+            FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => failed("EINVAL"),
         }
     }
 
@@ -313,17 +313,17 @@ impl Kernel {
                 let number = self.number(call, 0)?;
                 let len = len.clamp(0, i64::from(u32::MAX)) as u32;
                 let result = self.write_stream(number, handle, len, waits, state)?;
-                if let (Progress::Done(Ok(1..)), Some(file)) = (result, self.files.get_mut(&number))
-                    && flags & MSG_ZEROCOPY != 0
-                    && file.knobs.zero_copy
-                {
-                    file.zero_copy.get_or_insert_default().sent(file.bytes_written);
+                if let (Progress::Done(Ok(1..)), Some(file)) = (result, self.files.get_mut(&number)) {
+                    let zero_copy = flags & MSG_ZEROCOPY != 0 && file.knobs.zero_copy;
+                    if zero_copy || file.error_queue.is_some() {
+                        file.error_queue.get_or_insert_default().sent(file.bytes_written, zero_copy);
+                    }
                 }
                 Ok(result)
             }
             FileKind::Udp(_) => self.write_datagram(call, len.max(0) as usize, address),
             FileKind::Fresh | FileKind::Listening(_) => failed("EPIPE"),
-            FileKind::Epoll(_) | FileKind::Pipe(_) => failed("EINVAL"),
+            FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => failed("EINVAL"),
         }
     }
 

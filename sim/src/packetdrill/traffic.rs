@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ethertab::ConnectionInfo;
+use ethertab::{ConnectionInfo, State};
 
 use super::ast::{Body, PacketSpec, Quoted, TcpSpec, Tos};
 use super::compare::{self, Difference};
@@ -130,8 +130,8 @@ impl Traffic {
                 }
                 if let Some(seq) = tcp.seq.filter(|_| tcp.flags.bits & SYN != 0) {
                     let is_ours = |info: &ConnectionInfo| (info.local.port(), info.remote.port()) == (local, remote);
-                    let is_known = kernel.host.stack.connections().any(|info| is_ours(&info));
-                    flow.learn_remote(seq, is_known);
+                    let mut others = kernel.host.stack.connections().filter(|info| info.state != State::SynSent);
+                    flow.learn_remote(seq, others.any(|info| is_ours(&info)));
                 }
                 let mut segment = inbound_segment(tcp, flow, remote, local);
                 if super::options::emit(&segment.options).len() > 40 {
@@ -160,7 +160,7 @@ impl Traffic {
             Body::Icmp(message) => {
                 let seq = match message.quoted {
                     Quoted::Tcp(seq, _) => flow.to_wire(seq),
-                    _ => flow.to_wire(flow.local_isn.unwrap_or(0)),
+                    _ => flow.to_wire(0),
                 };
                 // What the message quotes went the other way.
                 let quoting = Packet::new(stack_address, script_address, Payload::Tcp(Segment::default()));
@@ -244,8 +244,7 @@ impl Traffic {
 
 fn inbound_segment(spec: &TcpSpec, flow: &Flow, source_port: u16, destination_port: u16) -> Segment {
     let seq = spec.seq.unwrap_or(0);
-    let syn = u32::from(spec.flags.bits & SYN != 0);
-    let offset = seq.wrapping_add(syn).wrapping_sub(flow.remote_isn.map_or(0, |isn| isn.wrapping_add(1)));
+    let offset = flow.place_of_script(seq, spec.flags.bits & SYN != 0);
     Segment {
         source_port,
         destination_port,
@@ -358,9 +357,7 @@ impl Expectation<'_> {
             return Err(differs(flow, difference));
         }
         compare::segment(spec, self.taken, is_last, &got, settings).map_err(|difference| differs(flow, difference))?;
-        if let Some(isn) = flow.local_isn {
-            let syn = u32::from(got.flags & SYN != 0);
-            let offset = flow.to_script(segment.seq).wrapping_add(syn).wrapping_sub(isn.wrapping_add(1));
+        if let Some(offset) = flow.place_of_stack(segment.seq, got.has(SYN)) {
             let is_probe = got.flags & (SYN | FIN) == 0 && len <= 1;
             if got.data != stream_bytes(Stream::FromStack, offset, len) && !is_probe {
                 return Err(differs(flow, ("the bytes that were written".into(), "others".into())));

@@ -8,10 +8,12 @@ use ethertab::time::Duration;
 use ethertab::{Algorithm, KeepAlive, SlowStartExit, TcpConfig, UnusedWindow};
 use std::fmt;
 
+mod counters;
 mod socket;
 mod sysctl;
 mod tcp_info;
 
+pub(super) use counters::counter;
 pub(super) use socket::{Change, SocketKnobs};
 pub(super) use tcp_info::tcp_info;
 

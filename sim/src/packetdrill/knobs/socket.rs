@@ -63,7 +63,9 @@ impl SocketKnobs {
             "SO_REUSEADDR" | "SO_REUSEPORT" | "SO_PRIORITY" | "SO_DONTROUTE" | "SO_RCVLOWAT" if value <= 1 => {}
             "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.tcp.send_buffer = positive(value),
             // Linux doubles the value for its overhead, and half of that is window.
-            "SO_RCVBUF" | "SO_RCVBUFFORCE" => self.tcp.receive_buffer = positive(value),
+            "SO_RCVBUF" | "SO_RCVBUFFORCE" => {
+                (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (positive(value), 0);
+            }
             "SO_KEEPALIVE" => {
                 self.keep_alive_on = value != 0;
                 return Ok(Change::KeepAlive);
@@ -158,7 +160,7 @@ fn absent_option(name: &str) -> &'static str {
         "TCP_FUNCTION_BLK" => "stacks to choose from",
         "TCP_WINDOW_CLAMP" => "a window that the user bounds",
         "TCP_ZEROCOPY_RECEIVE" => "zero-copy sockets",
-        "SO_TIMESTAMPING" | "SO_TIMESTAMP" => "timestamps of packets for the user",
+        "SO_TIMESTAMP" => "timestamps of packets for the user",
         "IP_TOS" | "IPV6_TCLASS" => "a TOS that the user sets",
         "IP_TTL" | "IPV6_UNICAST_HOPS" | "IP_MINTTL" => "a TTL that the user sets",
         "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => "path MTU discovery that the user sets",

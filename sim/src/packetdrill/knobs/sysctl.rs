@@ -1,7 +1,7 @@
 //! The sysctls of Linux and FreeBSD.
 
-use ethertab::UnusedWindow;
 use ethertab::time::Duration;
+use ethertab::{TcpConfig, UnusedWindow};
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
 
@@ -93,10 +93,13 @@ impl Knobs {
     /// Applies a sysctl. Those that are not about TCP over IPv4 or IPv6 are unknown.
     pub(in crate::packetdrill) fn sysctl(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
         let setting = format!("{name}={value}");
-        if name.starts_with("net.inet") || name.starts_with("kern.") {
+        if self.dialect == Dialect::Linux && (name.starts_with("net.inet") || name.starts_with("kern.")) {
             self.dialect = Dialect::FreeBsd;
-            // FreeBSD counts challenges a second, of which scripts stay far below.
-            self.tcp.challenge_interval = Duration::ZERO;
+            freebsd_defaults(&mut self.tcp);
+        }
+        if name == "kern.ipc.maxsockbuf" {
+            self.tcp.receive_buffer_max = number(value).map_or(0, positive);
+            return Ok(());
         }
         if name.starts_with("kern.") || name.starts_with("net.core.") {
             // Upper limits, clocks and modules of the kernel.
@@ -118,7 +121,9 @@ impl Knobs {
             return Ok(());
         }
         match (short, &numbers[..]) {
-            ("tcp_rmem", [_, default, _]) => self.tcp.receive_buffer = linux_window(*default),
+            ("tcp_rmem", [_, default, most]) => {
+                (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (linux_window(*default), positive(*most));
+            }
             ("tcp_wmem", [_, default, _]) => self.tcp.send_buffer = positive(*default),
             ("tcp.recvspace", [space]) => self.tcp.receive_buffer = positive(*space),
             ("tcp.sendspace", [space]) => self.tcp.send_buffer = positive(*space),
@@ -171,6 +176,14 @@ impl Knobs {
 
 /// What stands for no time where zero means something else.
 const SHORTEST: Duration = Duration::from_micros(1);
+
+/// What FreeBSD's scripts count on unless they set it.
+fn freebsd_defaults(tcp: &mut TcpConfig) {
+    (tcp.receive_buffer, tcp.receive_buffer_max) = (65_536, 2 * 1024 * 1024);
+    tcp.send_buffer = 32_768;
+    // FreeBSD counts challenges a second, of which scripts stay far below.
+    tcp.challenge_interval = Duration::ZERO;
+}
 
 /// Linux counts the overhead of its packet buffers in: half of the memory is window (`tcp_adv_win_scale` 1).
 fn linux_window(memory: i64) -> u32 {
