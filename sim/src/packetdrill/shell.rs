@@ -94,8 +94,11 @@ fn sysctl(arguments: &[&str], out: &mut Vec<Command>) {
     }
 }
 
-/// The sysctl that a file of `/proc/sys` is.
+/// The knob behind a file: a sysctl, or a parameter of a kernel module.
 fn proc_name(path: &str) -> Option<String> {
+    if let Some(module) = path.strip_prefix("/sys/module/") {
+        return Some(module.replace("/parameters/", "."));
+    }
     path.strip_prefix("/proc/sys/").map(|name| name.replace('/', "."))
 }
 

@@ -1,7 +1,7 @@
 //! The sysctls of Linux and FreeBSD.
 
 use ethertab::time::Duration;
-use ethertab::{TcpConfig, UnusedWindow};
+use ethertab::{SlowStartExit, TcpConfig, UnusedWindow};
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
 
@@ -18,6 +18,7 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_fastopen_key", &[], ""),
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
     ("tcp_syncookies", &[0], "SYN cookies"),
+    ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
     ("tcp_reordering", &[3], "a threshold of duplicates that can be set"),
     ("tcp_max_reordering", &[], ""),
     ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
@@ -105,8 +106,9 @@ impl Knobs {
             // Upper limits, clocks and modules of the kernel.
             return Ok(());
         }
-        let short =
-            ["net.ipv4.", "net.ipv6.", "net.inet.", "net.inet6."].iter().find_map(|area| name.strip_prefix(area));
+        let short = ["net.ipv4.", "net.ipv6.", "net.inet.", "net.inet6.", "tcp_cubic."]
+            .iter()
+            .find_map(|area| name.strip_prefix(area));
         let Some(short) = short else { return unsupported(setting, "a knob of this name") };
         let numbers: Vec<i64> = value.split_whitespace().filter_map(number).collect();
         if let Some((_, allowed, needs)) = FIXED.iter().find(|(known, ..)| *known == short) {
@@ -124,6 +126,8 @@ impl Knobs {
             ("tcp_rmem", [_, default, most]) => {
                 (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (linux_window(*default), positive(*most));
             }
+            ("hystart", [0]) => self.tcp.slow_start_exit = SlowStartExit::Loss,
+            ("hystart", [_]) => self.tcp.slow_start_exit = SlowStartExit::HyStart,
             ("tcp_wmem", [_, default, _]) => self.tcp.send_buffer = positive(*default),
             ("tcp.recvspace", [space]) => self.tcp.receive_buffer = positive(*space),
             ("tcp.sendspace", [space]) => self.tcp.send_buffer = positive(*space),
