@@ -229,6 +229,24 @@ impl Blocks {
         }
     }
 
+    /// Up to `max` bytes at `offset` to change, as far as they lie in one block; empty if nothing is there.
+    #[inline]
+    pub(crate) fn written_mut<'p>(&self, pool: &'p mut Pool<'_>, offset: u32, max: usize) -> &'p mut [u8] {
+        let block = self.block_at(pool, offset);
+        if block == NO_BLOCK {
+            return &mut [];
+        }
+        let bytes = &mut pool.block_mut(block)[place(offset)..];
+        let len = bytes.len().min(max);
+        &mut bytes[..len]
+    }
+
+    /// Whether there is a block for `offset` now, taken from the pool if need be; see [`Blocks`] for `base`.
+    #[inline]
+    pub(crate) fn reserve(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, offset: u32) -> bool {
+        self.ensure(pool, account, base, offset).is_some()
+    }
+
     /// Releases the blocks of the slots from that of `base`, the lowest in use, up to that of `to`, which stays.
     #[inline]
     pub(crate) fn release(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, to: u32) {

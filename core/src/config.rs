@@ -3,6 +3,7 @@
 use core::num::NonZeroU32;
 
 use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
+use crate::tcp::recovery::DUPLICATE_THRESHOLD;
 use crate::time::Duration;
 use crate::wire::MacAddr;
 
@@ -181,6 +182,17 @@ pub struct TcpConfig {
     pub keep_alive: Option<KeepAlive>,
     /// Initial window in segments (RFC 6928: 10).
     pub initial_window: u8,
+    /// Segments by which one may be overtaken before it counts as lost, while no more reordering was seen (RFC 5681 §3.2: 3).
+    pub reordering: u8,
+    /// The most segments that this grows to when reordering is seen: 300 as in Linux.
+    pub max_reordering: u16,
+    /// Segments are also lost when `reordering` others have overtaken them, and not by time alone (RFC 8985 §6.2 step 4); on by
+    /// default.
+    pub rack_threshold: bool,
+    /// Tail loss probes (RFC 8985 §7); on by default, without effect if SACK is not agreed on.
+    pub tail_loss_probe: bool,
+    /// Detection of spurious retransmission timeouts (F-RTO, RFC 5682); on by default.
+    pub frto: bool,
     /// Congestion control: CUBIC (RFC 9438).
     pub congestion: Algorithm,
     /// The most bytes a second that a connection sends, as with Linux's `SO_MAX_PACING_RATE`; none by default.
@@ -238,6 +250,11 @@ impl Default for TcpConfig {
             user_timeout: None,
             keep_alive: None,
             initial_window: 10,
+            reordering: DUPLICATE_THRESHOLD as u8,
+            max_reordering: 300,
+            rack_threshold: true,
+            tail_loss_probe: true,
+            frto: true,
             congestion: Algorithm::default(),
             max_pacing_rate: None,
             alternative_backoff: false,

@@ -243,7 +243,6 @@ impl Stack<'_> {
             Node::HalfOpen(index) => return self.half_open_problem(index, sequence, problem),
             _ => return false,
         };
-        let now = self.now;
         let headers = super::transmit::path_headers(&flow.remote);
         let mut handled = false;
         self.with_connection(pool, index, |connection, context| {
@@ -259,7 +258,7 @@ impl Stack<'_> {
             handled = true;
             // RFC 1191 §3 and RFC 8201 §4: never up, never below what every link carries.
             let least = if flow.remote.is_ipv4() { MIN_PATH_MTU_V4 } else { MIN_PATH_MTU_V6 };
-            connection.packet_too_big(now, mtu.max(least) - headers)
+            connection.packet_too_big(context, mtu.max(least) - headers)
         });
         handled
     }

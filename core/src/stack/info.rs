@@ -38,8 +38,20 @@ pub struct ConnectionInfo {
     pub bytes_in_flight: u32,
     /// Bytes sent and not acknowledged.
     pub unacknowledged: u32,
-    /// Bytes believed lost and not yet sent again.
-    pub lost: u32,
+    /// Segments sent and not acknowledged cumulatively.
+    pub unacknowledged_segments: u32,
+    /// Of these, those that the peer has, say SACK blocks or, without SACK, duplicate acknowledgments.
+    pub sacked_segments: u32,
+    /// Of these, those believed lost, sent again since or not.
+    pub lost_segments: u32,
+    /// Of these, those sent again whose last transmission is in flight.
+    pub resent_segments: u32,
+    /// Segments by which one may be overtaken without counting as lost.
+    pub reordering: u32,
+    /// How often segments were seen to arrive out of order.
+    pub reordering_seen: u32,
+    /// Segments that the peer reported as duplicates (RFC 2883).
+    pub duplicates_reported: u32,
     /// Bytes in the send buffer.
     pub send_queue: u32,
     /// Bytes in order in the receive buffer.
@@ -81,7 +93,13 @@ impl ConnectionInfo {
             rto: Duration::ZERO,
             bytes_in_flight: 0,
             unacknowledged: 0,
-            lost: 0,
+            unacknowledged_segments: 0,
+            sacked_segments: 0,
+            lost_segments: 0,
+            resent_segments: 0,
+            reordering: 0,
+            reordering_seen: 0,
+            duplicates_reported: 0,
             send_queue: 0,
             receive_queue: 0,
             send_window: 0,
@@ -105,9 +123,15 @@ impl ConnectionInfo {
             srtt: connection.rtt.srtt(),
             rttvar: connection.rtt.rttvar(),
             rto: connection.rtt.rto(&connection.config),
-            bytes_in_flight: connection.in_flight(),
+            bytes_in_flight: connection.in_flight().min(connection.outstanding()),
             unacknowledged: connection.outstanding(),
-            lost: connection.recovery.lost_bytes(),
+            unacknowledged_segments: connection.records.len(),
+            sacked_segments: u32::from(connection.records.sacked),
+            lost_segments: connection.records.lost(),
+            resent_segments: connection.records.resent(),
+            reordering: connection.recovery.reordering(),
+            reordering_seen: connection.recovery.reordering_events(),
+            duplicates_reported: connection.recovery.dsack_segments,
             send_queue: connection.send.len(),
             receive_queue: connection.receive.readable(),
             send_window: connection.snd_wnd,

@@ -12,8 +12,10 @@ use crate::tcp::acks::OwedAcks;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
 use crate::tcp::pacing::Pacing;
+use crate::tcp::rate::Rate;
 use crate::tcp::reassembly::ReceiveBuffer;
-use crate::tcp::recovery::{DUPLICATE_THRESHOLD, Recovery};
+use crate::tcp::records::Records;
+use crate::tcp::recovery::{DUPLICATE_THRESHOLD, Recovery, Resend};
 use crate::tcp::rtt::RttEstimator;
 use crate::tcp::send_buffer::SendBuffer;
 use crate::tcp::seq::Seq;
@@ -235,7 +237,9 @@ pub struct Connection {
     pub(crate) rtt: RttEstimator,
     pub(crate) congestion: Controller,
     pub(crate) pacing: Pacing,
+    pub(crate) records: Records,
     pub(crate) recovery: Recovery,
+    pub(crate) rate: Rate,
     /// Consecutive timeouts of the retransmission timer without progress.
     pub(crate) timeouts: u8,
     /// Whether one of them was taken for a loss in the network.
@@ -373,7 +377,9 @@ impl Connection {
             rtt: RttEstimator::new(),
             congestion: Controller::new(&config, mss, config.initial_window, opening.iss),
             pacing: Pacing::default(),
-            recovery: Recovery::new(opening.iss),
+            records: Records::new(),
+            recovery: Recovery::new(opening.iss, config.reordering),
+            rate: Rate::default(),
             timeouts: 0,
             loss_timeout: false,
             unanswered_probes: 0,
@@ -411,7 +417,8 @@ impl Connection {
     #[inline]
     pub(crate) fn has_unsent(&self) -> bool {
         // The FIN takes the sequence number after the data.
-        self.send.end() + u32::from(self.fin_queued) > self.snd_nxt || self.recovery.lost_bytes() > 0
+        self.send.end() + u32::from(self.fin_queued) > self.snd_nxt
+            || (self.recovery.resend != Resend::Nothing && self.records.next_waiting().is_some())
     }
 
     /// Bytes outstanding, SYN and FIN included.
@@ -420,9 +427,11 @@ impl Connection {
         self.snd_nxt - self.snd_una
     }
 
-    /// Bytes in the network as far as can be told.
+    /// Bytes in the network as far as can be told (RFC 6675 §4's pipe). A segment counts as a full one, as it does in the
+    /// congestion window.
+    #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
-        self.recovery.in_flight(self.snd_una, self.snd_nxt)
+        self.records.in_flight() * self.mss
     }
 
     /// Takes over what the peer's SYN says (RFC 9293 §3.7.1, RFC 7323 §2.2 and §3.2, RFC 2018 §2) and readies the receive
@@ -497,7 +506,7 @@ impl Connection {
 
     /// A router could not forward a segment of ours: segments get smaller and what is outstanding goes out again
     /// (RFC 1191 §6.4, RFC 8201 §5.4).
-    pub(crate) fn packet_too_big(&mut self, now: Instant, mss: u32) -> Outcome {
+    pub(crate) fn packet_too_big(&mut self, context: &mut Context<'_, '_>, mss: u32) -> Outcome {
         let before = self.mss;
         if self.state.is_synchronized() {
             self.limit_mss(mss);
@@ -505,8 +514,8 @@ impl Connection {
         if self.mss == before {
             return Outcome::default();
         }
-        self.recovery.resend_all(self.snd_una, self.snd_nxt);
-        self.restart_retransmit_timer(now);
+        self.resend_longer(context, self.mss);
+        self.restart_retransmit_timer(context.now);
         Outcome::default().output()
     }
 
@@ -543,6 +552,7 @@ impl Connection {
         self.reason = Some(reason);
         self.timers.stop_all();
         self.send.clear(context.pool, context.account);
+        self.records.clear(context.pool, context.account);
         self.receive.forget_out_of_order(context.pool, context.account);
         self.acks.forget();
         self.probe = Probe::None;
@@ -553,6 +563,7 @@ impl Connection {
     /// Drops all data that the connection holds.
     pub(crate) fn release(&mut self, context: &mut Context<'_, '_>) {
         self.send.clear(context.pool, context.account);
+        self.records.clear(context.pool, context.account);
         self.receive.clear(context.pool, context.account);
     }
 
@@ -584,6 +595,14 @@ impl Connection {
     /// A timer has expired.
     pub(crate) fn timer_expired(&mut self, context: &mut Context<'_, '_>, timer: Timer) -> Outcome {
         match timer {
+            Timer::Reordering => {
+                self.reordering_timeout(context);
+                Outcome::default().output()
+            }
+            Timer::TailLoss => {
+                self.probe_timeout(context);
+                Outcome::default().output()
+            }
             Timer::Retransmit => self.retransmission_timeout(context),
             Timer::Persist => self.persist_timeout(context),
             Timer::DelayedAck => {
@@ -612,19 +631,17 @@ impl Connection {
             self.unanswered_since = context.now;
         }
         context.counters.tcp_timeouts += 1;
-        self.timeouts = self.timeouts.saturating_add(1);
-        self.rtt.back_off();
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.syn_due = true;
         } else if self.parked.is_some() || self.next_hop_failed {
             // The network has lost nothing, but it was not tested for a while either (RFC 5681 §4.1).
             self.congestion.restart(self.mss);
-            self.recovery.timeout(self.snd_una, self.snd_nxt);
+            self.resend_longer(context, 0);
         } else {
-            self.recovery.timeout(self.snd_una, self.snd_nxt);
-            self.congestion.timeout(self.mss, self.snd_nxt, self.in_flight(), self.loss_timeout);
-            self.loss_timeout = true;
+            self.enter_loss(context);
         }
+        self.timeouts = self.timeouts.saturating_add(1);
+        self.rtt.back_off();
         self.restart_retransmit_timer(context.now);
         Outcome::default().output()
     }
@@ -685,5 +702,9 @@ impl Connection {
             self.state
         );
         debug_assert!(self.state != State::Closed || self.reason.is_some());
+        debug_assert!(
+            self.records.is_empty() || self.outstanding() > 0,
+            "segments are recorded as long as they are outstanding"
+        );
     }
 }

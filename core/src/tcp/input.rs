@@ -4,10 +4,9 @@ use crate::checksum::Sum;
 use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pressure;
-use crate::tcp::congestion::{AckSample, Cause};
 use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, State};
 use crate::tcp::reassembly::Placement;
-use crate::tcp::recovery::{OnAdvance, OnDuplicate};
+use crate::tcp::recovery::CongestionState;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
@@ -147,7 +146,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     }
     connection.snd_una = segment.ack;
     connection.snd_wl2 = segment.ack;
-    measure(connection, context.now, segment.ack, &options);
+    measure_syn(connection, context.now, &options);
     if connection.timeouts > 0 {
         // RFC 5681 §3.1: after a lost SYN the initial window is one segment.
         connection.restart_congestion_control(1);
@@ -220,6 +219,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             outcome.reset = Some(Reset::Answer(segment.ack));
             return outcome;
         }
+        connection.rtt.syn_acknowledged(context.now);
         outcome.signals |= connection.established(context.now);
         outcome.output = true;
     }
@@ -352,86 +352,57 @@ fn acknowledgment(
 ) {
     let window = u32::from(segment.window) << connection.snd_scale;
     let advances = segment.ack > connection.snd_una;
-    if advances {
-        advance(connection, context, segment.ack, options, outcome);
-    } else if segment.ack == connection.snd_una {
-        // RFC 5681 §2: what makes an acknowledgment a duplicate.
-        let is_duplicate = connection.outstanding() > 0
-            && segment.payload.is_empty()
-            && !segment.has(TcpFlags::FIN)
-            && window == connection.snd_wnd;
-        if is_duplicate {
-            duplicate(connection, context);
+    // RFC 5681 §2: what is no duplicate acknowledgment. Nor is one that has been overtaken by data of the peer, as in Linux.
+    let says_more = advances || segment.len() > 0 || segment.seq > connection.snd_wl1 || window != connection.snd_wnd;
+    let is_quiet = !advances
+        && says_more
+        && options.sack.is_empty()
+        && connection.recovery.state() == CongestionState::Open
+        && connection.recovery.probe_end.is_none();
+    if is_quiet {
+        update_window(connection, segment, window, advances);
+    } else {
+        let echo = options.timestamps.map(|timestamps| timestamps.echo);
+        let flight_before = connection.in_flight();
+        let mut news = connection.ack_news(context, says_more, echo);
+        if advances {
+            advance(connection, context, segment.ack, outcome);
         }
-    }
-    // RFC 9293 §3.10.7.4: only a segment that is not older may change the window. What acknowledges more is not older, also
-    // where it fills a gap and SND.WL1 lies behind that: the old window, counted from the new SND.UNA, would promise more
-    // than the peer ever did.
-    if advances
-        || (segment.ack == connection.snd_una
-            && (connection.snd_wl1 < segment.seq
-                || (connection.snd_wl1 == segment.seq && connection.snd_wl2 <= segment.ack)))
-    {
-        connection.snd_wl1 = segment.seq;
-        connection.snd_wl2 = segment.ack;
-        if window != connection.snd_wnd {
-            connection.snd_wnd = window;
-            connection.max_snd_wnd = connection.max_snd_wnd.max(window);
-            if window > 0 {
-                connection.persist_shift = 0;
-                connection.timers.stop(Timer::Persist);
-            }
-        }
+        update_window(connection, segment, window, advances);
+        connection.ack_arrived(context, segment.ack, &options.sack, &mut news, flight_before);
     }
     outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);
 }
 
+/// RFC 9293 §3.10.7.4: only a segment that is not older may change the window. What acknowledges more is not older, also
+/// where it fills a gap and SND.WL1 lies behind that: the old window, counted from the new SND.UNA, would promise more
+/// than the peer ever did.
+#[inline]
+fn update_window(connection: &mut Connection, segment: &Segment<'_>, window: u32, advances: bool) {
+    let is_newer =
+        connection.snd_wl1 < segment.seq || (connection.snd_wl1 == segment.seq && connection.snd_wl2 <= segment.ack);
+    if !advances && (segment.ack != connection.snd_una || !is_newer) {
+        return;
+    }
+    connection.snd_wl1 = segment.seq;
+    connection.snd_wl2 = segment.ack;
+    if window != connection.snd_wnd {
+        connection.snd_wnd = window;
+        connection.max_snd_wnd = connection.max_snd_wnd.max(window);
+        if window > 0 {
+            connection.persist_shift = 0;
+            connection.timers.stop(Timer::Persist);
+        }
+    }
+}
+
 /// SND.UNA moves on.
-fn advance(
-    connection: &mut Connection,
-    context: &mut Context<'_, '_>,
-    ack: Seq,
-    options: &TcpOptions,
-    outcome: &mut Outcome,
-) {
-    let acked = ack - connection.snd_una;
+fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq, outcome: &mut Outcome) {
     connection.send.acknowledge(context.pool, context.account, ack);
     connection.snd_una = ack;
     connection.timeouts = 0;
     connection.loss_timeout = false;
-    measure(connection, context.now, ack, options);
-    let mss = connection.mss;
-    let mut restart_timer = true;
-    match connection.recovery.advanced(ack, connection.snd_nxt, acked, mss) {
-        OnAdvance::Normal => {
-            let flight = connection.in_flight();
-            connection.congestion.acknowledged(&AckSample {
-                now: context.now,
-                mss,
-                una: ack,
-                nxt: connection.snd_nxt,
-                acked,
-                delivered: acked,
-                lost: 0,
-                flight_before: flight + acked,
-                flight,
-                marked: 0,
-                rtt: None,
-                srtt: connection.rtt.srtt().unwrap_or(Duration::ZERO),
-                rate: None,
-                in_recovery: false,
-            });
-        }
-        // RFC 6582 §3.2 step 3: the timer restarts for the first partial acknowledgment only.
-        OnAdvance::Partial(count) => restart_timer = count == 1,
-        OnAdvance::Recovered => connection.congestion.recovered(mss),
-    }
-    if connection.outstanding() == 0 {
-        connection.timers.stop(Timer::Retransmit);
-    } else if restart_timer {
-        connection.restart_retransmit_timer(context.now);
-    }
     // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
     if connection.wants_room && connection.send.room() >= connection.send.limit() / 3 {
         connection.wants_room = false;
@@ -439,23 +410,13 @@ fn advance(
     }
 }
 
-/// A round trip, if the acknowledgment of new data tells one (RFC 6298 §3, RFC 7323 §4.1).
-#[inline]
-fn measure(connection: &mut Connection, now: Instant, ack: Seq, options: &TcpOptions) {
-    if !connection.rtt.acknowledged(ack, now)
+/// The round trip of our SYN, if its acknowledgment tells one (RFC 6298 §3, RFC 7323 §4.1).
+fn measure_syn(connection: &mut Connection, now: Instant, options: &TcpOptions) {
+    if !connection.rtt.syn_acknowledged(now)
         && let Some(timestamps) = options.timestamps.filter(|_| connection.timestamps.agreed)
         && let Some(round_trip) = connection.timestamps.round_trip(now, timestamps.echo)
     {
-        connection.rtt.measured(round_trip);
-    }
-}
-
-fn duplicate(connection: &mut Connection, context: &mut Context<'_, '_>) {
-    let (una, nxt, mss) = (connection.snd_una, connection.snd_nxt, connection.mss);
-    if connection.recovery.duplicate(una, nxt, mss) == OnDuplicate::Loss {
-        let ssthresh = connection.congestion.reduce(mss, Cause::Loss);
-        connection.congestion.set_cwnd(ssthresh);
-        connection.restart_retransmit_timer(context.now);
+        connection.rtt.measured(now, round_trip, round_trip);
     }
 }
 

@@ -115,7 +115,7 @@ impl HalfOpen {
         connection.timeouts = self.retransmits;
         if self.retransmits == 0 && !self.repeated {
             let sent = self.deadline - self.rto(&config);
-            connection.rtt.measured(now.since(sent));
+            connection.rtt.measured(now, now.since(sent), now.since(sent));
         }
         connection.restart_retransmit_timer(now);
         connection

@@ -3,9 +3,9 @@
 //! [`connection`] is the transmission control block and its states; [`input`] processes an arriving segment in the
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
 //! decides what to send next, [`acks`] when to acknowledge; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
-//! [`send_buffer`] and [`reassembly`] over pool blocks, [`rtt`] estimation, loss [`recovery`], [`congestion`] control with
-//! delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open connections, [`time_wait`], [`timestamps`], [`isn`]
-//! generation, the limit of [`challenge`] ACKs, and what `icmp` errors mean.
+//! [`send_buffer`] and [`reassembly`] over pool blocks, segment [`records`] with the [`scoreboard`] over them, [`rack`] and loss
+//! [`recovery`], [`rtt`] estimation, [`congestion`] control with delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open
+//! connections, [`time_wait`], [`timestamps`], [`isn`] generation, the limit of [`challenge`] ACKs, and what `icmp` errors mean.
 //!
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
 //! [`Segment`], and writes the headers around what [`output`] plans.
@@ -22,11 +22,14 @@ pub(crate) mod listener;
 pub(crate) mod output;
 pub(crate) mod pacing;
 mod patience;
-#[allow(dead_code, reason = "segment records will use all of it")]
+pub(crate) mod rack;
+#[allow(dead_code, reason = "controllers that model the path will use all of it")]
 pub(crate) mod rate;
 pub(crate) mod reassembly;
+pub(crate) mod records;
 pub(crate) mod recovery;
 pub(crate) mod rtt;
+pub(crate) mod scoreboard;
 pub(crate) mod send_buffer;
 pub(crate) mod seq;
 pub(crate) mod time_wait;

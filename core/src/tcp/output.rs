@@ -5,7 +5,9 @@ use crate::config::TcpConfig;
 use crate::stack::flow::Flow;
 use crate::tcp::connection::{Connection, Probe, State};
 use crate::tcp::listener::HalfOpen;
+use crate::tcp::rate::clock;
 use crate::tcp::reassembly::ROUNDING_SLACK;
+use crate::tcp::recovery::Resend;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
@@ -37,6 +39,7 @@ enum Kind {
     Syn,
     New,
     Retransmission,
+    TailProbe,
     Probe,
     Ack,
     DuplicateAck,
@@ -115,10 +118,14 @@ fn emit_sack(
 
 /// Whether [`build`] may have another segment at once.
 fn has_more(connection: &Connection) -> bool {
-    connection.has_unsent() || connection.acks.duplicates > 0 || connection.acks.now || connection.probe != Probe::None
+    connection.has_unsent()
+        || connection.acks.duplicates > 0
+        || connection.acks.now
+        || connection.probe != Probe::None
+        || connection.recovery.probe_due
 }
 
-fn plan(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Plan> {
+fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
     match connection.state {
         State::Listen | State::Closed => return None,
         State::SynSent | State::SynReceived => return plan_syn(connection),
@@ -127,11 +134,7 @@ fn plan(connection: &mut Connection, context: &Context<'_, '_>) -> Option<Plan> 
     if connection.acks.duplicates > 0 {
         return Some(empty(connection.snd_nxt, Kind::DuplicateAck));
     }
-    // What is lost goes before what is new.
-    let data = match connection.recovery.lost_bytes() {
-        0 => plan_new(connection),
-        _ => plan_retransmission(connection),
-    };
+    let data = plan_data(connection, context);
     if data.is_some() && may_leave_now(connection, context) {
         return data;
     }
@@ -167,33 +170,82 @@ fn plan_syn(connection: &Connection) -> Option<Plan> {
     connection.syn_due.then_some(Plan { seq: connection.iss, len: 0, flags, kind: Kind::Syn })
 }
 
-/// The first part of what is lost, if cwnd and the peer's window allow it.
-fn plan_retransmission(connection: &mut Connection) -> Option<Plan> {
-    let (from, to, regardless_of_cwnd) = connection.recovery.next_lost()?;
-    let data_end = connection.send.end();
-    let len = to.min(data_end).since(from).min(connection.mss);
-    let with_fin = connection.fin_sent() && from + len == data_end && to > data_end;
-    let window_end = connection.snd_una + connection.snd_wnd;
-    // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
-    let allowed_by_window = from == connection.snd_una || from + len <= window_end;
-    let allowed_by_cwnd = regardless_of_cwnd || connection.in_flight() + len <= connection.congestion.cwnd();
-    if !allowed_by_cwnd {
-        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
+/// Data, or a FIN: what is lost goes before what is new, unless recovery says otherwise.
+fn plan_data(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
+    if connection.recovery.probe_due {
+        let plan = plan_tail_probe(connection, context);
+        connection.recovery.probe_due = plan.is_some();
+        return plan;
     }
-    if !allowed_by_window || !allowed_by_cwnd {
+    if connection.recovery.resend == Resend::NewFirst {
+        let plan = plan_new(connection, context, Push::Unfilled);
+        if plan.is_some() {
+            return plan;
+        }
+        connection.no_new_data();
+    }
+    match connection.records.next_waiting() {
+        Some(number) if connection.recovery.resend == Resend::Lost => plan_retransmission(connection, context, number),
+        _ => plan_new(connection, context, Push::Usual),
+    }
+}
+
+/// The first part of what is lost, if cwnd and the peer's window allow it. What is longer than a segment may be by now goes in
+/// pieces.
+fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, number: u32) -> Option<Plan> {
+    let record = connection.records.get(context.pool, number);
+    let mut from = record.start().max(connection.snd_una);
+    let resent_to = connection.recovery.resent_to;
+    if from < resent_to && resent_to < record.end {
+        from = resent_to;
+    }
+    if connection.records.in_flight() >= connection.cwnd_segments() {
+        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
         return None;
     }
+    plan_again(connection, from, record.end, Kind::Retransmission)
+}
+
+/// What is outstanding from `from` on, up to `to` at most, once more.
+fn plan_again(connection: &Connection, from: Seq, to: Seq, kind: Kind) -> Option<Plan> {
+    // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
+    if from != connection.snd_una && from >= connection.snd_una + connection.snd_wnd {
+        return None;
+    }
+    let data_end = connection.send.end();
+    let len = to.min(data_end).since(from).min(connection.mss);
     let mut flags = TcpFlags::ACK;
-    if with_fin {
+    if from + len == data_end && to > data_end {
         flags |= TcpFlags::FIN;
     }
     if len > 0 && from + len == data_end {
         flags |= TcpFlags::PSH;
     }
-    Some(Plan { seq: from, len, flags, kind: Kind::Retransmission })
+    Some(Plan { seq: from, len, flags, kind })
 }
 
-fn plan_new(connection: &mut Connection) -> Option<Plan> {
+/// RFC 8985 §7.3: new data if there is some, else the last segment again, whatever the congestion window says.
+fn plan_tail_probe(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
+    if let Some(plan) = plan_new(connection, context, Push::Probe) {
+        return Some(plan);
+    }
+    let record = connection.records.get(context.pool, connection.records.last()?);
+    let from = record.start().max(connection.snd_una).max(record.end - connection.mss);
+    plan_again(connection, from, record.end, Kind::TailProbe)
+}
+
+/// What holds new data back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Push {
+    /// The congestion window, the peer's window and Nagle's algorithm.
+    Usual,
+    /// The windows.
+    Unfilled,
+    /// The peer's window.
+    Probe,
+}
+
+fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Push) -> Option<Plan> {
     let from = connection.snd_nxt;
     let queued = connection.send.end().since(from);
     let fin_due = connection.fin_queued && !connection.fin_sent();
@@ -207,15 +259,15 @@ fn plan_new(connection: &mut Connection) -> Option<Plan> {
     // A FIN takes a place in the window, as a byte does.
     let with_fin = fin_due && is_all && len < usable;
     // RFC 5681 §3.1: never more in flight than cwnd; something may always be, and the last segment, as in Linux.
-    let in_flight = connection.in_flight();
-    if in_flight + len.max(1) > connection.congestion.cwnd() && in_flight > 0 && !with_fin {
+    let in_flight = connection.records.in_flight();
+    if in_flight >= connection.cwnd_segments() && in_flight > 0 && !with_fin && push != Push::Probe {
         connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
         return None;
     }
-    if !with_fin && !may_send(connection, len, full, is_all) {
+    if !with_fin && !may_send(connection, len, full, is_all, push) {
         return None;
     }
-    if len == 0 && !with_fin {
+    if (len == 0 && !with_fin) || !connection.records.reserve(context.pool, context.account) {
         return None;
     }
     let mut flags = TcpFlags::ACK;
@@ -230,7 +282,7 @@ fn plan_new(connection: &mut Connection) -> Option<Plan> {
 }
 
 /// Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1) with Nagle's algorithm (§3.7.4).
-fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool) -> bool {
+fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool, push: Push) -> bool {
     if len == 0 {
         return false;
     }
@@ -239,7 +291,7 @@ fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool) -> bool 
     }
     if is_all {
         // Minshall: only an outstanding segment that was small itself holds back another.
-        return !connection.config.nagle || connection.small_sent <= connection.snd_una;
+        return !connection.config.nagle || push != Push::Usual || connection.small_sent <= connection.snd_una;
     }
     // The window cuts the segment short.
     connection.max_snd_wnd > 0 && len >= connection.max_snd_wnd / 2
@@ -260,7 +312,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.syn_due = false;
             if end > connection.snd_nxt {
                 connection.snd_nxt = end;
-                connection.rtt.sent(end, context.now);
+                connection.rtt.syn_sent(context.now);
             } else {
                 resent(connection, context);
             }
@@ -273,8 +325,13 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
                 connection.congestion.resumes(connection.mss, context.now, idle, rto);
             }
             connection.bytes_sent += u64::from(plan.len);
+            if connection.records.is_empty() {
+                connection.recovery.rack.restart();
+            }
+            let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
+            connection.records.push(context.pool, end, end - plan.seq, clock(context.now), stamp);
             connection.snd_nxt = end;
-            connection.rtt.sent(end, context.now);
+            connection.recovery.sent();
             if plan.len > 0 && plan.len < connection.mss {
                 connection.small_sent = end;
             } else if connection.small_sent < connection.snd_una {
@@ -290,12 +347,26 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             let rto = || connection.rtt.rto(&connection.config);
             connection.congestion.sent(context.now, connection.mss, connection.snd_una, end, flight, rto);
             arm_retransmit_timer(connection, context);
+            if connection.recovery.probe_due {
+                connection.recovery.probed(end, false);
+                connection.restart_retransmit_timer(context.now);
+            } else {
+                let until = connection.head_timeout(context);
+                connection.set_probe_timer(context, until);
+            }
         }
         Kind::Retransmission => {
-            connection.recovery.retransmitted(end);
-            connection.last_sent = context.now;
             resent(connection, context);
-            arm_retransmit_timer(connection, context);
+            lost_segment_sent(connection, context, end);
+        }
+        Kind::TailProbe => {
+            resent(connection, context);
+            if let Some(number) = connection.records.last() {
+                let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
+                connection.records.mark_probed(context.pool, number, clock(context.now), stamp);
+            }
+            connection.recovery.probed(connection.snd_nxt, true);
+            connection.restart_retransmit_timer(context.now);
         }
         Kind::Probe => connection.probe = Probe::None,
         Kind::DuplicateAck => connection.acks.duplicates -= 1,
@@ -306,8 +377,25 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
     }
 }
 
+/// The first of the lost segments, or a piece of it, was sent again up to `end`.
+fn lost_segment_sent(connection: &mut Connection, context: &mut Context<'_, '_>, end: Seq) {
+    connection.recovery.resent_to = end;
+    arm_retransmit_timer(connection, context);
+    let Some(number) = connection.records.next_waiting() else { return };
+    let record = connection.records.get(context.pool, number);
+    if end < record.end {
+        return;
+    }
+    let stamp = connection.rate.on_sent(context.now, connection.in_flight(), u32::from(record.len));
+    connection.records.mark_resent(context.pool, number, clock(context.now), stamp);
+    connection.recovery.resent(connection.timestamps.value(context.now));
+    if connection.records.first() == Some(number) && !connection.timers.is_set(Timer::Reordering) {
+        connection.restart_retransmit_timer(context.now);
+    }
+}
+
 fn resent(connection: &mut Connection, context: &mut Context<'_, '_>) {
-    connection.rtt.retransmitted();
+    connection.last_sent = context.now;
     connection.retransmits = connection.retransmits.saturating_add(1);
     context.counters.tcp_retransmits += 1;
 }

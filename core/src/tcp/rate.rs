@@ -27,6 +27,18 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp as a segment record holds it.
+    #[inline]
+    pub(crate) fn words(self) -> [u32; 4] {
+        [self.delivered, self.delivered_at, self.first_sent, self.packed]
+    }
+
+    /// The stamp that [`words`](Stamp::words) has taken apart.
+    #[inline]
+    pub(crate) fn from_words([delivered, delivered_at, first_sent, packed]: [u32; 4]) -> Self {
+        Stamp { delivered, delivered_at, first_sent, packed }
+    }
+
     pub(crate) fn is_app_limited(self) -> bool {
         self.packed & 1 != 0
     }

@@ -1,239 +1,805 @@
-//! Loss recovery without SACK: fast retransmit, NewReno (RFC 5681 §3.2, RFC 6582) and go-back-N after a timeout.
+//! Loss recovery: the states of RFC 5681 and RFC 6582 over the scoreboard, with proportional rate reduction (RFC 9937),
+//! and what takes them back when nothing was lost: Eifel (RFC 3522, RFC 4015), DSACK (RFC 3708) and F-RTO (RFC 5682).
 //!
-//! What is lost and not yet sent again is one range; what has left the network unacknowledged is estimated from
-//! duplicate acknowledgments. The scoreboard of RFC 2018 and RACK (RFC 8985) will answer the same three questions
-//! ([`in_flight`](Recovery::in_flight), [`next_lost`](Recovery::next_lost), [`state`](Recovery::state)) precisely.
+//! An ACK is first [noted](crate::tcp::scoreboard), then [`Connection::recover`] decides: RACK (or, without SACK, duplicate acknowledgments) marks
+//! what is lost, the state follows, the congestion window is set, and [`Resend`] says what `output` may send again. The order of
+//! these steps, and the counting in whole segments, are those of Linux: a segment that is not full takes the place of a full one
+//! in the window.
 
+use crate::tcp::Context;
+use crate::tcp::congestion::{AckSample, Cause};
+use crate::tcp::connection::Connection;
+use crate::tcp::rack::{PERSISTENT_RECOVERIES, Rack};
+use crate::tcp::rate::clock;
+use crate::tcp::scoreboard::AckNews;
 use crate::tcp::seq::Seq;
+use crate::tcp::timers::Timer;
+use crate::tcp::timestamps::is_older;
+use crate::time::{Duration, Instant};
+use crate::wire::SackBlocks;
 
-/// Duplicate acknowledgments that mean loss (RFC 5681 §3.2).
+/// Duplicate acknowledgments that mean loss as long as no reordering was seen (RFC 5681 §3.2).
 pub(crate) const DUPLICATE_THRESHOLD: u32 = 3;
 
+/// A timer whose time has passed already expires after this, as in Linux.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
 /// The state of loss recovery, as in Linux's `ca_state`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CongestionState {
     /// Nothing suspicious.
     #[default]
     Open,
-    /// Duplicate acknowledgments, fewer than mean loss.
+    /// Segments have arrived out of order, or twice, without telling of a loss.
     Disorder,
+    /// The congestion window is reduced, but not for a loss that is being repaired.
+    Reduction,
     /// Fast recovery.
     Recovery,
     /// After a retransmission timeout.
     Loss,
 }
 
+/// What may be sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Resend {
+    /// Nothing until the next ACK.
+    Nothing,
+    /// What is lost.
+    #[default]
+    Lost,
+    /// New data first, to find out whether the timeout was spurious (RFC 5682 §2.1 step 2b); if there is none, what is lost.
+    NewFirst,
+}
+
+/// Proportional rate reduction (RFC 9937 §6), in segments.
+#[derive(Clone, Copy, Debug, Default)]
+struct RateReduction {
+    /// RecoverFS: the window before, as Linux has it.
+    prior_cwnd: u32,
+    delivered: u32,
+    sent: u32,
+}
+
+/// What one connection knows of its losses beyond the segment records.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovery {
     state: CongestionState,
-    /// Recovery ends when this is acknowledged; until then no new fast retransmit begins (RFC 6582 §3.2).
-    recover: Seq,
-    /// Duplicate acknowledgments since SND.UNA moved last.
-    duplicates: u32,
-    /// Bytes believed to have arrived beyond a gap.
-    arrived: u32,
-    /// `lost..lost_end` is lost and not yet sent again.
-    lost: Seq,
-    lost_end: Seq,
-    /// The next retransmission goes out whatever the congestion window says (RFC 5681 §3.2 step 3).
-    regardless_of_cwnd: bool,
-    partial_acks: u32,
-}
-
-/// What a duplicate acknowledgment led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnDuplicate {
-    /// Something may have left the network.
-    Counted,
-    /// The threshold was reached: a segment is lost.
-    Loss,
-}
-
-/// What a new acknowledgment means for recovery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnAdvance {
-    /// Not in fast recovery: the window may grow.
-    Normal,
-    /// In fast recovery, and more is missing; the number of such acknowledgments so far.
-    Partial(u32),
-    /// Fast recovery is over.
-    Recovered,
+    pub(crate) resend: Resend,
+    /// The timeout may be spurious: what is acknowledged now tells (RFC 5682).
+    frto: bool,
+    /// The reduction can be taken back if it proves needless: it was for a loss only.
+    may_restore: bool,
+    /// Recovery ends when this is acknowledged (RecoveryPoint); SND.NXT as it began.
+    pub(crate) high_seq: Seq,
+    /// SND.UNA when the present recovery began, as long as it may prove needless.
+    pub(crate) undo_marker: Option<Seq>,
+    /// Retransmissions since then that no DSACK has reported as duplicates; -1 if there were none.
+    pub(crate) undo_retransmits: i32,
+    /// TSval of the first of them (RFC 3522 §3.2 RetransmitTS).
+    resent_at: Option<u32>,
+    reduction: RateReduction,
+    /// SND.NXT when a tail loss probe was sent, until its fate is known (RFC 8985 §7.4 TLP.end_seq).
+    pub(crate) probe_end: Option<Seq>,
+    /// The probe sent something again (TLP.is_retrans).
+    probe_resent: bool,
+    /// The next transmission is a tail loss probe.
+    pub(crate) probe_due: bool,
+    /// The end of the highest segment SACKed; means nothing while none is.
+    pub(crate) highest_sacked: Seq,
+    pub(crate) rack: Rack,
+    /// Segments by which one may be overtaken without being lost.
+    reordering: u16,
+    reordering_events: u16,
+    pub(crate) dsack_segments: u32,
+    /// Segments marked lost by the ACK that is being processed, and whether one of them had been sent again.
+    pub(crate) newly_lost: u32,
+    pub(crate) resent_lost: bool,
+    /// How far the first of the records that wait, longer than the path allows by now, was sent again.
+    pub(crate) resent_to: Seq,
 }
 
 impl Recovery {
-    pub(crate) fn new(iss: Seq) -> Self {
+    pub(crate) fn new(iss: Seq, reordering: u8) -> Self {
         Recovery {
             state: CongestionState::Open,
-            recover: iss,
-            duplicates: 0,
-            arrived: 0,
-            lost: iss,
-            lost_end: iss,
-            regardless_of_cwnd: false,
-            partial_acks: 0,
+            resend: Resend::Lost,
+            frto: false,
+            may_restore: false,
+            high_seq: iss,
+            undo_marker: None,
+            undo_retransmits: 0,
+            resent_at: None,
+            reduction: RateReduction::default(),
+            probe_end: None,
+            probe_resent: false,
+            probe_due: false,
+            highest_sacked: iss,
+            rack: Rack::default(),
+            reordering: u16::from(reordering),
+            reordering_events: 0,
+            dsack_segments: 0,
+            newly_lost: 0,
+            resent_lost: false,
+            resent_to: iss,
         }
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> CongestionState {
         self.state
     }
 
-    /// Bytes in the network (RFC 6675 §4 "pipe", estimated): outstanding, not lost, not arrived.
+    /// Whether proportional rate reduction is under way.
     #[inline]
-    pub(crate) fn in_flight(&self, una: Seq, nxt: Seq) -> u32 {
-        (nxt - una).saturating_sub(self.lost_bytes()).saturating_sub(self.arrived)
+    pub(crate) fn is_reducing(&self) -> bool {
+        matches!(self.state, CongestionState::Reduction | CongestionState::Recovery)
+    }
+
+    /// Segments by which one may be overtaken without being lost.
+    #[inline]
+    pub(crate) fn reordering(&self) -> u32 {
+        u32::from(self.reordering)
     }
 
     #[inline]
-    pub(crate) fn lost_bytes(&self) -> u32 {
-        self.lost_end.since(self.lost)
+    pub(crate) fn reordering_seen(&self) -> bool {
+        self.reordering_events > 0
     }
 
-    /// The range to send again next, and whether the congestion window does not matter.
+    /// How often segments were seen to arrive out of order.
+    pub(crate) fn reordering_events(&self) -> u32 {
+        u32::from(self.reordering_events)
+    }
+
+    pub(crate) fn saw_reordering(&mut self, segments: u32) {
+        self.reordering = self.reordering.max(segments.min(u32::from(u16::MAX)) as u16);
+        self.reordering_events = self.reordering_events.saturating_add(1);
+    }
+
+    /// A segment goes out, new or again, while the rate is being reduced.
     #[inline]
-    pub(crate) fn next_lost(&self) -> Option<(Seq, Seq, bool)> {
-        (self.lost < self.lost_end).then_some((self.lost, self.lost_end, self.regardless_of_cwnd))
-    }
-
-    /// The lost range was sent again up to `end`.
-    pub(crate) fn retransmitted(&mut self, end: Seq) {
-        self.lost = end;
-        self.regardless_of_cwnd = false;
-    }
-
-    /// RFC 5681 §2: an acknowledgment that repeats the last one while `una..nxt` is outstanding.
-    pub(crate) fn duplicate(&mut self, una: Seq, nxt: Seq, mss: u32) -> OnDuplicate {
-        self.duplicates = self.duplicates.saturating_add(1);
-        // At least one segment is missing, or the acknowledgment would not be a duplicate.
-        let most = (nxt - una).saturating_sub(mss).saturating_sub(self.lost_bytes());
-        match self.state {
-            CongestionState::Open | CongestionState::Disorder => {
-                self.state = CongestionState::Disorder;
-                self.arrived = (self.arrived + mss).min(most);
-                // RFC 6582 §3.2 step 1, with the heuristic of §4.1 left to the timestamps to come.
-                if self.duplicates >= DUPLICATE_THRESHOLD && una > self.recover {
-                    self.state = CongestionState::Recovery;
-                    self.recover = nxt;
-                    self.partial_acks = 0;
-                    self.lose(una, una + mss, nxt);
-                    return OnDuplicate::Loss;
-                }
-            }
-            CongestionState::Recovery => self.arrived = (self.arrived + mss).min(most),
-            // After a timeout duplicates come from what was sent again needlessly.
-            CongestionState::Loss => {}
-        }
-        OnDuplicate::Counted
-    }
-
-    /// `una` has moved on by `acked` bytes.
-    #[inline]
-    pub(crate) fn advanced(&mut self, una: Seq, nxt: Seq, acked: u32, mss: u32) -> OnAdvance {
-        self.duplicates = 0;
-        if self.state == CongestionState::Open {
-            // Keeps the comparison with `recover` within half the sequence space.
-            self.recover = una - 1;
-            return OnAdvance::Normal;
-        }
-        self.advanced_after_loss(una, nxt, acked, mss)
-    }
-
-    fn advanced_after_loss(&mut self, una: Seq, nxt: Seq, acked: u32, mss: u32) -> OnAdvance {
-        self.lost = self.lost.max(una);
-        match self.state {
-            CongestionState::Open | CongestionState::Disorder => {
-                self.arrived = 0;
-                self.state = CongestionState::Open;
-                OnAdvance::Normal
-            }
-            CongestionState::Loss => {
-                if una >= self.recover {
-                    self.state = CongestionState::Open;
-                    self.lost_end = self.lost;
-                }
-                OnAdvance::Normal
-            }
-            CongestionState::Recovery if una >= self.recover => {
-                self.state = CongestionState::Open;
-                self.arrived = 0;
-                self.lost_end = self.lost;
-                OnAdvance::Recovered
-            }
-            CongestionState::Recovery => {
-                // RFC 6582 §3.2 step 3, partial acknowledgment: of the bytes acknowledged one segment was the
-                // retransmission, the rest had arrived before. The next hole begins at `una`.
-                self.arrived = self.arrived.saturating_sub(acked.saturating_sub(mss));
-                self.arrived = self.arrived.min((nxt - una).saturating_sub(mss));
-                self.partial_acks += 1;
-                self.lose(una, una + mss, nxt);
-                OnAdvance::Partial(self.partial_acks)
-            }
+    pub(crate) fn sent(&mut self) {
+        if self.is_reducing() {
+            self.reduction.sent += 1;
         }
     }
 
-    /// The retransmission timer expired: everything outstanding counts as lost (RFC 5681 §3.1).
-    pub(crate) fn timeout(&mut self, una: Seq, nxt: Seq) {
-        self.state = CongestionState::Loss;
-        self.recover = nxt;
-        self.arrived = 0;
-        self.duplicates = 0;
-        self.lose(una, nxt, nxt);
+    /// A lost segment goes out again; `value` is its TSval.
+    pub(crate) fn resent(&mut self, value: u32) {
+        self.sent();
+        self.resent_at.get_or_insert(value);
+        self.undo_retransmits = self.undo_retransmits.max(0) + 1;
     }
 
-    /// What is outstanding was dropped for its size, not for congestion: it is sent again without a change of window.
-    pub(crate) fn resend_all(&mut self, una: Seq, nxt: Seq) {
-        self.state = CongestionState::Loss;
-        self.recover = nxt;
-        self.arrived = 0;
-        self.lose(una, nxt, nxt);
-    }
-
-    fn lose(&mut self, from: Seq, to: Seq, nxt: Seq) {
-        self.lost = from;
-        self.lost_end = to.min(nxt);
-        self.regardless_of_cwnd = true;
+    /// A tail loss probe has left, by sending something again or not; SND.NXT is `nxt`.
+    pub(crate) fn probed(&mut self, nxt: Seq, resent: bool) {
+        self.probe_due = false;
+        self.probe_end = Some(nxt);
+        self.probe_resent = resent;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MSS: u32 = 1_000;
-
-    #[test]
-    fn the_third_duplicate_loses_one_segment_and_a_partial_ack_the_next() {
-        let mut recovery = Recovery::new(Seq(0));
-        let (una, nxt) = (Seq(1_000), Seq(11_000));
-        assert_eq!(recovery.duplicate(una, nxt, MSS), OnDuplicate::Counted);
-        assert_eq!(recovery.duplicate(una, nxt, MSS), OnDuplicate::Counted);
-        assert_eq!(recovery.in_flight(una, nxt), 8_000, "two segments have left the network");
-        assert_eq!(recovery.duplicate(una, nxt, MSS), OnDuplicate::Loss);
-        assert_eq!(recovery.next_lost(), Some((Seq(1_000), Seq(2_000), true)));
-        assert_eq!(recovery.in_flight(una, nxt), 6_000);
-        recovery.retransmitted(Seq(2_000));
-        assert_eq!(recovery.in_flight(una, nxt), 7_000);
-        let una = Seq(4_000);
-        assert_eq!(recovery.advanced(una, nxt, 3_000, MSS), OnAdvance::Partial(1));
-        assert_eq!(recovery.next_lost(), Some((Seq(4_000), Seq(5_000), true)));
-        recovery.retransmitted(Seq(5_000));
-        assert_eq!(recovery.advanced(Seq(11_000), nxt, 7_000, MSS), OnAdvance::Recovered);
-        assert_eq!((recovery.state(), recovery.in_flight(nxt, nxt)), (CongestionState::Open, 0));
+impl Connection {
+    /// The congestion window in segments.
+    #[inline]
+    pub(crate) fn cwnd_segments(&self) -> u32 {
+        (self.congestion.cwnd() / self.mss).max(1)
     }
 
-    #[test]
-    fn duplicates_after_a_timeout_start_no_second_recovery() {
-        let mut recovery = Recovery::new(Seq(0));
-        let nxt = Seq(11_000);
-        recovery.timeout(Seq(1_000), nxt);
-        recovery.retransmitted(Seq(3_000));
-        recovery.advanced(Seq(2_000), nxt, 1_000, MSS);
-        for _ in 0..5 {
-            assert_eq!(recovery.duplicate(Seq(2_000), nxt, MSS), OnDuplicate::Counted);
+    /// Whether a timestamp's echo is older than what went out at `sent`, on the clock of records.
+    pub(crate) fn is_echo_before(&self, context: &Context<'_, '_>, echo: u32, sent: u32) -> bool {
+        let age = Duration::from_micros(u64::from(clock(context.now).wrapping_sub(sent)));
+        is_older(echo, self.timestamps.value(context.now - age))
+    }
+
+    /// An ACK of `ack` with SACK blocks has come; what it says of SND.UNA and the window is done. `news` were readied before,
+    /// when `flight_before` bytes were in flight.
+    #[inline]
+    pub(crate) fn ack_arrived(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        ack: Seq,
+        sacks: &SackBlocks,
+        news: &mut AckNews,
+        flight_before: u32,
+    ) {
+        if self.sack && !sacks.is_empty() {
+            self.note_sacks(context, ack, sacks, news);
         }
-        assert_eq!(recovery.state(), CongestionState::Loss);
-        assert_eq!(recovery.advanced(nxt, nxt, 9_000, MSS), OnAdvance::Normal);
-        assert_eq!(recovery.state(), CongestionState::Open);
+        if ack < self.snd_una {
+            // It is old, but its SACK blocks may tell something new.
+            if !sacks.is_empty() && self.sack {
+                self.alert(context, news, false);
+            }
+            return;
+        }
+        if self.snd_una > news.una_before {
+            self.note_cumulative(context, news);
+        }
+        self.recover(context, news, flight_before);
+    }
+
+    /// What follows from the news of an ACK.
+    #[inline]
+    fn recover(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, flight_before: u32) {
+        let measured = self.measure(context, news);
+        // RFC 6298 §5.3, also where only a part of a segment is acknowledged.
+        let mut restart_timer = news.advanced || (measured && news.sacked && self.head_is_older(context, news));
+        if news.delivered > 0 {
+            self.recovery.rack.update_reordering_window(self.snd_una, self.snd_nxt);
+        }
+        if let Some(end) = self.recovery.probe_end {
+            self.judge_probe(context, news, end);
+        }
+        self.recovery.newly_lost = 0;
+        let is_duplicate = !news.advanced && !news.no_duplicate && !self.records.is_empty();
+        if is_duplicate || news.sacked || news.dsack || self.recovery.state != CongestionState::Open {
+            restart_timer &= self.alert(context, news, is_duplicate && !news.dsack);
+        }
+        if restart_timer || self.outstanding() == 0 {
+            self.set_loss_timer(context);
+        }
+        self.tell_controller(context, news, flight_before);
+    }
+
+    /// Tells the congestion controller, and reduces the rate in proportion to what was delivered.
+    #[inline]
+    fn tell_controller(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, flight_before: u32) {
+        let lost = self.recovery.newly_lost;
+        if news.delivered == 0 && lost == 0 {
+            return;
+        }
+        let mss = self.mss;
+        let min_rtt = Duration::from_micros(u64::from(self.rtt.min_rtt()));
+        let flight = self.in_flight();
+        let is_reducing = self.recovery.is_reducing();
+        // Data delivered out of order lets the window grow only where that is usual (Linux's `tcp_may_raise_cwnd`).
+        let counts = news.acked > 0 || self.recovery.reordering() > u32::from(self.config.reordering);
+        let sample = AckSample {
+            now: context.now,
+            mss,
+            una: self.snd_una,
+            nxt: self.snd_nxt,
+            acked: if counts { news.delivered * mss } else { 0 },
+            delivered: news.delivered * mss,
+            lost: lost * mss,
+            flight_before,
+            flight,
+            marked: 0,
+            rtt: news.rtt,
+            srtt: self.rtt.srtt().unwrap_or(Duration::ZERO),
+            rate: self.rate.sample(news.newest, min_rtt),
+            in_recovery: is_reducing,
+        };
+        if is_reducing && !self.congestion.owns_recovery() {
+            self.reduce_rate(news.delivered, lost, news.advanced);
+        }
+        self.congestion.acknowledged(&sample);
+    }
+
+    /// RFC 9937 §6.2 for one ACK.
+    fn reduce_rate(&mut self, delivered: u32, lost: u32, advanced: bool) {
+        let reduction = &mut self.recovery.reduction;
+        if delivered == 0 || reduction.prior_cwnd == 0 {
+            return;
+        }
+        let ssthresh = i64::from(self.congestion.ssthresh() / self.mss);
+        let in_flight = i64::from(self.records.in_flight());
+        reduction.delivered += delivered;
+        let (total, sent) = (i64::from(reduction.delivered), i64::from(reduction.sent));
+        let mut send = if in_flight > ssthresh {
+            let prior = i64::from(reduction.prior_cwnd);
+            (ssthresh * total + prior - 1) / prior - sent
+        } else {
+            // "SafeACK": progress without further losses.
+            let safe = i64::from(advanced && lost == 0);
+            let limit = (total - sent).max(i64::from(delivered)) + safe;
+            limit.min(ssthresh - in_flight)
+        };
+        // "Force a fast retransmit upon entering recovery", and at a partial acknowledgment without SACK (RFC 6582 §3.2 step 3).
+        send = send.max(i64::from(sent == 0 || (!self.sack && advanced && lost > 0)));
+        let cwnd = (in_flight + send).max(1) as u32;
+        self.congestion.set_cwnd(cwnd * self.mss);
+    }
+
+    /// RFC 8985 §7.4: what became of the tail loss probe.
+    fn judge_probe(&mut self, context: &Context<'_, '_>, news: &AckNews, end: Seq) {
+        if self.snd_una < end {
+            return;
+        }
+        let repeats = !news.advanced && !news.no_duplicate && !news.sacked;
+        if !self.recovery.probe_resent || news.dsack_of_probe || (self.snd_una == end && repeats) {
+            // New data was acknowledged, or original and probe have both arrived.
+            self.recovery.probe_end = None;
+        } else if self.snd_una > end {
+            // The probe has repaired a loss, which the congestion window must answer.
+            self.begin_reduction(Cause::Loss);
+            self.recovery.state = CongestionState::Reduction;
+            self.end_reduction();
+            self.keep_open(context);
+        }
+    }
+
+    /// Looks into an ACK that may tell of losses (Linux's `tcp_fastretrans_alert`). False if a timer was set meanwhile which
+    /// the usual ones must not replace.
+    fn alert(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, is_duplicate: bool) -> bool {
+        self.recovery.resend = Resend::Nothing;
+        if self.records.is_empty() {
+            self.records.sacked = 0;
+        }
+        if self.has_reneged(context, news) {
+            return false;
+        }
+        if self.recovery.state == CongestionState::Open {
+            self.recovery.resent_at = None;
+        } else if self.snd_una >= self.recovery.high_seq && !self.leave_recovery(context, news) {
+            return true;
+        }
+        match self.recovery.state {
+            CongestionState::Recovery => {
+                if !news.advanced {
+                    if !self.sack && is_duplicate {
+                        self.add_guess(news);
+                    }
+                } else if self.undo_partially(context, news) {
+                    return true;
+                }
+                if self.undo_by_dsack() {
+                    self.try_to_open(context);
+                }
+                let timers_free = self.identify_losses(context, news.advanced);
+                if self.recovery.state != CongestionState::Recovery {
+                    if self.records.lost() == 0 {
+                        return timers_free;
+                    }
+                    self.enter_recovery();
+                }
+                self.recovery.resend = Resend::Lost;
+                timers_free
+            }
+            CongestionState::Loss => {
+                self.process_loss(context, news, is_duplicate);
+                self.recovery.resent_lost = false;
+                let timers_free = self.identify_losses(context, news.advanced);
+                // Goes on if the loss was undone, or if what was sent again is lost too.
+                if self.recovery.state != CongestionState::Open && !self.recovery.resent_lost {
+                    return timers_free;
+                }
+                self.suspect(context, news, is_duplicate, timers_free)
+            }
+            _ => self.suspect(context, news, is_duplicate, true),
+        }
+    }
+
+    /// Outside recovery: whether it begins.
+    fn suspect(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        news: &mut AckNews,
+        is_duplicate: bool,
+        timers_free: bool,
+    ) -> bool {
+        if !self.sack {
+            if news.advanced {
+                self.records.sacked = 0;
+            }
+            if is_duplicate {
+                self.add_guess(news);
+            }
+        }
+        if self.recovery.state <= CongestionState::Disorder {
+            self.undo_by_dsack();
+        }
+        let timers_free = self.identify_losses(context, news.advanced) && timers_free;
+        if self.records.lost() == 0 {
+            self.try_to_open(context);
+        } else {
+            self.enter_recovery();
+            self.recovery.resend = Resend::Lost;
+        }
+        timers_free
+    }
+
+    /// The ACK ends where something was SACKed before: the peer has dropped it again (RFC 2018 §8). It is given some time to show that
+    /// the network merely reordered ACKs.
+    fn has_reneged(&mut self, context: &Context<'_, '_>, news: &AckNews) -> bool {
+        if !news.advanced || !self.sack {
+            return false;
+        }
+        let Some(number) = self.records.first() else { return false };
+        if !self.records.get(context.pool, number).is_sacked() {
+            return false;
+        }
+        let patience = Duration::from_micros(u64::from(self.rtt.srtt_micros() / 2)).max(Duration::from_millis(10));
+        self.timers.set(Timer::Retransmit, context.now + patience);
+        true
+    }
+
+    /// Everything outstanding when the state was entered is acknowledged. False if that is all that the ACK means.
+    fn leave_recovery(&mut self, context: &Context<'_, '_>, news: &AckNews) -> bool {
+        match self.recovery.state {
+            CongestionState::Reduction if self.snd_una != self.recovery.high_seq => {
+                self.end_reduction();
+                self.recovery.state = CongestionState::Open;
+            }
+            CongestionState::Recovery => {
+                if !self.sack {
+                    self.records.sacked = 0;
+                }
+                if self.undo_recovery(context, news) {
+                    return false;
+                }
+                self.end_reduction();
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Marks what is lost. False if the reordering timer was set.
+    fn identify_losses(&mut self, context: &mut Context<'_, '_>, advanced: bool) -> bool {
+        let Some(first) = self.records.first() else { return true };
+        if self.sack {
+            return !self.detect_losses_after_ack(context);
+        }
+        // RFC 5681 §3.2, and RFC 6582 §3.2 step 3 for a partial acknowledgment: the next hole begins at SND.UNA.
+        let is_lost = match self.recovery.state {
+            CongestionState::Recovery => advanced,
+            CongestionState::Loss => false,
+            _ => u32::from(self.records.sacked) >= self.recovery.reordering(),
+        };
+        if is_lost && !self.records.get(context.pool, first).is_lost() {
+            self.lose(context, first);
+        }
+        true
+    }
+
+    /// After a timeout (Linux's `tcp_process_loss`; RFC 5682 §3.1, the version with SACK, and §2.1).
+    fn process_loss(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, is_duplicate: bool) {
+        let recovered = self.snd_una >= self.recovery.high_seq;
+        if news.advanced && self.undo_loss(context, news, false) {
+            return;
+        }
+        if self.recovery.frto {
+            // "A timeout is spurious if not all data are lost": what was never sent again has arrived.
+            if news.original && self.undo_loss(context, news, true) {
+                return;
+            }
+            if self.snd_nxt > self.recovery.high_seq {
+                // Step 3a: the loss was real.
+                self.recovery.frto &= !(news.sacked || is_duplicate);
+            } else if news.advanced && !recovered {
+                self.recovery.high_seq = self.snd_nxt;
+                // Step 2b.
+                if self.send.end() > self.snd_nxt && self.usable_window() > 0 {
+                    self.recovery.resend = Resend::NewFirst;
+                    return;
+                }
+                self.recovery.frto = false;
+            }
+        }
+        if recovered {
+            self.undo_recovery(context, news);
+            return;
+        }
+        if !self.sack {
+            if self.snd_nxt > self.recovery.high_seq && is_duplicate {
+                // What was sent new in step 2b has arrived.
+                self.add_guess(news);
+            } else if news.advanced {
+                self.records.sacked = 0;
+            }
+        }
+        self.recovery.resend = Resend::Lost;
+    }
+
+    /// The new data of [`Resend::NewFirst`] did not go: the usual way is taken.
+    pub(crate) fn no_new_data(&mut self) {
+        if self.snd_nxt > self.recovery.high_seq {
+            self.recovery.resend = Resend::Nothing;
+        } else {
+            self.recovery.frto = false;
+            self.recovery.resend = Resend::Lost;
+        }
+    }
+
+    fn enter_recovery(&mut self) {
+        self.mark_undo();
+        if self.recovery.is_reducing() {
+            self.recovery.may_restore = false;
+        } else {
+            self.recovery.may_restore = true;
+            self.begin_reduction(Cause::Loss);
+        }
+        self.recovery.state = CongestionState::Recovery;
+    }
+
+    /// Begins to reduce the window, once for each window of data.
+    fn begin_reduction(&mut self, cause: Cause) {
+        self.recovery.high_seq = self.snd_nxt;
+        self.recovery.probe_end = None;
+        self.recovery.reduction = RateReduction { prior_cwnd: self.cwnd_segments(), delivered: 0, sent: 0 };
+        self.congestion.reduce(self.mss, cause);
+    }
+
+    fn end_reduction(&mut self) {
+        let is_due = self.recovery.state == CongestionState::Reduction || self.recovery.undo_marker.is_some();
+        if is_due && !self.congestion.owns_recovery() && self.congestion.ssthresh() < u32::MAX {
+            self.congestion.recovered(self.mss);
+        }
+    }
+
+    /// The recovery that begins may prove needless.
+    fn mark_undo(&mut self) {
+        self.recovery.undo_marker = Some(self.snd_una);
+        let probes = u32::from(self.recovery.probe_end.is_some() && self.recovery.probe_resent);
+        self.recovery.undo_retransmits = match self.records.resent() + probes {
+            0 => -1,
+            count => count as i32,
+        };
+    }
+
+    fn try_to_open(&mut self, context: &Context<'_, '_>) {
+        if !self.is_any_resent(context) {
+            self.recovery.resent_at = None;
+        }
+        if self.recovery.state != CongestionState::Reduction {
+            self.keep_open(context);
+        }
+    }
+
+    fn keep_open(&mut self, context: &Context<'_, '_>) {
+        let is_clean = self.records.sacked == 0 && self.records.lost() == 0 && !self.is_any_resent(context);
+        let state = if is_clean { CongestionState::Open } else { CongestionState::Disorder };
+        if state != self.recovery.state {
+            self.recovery.state = state;
+            self.recovery.high_seq = self.snd_nxt;
+        }
+    }
+
+    /// Whether a retransmission may still make a duplicate.
+    fn is_any_resent(&self, context: &Context<'_, '_>) -> bool {
+        let is_first = |number| self.records.get(context.pool, number).was_resent();
+        self.records.resent() > 0 || self.records.first().is_some_and(is_first)
+    }
+
+    /// Whether the ACK shows that the original of the first retransmission has arrived (RFC 3522 §3.2).
+    fn was_delayed(&self, news: &AckNews) -> bool {
+        match self.recovery.resent_at {
+            Some(value) => news.echo.is_some_and(|echo| echo != 0 && is_older(echo, value)),
+            // Nothing was sent again yet, and SND.UNA moves on nevertheless.
+            None => self.sack || self.snd_una < self.recovery.high_seq,
+        }
+    }
+
+    /// Whether the present recovery was needless.
+    fn may_undo(&self, news: &AckNews) -> bool {
+        self.recovery.undo_marker.is_some() && (self.recovery.undo_retransmits == 0 || self.was_delayed(news))
+    }
+
+    /// Nothing is lost after all, and the window is as it was (RFC 4015 §3.2).
+    fn undo_losses(&mut self, context: &mut Context<'_, '_>) {
+        self.records.forget_losses(context.pool);
+        self.restore_window();
+    }
+
+    fn restore_window(&mut self) {
+        if self.recovery.may_restore {
+            self.congestion.undo();
+        }
+        self.recovery.undo_marker = None;
+        // Losses are looked for again.
+        self.recovery.rack.advanced = true;
+    }
+
+    /// The recovery is over: was it needless? True if the state is held until more is acknowledged.
+    fn undo_recovery(&mut self, context: &Context<'_, '_>, news: &AckNews) -> bool {
+        if self.may_undo(news) {
+            self.restore_window();
+        } else {
+            self.recovery.rack.persist = self.recovery.rack.persist.saturating_sub(1);
+        }
+        if self.holds_state(context) {
+            return true;
+        }
+        self.recovery.state = CongestionState::Open;
+        false
+    }
+
+    /// RFC 6582 §4: without SACK, duplicates of what was sent again needlessly must not start another recovery.
+    fn holds_state(&mut self, context: &Context<'_, '_>) -> bool {
+        if self.sack || self.snd_una != self.recovery.high_seq {
+            return false;
+        }
+        if !self.is_any_resent(context) {
+            self.recovery.resent_at = None;
+        }
+        true
+    }
+
+    /// The hole was filled by a segment that was late, not lost. True if there are retransmissions to wait for.
+    fn undo_partially(&mut self, context: &mut Context<'_, '_>, news: &AckNews) -> bool {
+        if self.recovery.undo_marker.is_none() || !self.was_delayed(news) {
+            return false;
+        }
+        if self.sack {
+            self.note_reordering(news.una_before);
+        }
+        if self.records.resent() > 0 {
+            return true;
+        }
+        if !self.is_any_resent(context) {
+            self.recovery.resent_at = None;
+        }
+        self.undo_losses(context);
+        self.keep_open(context);
+        false
+    }
+
+    /// All that was sent again was reported as a duplicate (RFC 3708).
+    fn undo_by_dsack(&mut self) -> bool {
+        if self.recovery.undo_marker.is_none() || self.recovery.undo_retransmits != 0 {
+            return false;
+        }
+        self.recovery.rack.persist = (self.recovery.rack.persist + 1).min(PERSISTENT_RECOVERIES);
+        self.restore_window();
+        true
+    }
+
+    /// Undoes a timeout that was spurious.
+    fn undo_loss(&mut self, context: &mut Context<'_, '_>, news: &AckNews, by_frto: bool) -> bool {
+        if !by_frto && !self.may_undo(news) {
+            return false;
+        }
+        self.undo_losses(context);
+        self.timeouts = 0;
+        if self.holds_state(context) {
+            return true;
+        }
+        if by_frto || self.sack {
+            self.recovery.state = CongestionState::Open;
+        }
+        true
+    }
+
+    /// The retransmission timer expired (RFC 5681 §3.1, RFC 6298 §5.4; Linux's `tcp_enter_loss`).
+    pub(crate) fn enter_loss(&mut self, context: &mut Context<'_, '_>) {
+        let state = self.recovery.state;
+        let is_new = state < CongestionState::Recovery;
+        self.lose_after_timeout(context);
+        let reduces = state <= CongestionState::Disorder
+            || self.recovery.high_seq <= self.snd_una
+            || (state == CongestionState::Loss && !self.loss_timeout);
+        if reduces {
+            self.mark_undo();
+            self.recovery.may_restore = true;
+        }
+        self.congestion.timeout(self.mss, self.snd_nxt, self.in_flight(), !reduces);
+        if state <= CongestionState::Disorder && self.records.sacked >= u16::from(self.config.reordering) {
+            // Waiting for more duplicates was in vain.
+            self.recovery.reordering = self.recovery.reordering.min(u16::from(self.config.reordering));
+        }
+        self.recovery.state = CongestionState::Loss;
+        self.recovery.high_seq = self.snd_nxt;
+        self.recovery.probe_end = None;
+        self.recovery.resend = Resend::Lost;
+        self.recovery.frto = self.config.frto && (is_new || self.timeouts > 0);
+        self.loss_timeout = true;
+    }
+
+    fn lose_after_timeout(&mut self, context: &mut Context<'_, '_>) {
+        self.timers.stop(Timer::TailLoss);
+        self.timers.stop(Timer::Reordering);
+        let Some(first) = self.records.first() else { return };
+        if self.records.get(context.pool, first).is_sacked() {
+            // RFC 2018 §8: "the data receiver [...] has reneged": nothing that it SACKed counts.
+            self.records.forget_sacks(context.pool);
+            self.lose_all(context);
+            return;
+        }
+        if !self.sack {
+            self.records.sacked = 0;
+            self.lose_all(context);
+            return;
+        }
+        self.lose(context, first);
+        self.lose_what_is_late(context);
+    }
+
+    /// Everything outstanding that the peer has not SACKed is to be sent again.
+    fn lose_all(&mut self, context: &mut Context<'_, '_>) {
+        for number in self.records.numbers() {
+            self.lose(context, number);
+        }
+    }
+
+    /// Segments longer than `len` were dropped, but not for congestion: they are sent again without a change of window
+    /// (Linux's `tcp_simple_retransmit`).
+    pub(crate) fn resend_longer(&mut self, context: &mut Context<'_, '_>, len: u32) {
+        for number in self.records.numbers() {
+            if u32::from(self.records.get(context.pool, number).len) > len {
+                self.lose(context, number);
+            }
+        }
+        if self.records.lost() == 0 {
+            return;
+        }
+        self.recovery.resend = Resend::Lost;
+        if self.recovery.state != CongestionState::Loss {
+            self.recovery.high_seq = self.snd_nxt;
+            self.recovery.undo_marker = None;
+            self.recovery.may_restore = false;
+            self.recovery.state = CongestionState::Loss;
+        }
+    }
+
+    /// The reordering timer expired (RFC 8985 §6.2 step 5).
+    pub(crate) fn reordering_timeout(&mut self, context: &mut Context<'_, '_>) {
+        self.recovery.newly_lost = 0;
+        let before = self.records.in_flight();
+        self.detect_losses(context);
+        self.timers.set(Timer::Retransmit, self.head_timeout(context).max(context.now + TIMER_GRAIN));
+        if before == self.records.in_flight() {
+            return;
+        }
+        if self.recovery.state != CongestionState::Recovery {
+            self.enter_recovery();
+            if !self.congestion.owns_recovery() {
+                self.reduce_rate(1, self.recovery.newly_lost, false);
+            }
+        }
+        self.recovery.resend = Resend::Lost;
+    }
+
+    /// The probe timer expired (RFC 8985 §7.3); one probe at a time.
+    pub(crate) fn probe_timeout(&mut self, context: &Context<'_, '_>) {
+        self.recovery.probe_due = self.recovery.probe_end.is_none() && !self.records.is_empty();
+        self.timers.set(Timer::Retransmit, self.head_timeout(context).max(context.now + TIMER_GRAIN));
+    }
+
+    /// An ACK has let the connection go on: the probe timer, or that of retransmission, starts anew.
+    fn set_loss_timer(&mut self, context: &Context<'_, '_>) {
+        let was_watching = self.timers.is_set(Timer::TailLoss) || self.timers.is_set(Timer::Reordering);
+        self.timers.stop(Timer::Reordering);
+        self.timers.stop(Timer::TailLoss);
+        if self.outstanding() == 0 {
+            self.timers.stop(Timer::Retransmit);
+            return;
+        }
+        self.restart_retransmit_timer(context.now);
+        let until = context.now + self.rtt.rto(&self.config);
+        if !self.set_probe_timer(context, until) && was_watching {
+            // The time that the other timers took counts.
+            self.timers.set(Timer::Retransmit, self.head_timeout(context).max(context.now + TIMER_GRAIN));
+        }
+    }
+
+    /// When the first outstanding segment is overdue.
+    pub(crate) fn head_timeout(&self, context: &Context<'_, '_>) -> Instant {
+        let rto = self.rtt.rto(&self.config);
+        let Some(number) = self.records.first() else { return context.now + rto };
+        let sent = self.records.get(context.pool, number).sent;
+        let age = Duration::from_micros(u64::from(clock(context.now).wrapping_sub(sent)));
+        context.now - age + rto
+    }
+
+    /// Sets the tail loss probe (RFC 8985 §7.2), at `until` at the latest; false where none is due.
+    pub(crate) fn set_probe_timer(&mut self, context: &Context<'_, '_>, until: Instant) -> bool {
+        let state = self.recovery.state;
+        let is_quiet = matches!(state, CongestionState::Open | CongestionState::Reduction);
+        if !self.config.tail_loss_probe || !self.sack || !is_quiet || self.records.is_empty() {
+            return false;
+        }
+        let wait = match self.rtt.srtt() {
+            // "If there is a single segment in flight", its ACK may be delayed.
+            Some(srtt) if self.records.len() == 1 => srtt + srtt + self.config.min_rto,
+            Some(srtt) => srtt + srtt + Duration::from_millis(2),
+            None => self.config.initial_rto,
+        };
+        let at = context.now + wait;
+        self.timers.set_first(Timer::TailLoss, if until > context.now { at.min(until) } else { at });
+        true
     }
 }

@@ -1,15 +1,16 @@
 //! Round-trip time and retransmission timeout (RFC 6298).
 
 use crate::config::TcpConfig;
-use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 
 /// RFC 6298 §5.7: "the RTO MUST be re-initialized to 3 seconds when data transmission begins".
 const AFTER_REPEATED_HANDSHAKE: Duration = Duration::from_secs(3);
 
-/// Smoothed estimates in microseconds, and the segment being timed.
-///
-/// One segment is timed at a time, and none that was sent twice (Karn's algorithm, RFC 6298 §3).
+/// The smallest round trip is that of the last five minutes, as in Linux: the path may have changed before.
+const MIN_RTT_WINDOW: u32 = 300;
+
+/// Estimates in microseconds. What is measured are segments that were sent once (Karn's algorithm, RFC 6298 §3), or the
+/// echoes of timestamps.
 #[derive(Clone, Debug)]
 pub(crate) struct RttEstimator {
     /// 0 before the first measurement.
@@ -19,17 +20,42 @@ pub(crate) struct RttEstimator {
     backoff: u8,
     /// The handshake was sent twice, so that nothing is known of the path but that it may be slow.
     handshake_repeated: bool,
-    timed: Option<(Seq, Instant)>,
+    /// When the SYN was sent, if once only.
+    syn_sent: Option<Instant>,
+    /// The smallest round trip, `u32::MAX` before the first measurement.
+    min: u32,
+    /// When it was measured, in seconds.
+    min_at: u32,
 }
 
 impl RttEstimator {
     pub(crate) fn new() -> Self {
-        RttEstimator { srtt: 0, rttvar: 0, backoff: 0, handshake_repeated: false, timed: None }
+        RttEstimator {
+            srtt: 0,
+            rttvar: 0,
+            backoff: 0,
+            handshake_repeated: false,
+            syn_sent: None,
+            min: u32::MAX,
+            min_at: 0,
+        }
     }
 
     /// The smoothed round-trip time, once measured.
     pub(crate) fn srtt(&self) -> Option<Duration> {
         (self.srtt != 0).then(|| Duration::from_micros(u64::from(self.srtt)))
+    }
+
+    /// The smoothed round-trip time in microseconds, 0 before the first measurement.
+    #[inline]
+    pub(crate) fn srtt_micros(&self) -> u32 {
+        self.srtt
+    }
+
+    /// The smallest round-trip time of the last minutes in microseconds, `u32::MAX` before the first measurement.
+    #[inline]
+    pub(crate) fn min_rtt(&self) -> u32 {
+        self.min
     }
 
     /// The variation of the round-trip time.
@@ -51,7 +77,7 @@ impl RttEstimator {
     /// RFC 6298 §5.5: the timer expired, the timeout doubles.
     pub(crate) fn back_off(&mut self) {
         self.backoff = self.backoff.saturating_add(1);
-        self.timed = None;
+        self.syn_sent = None;
     }
 
     /// RFC 6069 §5.1: takes back one doubling; false if there is none.
@@ -61,43 +87,42 @@ impl RttEstimator {
         backed_off
     }
 
+    /// The network delivers again, in a time that is no measurement.
+    pub(crate) fn end_back_off(&mut self) {
+        self.backoff = 0;
+    }
+
     /// The handshake is over; `repeated` if its timer expired in between (RFC 6298 §5.7).
     pub(crate) fn established(&mut self, repeated: bool) {
         self.backoff = 0;
         self.handshake_repeated = repeated;
     }
 
-    /// A segment that ends at `end` is sent for the first time.
-    #[inline]
-    pub(crate) fn sent(&mut self, end: Seq, now: Instant) {
-        if self.timed.is_none() {
-            self.timed = Some((end, now));
-        }
+    /// The SYN is sent for the first time.
+    pub(crate) fn syn_sent(&mut self, now: Instant) {
+        self.syn_sent = Some(now);
     }
 
-    /// Something is sent again: no acknowledgment tells any more which transmission it is about.
-    pub(crate) fn retransmitted(&mut self) {
-        self.timed = None;
-    }
-
-    /// Everything below `ack` is acknowledged. False if nothing was being timed, since something was sent again: then only
-    /// timestamps can tell the round trip.
-    #[inline]
-    pub(crate) fn acknowledged(&mut self, ack: Seq, now: Instant) -> bool {
-        let Some((end, sent)) = self.timed else { return false };
-        if ack >= end {
-            self.timed = None;
-            self.measured(now.since(sent));
-        }
+    /// The SYN is acknowledged. False if it was sent again: then only timestamps can tell the round trip.
+    pub(crate) fn syn_acknowledged(&mut self, now: Instant) -> bool {
+        let Some(sent) = self.syn_sent.take() else { return false };
+        let rtt = now.since(sent);
+        self.measured(now, rtt, rtt);
         true
     }
 
-    /// RFC 6298 §2.2 and §2.3. A round trip of 0 µs counts as 1 µs, so that "measured" can be told. Only a measurement
-    /// ends the back-off (Karn): on a path that has become slower, nothing would ever be measured otherwise.
+    /// RFC 6298 §2.2 and §2.3. Of the segments that an ACK has measured, `rtt` is the round trip of the first, delayed
+    /// acknowledgment included, and `newest` that of the last. A round trip of 0 µs counts as 1 µs, so that "measured" can be
+    /// told. Only a measurement ends the back-off (Karn): on a path that has become slower, nothing would ever be measured otherwise.
     #[inline]
-    pub(crate) fn measured(&mut self, rtt: Duration) {
+    pub(crate) fn measured(&mut self, now: Instant, rtt: Duration, newest: Duration) {
         self.backoff = 0;
-        let rtt = rtt.as_micros().clamp(1, u64::from(u32::MAX) / 8) as u32;
+        let limit = |rtt: Duration| rtt.as_micros().clamp(1, u64::from(u32::MAX) / 8) as u32;
+        let (rtt, newest) = (limit(rtt), limit(newest));
+        let seconds = now.as_secs() as u32;
+        if newest <= self.min || seconds.wrapping_sub(self.min_at) > MIN_RTT_WINDOW {
+            (self.min, self.min_at) = (newest, seconds);
+        }
         if self.srtt == 0 {
             self.srtt = rtt;
             self.rttvar = rtt / 2;
@@ -122,10 +147,10 @@ mod tests {
         let config = TcpConfig::default();
         let mut rtt = RttEstimator::new();
         assert_eq!(rtt.rto(&config), ms(1_000), "§2.1");
-        rtt.measured(ms(400));
+        rtt.measured(Instant::ZERO, ms(400), ms(400));
         assert_eq!(rtt.rto(&config), ms(400 + 4 * 200), "§2.2");
         for _ in 0..100 {
-            rtt.measured(ms(400));
+            rtt.measured(Instant::ZERO, ms(400), ms(400));
         }
         assert!(rtt.rto(&config) <= ms(601), "the variation dies out, the floor stays");
         rtt.back_off();
@@ -138,16 +163,23 @@ mod tests {
     }
 
     #[test]
-    fn a_retransmitted_segment_is_not_measured() {
+    fn a_repeated_syn_is_not_measured() {
         let mut rtt = RttEstimator::new();
-        rtt.sent(Seq(100), Instant::ZERO);
-        rtt.retransmitted();
-        rtt.acknowledged(Seq(100), Instant::from_millis(5_000));
+        rtt.syn_sent(Instant::ZERO);
+        rtt.back_off();
+        assert!(!rtt.syn_acknowledged(Instant::from_millis(5_000)));
         assert_eq!(rtt.srtt(), None);
-        rtt.sent(Seq(200), Instant::from_millis(6_000));
-        rtt.acknowledged(Seq(150), Instant::from_millis(6_010));
-        assert_eq!(rtt.srtt(), None);
-        rtt.acknowledged(Seq(200), Instant::from_millis(6_030));
+        rtt.syn_sent(Instant::from_millis(6_000));
+        assert!(rtt.syn_acknowledged(Instant::from_millis(6_030)));
         assert_eq!(rtt.srtt(), Some(ms(30)));
+    }
+
+    #[test]
+    fn the_smallest_round_trip_is_forgotten_after_minutes() {
+        let mut rtt = RttEstimator::new();
+        for (at, measured, expected) in [(0, 20, 20), (200, 50, 20), (299, 30, 20), (301, 40, 40), (302, 35, 35)] {
+            rtt.measured(Instant::from_secs(at), ms(measured), ms(measured));
+            assert_eq!(rtt.min_rtt(), expected * 1_000);
+        }
     }
 }

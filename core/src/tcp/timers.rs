@@ -2,10 +2,14 @@
 
 use crate::time::Instant;
 
-/// What a connection waits for. Further timers (tail loss probe, RACK reordering) get slots of their own here.
+/// What a connection waits for. Of several that are due at once, the first in this order comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Timer {
+    /// Segments that may only be late, not lost (RFC 8985 §6.2 step 5).
+    Reordering,
+    /// A probe for the loss of the last segments (RFC 8985 §7).
+    TailLoss,
     /// Retransmission of the oldest unacknowledged segment (RFC 6298 §5), the SYN included.
     Retransmit,
     /// Probe of a closed window, or override of the sender's silly-window avoidance (RFC 9293 §3.8.6).
@@ -25,7 +29,9 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Timer; 8] = [
+    pub(crate) const ALL: [Timer; 10] = [
+        Timer::Reordering,
+        Timer::TailLoss,
         Timer::Retransmit,
         Timer::Persist,
         Timer::DelayedAck,
@@ -49,6 +55,14 @@ impl Timers {
     #[inline]
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         self.deadlines[timer as usize] = at;
+    }
+
+    /// Sets a timer that comes before that of retransmission, which is put off if need be.
+    #[inline]
+    pub(crate) fn set_first(&mut self, timer: Timer, at: Instant) {
+        self.set(timer, at);
+        let retransmit = &mut self.deadlines[Timer::Retransmit as usize];
+        *retransmit = (*retransmit).max(at);
     }
 
     #[inline]

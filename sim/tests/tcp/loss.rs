@@ -180,7 +180,10 @@ fn t41_a_timeout_sends_everything_again_in_slow_start() {
         let info = peer.stack.connection_info(handle).unwrap();
         assert_eq!((info.cwnd, info.congestion_state), (1_000, CongestionState::Loss));
         peer.send(". 1:1(0) ack 1001");
-        assert_eq!(taken(peer), [1_001, 2_001]);
+        // RFC 5682 §2.1 step 2b: new data first, and a duplicate of the ACK shows that the loss was real.
+        assert_eq!(taken(peer), [10_001, 11_001]);
+        peer.send(". 1:1(0) ack 1001");
+        assert_eq!(taken(peer), [1_001]);
         // The ACK of the original flight: nothing more of it goes out again.
         peer.send(". 1:1(0) ack 10001");
         assert!(taken(peer).iter().all(|seq| *seq >= 10_001));

@@ -11,16 +11,11 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_ecn", &[0], "ECN"),
     ("tcp_ecn_option", &[0], "AccECN"),
     ("tcp_ecn_fallback", &[], ""),
-    ("tcp_frto", &[0], "F-RTO"),
-    ("tcp_recovery", &[0], "RACK"),
-    ("tcp_early_retrans", &[0], "tail loss probes"),
     ("tcp_fastopen", &[0], "Fast Open"),
     ("tcp_fastopen_key", &[], ""),
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
     ("tcp_syncookies", &[0], "SYN cookies"),
     ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
-    ("tcp_reordering", &[3], "a threshold of duplicates that can be set"),
-    ("tcp_max_reordering", &[], ""),
     ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
     ("tcp_mtu_probing", &[0], "packetization layer path MTU discovery"),
     ("tcp_base_mss", &[], ""),
@@ -150,6 +145,16 @@ impl Knobs {
             ("tcp_retries2", [count]) => self.tcp.retries = small(*count),
             ("tcp_orphan_retries", [count]) => self.tcp.orphan_retries = small(*count),
             ("tcp_keepalive_probes" | "tcp.keepcnt", [count]) => self.keep_alive.probes = small(*count),
+            ("tcp_frto", [value]) => self.tcp.frto = *value != 0,
+            // 1: RACK; 2: its window never grows; 4: no losses by duplicates alone.
+            ("tcp_recovery", [flags]) if flags & 1 != 0 && flags & 2 == 0 => self.tcp.rack_threshold = flags & 4 == 0,
+            ("tcp_recovery", [_]) => {
+                return unsupported(setting, "recovery without RACK, or with a window that never grows");
+            }
+            // 3 and 4 are tail loss probes; the rest of it, early retransmission, was for the time before RACK.
+            ("tcp_early_retrans", [value]) => self.tcp.tail_loss_probe = matches!(value, 3 | 4),
+            ("tcp_reordering", [segments]) => self.tcp.reordering = small(*segments),
+            ("tcp_max_reordering", [segments]) => self.tcp.max_reordering = (*segments).clamp(0, 65_535) as u16,
             ("tcp_slow_start_after_idle", [0]) => self.tcp.unused_window = UnusedWindow::Kept,
             ("tcp_slow_start_after_idle", [_]) => self.tcp.unused_window = UnusedWindow::Decays,
             ("tcp.abc_l_var", [limit]) => self.tcp.growth_limit = small(*limit),

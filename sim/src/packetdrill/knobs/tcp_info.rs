@@ -7,7 +7,6 @@ use super::SocketKnobs;
 /// The fields of Linux's `TCP_INFO` that the stack can tell. Counts of packets are rounded up.
 pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs) -> Vec<(&'static str, i64)> {
     let mss = i64::from(info.mss).max(1);
-    let packets = |bytes: u32| (i64::from(bytes) + mss - 1) / mss;
     let ssthresh = if info.ssthresh == u32::MAX { 0x7fff_ffff } else { i64::from(info.ssthresh) / mss };
     let state = match info.state {
         State::Established => 1,
@@ -37,9 +36,13 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
         ("tcpi_backoff", i64::from(info.backoff)),
         ("tcpi_rto", info.rto.as_micros() as i64),
         ("tcpi_snd_mss", i64::from(info.mss)),
-        ("tcpi_unacked", packets(info.unacknowledged)),
-        ("tcpi_lost", packets(info.lost)),
-        ("tcpi_sacked", 0),
+        ("tcpi_unacked", i64::from(info.unacknowledged_segments)),
+        ("tcpi_lost", i64::from(info.lost_segments)),
+        ("tcpi_sacked", i64::from(info.sacked_segments)),
+        ("tcpi_retrans", i64::from(info.resent_segments)),
+        ("tcpi_reordering", i64::from(info.reordering)),
+        ("tcpi_reord_seen", i64::from(info.reordering_seen)),
+        ("tcpi_dsack_dups", i64::from(info.duplicates_reported)),
         ("tcpi_fackets", 0),
         ("tcpi_rtt", info.srtt.map_or(0, |srtt| srtt.as_micros() as i64)),
         ("tcpi_rttvar", info.rttvar.as_micros() as i64),
