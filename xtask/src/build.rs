@@ -106,11 +106,11 @@ pub(crate) fn demo(project: &Project, port: u16) -> Result<ExitCode> {
 }
 
 /// `cargo xtask bench`: the programs under `xtask/bench` measure, print and write the figures.
-pub(crate) fn bench(project: &Project, prefix: Option<&str>, json: &Path) -> Result<ExitCode> {
+pub(crate) fn bench(project: &Project, prefix: Option<&str>, json: Option<PathBuf>) -> Result<ExitCode> {
     parts(project, &[])?;
     let toolchain = toolchain::wasm(project)?;
     // A relative path is meant from where the command was typed, which is where this program runs.
-    let json = std::path::absolute(json)?;
+    let json = std::path::absolute(json.unwrap_or_else(|| PathBuf::from(".build/bench.json")))?;
     let mut programs = Command::new("node");
     programs
         .current_dir(&project.root)

@@ -7,6 +7,7 @@
 
 mod build;
 mod counts;
+mod grid;
 mod lint;
 mod process;
 mod setup;
@@ -92,11 +93,13 @@ enum Command {
     },
     /// Set up, build, and measure
     Bench {
-        /// Only the figures whose names begin with this, as in `wasm.bulk`
+        /// Only the figures whose names begin with this, as in `wasm.bulk`; `grid` compares congestion controllers instead
         prefix: Option<String>,
-        /// Where to write the figures, one JSON object a line
-        #[arg(long, default_value = ".build/bench.json")]
-        json: PathBuf,
+        /// Where to write the figures as JSON [default: .build/bench.json, .build/grid.json]
+        #[arg(long)]
+        json: Option<PathBuf>,
+        #[command(flatten)]
+        grid: grid::GridOptions,
     },
     /// Check formatting, clippy, Biome and the TypeScript types
     Lint,
@@ -113,7 +116,8 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { suites, quick, seeds, .. } => suites::run(&project, &suites, quick, seeds),
-        Command::Bench { prefix, json } => build::bench(&project, prefix.as_deref(), &json),
+        Command::Bench { prefix: Some(name), json, grid } if name == "grid" => grid::bench(&project, json, &grid),
+        Command::Bench { prefix, json, .. } => build::bench(&project, prefix.as_deref(), json),
         Command::Lint => lint::run(&project),
     });
     outcome.unwrap_or_else(|error| {

@@ -1,0 +1,113 @@
+//! What goodput does not tell of a controller: whether it shares, how long it makes others wait, how it starts and recovers.
+
+use crate::contender::Contender;
+use crate::path::{Flow, Path, QueueDelays};
+use crate::stats::{jain, quantile};
+use ethertab::time::{Duration, Instant};
+use ethertab_sim::{Impairment, Queue};
+
+/// Bytes of send and of receive buffer.
+const BUFFER: u32 = 4 * 1_024 * 1_024;
+/// Bit/s of the bottleneck.
+const RATE: u64 = 100_000_000;
+
+/// A path of 100 Mbit/s with a queue of so many round trips' worth.
+fn path(seed: u64, rtt_millis: u64, queue: f64, flows: &[Flow]) -> anyhow::Result<Path> {
+    let bytes = (RATE / 8 * rtt_millis / 1_000) as f64 * queue;
+    let latency = Duration::from_micros(rtt_millis * 500);
+    let queue = Queue::Bytes(bytes as u32);
+    Path::new(seed, Impairment { rate: Some(RATE), queue, ..Impairment::latency(latency) }, flows)
+}
+
+fn flow(contender: Contender, starts: Instant) -> Flow {
+    Flow { contender, buffer: BUFFER, starts, access: Duration::ZERO }
+}
+
+/// Times at which flows start, within the first second: the seed's only effect where nothing is lost at random.
+fn start(seed: u64, flow: u64) -> Instant {
+    let mixed = (seed << 8 | flow).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Instant::from_micros(mixed % 1_000_000)
+}
+
+/// Bit/s of each flow between two times, in seconds.
+fn goodputs(path: &mut Path, flows: usize, from: u64, to: u64) -> Vec<f64> {
+    path.run_until(Instant::from_secs(from));
+    let before: Vec<u64> = (0..flows).map(|flow| path.received(flow)).collect();
+    path.run_until(Instant::from_secs(to));
+    (0..flows).map(|flow| (path.received(flow) - before[flow]) as f64 * 8.0 / (to - from) as f64).collect()
+}
+
+/// Jain's index of `flows` flows with a round trip of 40 ms over one bottleneck, over 40 s after 20 s to find their shares.
+pub(crate) fn fairness(contender: Contender, flows: u64, seed: u64) -> anyhow::Result<f64> {
+    let all: Vec<Flow> = (0..flows).map(|number| flow(contender, start(seed, number))).collect();
+    let mut path = path(seed, 40, 1.0, &all)?;
+    Ok(jain(&goodputs(&mut path, all.len(), 20, 60)))
+}
+
+/// How many times as much the flow with 20 ms gets as one with 80 ms.
+pub(crate) fn rtt_unfairness(contender: Contender, seed: u64) -> anyhow::Result<f64> {
+    let near = flow(contender, start(seed, 0));
+    let far = Flow { access: Duration::from_millis(30), ..flow(contender, start(seed, 1)) };
+    let mut path = path(seed, 20, 2.0, &[near, far])?;
+    let shares = goodputs(&mut path, 2, 20, 60);
+    Ok(shares[0] / shares[1].max(1.0))
+}
+
+/// Milliseconds that data waits in a queue of four round trips of 40 ms: the median, and what one frame in 20 exceeds.
+pub(crate) fn queue_delay(contender: Contender, seed: u64) -> anyhow::Result<[f64; 2]> {
+    let mut path = path(seed, 40, 4.0, &[flow(contender, start(seed, 0))])?;
+    path.run_until(Instant::from_secs(10));
+    path.delays = Some(QueueDelays::default());
+    path.run_until(Instant::from_secs(40));
+    let mut delays: Vec<f64> =
+        path.delays.take().unwrap_or_default().samples.iter().map(|micros| f64::from(*micros) / 1e3).collect();
+    delays.sort_by(f64::total_cmp);
+    Ok([quantile(&delays, 0.5), quantile(&delays, 0.95)])
+}
+
+/// Seconds from the SYN until a round trip of 100 ms brings nine tenths of 100 Mbit/s; `None` if that takes over a minute.
+pub(crate) fn start_up(contender: Contender, seed: u64) -> anyhow::Result<Option<f64>> {
+    let begins = start(seed, 0);
+    let mut path = path(seed, 100, 1.0, &[flow(contender, begins)])?;
+    Ok(time_to(&mut path, begins, Duration::from_millis(100), 0.9 * RATE as f64 * PAYLOAD))
+}
+
+/// Seconds until a round trip of 40 ms brings nine tenths of what it did before ten segments in a row are lost; `None` if that
+/// takes over a minute. The window is the buffer's, 512 KiB, which is more than the path and its queue need.
+pub(crate) fn recovery(contender: Contender, seed: u64) -> anyhow::Result<Option<f64>> {
+    let begins = start(seed, 0);
+    let mut path = path(seed, 40, 1.0, &[Flow { buffer: 512 * 1_024, ..flow(contender, begins) }])?;
+    path.run_until(Instant::from_secs(10));
+    let before = path.received(0);
+    path.run_until(Instant::from_secs(12));
+    let rate = (path.received(0) - before) as f64 * 8.0 / 2.0;
+    path.drop_next = 10;
+    // The loss shows at the receiver half a round trip later, and there a gap stops everything for another one.
+    let lost = Instant::from_secs(12);
+    path.run_until(lost + Duration::from_millis(60));
+    Ok(time_to(&mut path, lost, Duration::from_millis(40), 0.9 * rate))
+}
+
+/// The part of the rate that is payload, of a segment with timestamps.
+const PAYLOAD: f64 = 1_448.0 / 1_514.0;
+
+/// Seconds from `since` until `span` brings so many bit/s.
+fn time_to(path: &mut Path, since: Instant, span: Duration, rate: f64) -> Option<f64> {
+    let end = since + Duration::from_secs(60);
+    let step = Duration::from_millis(5);
+    let steps = (span.as_micros() / step.as_micros()) as usize;
+    let mut history = std::collections::VecDeque::new();
+    let mut now = path.now().max(since);
+    while now < end {
+        now += step;
+        path.run_until(now);
+        history.push_back(path.received(0));
+        if history.len() > steps {
+            let bytes = path.received(0) - history.pop_front().unwrap_or(0);
+            if bytes as f64 * 8e6 / span.as_micros() as f64 >= rate {
+                return Some(now.since(since).as_micros() as f64 / 1e6);
+            }
+        }
+    }
+    None
+}

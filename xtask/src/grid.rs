@@ -1,0 +1,52 @@
+//! `cargo xtask bench grid`: congestion controllers on a grid of paths, by the program `xtask/bench/grid`.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::Project;
+use crate::toolchain::cargo;
+
+/// What of the grid is measured.
+#[derive(Debug, Args)]
+pub(crate) struct GridOptions {
+    /// grid: only a few points, for the shape, and nothing written to docs
+    #[arg(long)]
+    quick: bool,
+    /// grid: runs for each point [default: 20]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// grid: only this part; nothing is written to docs then
+    #[arg(long, value_parser = ["grid", "behaviour", "linux"])]
+    part: Option<String>,
+}
+
+/// Builds the program, and lets it measure: the page `docs/GRID.md`, its figures, and the same as JSON.
+pub(crate) fn bench(project: &Project, json: Option<PathBuf>, options: &GridOptions) -> Result<ExitCode> {
+    let json = std::path::absolute(json.unwrap_or_else(|| PathBuf::from(".build/grid.json")))?;
+    let mut program = Command::new(cargo());
+    program
+        .current_dir(&project.root)
+        // Beside the other benchmark programs, with which it shares no dependencies.
+        .env("CARGO_TARGET_DIR", project.root.join(".build/bench/target/grid"))
+        .args(["run", "--release", "--quiet", "--locked", "--manifest-path", "xtask/bench/Cargo.toml"])
+        .args(["--package", "ethertab-bench-grid", "--", "--json"])
+        .arg(json);
+    if options.quick {
+        program.arg("--quick");
+    }
+    if let Some(part) = &options.part {
+        program.args(["--part", part]);
+    }
+    if let Some(seeds) = options.seeds {
+        program.args(["--seeds", &seeds.to_string()]);
+    }
+    if !options.quick && options.part.is_none() {
+        program.args(["--docs", "docs"]);
+    }
+    // It takes over the terminal, for its progress and its tables.
+    let status = program.status().context("cannot start cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
