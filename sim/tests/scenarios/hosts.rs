@@ -4,6 +4,7 @@ use crate::dice::Dice;
 use ethertab::time::Duration;
 use ethertab::{Algorithm, KeepAlive, Limits, SlowStartExit, TcpConfig, UnusedWindow};
 use ethertab_sim::world::HostOptions;
+use std::num::NonZeroU32;
 
 /// Keep-alive that finds out within minutes what a lost reset did not tell.
 const KEEP_ALIVE: KeepAlive =
@@ -36,8 +37,15 @@ fn tcp(dice: &mut Dice) -> TcpConfig {
     tcp.sack = dice.percent(80);
     tcp.dsack = dice.percent(80);
     tcp.window_scaling = dice.percent(90);
-    tcp.congestion = dice.one_of(&[Algorithm::Cubic, Algorithm::Cubic, Algorithm::NewReno]);
+    tcp.congestion = dice.one_of(&[Algorithm::Cubic, Algorithm::Cubic, Algorithm::NewReno, Algorithm::Bbr]);
     tcp.slow_start_exit = dice.one_of(&[SlowStartExit::HyStartPlusPlus, SlowStartExit::HyStart, SlowStartExit::Loss]);
+    tcp.alternative_backoff = dice.percent(20);
+    tcp.growth_limit = dice.one_of(&[8, 8, 2, 0]);
+    tcp.compressed_acks = dice.one_of(&[0, 44]);
+    tcp.max_pacing_rate = NonZeroU32::new(if dice.percent(10) { dice.magnitude(50_000..=5_000_000) as u32 } else { 0 });
+    if dice.percent(20) {
+        tcp.receive_buffer_max = dice.magnitude(100_000..=4_000_000) as u32;
+    }
     tcp.unused_window = dice.one_of(&[UnusedWindow::Validated, UnusedWindow::Decays, UnusedWindow::Kept]);
     tcp
 }

@@ -15,7 +15,7 @@ pub(crate) enum Contender {
 }
 
 /// Names that Linux's `TCP_CONGESTION` uses, in the order of tables.
-const OURS: [&str; 4] = ["reno", "cubic", "bbr", "bbr3"];
+const OURS: [&str; 3] = ["reno", "cubic", "bbr"];
 
 impl Contender {
     /// All of them, ours first.

@@ -7,12 +7,16 @@ use ethertab::FrameMeta;
 use ethertab::time::Instant;
 use ethertab_native::{Port as _, Tap, TapConfig};
 use ethertab_sim::{Cable, Side};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::sockopt::TcpCongestion;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, setsockopt, socket};
 use nix::sys::time::TimeSpec;
+use std::ffi::OsString;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -71,6 +75,9 @@ pub(crate) fn goodput(point: &Point, seed: u64) -> anyhow::Result<f64> {
             move || forward(point, seed, &tap, &go, over)
         });
         thread::sleep(DURATION / 3);
+        if server.is_finished() || client.is_finished() || forwarder.is_finished() {
+            over.store(true, Ordering::Relaxed);
+        }
         let (before, since) = (received.load(Ordering::Relaxed), Clock::now());
         thread::sleep(DURATION * 2 / 3);
         let (after, elapsed) = (received.load(Ordering::Relaxed), since.elapsed());
@@ -100,7 +107,6 @@ fn end(
     for (name, bytes) in [("tcp_rmem", 2 * buffer), ("tcp_wmem", 2 * buffer)] {
         fs::write(format!("/proc/sys/net/ipv4/{name}"), format!("4096 {bytes} {bytes}"))?;
     }
-    fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic")?;
     // What one run has learnt of the path is not to help the next.
     fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")?;
     taps.send((number, tap)).context("the forwarder is gone")?;
@@ -140,13 +146,22 @@ fn serve(received: &AtomicU64, over: &AtomicBool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A connection with CUBIC from its start, whatever the machine's default is.
+fn connect() -> nix::Result<TcpStream> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)?;
+    setsockopt(&socket, TcpCongestion, &OsString::from("cubic"))?;
+    let [a, b, c, d] = ADDRESSES[1].octets();
+    nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, PORT))?;
+    Ok(socket.into())
+}
+
 fn send(ready: &Receiver<()>, over: &AtomicBool) -> anyhow::Result<()> {
     ready.recv().context("the forwarder is gone")?;
     let mut stream = loop {
-        match TcpStream::connect_timeout(&(ADDRESSES[1], PORT).into(), DURATION) {
+        match connect() {
             Ok(stream) => break stream,
             Err(_) if over.load(Ordering::Relaxed) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => thread::sleep(Duration::from_millis(1)),
+            Err(Errno::ECONNREFUSED) => thread::sleep(Duration::from_millis(1)),
             Err(error) => return Err(error.into()),
         }
     };
@@ -205,7 +220,7 @@ fn forward(
         let mut fds = [PollFd::new(a.as_fd(), PollFlags::POLLIN), PollFd::new(b.as_fd(), PollFlags::POLLIN)];
         let wait = TimeSpec::from_duration(Duration::from_micros(wait));
         match ppoll(&mut fds, Some(wait), None) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
