@@ -182,6 +182,24 @@ fn completed_sends_are_read_from_the_error_queue() {
 }
 
 #[test]
+fn a_file_number_that_is_used_again() {
+    passes(
+        "+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 4\n+0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n\
+         +0 connect(4, ..., ...) = -1 EINPROGRESS\n+0 > S 0:0(0) <...>\n",
+    );
+}
+
+#[test]
+fn freebsd_rounds_buffers_up_to_segments() {
+    let text = "0 `sysctl net.inet.tcp.recvspace=65536`\n+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n\
+                +0 fcntl(3, F_SETFL, O_NONBLOCK) = 0\n+0 getsockopt(3, SOL_SOCKET, SO_RCVBUF, [65536], [4]) = 0\n\
+                +0 connect(3, ..., ...) = -1 // EINPROGRESS\n+0 > S 0:0(0) <...>\n+.1 < S. 0:0(0) ack 1 win 32767 <mss 1460>\n\
+                +0 > . 1:1(0) ack 1\n+0 getsockopt(3, SOL_SOCKET, SO_RCVBUF, [65700], [4]) = 0\n\
+                +0 %{ assert tcpi_state == TCPI_ESTABLISHED }%\n";
+    assert_eq!(run(text, &Settings::default(), &mut no_files).failure, None);
+}
+
+#[test]
 fn sends_are_stamped() {
     let read = |stage: &str, nanoseconds: u32| {
         format!(

@@ -85,8 +85,8 @@ pub(super) fn kind_and_code(spec: &IcmpSpec, v4: bool) -> Result<(u8, u8), Strin
         "parameter_problem" => {
             let code = match name {
                 None | Some("header_field") => 0,
-                Some("next_header_type") => 1,
-                Some("ip_option") => 2,
+                Some("next_header_type" | "unknown_next_header") => 1,
+                Some("ip_option" | "unknown_option") => 2,
                 Some(other) => numeric(other)?,
             };
             (pick((12, 4)), code)

@@ -1,7 +1,7 @@
 //! The system calls of a script, on top of the stack's own calls. File numbers are those that the script expects.
 
 use ethertab::time::Duration;
-use ethertab::{CloseReason, ConnectionHandle, ConnectionInfo, Endpoint, ListenerHandle, UdpHandle};
+use ethertab::{CloseReason, ConnectionHandle, ConnectionInfo, Endpoint, ListenerHandle, State, UdpHandle};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -200,8 +200,13 @@ impl Kernel {
 
     /// Adds a file under the number that the script expects, or the next free one.
     pub(super) fn open(&mut self, call: &Call, file: File) -> Outcome {
-        let wanted = evaluate(&call.result).ok().filter(|number| *number >= 0 && !self.files.contains_key(number));
+        let wanted = evaluate(&call.result).ok().filter(|number| *number >= 0);
         let number = wanted.unwrap_or_else(|| self.files.keys().next_back().map_or(3, |last| last + 1));
+        if let Some(hidden) = self.files.remove(&number) {
+            // The script's numbers are its own: it may use one twice, and no longer reaches what had it before.
+            let free = self.files.keys().next().map_or(-2, |first| *first.min(&-1) - 1);
+            self.files.insert(free, hidden);
+        }
         self.files.insert(number, file);
         done(number)
     }
@@ -410,6 +415,13 @@ impl Kernel {
                 expect_value(wanted("onoff"), onoff, "onoff")?;
                 expect_value(wanted("linger"), file.knobs.linger.unwrap_or(0), "linger")?;
                 return done(0);
+            }
+            // FreeBSD rounds buffers up to whole segments as soon as it knows their size.
+            "SO_RCVBUF" | "SO_SNDBUF" if file.knobs.dialect == Dialect::FreeBsd => {
+                let info = handle.and_then(|handle| self.host.stack.connection_info(handle));
+                let mss = info.filter(|info| info.state != State::SynSent).map_or(1, |info| i64::from(info.mss).max(1));
+                let size = file.knobs.get(&name)?;
+                if size > mss { (size + mss - 1) / mss * mss } else { size }
             }
             "TCP_INFO" => return self.expect_tcp_info(number, wanted),
             "TCP_CONGESTION" => {

@@ -76,7 +76,9 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
         // Files that a script makes for itself: those that it opens hold whatever it asks for.
         ["rm" | "/bin/rm" | "dd" | "/bin/dd" | "touch" | "truncate", ..] => out.push(Command::Nothing),
         ["ip", "tcp_metrics" | "link" | "addr" | "route", ..]
-        | ["tc" | "ethtool" | "kldload" | "set" | "true" | "sync", ..] => out.push(Command::Nothing),
+        | ["tc" | "ethtool" | "kldload" | "kldstat" | "kldunload" | "set" | "true" | "sync", ..] => {
+            out.push(Command::Nothing)
+        }
         _ => out.push(Command::Unknown(line.into())),
     }
 }
@@ -188,7 +190,7 @@ fn counter(line: &str) -> Command {
     }
 }
 
-/// Splits at line ends, `;` and `&&` outside quotes.
+/// Splits at line ends, `;`, `&&` and `||` outside quotes.
 fn split(text: &str) -> Vec<String> {
     let mut out = vec![String::new()];
     let mut quote = None;
@@ -197,7 +199,7 @@ fn split(text: &str) -> Vec<String> {
         let last = out.len() - 1;
         match (character, quote) {
             ('\n' | ';', None) => out.push(String::new()),
-            ('&', None) if characters.peek() == Some(&'&') => {
+            ('&' | '|', None) if characters.peek() == Some(&character) => {
                 characters.next();
                 out.push(String::new());
             }

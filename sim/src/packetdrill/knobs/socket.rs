@@ -60,7 +60,8 @@ impl SocketKnobs {
     pub(in crate::packetdrill) fn set(&mut self, name: &str, value: i64) -> Result<Change, Unsupported> {
         let seconds = || Duration::from_secs(value.clamp(0, i64::from(u32::MAX)) as u64);
         match name {
-            "SO_REUSEADDR" | "SO_REUSEPORT" | "SO_PRIORITY" | "SO_DONTROUTE" | "SO_RCVLOWAT" if value <= 1 => {}
+            "SO_REUSEADDR" | "SO_REUSEPORT" | "SO_DEBUG" | "SO_PRIORITY" | "SO_DONTROUTE" | "SO_RCVLOWAT"
+                if value <= 1 => {}
             "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.tcp.send_buffer = positive(value),
             // Linux doubles the value for its overhead, and half of that is window.
             "SO_RCVBUF" | "SO_RCVBUFFORCE" => {
