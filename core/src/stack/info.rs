@@ -72,6 +72,12 @@ pub struct ConnectionInfo {
     pub congestion_control: Algorithm,
     /// Bytes a second at which the congestion window leaves, or would if it were paced; none before a round trip is measured.
     pub pacing_rate: Option<u64>,
+    /// Bytes a second that the network has delivered of late; 0 before that is measured.
+    pub delivery_rate: u64,
+    /// Whether the application, and not the network, was what limited it.
+    pub delivery_rate_is_app_limited: bool,
+    /// The bottleneck's bytes a second, if the congestion control estimates it (BBR).
+    pub bandwidth: Option<u32>,
     /// Payload bytes sent, each once.
     pub bytes_sent: u64,
     /// Payload bytes received in order.
@@ -110,6 +116,9 @@ impl ConnectionInfo {
             congestion_state: CongestionState::Open,
             congestion_control: Algorithm::default(),
             pacing_rate: None,
+            delivery_rate: 0,
+            delivery_rate_is_app_limited: false,
+            bandwidth: None,
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -142,6 +151,9 @@ impl ConnectionInfo {
             congestion_state: connection.recovery.state(),
             congestion_control: connection.congestion.algorithm(),
             pacing_rate: pacing_rate(connection),
+            delivery_rate: connection.rate.last().rate(),
+            delivery_rate_is_app_limited: connection.rate.last().is_app_limited,
+            bandwidth: connection.congestion.bandwidth(),
             bytes_sent: connection.bytes_sent,
             bytes_received: connection.bytes_received,
             ..ConnectionInfo::bare(connection.state, &connection.flow)

@@ -363,13 +363,12 @@ fn acknowledgment(
         update_window(connection, segment, window, advances);
     } else {
         let echo = options.timestamps.map(|timestamps| timestamps.echo);
-        let flight_before = connection.in_flight();
         let mut news = connection.ack_news(context, says_more, echo);
         if advances {
             advance(connection, context, segment.ack, outcome);
         }
         update_window(connection, segment, window, advances);
-        connection.ack_arrived(context, segment.ack, &options.sack, &mut news, flight_before);
+        connection.ack_arrived(context, segment.ack, &options.sack, &mut news);
     }
     outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);

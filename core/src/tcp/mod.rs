@@ -12,7 +12,6 @@
 
 pub(crate) mod acks;
 pub(crate) mod challenge;
-#[allow(dead_code, reason = "segment records and proportional rate reduction will use all of it")]
 pub(crate) mod congestion;
 pub(crate) mod connection;
 mod icmp;
@@ -23,7 +22,6 @@ pub(crate) mod output;
 pub(crate) mod pacing;
 mod patience;
 pub(crate) mod rack;
-#[allow(dead_code, reason = "controllers that model the path will use all of it")]
 pub(crate) mod rate;
 pub(crate) mod reassembly;
 pub(crate) mod records;

@@ -3,6 +3,7 @@
 use crate::checksum::{self, Sum};
 use crate::config::TcpConfig;
 use crate::stack::flow::Flow;
+use crate::tcp::congestion::Sent;
 use crate::tcp::connection::{Connection, Probe, State};
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::rate::clock;
@@ -200,7 +201,7 @@ fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, n
         from = resent_to;
     }
     if connection.records.in_flight() >= connection.cwnd_segments() {
-        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
+        connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
     plan_again(connection, from, record.end, Kind::Retransmission)
@@ -250,6 +251,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     let queued = connection.send.end().since(from);
     let fin_due = connection.fin_queued && !connection.fin_sent();
     if queued == 0 && !fin_due {
+        connection.rate.on_app_limited(connection.in_flight());
         return None;
     }
     let usable = connection.usable_window();
@@ -261,7 +263,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     // RFC 5681 §3.1: never more in flight than cwnd; something may always be, and the last segment, as in Linux.
     let in_flight = connection.records.in_flight();
     if in_flight >= connection.cwnd_segments() && in_flight > 0 && !with_fin && push != Push::Probe {
-        connection.congestion.held_back(connection.snd_una, connection.snd_nxt);
+        connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
     if !with_fin && !may_send(connection, len, full, is_all, push) {
@@ -343,9 +345,15 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.probe = Probe::None;
             connection.timers.stop(Timer::Persist);
             connection.last_sent = context.now;
-            let flight = connection.in_flight();
-            let rto = || connection.rtt.rto(&connection.config);
-            connection.congestion.sent(context.now, connection.mss, connection.snd_una, end, flight, rto);
+            let new = Sent {
+                now: context.now,
+                mss: connection.mss,
+                una: connection.snd_una,
+                nxt: end,
+                outstanding: connection.records.len() * connection.mss,
+                flight: connection.in_flight(),
+            };
+            connection.congestion.sent(new, || connection.rtt.rto(&connection.config));
             arm_retransmit_timer(connection, context);
             if connection.recovery.probe_due {
                 connection.recovery.probed(end, false);

@@ -205,8 +205,10 @@ impl Connection {
         if marked != MarkedLost::No {
             self.recovery.newly_lost += 1;
             self.recovery.resent_lost |= marked == MarkedLost::Again;
-            let len = self.records.get(context.pool, number).len;
-            self.rate.on_lost(u32::from(len));
+            let record = self.records.get(context.pool, number);
+            let len = u32::from(record.len);
+            self.rate.on_lost(len);
+            self.congestion.segment_lost(context.now, &self.rate, record.stamp, len);
         }
     }
 }

@@ -76,7 +76,7 @@ pub(crate) struct Sample {
     pub(crate) delivered: u32,
     /// The time that took: the longer of the times over which they were sent and acknowledged.
     pub(crate) interval: Duration,
-    /// [`Rate::delivered`] when the newest of the segments was sent.
+    /// Bytes delivered in all, modulo 2^32, when the newest of the segments was sent.
     pub(crate) prior_delivered: u32,
     /// Bytes in flight when it was sent, itself included.
     pub(crate) tx_in_flight: u32,
@@ -97,16 +97,6 @@ impl Sample {
 }
 
 impl Rate {
-    /// Bytes delivered so far, modulo 2^32.
-    pub(crate) fn delivered(&self) -> u32 {
-        self.delivered
-    }
-
-    /// Bytes found lost so far, modulo 2^32.
-    pub(crate) fn lost(&self) -> u32 {
-        self.lost
-    }
-
     /// The last sample with an interval.
     pub(crate) fn last(&self) -> &Sample {
         &self.last
@@ -221,7 +211,7 @@ mod tests {
             assert_eq!((sample.rate(), sample.interval), (1_000_000, Duration::from_millis(20)));
         }
         assert_eq!(samples.last().map(|sample| sample.lost), Some(0));
-        assert_eq!(rate.delivered(), 100_000);
+        assert_eq!(rate.delivered, 100_000);
     }
 
     #[test]

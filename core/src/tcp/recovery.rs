@@ -194,8 +194,8 @@ impl Connection {
         is_older(echo, self.timestamps.value(context.now - age))
     }
 
-    /// An ACK of `ack` with SACK blocks has come; what it says of SND.UNA and the window is done. `news` were readied before,
-    /// when `flight_before` bytes were in flight.
+    /// An ACK of `ack` with SACK blocks has come; what it says of SND.UNA and the window is done. `news` were readied
+    /// before.
     #[inline]
     pub(crate) fn ack_arrived(
         &mut self,
@@ -203,7 +203,6 @@ impl Connection {
         ack: Seq,
         sacks: &SackBlocks,
         news: &mut AckNews,
-        flight_before: u32,
     ) {
         if self.sack && !sacks.is_empty() {
             self.note_sacks(context, ack, sacks, news);
@@ -218,12 +217,12 @@ impl Connection {
         if self.snd_una > news.una_before {
             self.note_cumulative(context, news);
         }
-        self.recover(context, news, flight_before);
+        self.recover(context, news);
     }
 
     /// What follows from the news of an ACK.
     #[inline]
-    fn recover(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, flight_before: u32) {
+    fn recover(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         let measured = self.measure(context, news);
         // RFC 6298 §5.3, also where only a part of a segment is acknowledged.
         let mut restart_timer = news.advanced || (measured && news.sacked && self.head_is_older(context, news));
@@ -241,12 +240,12 @@ impl Connection {
         if restart_timer || self.outstanding() == 0 {
             self.set_loss_timer(context);
         }
-        self.tell_controller(context, news, flight_before);
+        self.tell_controller(context, news);
     }
 
     /// Tells the congestion controller, and reduces the rate in proportion to what was delivered.
     #[inline]
-    fn tell_controller(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, flight_before: u32) {
+    fn tell_controller(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         let lost = self.recovery.newly_lost;
         if news.delivered == 0 && lost == 0 {
             return;
@@ -265,9 +264,7 @@ impl Connection {
             acked: if counts { news.delivered * mss } else { 0 },
             delivered: news.delivered * mss,
             lost: lost * mss,
-            flight_before,
             flight,
-            marked: 0,
             rtt: news.rtt,
             srtt: self.rtt.srtt().unwrap_or(Duration::ZERO),
             rate: self.rate.sample(news.newest, min_rtt),
@@ -277,6 +274,9 @@ impl Connection {
             self.reduce_rate(news.delivered, lost, news.advanced);
         }
         self.congestion.acknowledged(&sample);
+        if self.congestion.holds_back() {
+            self.rate.on_app_limited(flight);
+        }
     }
 
     /// RFC 9937 §6.2 for one ACK.

@@ -72,6 +72,7 @@ pub(crate) enum Cause {
     /// A segment was lost.
     Loss,
     /// The peer echoed a congestion mark (RFC 3168 §6.1.2).
+    #[allow(dead_code, reason = "for ECN")]
     Ecn {
         /// With the smaller reduction of RFC 8511.
         alternative: bool,
@@ -95,12 +96,8 @@ pub(crate) struct AckSample {
     pub(crate) delivered: u32,
     /// Newly marked lost.
     pub(crate) lost: u32,
-    /// In the network before the ACK was processed.
-    pub(crate) flight_before: u32,
     /// In the network now.
     pub(crate) flight: u32,
-    /// Of what was delivered, how much the peer received with a congestion mark; with RFC 3168's feedback, all or nothing.
-    pub(crate) marked: u32,
     /// The round trip that this ACK has measured.
     pub(crate) rtt: Option<Duration>,
     /// The smoothed round-trip time, zero before the first measurement.
@@ -110,6 +107,21 @@ pub(crate) struct AckSample {
     /// In fast recovery, or reducing the window after a congestion mark: Reno's and CUBIC's windows do not grow then, and are
     /// set by proportional rate reduction.
     pub(crate) in_recovery: bool,
+}
+
+/// What is on its way once new data was sent; sizes are in bytes, each segment counted as a full one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) now: Instant,
+    /// The size of a full segment.
+    pub(crate) mss: u32,
+    /// SND.UNA and SND.NXT.
+    pub(crate) una: Seq,
+    pub(crate) nxt: Seq,
+    /// Not acknowledged.
+    pub(crate) outstanding: u32,
+    /// Of this, in the network.
+    pub(crate) flight: u32,
 }
 
 /// A congestion controller.
@@ -232,34 +244,34 @@ impl Controller {
         }
     }
 
+    /// The bottleneck's bytes a second, if the algorithm estimates it.
+    pub(crate) fn bandwidth(&self) -> Option<u32> {
+        match &self.variant {
+            Variant::Bbr(bbr) => Some(bbr.bandwidth()),
+            _ => None,
+        }
+    }
+
     /// Whether the algorithm sends less than it could for the moment, so that delivery rates tell nothing of the path: they count as
     /// limited by the application.
     pub(crate) fn holds_back(&self) -> bool {
         matches!(&self.variant, Variant::Bbr(bbr) if bbr.holds_back())
     }
 
-    /// New data was sent: `una..nxt` is outstanding, `flight` bytes of it in the network. `rto` is only asked for if
-    /// it matters.
+    /// New data was sent. `rto` is only asked for if it matters.
     #[inline]
-    pub(crate) fn sent(
-        &mut self,
-        now: Instant,
-        mss: u32,
-        una: Seq,
-        nxt: Seq,
-        flight: u32,
-        rto: impl FnOnce() -> Duration,
-    ) {
-        self.usage.sent(una, nxt, self.window.cwnd.saturating_sub(flight) < mss);
+    pub(crate) fn sent(&mut self, sent: Sent, rto: impl FnOnce() -> Duration) {
+        let is_full = self.window.cwnd.saturating_sub(sent.flight) < sent.mss;
+        self.usage.sent(sent.una, sent.nxt, sent.outstanding, is_full);
         if self.usage.decays() && !self.owns_recovery() {
-            self.usage.decay(&mut self.window, mss, now, rto());
+            self.usage.decay(&mut self.window, sent.mss, sent.now, rto());
         }
     }
 
     /// The window, and nothing else, keeps data from being sent.
     #[inline]
-    pub(crate) fn held_back(&mut self, una: Seq, nxt: Seq) {
-        self.usage.held_back(una, nxt);
+    pub(crate) fn held_back(&mut self, nxt: Seq, outstanding: u32) {
+        self.usage.held_back(nxt, outstanding);
     }
 
     /// Data is about to be sent, nothing is outstanding, and nothing was sent for `idle` (RFC 5681 §4.1, RFC 7661 §4.4).
@@ -416,9 +428,7 @@ mod tests {
             acked: bytes,
             delivered: bytes,
             lost: 0,
-            flight_before: bytes,
             flight: 0,
-            marked: 0,
             rtt: None,
             srtt: Duration::ZERO,
             rate: None,
@@ -438,7 +448,9 @@ mod tests {
     }
 
     fn sent(controller: &mut Controller, bytes: u32) {
-        controller.sent(Instant::ZERO, 1_000, Seq(0), Seq(bytes), bytes, || Duration::from_secs(1));
+        let (una, nxt) = (Seq(0), Seq(bytes));
+        let sent = Sent { now: Instant::ZERO, mss: 1_000, una, nxt, outstanding: bytes, flight: bytes };
+        controller.sent(sent, || Duration::from_secs(1));
     }
 
     #[test]

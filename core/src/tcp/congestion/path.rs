@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{AckSample, Algorithm, Cause, Controller};
+use super::{AckSample, Algorithm, Cause, Controller, Sent};
 use crate::config::TcpConfig;
 use crate::tcp::pacing::Pacing;
 use crate::tcp::rate::{Newest, Rate, Stamp, clock};
@@ -115,7 +115,7 @@ impl Flow {
         loop {
             let (una, nxt) = (self.seq(self.nxt - self.flight.len() as u64), self.seq(self.nxt));
             if self.bytes_in_flight() + MSS > self.controller.cwnd() {
-                self.controller.held_back(una, nxt);
+                self.controller.held_back(nxt, self.bytes_in_flight());
                 self.limited = true;
                 return None;
             }
@@ -137,14 +137,13 @@ impl Flow {
             self.flight.push_back(Segment { sent: self.now, stamp, acked });
             self.nxt += 1;
             let flight = self.bytes_in_flight();
-            let nxt = self.seq(self.nxt);
-            self.controller.sent(self.now, MSS, una, nxt, flight, || Duration::from_secs(1));
+            let sent = Sent { now: self.now, mss: MSS, una, nxt: self.seq(self.nxt), outstanding: flight, flight };
+            self.controller.sent(sent, || Duration::from_secs(1));
         }
     }
 
     /// The first acknowledgment under way arrives: returns its queueing delay and how many segments turn out lost.
     fn acknowledge(&mut self, path: &Path) -> (Duration, u64) {
-        let flight_before = self.bytes_in_flight();
         let mut lost = 0;
         let segment = loop {
             match self.flight.pop_front() {
@@ -184,9 +183,7 @@ impl Flow {
             acked: MSS,
             delivered: MSS,
             lost: lost as u32 * MSS,
-            flight_before,
             flight: self.bytes_in_flight(),
-            marked: 0,
             rtt: Some(rtt),
             srtt: self.srtt,
             rate: self.rates.sample(newest, Duration::ZERO),

@@ -34,7 +34,7 @@ pub(super) struct Usage {
     limited: bool,
     /// Less than half of the window was used, `unvalidated_since` (RFC 7661 §4.2).
     unvalidated: bool,
-    /// The most bytes outstanding in that window of data.
+    /// The most bytes outstanding in that window of data, each segment counted as a full one.
     most: u32,
     /// SND.NXT when that was noted; it holds until this is acknowledged.
     until: Seq,
@@ -71,16 +71,15 @@ impl Usage {
 
     /// New data was sent; `full` if cwnd has no room for another segment.
     #[inline]
-    pub(super) fn sent(&mut self, una: Seq, nxt: Seq, full: bool) {
-        let outstanding = nxt - una;
+    pub(super) fn sent(&mut self, una: Seq, nxt: Seq, outstanding: u32, full: bool) {
         if full || una >= self.until || (!self.limited && outstanding > self.most) {
             (self.limited, self.most, self.until) = (full, outstanding, nxt);
         }
     }
 
     #[inline]
-    pub(super) fn held_back(&mut self, una: Seq, nxt: Seq) {
-        (self.limited, self.most, self.until) = (true, nxt - una, nxt);
+    pub(super) fn held_back(&mut self, nxt: Seq, outstanding: u32) {
+        (self.limited, self.most, self.until) = (true, outstanding, nxt);
     }
 
     /// Whether the window may grow. Half of it used is enough in slow start: the application may have the rest
@@ -206,11 +205,11 @@ mod tests {
     #[test]
     fn half_a_window_used_lets_slow_start_go_on() {
         let mut usage = Usage::new(UnusedWindow::Kept, 10, Seq(0));
-        usage.sent(Seq(0), Seq(9_000), false);
+        usage.sent(Seq(0), Seq(9_000), Seq(9_000) - Seq(0), false);
         assert!(usage.may_grow(&window(16_000)));
         assert!(!usage.may_grow(&window(18_000)));
         assert!(!usage.may_grow(&Window { ssthresh: 9_000, ..window(10_000) }), "not in congestion avoidance");
-        usage.held_back(Seq(0), Seq(9_000));
+        usage.held_back(Seq(9_000), 9_000);
         assert!(usage.may_grow(&Window { ssthresh: 9_000, ..window(10_000) }));
     }
 
@@ -232,7 +231,7 @@ mod tests {
     fn what_is_hardly_used_shrinks_towards_its_use_or_keeps_until_it_is_lost() {
         let mut small = window(100_000);
         let mut usage = Usage::new(UnusedWindow::Decays, 10, Seq(0));
-        usage.sent(Seq(0), Seq(20_000), false);
+        usage.sent(Seq(0), Seq(20_000), Seq(20_000) - Seq(0), false);
         usage.decay(&mut small, MSS, Instant::from_millis(400), Duration::from_millis(300));
         assert_eq!(small.cwnd, 60_000);
 
@@ -240,7 +239,12 @@ mod tests {
         let mut usage = Usage::new(UnusedWindow::Validated, 10, Seq(0));
         assert_eq!(usage.tested(&kept), 100_000, "nothing is known yet");
         for second in 0..3 {
-            usage.sent(Seq(20_000 * second), Seq(20_000 * (second + 1)), false);
+            usage.sent(
+                Seq(20_000 * second),
+                Seq(20_000 * (second + 1)),
+                Seq(20_000 * (second + 1)) - Seq(20_000 * second),
+                false,
+            );
             let now = Instant::from_secs(u64::from(second));
             usage.acknowledged(&mut kept, &AckSample { now, una: Seq(20_000 * (second + 1)), ..ack(20_000) });
         }
@@ -251,7 +255,12 @@ mod tests {
     fn five_minutes_without_validation_halve_the_window() {
         let (mut usage, mut window) = (Usage::new(UnusedWindow::Validated, 10, Seq(0)), window(100_000));
         for second in 0..=300 {
-            usage.sent(Seq(1_000 * second), Seq(1_000 * (second + 1)), false);
+            usage.sent(
+                Seq(1_000 * second),
+                Seq(1_000 * (second + 1)),
+                Seq(1_000 * (second + 1)) - Seq(1_000 * second),
+                false,
+            );
             let now = Instant::from_secs(u64::from(second));
             usage.acknowledged(&mut window, &AckSample { now, una: Seq(1_000 * (second + 1)), ..ack(1_000) });
         }

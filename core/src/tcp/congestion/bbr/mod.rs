@@ -174,6 +174,10 @@ impl Bbr {
         }
     }
 
+    pub(super) fn bandwidth(&self) -> u32 {
+        self.model.bw()
+    }
+
     pub(super) fn pacing_rate(&self) -> u32 {
         self.pacing_rate
     }

@@ -24,7 +24,7 @@ pub(super) struct Model {
     bw_latest: u32,
     pub(super) inflight_latest: u32,
     /// Microseconds, `u32::MAX` before the first.
-    min_rtt: u32,
+    pub(super) min_rtt: u32,
     min_rtt_stamp: u32,
     /// C.delivered.
     pub(super) delivered: u32,
@@ -88,10 +88,6 @@ impl Model {
     /// BBR.max_bw.
     pub(super) fn max_bw(&self) -> u32 {
         self.max_bw[0].max(self.max_bw[1])
-    }
-
-    pub(super) fn min_rtt(&self) -> u32 {
-        self.min_rtt
     }
 
     pub(super) fn has_rtt(&self) -> bool {
