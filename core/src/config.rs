@@ -3,6 +3,9 @@
 use core::num::NonZeroU32;
 
 use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
+use crate::tcp::cookies::SynCookies;
+use crate::tcp::ecn::EcnMode;
+use crate::tcp::fast_open::FastOpen;
 use crate::tcp::recovery::DUPLICATE_THRESHOLD;
 use crate::time::Duration;
 use crate::wire::MacAddr;
@@ -193,6 +196,16 @@ pub struct TcpConfig {
     pub tail_loss_probe: bool,
     /// Detection of spurious retransmission timeouts (F-RTO, RFC 5682); on by default.
     pub frto: bool,
+    /// What of ECN connections ask for (RFC 3168 §6.1.1); nothing by default, as in Linux.
+    pub ecn_request: EcnMode,
+    /// What of ECN is granted to peers that ask for it (RFC 3168 §6.1.1); [`EcnMode::Classic`] by default.
+    pub ecn_accept: EcnMode,
+    /// When listeners answer with SYN cookies (RFC 4987 §3.6); under pressure by default.
+    pub syn_cookies: SynCookies,
+    /// What of Fast Open is used (RFC 7413).
+    pub fast_open: FastOpen,
+    /// Retransmitted SYNs ask for no ECN, since some middleboxes drop those that do (RFC 3168 §6.1.1.1); on by default.
+    pub ecn_fallback: bool,
     /// Congestion control: CUBIC (RFC 9438).
     pub congestion: Algorithm,
     /// The most bytes a second that a connection sends, as with Linux's `SO_MAX_PACING_RATE`; none by default.
@@ -255,6 +268,11 @@ impl Default for TcpConfig {
             rack_threshold: true,
             tail_loss_probe: true,
             frto: true,
+            ecn_request: EcnMode::Off,
+            ecn_accept: EcnMode::Classic,
+            ecn_fallback: true,
+            syn_cookies: SynCookies::UnderPressure,
+            fast_open: FastOpen::default(),
             congestion: Algorithm::default(),
             max_pacing_rate: None,
             alternative_backoff: false,

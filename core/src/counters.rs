@@ -161,6 +161,12 @@ pub struct Counters {
     pub tcp_resets_sent: u64,
     /// Challenge ACKs sent (RFC 5961 §7).
     pub tcp_challenge_acks: u64,
+    /// SYN cookies sent (RFC 4987 §3.6).
+    pub tcp_cookies_sent: u64,
+    /// Connections that began with the acknowledgment of a SYN cookie.
+    pub tcp_cookies_accepted: u64,
+    /// Acknowledgments that might have held a SYN cookie and held none that is valid.
+    pub tcp_cookies_invalid: u64,
     /// Connections in TIME-WAIT removed early because the table was full.
     pub time_wait_evicted: u64,
     drops: DropCounters,

@@ -83,6 +83,9 @@ pub use stack::{
 };
 pub use tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 pub use tcp::connection::{CloseReason, State};
+pub use tcp::cookies::SynCookies;
+pub use tcp::ecn::EcnMode;
+pub use tcp::fast_open::{FastOpen, FastOpenKeys};
 pub use tcp::recovery::CongestionState;
 
 /// A stack's tables, for memory that the caller lends; see [`Tables`](memory::Tables) and [`StackMemory`].

@@ -18,6 +18,8 @@ pub(crate) enum Use {
     EphemeralPorts = 2,
     HashTables = 3,
     Identifiers = 4,
+    SynCookies = 5,
+    FastOpen = 6,
 }
 
 impl Generator {

@@ -3,34 +3,40 @@
 
 use super::Stack;
 use super::flow::Flow;
+use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::path::Path;
 use super::transmit::path_headers;
 use crate::address::Endpoint;
 use crate::counters::DropReason;
-use crate::event::Signals;
+use crate::event::{InterfaceId, Signals};
 use crate::pool::Pool;
-use crate::tcp::Segment;
+use crate::slab::Key;
 use crate::tcp::challenge::ChallengeLimit;
-use crate::tcp::connection::PeerSyn;
-use crate::tcp::input;
+use crate::tcp::connection::{Connection, PeerSyn, default_mss};
+use crate::tcp::cookies::{self, Offer, SynCookies};
+use crate::tcp::ecn::EcnMode;
+use crate::tcp::fast_open::Cookie;
 use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::HalfOpen;
-use crate::tcp::output::Bare;
+use crate::tcp::output::{self, Bare};
 use crate::tcp::seq::Seq;
+use crate::tcp::{Segment, input, timestamps};
 use crate::time::Instant;
-use crate::wire::{TcpFlags, protocol};
+use crate::wire::tcp::MAX_HEADER_LEN;
+use crate::wire::{TcpFlags, TcpOptions, protocol};
 
 impl Stack<'_> {
-    /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection; perhaps a listener.
+    /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection; perhaps a listener. `used` is SND.NXT of one in TIME-WAIT whose place a new
+    /// connection takes.
     pub(super) fn segment_without_connection(
         &mut self,
         pool: &mut Pool<'_>,
         packet: &Packet<'_>,
-        flow: &Flow,
-        flow_hash: u32,
+        (flow, flow_hash): (&Flow, u32),
         segment: &Segment<'_>,
+        used: Option<Seq>,
     ) {
         if segment.has(TcpFlags::RST) {
             self.counters.drop(DropReason::TcpNoSocket);
@@ -41,8 +47,13 @@ impl Stack<'_> {
             Some(_) if is_request && segment.has(TcpFlags::FIN) => {
                 self.counters.drop(DropReason::TcpBadFlags);
             }
-            Some(listener) if is_request => self.connection_request(packet, (flow, flow_hash), listener, segment),
+            Some(listener) if is_request => {
+                self.connection_request(pool, packet, (flow, flow_hash), listener, segment, used);
+            }
             Some(_) if !segment.has(TcpFlags::ACK) => self.counters.drop(DropReason::TcpBadFlags),
+            Some(listener)
+                if !segment.has(TcpFlags::SYN)
+                    && self.cookie_arrives(pool, packet, (flow, flow_hash), listener, segment) => {}
             _ => {
                 self.counters.drop(DropReason::TcpNoSocket);
                 self.send_bare(pool, &Bare::reset_for(*flow, segment));
@@ -82,10 +93,12 @@ impl Stack<'_> {
     /// A SYN for a listener.
     fn connection_request(
         &mut self,
+        pool: &mut Pool<'_>,
         packet: &Packet<'_>,
         (flow, flow_hash): (&Flow, u32),
         listener_index: u32,
         segment: &Segment<'_>,
+        used: Option<Seq>,
     ) {
         let Some(key) = self.listeners.key(listener_index) else { return };
         let Some(listener) = self.listeners.get_mut(listener_index) else { return };
@@ -93,32 +106,33 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return;
         }
-        let advertised_mss = self
-            .interfaces
-            .get(u32::from(packet.interface.0))
-            .map_or(0, |found| u32::from(found.config.mtu) - path_headers(&flow.remote));
         let config = listener.config;
-        let mut half_open = HalfOpen {
-            flow: *flow,
-            flow_hash,
-            listener: key,
-            path: Path::through(packet.interface),
-            parked: None,
-            iss: initial_sequence(&self.sequence_secret, flow, self.now),
-            peer: PeerSyn::new(segment, &config),
-            timestamp_offset: timestamp_offset(&self.sequence_secret, flow),
-            advertised_mss: advertised_mss as u16,
-            retransmits: 0,
-            repeated: false,
-            deadline: Instant::FAR_FUTURE,
-            syn_ack_due: true,
-            challenges: ChallengeLimit::new(),
+        let is_full = self.half_open.is_full();
+        let with_cookie = match config.syn_cookies {
+            SynCookies::Off => false,
+            SynCookies::UnderPressure => is_full || listener.half_open > listener.backlog,
+            SynCookies::Always => true,
         };
+        let peer = PeerSyn::new(segment, &config);
+        let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), key, peer);
+        if let Some(used) = used {
+            // RFC 9293 §3.6.1: it begins above the sequence numbers that the old one has used.
+            half_open.iss = half_open.iss.max(used + u32::from(u16::MAX));
+        }
+        if self.fast_open_request(pool, &mut half_open, segment) {
+            return;
+        }
+        // A cookie cannot begin at a number of our choice.
+        if with_cookie && used.is_none() {
+            return self.send_cookie(pool, half_open);
+        }
         half_open.restart_timer(self.now, &config);
         let deadline = half_open.deadline;
         match self.half_open.insert(half_open) {
             Ok(half_open) => {
-                listener.half_open += 1;
+                if let Some(listener) = self.listeners.get_mut(listener_index) {
+                    listener.half_open += 1;
+                }
                 let number = self.nodes.number(Node::HalfOpen(half_open.index));
                 self.flows.insert(flow_hash, number);
                 self.last_hit = number;
@@ -129,15 +143,141 @@ impl Stack<'_> {
         }
     }
 
-    /// RFC 9293 §3.6.1: a connection that takes the place of one in TIME-WAIT begins above the sequence numbers which that
-    /// one has used.
-    pub(super) fn begin_above(&mut self, flow: &Flow, flow_hash: u32, used: Seq) {
-        if let Some(number) = self.find_flow(flow_hash, flow)
-            && let Node::HalfOpen(index) = self.nodes.node(number)
-            && let Some(half_open) = self.half_open.get_mut(index)
-        {
-            half_open.iss = half_open.iss.max(used + u32::from(u16::MAX));
+    fn new_half_open(
+        &self,
+        interface: InterfaceId,
+        (flow, flow_hash): (&Flow, u32),
+        listener: Key,
+        peer: PeerSyn,
+    ) -> HalfOpen {
+        let mtu = self.interfaces.get(u32::from(interface.0)).map_or(0, |found| u32::from(found.config.mtu));
+        HalfOpen {
+            flow: *flow,
+            flow_hash,
+            listener,
+            path: Path::through(interface),
+            parked: None,
+            iss: initial_sequence(&self.sequence_secret, flow, self.now),
+            peer,
+            timestamp_offset: timestamp_offset(&self.sequence_secret, flow),
+            cookie: None,
+            advertised_mss: mtu.saturating_sub(path_headers(&flow.remote)) as u16,
+            retransmits: 0,
+            repeated: false,
+            deadline: Instant::FAR_FUTURE,
+            syn_ack_due: true,
+            challenges: ChallengeLimit::new(),
         }
+    }
+
+    /// RFC 7413 §4.2.2: what a SYN asks of Fast Open. True if the connection began with it; else the SYN and ACK may grant a
+    /// cookie, and data are left for the peer to send again.
+    fn fast_open_request(&mut self, pool: &mut Pool<'_>, half_open: &mut HalfOpen, segment: &Segment<'_>) -> bool {
+        let now = self.now;
+        let Some(listener) = self.listeners.lookup_mut(half_open.listener) else { return false };
+        let config = listener.config;
+        if !config.fast_open.server || !listener.fast_open.allows(now) {
+            return false;
+        }
+        let Flow { local, remote, .. } = half_open.flow;
+        let keys = listener.fast_open.keys.unwrap_or(self.fast_open_keys);
+        let found = Cookie::find(segment.options);
+        let asks = found.is_some() || !segment.payload.is_empty();
+        let is_valid = found.is_some_and(|cookie| keys.is_valid(&cookie, remote, local));
+        if !asks {
+            return false;
+        }
+        if !(is_valid || config.fast_open.server_without_cookie) || self.connections.is_full() {
+            half_open.cookie = found.map(|found| keys.cookie(remote, local, found.experimental));
+            return false;
+        }
+        let connection = half_open.begin_with_data(now, config);
+        let Some(index) = self.enqueue(connection, half_open.listener.index, None) else { return false };
+        if let Some(listener) = self.listeners.lookup_mut(half_open.listener) {
+            listener.fast_open.pending += 1;
+        }
+        self.with_connection(pool, index, |connection, context| {
+            input::syn_data_arrives(connection, context, segment.payload)
+        });
+        true
+    }
+
+    /// Answers a SYN without keeping anything of it (RFC 4987 §3.6).
+    fn send_cookie(&mut self, pool: &mut Pool<'_>, mut half_open: HalfOpen) {
+        let now = self.now;
+        let Some(listener) = self.listeners.lookup_mut(half_open.listener) else { return };
+        listener.cookies_until = now + cookies::LIFETIME;
+        let config = listener.config;
+        let (flow, peer) = (half_open.flow, &mut half_open.peer);
+        let mss = peer.mss.unwrap_or(default_mss(&flow));
+        half_open.iss = cookies::sequence(&self.cookie_secret, &flow, now, peer.seq, mss);
+        if peer.tsval.is_some() {
+            let offer = Offer {
+                window_scale: peer.window_scale,
+                sack_permitted: peer.sack_permitted,
+                ecn: peer.ecn != EcnMode::Off,
+            };
+            let ticks = timestamps::clock(now, 0);
+            let back = ticks.wrapping_sub(offer.hide_in(ticks));
+            half_open.timestamp_offset = half_open.timestamp_offset.wrapping_sub(back);
+        } else {
+            (peer.window_scale, peer.sack_permitted, peer.ecn) = (None, false, EcnMode::Off);
+        }
+        self.counters.tcp_cookies_sent += 1;
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let built = output::build_syn_ack(&half_open, now, &config, &mut bytes);
+        let segment = &mut bytes[..built.len];
+        output::finish_checksum(&flow, built.sum, segment);
+        self.queue_packet(pool, flow.link, ControlKind::Tcp, (flow.local, flow.remote), protocol::TCP, [segment, &[]]);
+    }
+
+    /// Whether an acknowledgment without connection answers one of our cookies, and so makes a connection.
+    fn cookie_arrives(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        (flow, flow_hash): (&Flow, u32),
+        listener_index: u32,
+        segment: &Segment<'_>,
+    ) -> bool {
+        let now = self.now;
+        let Some(key) = self.listeners.key(listener_index) else { return false };
+        let Some(listener) = self.listeners.get(listener_index) else { return false };
+        if now >= listener.cookies_until {
+            return false;
+        }
+        let (irs, iss) = (segment.seq - 1, segment.ack - 1);
+        let Some(mss) = cookies::mss(&self.cookie_secret, flow, now, irs, iss) else {
+            self.counters.tcp_cookies_invalid += 1;
+            return false;
+        };
+        let config = listener.config;
+        if listener.queued >= listener.backlog || self.connections.is_full() {
+            self.counters.drop(DropReason::TcpAcceptQueueFull);
+            return true;
+        }
+        let found = TcpOptions::parse(segment.options).timestamps.filter(|_| config.timestamps);
+        let offset = timestamp_offset(&self.sequence_secret, flow);
+        let offer = found.map(|timestamps| Offer::found_in(timestamps.echo.wrapping_sub(offset)));
+        let peer = PeerSyn {
+            seq: irs,
+            window: segment.window,
+            mss: Some(mss),
+            window_scale: offer.and_then(|offer| offer.window_scale).filter(|_| config.window_scaling),
+            sack_permitted: offer.is_some_and(|offer| offer.sack_permitted) && config.sack,
+            tsval: found.map(|timestamps| timestamps.value),
+            ecn: if offer.is_some_and(|offer| offer.ecn) { config.ecn_accept } else { EcnMode::Off },
+        };
+        let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), key, peer);
+        // When the SYN and ACK was sent is not known.
+        (half_open.iss, half_open.repeated) = (iss, true);
+        self.counters.tcp_cookies_accepted += 1;
+        if let Some(index) = self.enqueue(half_open.promote(now, config), listener_index, None) {
+            self.with_connection(pool, index, |connection, context| {
+                input::segment_arrives(connection, context, segment)
+            });
+        }
+        true
     }
 
     /// RFC 9293 §3.10.7.4 for SYN-RECEIVED, as far as a half-open connection can tell.
@@ -206,13 +346,27 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return;
         }
-        let mut connection = half_open.promote(self.now, listener.config);
+        let connection = half_open.promote(self.now, listener.config);
+        if let Some(index) = self.enqueue(connection, listener_index, Some(half_open_index)) {
+            self.with_connection(pool, index, |connection, context| {
+                input::segment_arrives(connection, context, segment)
+            });
+        }
+    }
+
+    /// Puts a connection into the tables, in the place of the half-open one if there was any, and into the queue of those that wait to be
+    /// accepted; returns its index.
+    fn enqueue(&mut self, mut connection: Connection, listener_index: u32, half_open: Option<u32>) -> Option<u32> {
         connection.listener = Some(listener_index);
         let flow_hash = connection.flow_hash;
-        let Ok(key) = self.connections.insert(connection) else { return };
+        let key = self.connections.insert(connection).ok()?;
         let number = self.nodes.number(Node::Connection(key.index));
-        self.flows.replace(flow_hash, self.nodes.number(Node::HalfOpen(half_open_index)), number);
-        self.forget_half_open(half_open_index);
+        if let Some(half_open) = half_open {
+            self.flows.replace(flow_hash, self.nodes.number(Node::HalfOpen(half_open)), number);
+            self.forget_half_open(half_open);
+        } else {
+            self.flows.insert(flow_hash, number);
+        }
         self.last_hit = number;
         if let Some(listener) = self.listeners.get_mut(listener_index) {
             self.event_links.push_back(&mut listener.accept_queue, number);
@@ -220,9 +374,7 @@ impl Stack<'_> {
             listener.signals |= Signals::ACCEPTABLE;
         }
         self.notify(Node::Listener(listener_index));
-        self.with_connection(pool, key.index, |connection, context| {
-            input::segment_arrives(connection, context, segment)
-        });
+        Some(key.index)
     }
 
     pub(super) fn half_open_timeout(&mut self, index: u32) {

@@ -8,6 +8,7 @@ use crate::address::Endpoint;
 use crate::event::{ConnectionHandle, ListenerHandle};
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{Connection, State};
+use crate::tcp::ecn::EcnMode;
 use crate::tcp::pacing;
 use crate::tcp::recovery::CongestionState;
 use crate::time::Duration;
@@ -82,6 +83,18 @@ pub struct ConnectionInfo {
     pub bytes_sent: u64,
     /// Payload bytes received in order.
     pub bytes_received: u64,
+    /// Timestamps were agreed (RFC 7323).
+    pub timestamps: bool,
+    /// Selective acknowledgments were agreed (RFC 2018).
+    pub sack: bool,
+    /// Window scaling was agreed (RFC 7323).
+    pub window_scaling: bool,
+    /// What of ECN was agreed (RFC 3168).
+    pub ecn: EcnMode,
+    /// The peer has sent ECN-capable packets.
+    pub ecn_seen: bool,
+    /// All data in the SYN has arrived: ours, or on the server's side the peer's (RFC 7413).
+    pub fast_open_data: bool,
 }
 
 impl ConnectionInfo {
@@ -121,6 +134,12 @@ impl ConnectionInfo {
             bandwidth: None,
             bytes_sent: 0,
             bytes_received: 0,
+            timestamps: false,
+            sack: false,
+            window_scaling: false,
+            ecn: EcnMode::Off,
+            ecn_seen: false,
+            fast_open_data: false,
         }
     }
 
@@ -156,6 +175,12 @@ impl ConnectionInfo {
             bandwidth: connection.congestion.bandwidth(),
             bytes_sent: connection.bytes_sent,
             bytes_received: connection.bytes_received,
+            timestamps: connection.timestamps.agreed,
+            sack: connection.sack,
+            window_scaling: connection.scaling,
+            ecn: connection.ecn.mode,
+            ecn_seen: connection.ecn.seen,
+            fast_open_data: connection.fast_open.data_acknowledged,
             ..ConnectionInfo::bare(connection.state, &connection.flow)
         }
     }

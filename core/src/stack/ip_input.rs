@@ -9,7 +9,9 @@ use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
-use crate::wire::{EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, icmpv6, ipv6, protocol};
+use crate::wire::{
+    Ecn, EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, icmpv6, ipv6, protocol,
+};
 
 /// To whom a packet was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub(super) struct Packet<'a> {
     pub(super) cast: Cast,
     /// TTL or hop limit.
     pub(super) hop_limit: u8,
+    pub(super) ecn: Ecn,
     /// The packet from its IP header on, for quotation in an ICMP error.
     pub(super) whole: &'a [u8],
     /// What the IP header is followed by.
@@ -115,6 +118,7 @@ impl Stack<'_> {
             destination: IpAddr::V4(header.destination),
             cast,
             hop_limit: header.ttl,
+            ecn: Ecn::of_traffic_class(header.dscp_ecn),
             whole: &bytes[..usize::from(header.total_len).min(bytes.len())],
             payload,
             meta,
@@ -197,6 +201,7 @@ impl Stack<'_> {
             destination,
             cast,
             hop_limit: header.hop_limit,
+            ecn: Ecn::of_traffic_class(header.traffic_class),
             whole,
             payload,
             meta,

@@ -46,6 +46,7 @@ use crate::random::{Generator, Use};
 use crate::slab::Slab;
 use crate::storage::Storage;
 use crate::tcp::connection::Connection;
+use crate::tcp::fast_open::{CookieCache, FastOpenKeys};
 use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
@@ -137,6 +138,9 @@ pub struct Stack<'m> {
     deadlines: Deadlines<'m>,
 
     sequence_secret: Generator,
+    cookie_secret: Generator,
+    fast_open_keys: FastOpenKeys,
+    fast_open_cookies: CookieCache,
     port_random: Generator,
     /// Ports that connections have moved on so far (RFC 6056 §3.3.3, `next_ephemeral`).
     port_offset: u32,
@@ -198,6 +202,9 @@ impl<'m> Stack<'m> {
             events: List::default(),
             deadlines: Deadlines::new(memory.deadlines, memory.deadline_positions, nodes.count()),
             sequence_secret: Generator::new(seed, Use::InitialSequence),
+            cookie_secret: Generator::new(seed, Use::SynCookies),
+            fast_open_keys: FastOpenKeys::new(&mut Generator::new(seed, Use::FastOpen)),
+            fast_open_cookies: CookieCache::new(),
             port_random: Generator::new(seed, Use::EphemeralPorts),
             port_offset: 0,
             hash_secret: Generator::new(seed, Use::HashTables),

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use crate::checksum::{self, Sum};
 use crate::event::InterfaceId;
 use crate::wire::ethernet::ethertype;
-use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ethernet, ipv4, ipv6, protocol, tcp};
+use crate::wire::{Ecn, EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ethernet, ipv4, ipv6, protocol, tcp};
 
 const MAX_HEADER: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
 
@@ -110,10 +110,10 @@ impl Path {
         self.header_len
     }
 
-    /// Writes the headers around a segment of `len` bytes that lies at [`header_len`](Self::header_len) in `frame` and sums to `sum`;
-    /// returns the length of the frame.
+    /// Writes the headers around a segment of `len` bytes that lies at [`header_len`](Self::header_len) in `frame` and sums to `sum`,
+    /// with `ecn` in the IP header; returns the length of the frame.
     #[inline]
-    pub(crate) fn finish(&self, frame: &mut [u8], len: usize, mut sum: Sum) -> usize {
+    pub(crate) fn finish(&self, frame: &mut [u8], len: usize, mut sum: Sum, ecn: Ecn) -> usize {
         let ip = ethernet::HEADER_LEN;
         // Copies of constant length are a few moves, not a call.
         if self.header_len == ip + ipv4::HEADER_LEN {
@@ -123,9 +123,13 @@ impl Path {
             frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
             let mut ip_sum = self.ip_sum;
             ip_sum.add_u16(total);
+            frame[ip + 1] |= ecn as u8;
+            ip_sum.add_u16(ecn as u16);
             frame[ip + 10..ip + 12].copy_from_slice(&ip_sum.finish().to_be_bytes());
         } else {
             frame[..MAX_HEADER].copy_from_slice(&self.header);
+            // The traffic class begins in the middle of the first byte.
+            frame[ip + 1] |= (ecn as u8) << 4;
             frame[ip + 4..ip + 6].copy_from_slice(&(len as u16).to_be_bytes());
         }
         sum.add(self.pseudo_sum);
@@ -133,5 +137,31 @@ impl Path {
         let at = self.header_len + tcp::CHECKSUM_OFFSET;
         frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
         self.header_len + len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ecn_field_is_in_the_header_and_in_its_checksum() {
+        let hop = Hop {
+            interface: InterfaceId(0),
+            source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        };
+        let ip = ethernet::HEADER_LEN;
+        for ecn in [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce] {
+            let mut frame = [0; 100];
+            let path = Path::new(1, &hop, IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]), 64);
+            let len = path.finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
+            let (header, _) = Ipv4Header::parse(&frame[ip..len]).expect("a checksum that fits");
+            assert_eq!(Ecn::of_traffic_class(header.dscp_ecn), ecn);
+            let (a, b) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
+            let len = Path::new(1, &hop, a, b, 64).finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
+            let (header, _) = Ipv6Header::parse(&frame[ip..len]).unwrap();
+            assert_eq!((Ecn::of_traffic_class(header.traffic_class), header.flow_label), (ecn, 0));
+        }
     }
 }

@@ -10,7 +10,8 @@ use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
 use crate::pool::Pool;
-use crate::tcp::connection::{Connection, Outcome, Reset, State};
+use crate::tcp::connection::{CloseReason, Connection, Outcome, Reset, State};
+use crate::tcp::fast_open::Role;
 use crate::tcp::input::{self, Predicted};
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
@@ -37,7 +38,7 @@ impl Stack<'_> {
             remote_port: header.source_port,
             link: link_of(packet.source, packet.interface),
         };
-        let segment = Segment::new(&header, options, payload, packet.meta.segment_size);
+        let segment = Segment::new(packet.ecn, &header, options, payload, packet.meta.segment_size);
         let (found, hash) = match self.last_hit_for(&flow) {
             Some((node, hash)) => (Some(node), hash),
             None => {
@@ -57,7 +58,7 @@ impl Stack<'_> {
         match found {
             Some(Node::HalfOpen(index)) => self.segment_for_half_open(pool, index, &segment),
             Some(Node::TimeWait(index)) => self.segment_for_time_wait(pool, packet, index, &segment),
-            _ => self.segment_without_connection(pool, packet, &flow, hash, &segment),
+            _ => self.segment_without_connection(pool, packet, (&flow, hash), &segment, None),
         }
     }
 
@@ -99,8 +100,14 @@ impl Stack<'_> {
             let header_len = packet.payload.len() - segment.payload.len();
             let mut sum = pseudo_sum(packet);
             sum.add(checksum::sum(&packet.payload[..header_len]));
-            let mut context =
-                Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
+            let mut context = Context {
+                now: self.now,
+                pool,
+                account: &mut self.account,
+                counters: &mut self.counters,
+                fast_open: &mut self.fast_open_cookies,
+                holders,
+            };
             match input::predicted(connection, &mut context, segment, sum) {
                 Predicted::Done(outcome) => return self.finish(pool, index, outcome),
                 Predicted::BadChecksum => {
@@ -131,6 +138,7 @@ impl Stack<'_> {
             pool: &mut *pool,
             account: &mut self.account,
             counters: &mut self.counters,
+            fast_open: &mut self.fast_open_cookies,
             holders,
         };
         let outcome = work(connection, &mut context);
@@ -152,6 +160,12 @@ impl Stack<'_> {
             }
         }
         let is_over = matches!(connection.state, State::TimeWait | State::Closed);
+        if connection.state != State::SynReceived
+            && let Some(listener) = connection.fast_open.pending.take()
+            && let Some(listener) = self.listeners.get_mut(listener)
+        {
+            listener.fast_open.ended(self.now, connection.reason == Some(CloseReason::Reset));
+        }
         if outcome.output {
             self.schedule_connection(index);
         }
@@ -213,6 +227,7 @@ impl Stack<'_> {
     pub(super) fn connection_over(&mut self, pool: &mut Pool<'_>, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
         let (state, orphaned, listener) = (connection.state, connection.orphaned, connection.listener);
+        let may_have_data = connection.fast_open.role == Role::Server;
         if state == State::TimeWait {
             if self.links.is_linked(self.nodes.number(Node::Connection(index))) {
                 return;
@@ -223,8 +238,8 @@ impl Stack<'_> {
             self.leave_lists(index);
         }
         match listener {
-            // It ended before anybody accepted it.
-            Some(listener) if state == State::Closed => {
+            // It ended before anybody accepted it, who still gets data that came with Fast Open.
+            Some(listener) if state == State::Closed && !may_have_data => {
                 self.leave_accept_queue(listener, index);
                 self.remove_connection(pool, index);
             }
@@ -273,8 +288,14 @@ impl Stack<'_> {
         self.deadlines.remove(number);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let mut context =
-            Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
+        let mut context = Context {
+            now: self.now,
+            pool,
+            account: &mut self.account,
+            counters: &mut self.counters,
+            fast_open: &mut self.fast_open_cookies,
+            holders,
+        };
         connection.release(&mut context);
         self.connections.remove(index);
     }

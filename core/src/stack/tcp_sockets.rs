@@ -17,6 +17,7 @@ use crate::pool::Pool;
 use crate::slab::Slab;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
+use crate::tcp::fast_open::{FastOpenKeys, ListenerFastOpen, Role};
 use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::Listener;
 use crate::tcp::output;
@@ -33,6 +34,9 @@ pub struct ConnectOptions {
     pub tcp: Option<TcpConfig>,
     /// Give up if the connection is not established by then.
     pub timeout: Option<Duration>,
+    /// Fast Open (RFC 7413): with a cookie of the server at hand, the SYN waits for the first [`send`](Stack::send) and carries
+    /// what that queues; without one, it asks for a cookie. The server may get such data twice.
+    pub fast_open: bool,
 }
 
 /// Options of [`Stack::listen`].
@@ -40,13 +44,16 @@ pub struct ConnectOptions {
 pub struct ListenOptions {
     /// Established connections that may wait to be accepted: 1 to 65,535.
     pub backlog: u16,
+    /// Connections that may be accepted, and read from, before their handshake ends (Fast Open, RFC 7413 §4.2.2): how many at a
+    /// time, 0 for none. Their data may arrive twice, which an application has to bear.
+    pub fast_open: u16,
     /// The connections' settings instead of the stack's.
     pub tcp: Option<TcpConfig>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        ListenOptions { backlog: 128, tcp: None }
+        ListenOptions { backlog: 128, fast_open: 0, tcp: None }
     }
 }
 
@@ -99,6 +106,12 @@ impl Stack<'_> {
         };
         let mut connection = Connection::connecting(&opening, options.tcp.unwrap_or(self.config.tcp));
         connection.path = Path::through(hop.interface);
+        if options.fast_open && connection.config.fast_open.client {
+            connection.fast_open.role = Role::Client;
+            let has_cookie = self.fast_open_cookies.advice(address, self.now).has_cookie();
+            connection.syn_due = !has_cookie && !connection.config.fast_open.client_without_cookie;
+        }
+        let waits = connection.awaits_syn_data();
         if let Some(timeout) = options.timeout {
             connection.timers.set(Timer::Connect, self.now + timeout);
         }
@@ -110,7 +123,15 @@ impl Stack<'_> {
         if deadline < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(number, deadline);
         }
-        self.schedule_connection(key.index);
+        if waits {
+            // Data is what it waits for.
+            if let Some(connection) = self.connections.get_mut(key.index) {
+                connection.signals |= Signals::WRITABLE;
+            }
+            self.notify(Node::Connection(key.index));
+        } else {
+            self.schedule_connection(key.index);
+        }
         Ok(ConnectionHandle(key))
     }
 
@@ -153,19 +174,62 @@ impl Stack<'_> {
             _ if self.find_listener_exact(local).is_some() => return Err(ListenError::AddressInUse(local)),
             _ => local,
         };
+        let config = options.tcp.unwrap_or(self.config.tcp);
+        let backlog = options.backlog.max(1);
+        let fast_open = match options.fast_open {
+            0 if config.fast_open.all_listeners => backlog,
+            limit => limit,
+        };
         let listener = Listener {
             local,
-            backlog: options.backlog.max(1),
-            config: options.tcp.unwrap_or(self.config.tcp),
+            backlog,
+            config,
             accept_queue: Default::default(),
             queued: 0,
             half_open: 0,
+            cookies_until: Instant::ZERO,
+            fast_open: ListenerFastOpen::new(fast_open),
             signals: Signals::NONE,
         };
         let key = self.listeners.insert(listener).map_err(|_| ListenError::TooManyListeners)?;
         let hash = self.port_hash(protocol::TCP, local);
         self.ports.insert(hash, self.nodes.number(Node::Listener(key.index)));
         Ok(ListenerHandle(key))
+    }
+
+    /// How many connections may be accepted before their handshake ends ([`ListenOptions::fast_open`]); 0 for none.
+    pub fn set_fast_open(&mut self, listener: ListenerHandle, limit: u16) -> Result<(), SocketError> {
+        let listener = self.listeners.lookup_mut(listener.0).ok_or(SocketError::NotFound)?;
+        listener.fast_open.limit = limit;
+        Ok(())
+    }
+
+    /// Sets the keys of Fast Open's cookies, of one listener or of all that have none of their own. Random at first.
+    pub fn set_fast_open_keys(
+        &mut self,
+        listener: Option<ListenerHandle>,
+        keys: FastOpenKeys,
+    ) -> Result<(), SocketError> {
+        match listener {
+            Some(listener) => {
+                let listener = self.listeners.lookup_mut(listener.0).ok_or(SocketError::NotFound)?;
+                listener.fast_open.keys = Some(keys);
+            }
+            None => self.fast_open_keys = keys,
+        }
+        Ok(())
+    }
+
+    /// Forgets the cookies of all servers, and which of them do not answer SYNs with data.
+    pub fn forget_fast_open_cookies(&mut self) {
+        self.fast_open_cookies.clear();
+    }
+
+    /// While the SYN of a connection with [`ConnectOptions::fast_open`] waits for data: how many bytes it has room for.
+    pub fn fast_open_room(&self, handle: ConnectionHandle) -> Option<usize> {
+        let connection = held(&self.connections, handle).filter(|connection| connection.awaits_syn_data())?;
+        let advice = self.fast_open_cookies.advice(connection.flow.remote, self.now);
+        Some(connection.syn_data_room(&advice) as usize)
     }
 
     /// The address and port of a listener.
@@ -227,10 +291,19 @@ impl Stack<'_> {
         if taken < data.len() {
             self.wait_for_room(handle.0.index);
         }
-        if taken > 0 && connection_may_transmit(self.connections.get(handle.0.index)) {
-            self.schedule_connection(handle.0.index);
-        }
+        // A SYN that waits for data leaves without any if there is none.
+        self.after_writing(handle.0.index, taken > 0 || data.is_empty());
         Ok(taken)
+    }
+
+    fn after_writing(&mut self, index: u32, has_written: bool) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if has_written && connection.awaits_syn_data() {
+            connection.syn_due = true;
+            self.schedule_connection(index);
+        } else if has_written && connection.may_transmit() {
+            self.schedule_connection(index);
+        }
     }
 
     /// Lends contiguous room of the send buffer to `fill`, which writes to it and returns how many bytes it wrote. Without
@@ -251,9 +324,7 @@ impl Stack<'_> {
             return Ok(0);
         }
         let taken = connection.send.write_with(pool, &mut self.account, fill);
-        if taken > 0 && connection_may_transmit(self.connections.get(handle.0.index)) {
-            self.schedule_connection(handle.0.index);
-        }
+        self.after_writing(handle.0.index, taken > 0);
         Ok(taken)
     }
 
@@ -349,6 +420,7 @@ impl Stack<'_> {
             return Err(SocketError::Closed(connection.reason.unwrap_or(CloseReason::Finished)));
         }
         if !connection.fin_queued {
+            connection.syn_due |= connection.awaits_syn_data();
             connection.shutdown();
             self.schedule_connection(handle.0.index);
         }
@@ -536,11 +608,6 @@ fn held_mut<'c>(connections: &'c mut Slab<'_, Connection>, handle: ConnectionHan
 
 /// When a user who could not write for want of blocks tries again.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
-
-/// Whether queued data can leave, as far as the state goes.
-fn connection_may_transmit(connection: Option<&Connection>) -> bool {
-    connection.is_some_and(|connection| connection.state.is_synchronized())
-}
 
 /// The connection, if data can be queued on it.
 fn sendable(connection: Option<&mut Connection>) -> Result<&mut Connection, SendError> {

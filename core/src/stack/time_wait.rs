@@ -118,8 +118,7 @@ impl Stack<'_> {
             Verdict::Reopen => {
                 let (flow, flow_hash, used) = (entry.flow, entry.flow_hash, entry.snd_nxt);
                 self.remove_time_wait(index);
-                self.segment_without_connection(pool, packet, &flow, flow_hash, segment);
-                self.begin_above(&flow, flow_hash, used);
+                self.segment_without_connection(pool, packet, (&flow, flow_hash), segment, Some(used));
             }
         }
     }

@@ -118,15 +118,21 @@ impl Stack<'_> {
         }
         let connection = self.connections.get_mut(index)?;
         let header_len = connection.path.header_len();
-        let mut context =
-            Context { now: self.now, pool, account: &mut self.account, counters: &mut self.counters, holders };
+        let mut context = Context {
+            now: self.now,
+            pool,
+            account: &mut self.account,
+            counters: &mut self.counters,
+            fast_open: &mut self.fast_open_cookies,
+            holders,
+        };
         let built = output::build(connection, &mut context, &mut buf[header_len..]);
         let deadline = connection.timers.next();
         if deadline < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(number, deadline);
         }
         let more = built.is_some_and(|built| built.more);
-        let len = built.map(|built| connection.path.finish(buf, built.len, built.sum));
+        let len = built.map(|built| connection.path.finish(buf, built.len, built.sum, built.ecn));
         let state = connection.state;
         match len {
             Some(len) if more => self.end_turn_if_used(interface, number, len),
@@ -217,7 +223,7 @@ impl Stack<'_> {
         half_open.sent(self.now, &config);
         self.counters.tcp_retransmits += u64::from(half_open.retransmits > 0);
         self.deadlines.set_no_later(number, half_open.deadline);
-        Some(half_open.path.finish(buf, built.len, built.sum))
+        Some(half_open.path.finish(buf, built.len, built.sum, built.ecn))
     }
 
     fn transmit_udp(&mut self, turn: Turn<'_, '_>) -> Option<usize> {

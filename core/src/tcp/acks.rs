@@ -120,6 +120,13 @@ impl Connection {
         self.acks.wait = self.config.delayed_ack;
     }
 
+    /// Congestion was seen: the peer's window may be small, and the next two ACKs are sent at once.
+    pub(crate) fn ack_next_two(&mut self) {
+        self.acks.quick = self.acks.quick.max(2);
+        self.acks.interactive = false;
+        self.acks.wait = self.config.delayed_ack;
+    }
+
     /// A segment with data was accepted, in order or not.
     #[inline]
     pub(crate) fn data_arrived(&mut self, now: Instant, segment: &Segment<'_>) {

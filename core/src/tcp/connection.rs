@@ -11,6 +11,8 @@ use crate::stack::path::Path;
 use crate::tcp::acks::OwedAcks;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
+use crate::tcp::ecn::{EcnMode, EcnState};
+use crate::tcp::fast_open::{Advice, Cookie, FastOpenState, Role};
 use crate::tcp::pacing::Pacing;
 use crate::tcp::rate::Rate;
 use crate::tcp::reassembly::ReceiveBuffer;
@@ -198,7 +200,7 @@ pub struct Connection {
     /// Payload bytes of a full segment: the peer's MSS, bounded by the path, less the options that each segment has.
     pub(crate) mss: u32,
     /// The MSS option of the peer's SYN (RFC 9293 §3.7.1).
-    peer_mss: u16,
+    pub(crate) peer_mss: u16,
     /// The most that a packet of the path has room for.
     path_mss: u32,
     pub(crate) send: SendBuffer,
@@ -240,6 +242,8 @@ pub struct Connection {
     pub(crate) records: Records,
     pub(crate) recovery: Recovery,
     pub(crate) rate: Rate,
+    pub(crate) ecn: EcnState,
+    pub(crate) fast_open: FastOpenState,
     /// Consecutive timeouts of the retransmission timer without progress.
     pub(crate) timeouts: u8,
     /// Whether one of them was taken for a loss in the network.
@@ -300,6 +304,8 @@ pub(crate) struct PeerSyn {
     pub(crate) sack_permitted: bool,
     /// TSval, if it has timestamps.
     pub(crate) tsval: Option<u32>,
+    /// What of ECN it asks for.
+    pub(crate) ecn: EcnMode,
 }
 
 impl PeerSyn {
@@ -313,6 +319,7 @@ impl PeerSyn {
             window_scale: options.window_scale.filter(|_| config.window_scaling),
             sack_permitted: options.sack_permitted && config.sack,
             tsval: options.timestamps.filter(|_| config.timestamps).map(|timestamps| timestamps.value),
+            ecn: EcnMode::of_syn(segment.flags, segment.ecn, config.ecn_accept),
         }
     }
 }
@@ -380,6 +387,8 @@ impl Connection {
             records: Records::new(),
             recovery: Recovery::new(opening.iss, config.reordering),
             rate: Rate::default(),
+            ecn: EcnState::new(config.ecn_request),
+            fast_open: FastOpenState::default(),
             timeouts: 0,
             loss_timeout: false,
             unanswered_probes: 0,
@@ -527,6 +536,29 @@ impl Connection {
         }
         let blocks = pool.send_allowance(account, self.send.held(), holders) as usize;
         wanted.min(blocks * BLOCK_SIZE + self.send.room_in_last_block())
+    }
+
+    /// Whether data and a FIN may leave, as far as the state goes: after the handshake, or with Fast Open on its second half
+    /// (RFC 7413 §4.2.2).
+    #[inline]
+    pub(crate) fn may_transmit(&self) -> bool {
+        self.state.is_synchronized() || (self.state == State::SynReceived && self.fast_open.role == Role::Server)
+    }
+
+    /// Whether the SYN waits for the user's first data.
+    pub(crate) fn awaits_syn_data(&self) -> bool {
+        self.state == State::SynSent && self.snd_nxt == self.iss && !self.syn_due
+    }
+
+    /// Bytes of payload that our SYN may carry to a server of which so much is known.
+    pub(crate) fn syn_data_room(&self, advice: &Advice) -> u32 {
+        let mss = advice.mss.unwrap_or(default_mss(&self.flow)).min(self.advertised_mss);
+        Cookie::room_beside(mss)
+    }
+
+    /// The last SND.NXT that the peer can know of: with Fast Open, also the end of the data in our SYN.
+    pub(crate) fn snd_nxt_with_syn_data(&self) -> Seq {
+        self.snd_nxt + u32::from(self.fast_open.syn_data)
     }
 
     /// Waits for the address of a neighbour: nothing can be sent.

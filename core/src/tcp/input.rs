@@ -5,6 +5,7 @@ use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pressure;
 use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, State};
+use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::CongestionState;
 use crate::tcp::seq::Seq;
@@ -84,6 +85,7 @@ pub(crate) fn predicted(
     acknowledgment(connection, context, segment, &options, &mut outcome);
     connection.data_arrived(context.now, segment);
     connection.receive.accept(len);
+    ecn_field_arrives(connection, segment);
     received_in_order(connection, context, len, &mut outcome);
     outcome.output |= connection.acks.now;
     Predicted::Done(outcome)
@@ -109,7 +111,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     let mut outcome = Outcome::default();
     // First, check the ACK bit.
     let acknowledged = segment.has(TcpFlags::ACK);
-    if acknowledged && (segment.ack <= connection.iss || segment.ack > connection.snd_nxt) {
+    if acknowledged && (segment.ack <= connection.iss || segment.ack > connection.snd_nxt_with_syn_data()) {
         context.counters.drop(DropReason::TcpBadAck);
         if !segment.has(TcpFlags::RST) {
             outcome.reset = Some(Reset::Answer(segment.ack));
@@ -142,8 +144,11 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         // Simultaneous open: our SYN is sent again, now with an ACK.
         connection.state = State::SynReceived;
         connection.syn_due = true;
+        connection.ecn.syn_arrives(segment.flags);
         return outcome.output();
     }
+    connection.ecn.syn_ack_arrives(segment.flags);
+    fast_open_answer(connection, context, segment);
     connection.snd_una = segment.ack;
     connection.snd_wl2 = segment.ack;
     measure_syn(connection, context.now, &options);
@@ -157,6 +162,50 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
     text_and_fin(connection, context, &rest, &mut outcome);
+    outcome.output()
+}
+
+/// What a SYN and ACK tells a Fast Open client (RFC 7413 §4.2.1): a cookie, and what of the data in the SYN has arrived.
+fn fast_open_answer(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) {
+    if connection.fast_open.role == Role::Client {
+        let (remote, now) = (connection.flow.remote, context.now);
+        let cookie = Cookie::find(segment.options);
+        let mss = connection.peer_mss;
+        let was_repeated = connection.timeouts > 0;
+        let ignores_data = connection.fast_open.syn_data > 0 && segment.ack == connection.snd_nxt;
+        if was_repeated && cookie.is_none() && ignores_data {
+            context.fast_open.data_lost(remote, now, mss);
+        } else {
+            let asked = connection.fast_open.asked.filter(|_| !was_repeated);
+            context.fast_open.answered(remote, now, mss, cookie, asked);
+        }
+    }
+    syn_data_acknowledged(connection, segment.ack);
+    connection.send.acknowledge(context.pool, context.account, segment.ack);
+}
+
+/// Our SYN is acknowledged, and perhaps data that was in it.
+fn syn_data_acknowledged(connection: &mut Connection, ack: Seq) {
+    let acknowledged = ack.since(connection.snd_nxt);
+    let sent = core::mem::take(&mut connection.fast_open.syn_data);
+    if sent > 0 && acknowledged > 0 {
+        connection.fast_open.data_acknowledged = acknowledged == u32::from(sent);
+        connection.bytes_sent += u64::from(acknowledged);
+        connection.snd_nxt = ack;
+    }
+}
+
+/// The payload of a SYN that Fast Open lets in (RFC 7413 §4.2.2); as much of it as there is room for.
+pub(crate) fn syn_data_arrives(connection: &mut Connection, context: &mut Context<'_, '_>, payload: &[u8]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let seq = connection.rcv_nxt();
+    let len = payload.len().min(connection.rcv_edge.since(seq) as usize);
+    if len > 0 && insert(connection, context, seq, &payload[..len]) == Placement::InOrder {
+        // The SYN and ACK acknowledges it.
+        connection.bytes_received += len as u64;
+        connection.fast_open.data_acknowledged = true;
+        outcome.signals |= Signals::READABLE;
+    }
     outcome.output()
 }
 
@@ -214,11 +263,12 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         return outcome;
     }
     if connection.state == State::SynReceived {
-        if segment.ack <= connection.snd_una || segment.ack > connection.snd_nxt {
+        if segment.ack <= connection.snd_una || segment.ack > connection.snd_nxt_with_syn_data() {
             context.counters.drop(DropReason::TcpBadAck);
             outcome.reset = Some(Reset::Answer(segment.ack));
             return outcome;
         }
+        syn_data_acknowledged(connection, segment.ack);
         connection.rtt.syn_acknowledged(context.now);
         outcome.signals |= connection.established(context.now);
         outcome.output = true;
@@ -354,9 +404,11 @@ fn acknowledgment(
     let advances = segment.ack > connection.snd_una;
     // RFC 5681 §2: what is no duplicate acknowledgment. Nor is one that has been overtaken by data of the peer, as in Linux.
     let says_more = advances || segment.len() > 0 || segment.seq > connection.snd_wl1 || window != connection.snd_wnd;
+    let is_echo = connection.ecn.is_echo(segment.flags);
     let is_quiet = !advances
         && says_more
         && options.sack.is_empty()
+        && !is_echo
         && connection.recovery.state() == CongestionState::Open
         && connection.recovery.probe_end.is_none();
     if is_quiet {
@@ -364,6 +416,7 @@ fn acknowledgment(
     } else {
         let echo = options.timestamps.map(|timestamps| timestamps.echo);
         let mut news = connection.ack_news(context, says_more, echo);
+        news.marked = u32::from(is_echo);
         if advances {
             advance(connection, context, segment.ack, outcome);
         }
@@ -501,6 +554,7 @@ fn text_and_fin(
             connection.receive.came_again(segment.seq, rcv_nxt);
         }
         connection.data_arrived(context.now, segment);
+        ecn_field_arrives(connection, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
     } else if segment.seq < rcv_nxt {
         repeated_data(connection, segment);
@@ -568,6 +622,16 @@ fn insert(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, 
         return receive.insert(context.pool, context.account, seq, payload);
     }
     placement
+}
+
+/// What the ECN field of a segment with payload means for its acknowledgment (RFC 3168 §6.1.3).
+#[inline]
+fn ecn_field_arrives(connection: &mut Connection, segment: &Segment<'_>) {
+    let verdict = connection.ecn.data_arrives(segment.ecn, segment.flags);
+    connection.acks.now |= verdict.now;
+    if verdict.quick {
+        connection.ack_next_two();
+    }
 }
 
 /// RCV.NXT has moved on by `len` bytes: decides when to acknowledge them (RFC 9293 §3.8.6.3, RFC 5681 §4.2).

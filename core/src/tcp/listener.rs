@@ -1,6 +1,5 @@
-//! Listeners, and the half-open connections (SYN-RECEIVED) that are too small to be full ones yet.
-//!
-//! SYN cookies (RFC 4987) will answer here when the table of half-open connections is full.
+//! Listeners, and the half-open connections (SYN-RECEIVED) that are too small to be full ones yet: the SYN cache of RFC 4987 §3.4. When
+//! it is full nobody is evicted, since [cookies](super::cookies) answer.
 
 use crate::address::Endpoint;
 use crate::config::TcpConfig;
@@ -11,6 +10,8 @@ use crate::stack::path::Path;
 use crate::tcp::Segment;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::connection::{Connection, Opening, PeerSyn, State};
+use crate::tcp::ecn::EcnState;
+use crate::tcp::fast_open::{Cookie, ListenerFastOpen, Role};
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
 use crate::tcp::timestamps;
@@ -28,6 +29,9 @@ pub struct Listener {
     pub(crate) queued: u16,
     /// Connections in SYN-RECEIVED.
     pub(crate) half_open: u16,
+    /// Until when an acknowledgment may hold a SYN cookie.
+    pub(crate) cookies_until: Instant,
+    pub(crate) fast_open: ListenerFastOpen,
     pub(crate) signals: Signals,
 }
 
@@ -45,6 +49,8 @@ pub struct HalfOpen {
     pub(crate) iss: Seq,
     pub(crate) peer: PeerSyn,
     pub(crate) timestamp_offset: u32,
+    /// The Fast Open cookie that the SYN and ACK grants.
+    pub(crate) cookie: Option<Cookie>,
     pub(crate) advertised_mss: u16,
     pub(crate) retransmits: u8,
     /// The SYN and ACK was sent more than once.
@@ -96,8 +102,30 @@ impl HalfOpen {
         Bare { flow: self.flow, seq, ack, flags: TcpFlags::ACK, window, timestamps: self.timestamps(now) }
     }
 
+    /// The full connection, in SYN-RECEIVED with the SYN and ACK due, that is accepted before the handshake ends (RFC 7413 §4.2.2).
+    pub(crate) fn begin_with_data(&self, now: Instant, config: TcpConfig) -> Connection {
+        let mut connection = self.connection(now, config);
+        connection.syn_due = true;
+        connection.fast_open.role = Role::Server;
+        connection.fast_open.pending = Some(self.listener.index);
+        connection
+    }
+
     /// The full connection, in SYN-RECEIVED with the SYN and ACK sent, for the peer's acknowledgment to be processed by.
     pub(crate) fn promote(&self, now: Instant, config: TcpConfig) -> Connection {
+        let mut connection = self.connection(now, config);
+        connection.syn_due = false;
+        connection.snd_nxt = self.iss + 1;
+        connection.timeouts = self.retransmits;
+        if self.retransmits == 0 && !self.repeated {
+            let sent = self.deadline - self.rto(&config);
+            connection.rtt.measured(now, now.since(sent), now.since(sent));
+        }
+        connection.restart_retransmit_timer(now);
+        connection
+    }
+
+    fn connection(&self, now: Instant, config: TcpConfig) -> Connection {
         let opening = Opening {
             flow: self.flow,
             flow_hash: self.flow_hash,
@@ -108,16 +136,9 @@ impl HalfOpen {
         };
         let mut connection = Connection::connecting(&opening, config);
         connection.state = State::SynReceived;
-        connection.syn_due = false;
-        connection.snd_nxt = self.iss + 1;
         connection.path = self.path.clone();
         connection.peer_syn(now, &self.peer);
-        connection.timeouts = self.retransmits;
-        if self.retransmits == 0 && !self.repeated {
-            let sent = self.deadline - self.rto(&config);
-            connection.rtt.measured(now, now.since(sent), now.since(sent));
-        }
-        connection.restart_retransmit_timer(now);
+        connection.ecn = EcnState::new(self.peer.ecn);
         connection
     }
 }

@@ -14,6 +14,9 @@ pub(crate) mod acks;
 pub(crate) mod challenge;
 pub(crate) mod congestion;
 pub(crate) mod connection;
+pub(crate) mod cookies;
+pub(crate) mod ecn;
+pub(crate) mod fast_open;
 mod icmp;
 pub(crate) mod input;
 pub(crate) mod isn;
@@ -36,8 +39,9 @@ pub(crate) mod timestamps;
 
 use crate::counters::Counters;
 use crate::pool::{Account, Pool};
+use crate::tcp::fast_open::CookieCache;
 use crate::time::Instant;
-use crate::wire::{TcpFlags, TcpHeader};
+use crate::wire::{Ecn, TcpFlags, TcpHeader};
 use seq::Seq;
 
 /// What a connection needs of its stack while it works.
@@ -46,6 +50,7 @@ pub(crate) struct Context<'c, 'p> {
     pub(crate) pool: &'c mut Pool<'p>,
     pub(crate) account: &'c mut Account,
     pub(crate) counters: &'c mut Counters,
+    pub(crate) fast_open: &'c mut CookieCache,
     /// Connections among which the stack's quota of blocks is shared.
     pub(crate) holders: usize,
 }
@@ -58,6 +63,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) flags: TcpFlags,
     /// The window field, not scaled.
     pub(crate) window: u16,
+    /// The ECN field of the packet that it came in.
+    pub(crate) ecn: Ecn,
     pub(crate) options: &'a [u8],
     pub(crate) payload: &'a [u8],
     /// Payload bytes of each of the segments that were joined to this one on the way (receive offload), 0 if it is one.
@@ -65,12 +72,13 @@ pub(crate) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    pub(crate) fn new(header: &TcpHeader, options: &'a [u8], payload: &'a [u8], joined: u16) -> Self {
+    pub(crate) fn new(ecn: Ecn, header: &TcpHeader, options: &'a [u8], payload: &'a [u8], joined: u16) -> Self {
         Segment {
             seq: Seq(header.sequence),
             ack: Seq(header.acknowledgment),
             flags: header.flags,
             window: header.window,
+            ecn,
             options,
             payload,
             joined,

@@ -5,6 +5,7 @@ use crate::config::TcpConfig;
 use crate::stack::flow::Flow;
 use crate::tcp::congestion::Sent;
 use crate::tcp::connection::{Connection, Probe, State};
+use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::rate::clock;
 use crate::tcp::reassembly::ROUNDING_SLACK;
@@ -15,13 +16,15 @@ use crate::tcp::{Context, Segment};
 use crate::time::Instant;
 use crate::wire::tcp::{CHECKSUM_OFFSET, HEADER_LEN};
 use crate::wire::tcp_options::TIMESTAMPS_LEN;
-use crate::wire::{TcpFlags, TcpHeader, TcpOptions, Timestamps, protocol};
+use crate::wire::{Ecn, TcpFlags, TcpHeader, TcpOptions, Timestamps, protocol};
 
 /// A segment in the caller's buffer: its length, and the sum of its bytes with a checksum field of zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Built {
     pub(crate) len: usize,
     pub(crate) sum: Sum,
+    /// What the IP header says of it.
+    pub(crate) ecn: Ecn,
     /// There may be another one to send now.
     pub(crate) more: bool,
 }
@@ -54,23 +57,16 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         return None;
     };
     let built = if plan.kind == Kind::Syn {
-        let acknowledges = plan.flags.contains(TcpFlags::ACK);
-        let syn = Syn {
-            flow: &connection.flow,
-            seq: plan.seq,
-            ack: acknowledges.then(|| connection.rcv_nxt()),
-            receive_buffer: connection.receive.limit(),
-            options: syn_options(connection, context.now),
-        };
-        syn.emit(out)
+        build_syn(connection, context, &plan, out)
     } else {
         let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
+        let (ecn_flags, ecn) = connection.ecn.sending(plan.kind == Kind::New && plan.len > 0);
         let header = TcpHeader {
             source_port: connection.flow.local_port,
             destination_port: connection.flow.remote_port,
             sequence: plan.seq.0,
             acknowledgment: connection.rcv_nxt().0,
-            flags: plan.flags,
+            flags: plan.flags | ecn_flags,
             window: advertise(connection),
             urgent: 0,
             header_len,
@@ -81,7 +77,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         if plan.len > 0 {
             sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
         }
-        Built { len, sum, more: false }
+        Built { len, sum, ecn, more: false }
     };
     sent(connection, context, &plan);
     connection.check_invariants();
@@ -117,6 +113,52 @@ fn emit_sack(
     TcpOptions { timestamps, sack, ..TcpOptions::default() }.emit(out)
 }
 
+/// A SYN, or SYN and ACK, with the payload that Fast Open lets it have (RFC 7413 §4.2.1).
+fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan, out: &mut [u8]) -> Built {
+    let acknowledges = plan.flags.contains(TcpFlags::ACK);
+    let (cookie, payload) = if acknowledges { (None, 0) } else { fast_open(connection, context) };
+    let mode = connection.ecn.mode;
+    let syn = Syn {
+        flow: &connection.flow,
+        seq: plan.seq,
+        ack: acknowledges.then(|| connection.rcv_nxt()),
+        ecn: match acknowledges {
+            true => mode.syn_ack_flags(),
+            // RFC 3168 §6.1.1.1: the SYN may have been dropped for asking.
+            false if connection.timeouts > 0 && connection.config.ecn_fallback => TcpFlags::NONE,
+            false => mode.syn_flags(),
+        },
+        receive_buffer: connection.receive.limit(),
+        options: syn_options(connection, context.now),
+        cookie,
+    };
+    let mut built = syn.emit(out);
+    if payload > 0 {
+        let end = built.len + payload as usize;
+        built.sum.add(connection.send.read_and_sum(context.pool, plan.seq + 1, &mut out[built.len..end]));
+        built.len = end;
+    }
+    built
+}
+
+/// The Fast Open option and the bytes of payload of our SYN. Only the first one has them (RFC 7413 §4.2.1): they may be why it is lost.
+fn fast_open(connection: &mut Connection, context: &Context<'_, '_>) -> (Option<Cookie>, u32) {
+    if connection.fast_open.role != Role::Client || connection.snd_nxt != connection.iss {
+        return (None, 0);
+    }
+    let config = connection.config.fast_open;
+    let advice = context.fast_open.advice(connection.flow.remote, context.now);
+    let without_cookie = config.client_without_cookie && !advice.has_cookie();
+    if !advice.has_cookie() && !without_cookie {
+        connection.fast_open.asked = advice.option.map(|cookie| cookie.experimental);
+        return (advice.option, 0);
+    }
+    let queued = connection.send.end().since(connection.iss + 1);
+    let payload = queued.min(connection.syn_data_room(&advice));
+    connection.fast_open.syn_data = payload as u16;
+    (advice.option.filter(|_| !without_cookie), payload)
+}
+
 /// Whether [`build`] may have another segment at once.
 fn has_more(connection: &Connection) -> bool {
     connection.has_unsent()
@@ -129,7 +171,8 @@ fn has_more(connection: &Connection) -> bool {
 fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
     match connection.state {
         State::Listen | State::Closed => return None,
-        State::SynSent | State::SynReceived => return plan_syn(connection),
+        State::SynSent => return plan_syn(connection),
+        State::SynReceived if connection.syn_due || !connection.may_transmit() => return plan_syn(connection),
         _ => {}
     }
     if connection.acks.duplicates > 0 {
@@ -488,26 +531,33 @@ struct Syn<'a> {
     flow: &'a Flow,
     seq: Seq,
     ack: Option<Seq>,
+    /// What its flags say of ECN.
+    ecn: TcpFlags,
     receive_buffer: u32,
     options: TcpOptions,
+    cookie: Option<Cookie>,
 }
 
 impl Syn<'_> {
     fn emit(&self, out: &mut [u8]) -> Built {
-        let header_len = HEADER_LEN + self.options.emit(&mut out[HEADER_LEN..]);
+        let mut header_len = HEADER_LEN + self.options.emit(&mut out[HEADER_LEN..]);
+        if let Some(cookie) = self.cookie {
+            header_len += cookie.emit(&mut out[header_len..]);
+        }
+        let ack = if self.ack.is_some() { TcpFlags::ACK } else { TcpFlags::NONE };
         let header = TcpHeader {
             source_port: self.flow.local_port,
             destination_port: self.flow.remote_port,
             sequence: self.seq.0,
             acknowledgment: self.ack.map_or(0, |ack| ack.0),
-            flags: if self.ack.is_some() { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+            flags: TcpFlags::SYN | ack | self.ecn,
             // Never scaled (RFC 7323 §2.2).
             window: self.receive_buffer.min(u32::from(u16::MAX)) as u16,
             urgent: 0,
             header_len,
         };
         header.emit(out);
-        Built { len: header_len, sum: checksum::sum(&out[..header_len]), more: false }
+        Built { len: header_len, sum: checksum::sum(&out[..header_len]), ecn: Ecn::NotEct, more: false }
     }
 }
 
@@ -517,6 +567,7 @@ pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, config: &TcpConf
         flow: &half_open.flow,
         seq: half_open.iss,
         ack: Some(half_open.peer.seq + 1),
+        ecn: half_open.peer.ecn.syn_ack_flags(),
         receive_buffer: config.receive_buffer,
         options: TcpOptions {
             mss: Some(half_open.advertised_mss),
@@ -525,8 +576,16 @@ pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, config: &TcpConf
             timestamps: half_open.timestamps(now),
             ..TcpOptions::default()
         },
+        cookie: half_open.cookie,
     };
     syn.emit(out)
+}
+
+/// Completes the checksum of a segment whose bytes sum to `sum`.
+pub(crate) fn finish_checksum(flow: &Flow, sum: Sum, segment: &mut [u8]) {
+    let mut total = checksum::pseudo_header(flow.local, flow.remote, protocol::TCP, segment.len() as u32);
+    total.add(sum);
+    segment[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&total.finish().to_be_bytes());
 }
 
 /// A segment without data that belongs to no connection block: a reset, or an ACK from TIME-WAIT.
@@ -570,9 +629,7 @@ impl Bare {
             header_len,
         };
         header.emit(bytes);
-        let mut sum = checksum::pseudo_header(self.flow.local, self.flow.remote, protocol::TCP, header_len as u32);
-        sum.add_bytes(&bytes[..header_len]);
-        bytes[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&sum.finish().to_be_bytes());
+        finish_checksum(&self.flow, checksum::sum(&bytes[..header_len]), &mut bytes[..header_len]);
         header_len
     }
 }

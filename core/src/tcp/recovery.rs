@@ -234,7 +234,12 @@ impl Connection {
         }
         self.recovery.newly_lost = 0;
         let is_duplicate = !news.advanced && !news.no_duplicate && !self.records.is_empty();
-        if is_duplicate || news.sacked || news.dsack || self.recovery.state != CongestionState::Open {
+        if self.records.is_empty() && !news.advanced {
+            // Nothing was outstanding that a mark could be on.
+            news.marked = 0;
+        }
+        if is_duplicate || news.sacked || news.dsack || news.marked > 0 || self.recovery.state != CongestionState::Open
+        {
             restart_timer &= self.alert(context, news, is_duplicate && !news.dsack);
         }
         if restart_timer || self.outstanding() == 0 {
@@ -326,6 +331,8 @@ impl Connection {
     /// the usual ones must not replace.
     fn alert(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, is_duplicate: bool) -> bool {
         self.recovery.resend = Resend::Nothing;
+        // A window that was reduced for a mark, too, stays so.
+        self.recovery.may_restore &= news.marked == 0;
         if self.records.is_empty() {
             self.records.sacked = 0;
         }
@@ -347,14 +354,14 @@ impl Connection {
                     return true;
                 }
                 if self.undo_by_dsack() {
-                    self.try_to_open(context);
+                    self.try_to_open(context, news);
                 }
                 let timers_free = self.identify_losses(context, news.advanced);
                 if self.recovery.state != CongestionState::Recovery {
                     if self.records.lost() == 0 {
                         return timers_free;
                     }
-                    self.enter_recovery();
+                    self.enter_recovery(news.marked > 0);
                 }
                 self.recovery.resend = Resend::Lost;
                 timers_free
@@ -394,9 +401,9 @@ impl Connection {
         }
         let timers_free = self.identify_losses(context, news.advanced) && timers_free;
         if self.records.lost() == 0 {
-            self.try_to_open(context);
+            self.try_to_open(context, news);
         } else {
-            self.enter_recovery();
+            self.enter_recovery(news.marked > 0);
             self.recovery.resend = Resend::Lost;
         }
         timers_free
@@ -505,12 +512,12 @@ impl Connection {
         }
     }
 
-    fn enter_recovery(&mut self) {
+    fn enter_recovery(&mut self, is_marked: bool) {
         self.mark_undo();
         if self.recovery.is_reducing() {
             self.recovery.may_restore = false;
         } else {
-            self.recovery.may_restore = true;
+            self.recovery.may_restore = !is_marked;
             self.begin_reduction(Cause::Loss);
         }
         self.recovery.state = CongestionState::Recovery;
@@ -522,6 +529,7 @@ impl Connection {
         self.recovery.probe_end = None;
         self.recovery.reduction = RateReduction { prior_cwnd: self.cwnd_segments(), delivered: 0, sent: 0 };
         self.congestion.reduce(self.mss, cause);
+        self.ecn.reduced();
     }
 
     fn end_reduction(&mut self) {
@@ -541,9 +549,15 @@ impl Connection {
         };
     }
 
-    fn try_to_open(&mut self, context: &Context<'_, '_>) {
+    fn try_to_open(&mut self, context: &Context<'_, '_>, news: &AckNews) {
         if !self.is_any_resent(context) {
             self.recovery.resent_at = None;
+        }
+        if news.marked > 0 && self.recovery.state < CongestionState::Reduction {
+            // RFC 3168 §6.1.2: as after a loss, once for each window of data.
+            self.recovery.undo_marker = None;
+            self.begin_reduction(Cause::Ecn { alternative: self.config.alternative_backoff });
+            self.recovery.state = CongestionState::Reduction;
         }
         if self.recovery.state != CongestionState::Reduction {
             self.keep_open(context);
@@ -588,6 +602,7 @@ impl Connection {
     fn restore_window(&mut self) {
         if self.recovery.may_restore {
             self.congestion.undo();
+            self.ecn.restored();
         }
         self.recovery.undo_marker = None;
         // Losses are looked for again.
@@ -687,6 +702,7 @@ impl Connection {
         self.recovery.resend = Resend::Lost;
         self.recovery.frto = self.config.frto && (is_new || self.timeouts > 0);
         self.loss_timeout = true;
+        self.ecn.reduced();
     }
 
     fn lose_after_timeout(&mut self, context: &mut Context<'_, '_>) {
@@ -745,7 +761,7 @@ impl Connection {
             return;
         }
         if self.recovery.state != CongestionState::Recovery {
-            self.enter_recovery();
+            self.enter_recovery(false);
             if !self.congestion.owns_recovery() {
                 self.reduce_rate(1, self.recovery.newly_lost, false);
             }

@@ -42,6 +42,8 @@ pub(crate) struct AckNews {
     pub(crate) dsack_of_probe: bool,
     /// Segments newly delivered.
     pub(crate) delivered: u32,
+    /// Segments that the peer has received with a congestion mark; with RFC 3168's feedback 1 if there were any.
+    pub(crate) marked: u32,
     /// The lowest segment that was delivered late without having been sent again.
     overtaken: Option<Seq>,
     /// When the first and the last of the segments were sent that are acknowledged and were sent once.
@@ -75,6 +77,7 @@ impl Connection {
             dsack: false,
             dsack_of_probe: false,
             delivered: 0,
+            marked: 0,
             overtaken: None,
             first_acked: None,
             last_acked: 0,

@@ -7,6 +7,7 @@
 pub mod arp;
 pub mod dhcp;
 pub mod dns;
+pub mod ecn;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;
@@ -21,6 +22,7 @@ pub mod udp;
 mod samples;
 
 pub use arp::{ArpOperation, ArpPacket};
+pub use ecn::Ecn;
 pub use ethernet::{EthernetHeader, MacAddr, MacAddrParseError};
 pub use icmpv4::Icmpv4Message;
 pub use icmpv6::{AdvertisementFlags, Icmpv6Message, NdpOption, NdpOptions, PrefixInformation};

@@ -10,9 +10,12 @@ pub const TIMESTAMPS_LEN: usize = 12;
 /// The largest shift count that counts (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
 
+/// The option of one byte that pads others (RFC 9293 §3.1).
+pub(crate) const NOP: u8 = 1;
+
 mod kind {
     pub(super) const END: u8 = 0;
-    pub(super) const NOP: u8 = 1;
+    pub(super) const NOP: u8 = super::NOP;
     pub(super) const MSS: u8 = 2;
     pub(super) const WINDOW_SCALE: u8 = 3;
     pub(super) const SACK_PERMITTED: u8 = 4;
@@ -137,23 +140,9 @@ impl TcpOptions {
         }
     }
 
-    fn parse_any(&mut self, mut bytes: &[u8]) {
-        while let [kind, rest @ ..] = bytes {
-            match *kind {
-                kind::END => return,
-                kind::NOP => {
-                    bytes = rest;
-                    continue;
-                }
-                _ => {}
-            }
-            let Some(&len) = rest.first() else { return };
-            let Some((option, after)) = bytes.split_at_checked(usize::from(len)) else {
-                return;
-            };
-            let [_, _, body @ ..] = option else { return };
-            self.take(*kind, body);
-            bytes = after;
+    fn parse_any(&mut self, bytes: &[u8]) {
+        for (kind, body) in iter(bytes) {
+            self.take(kind, body);
         }
     }
 
@@ -250,6 +239,20 @@ impl TcpOptions {
     fn sack_that_fits(&self) -> usize {
         self.sack.len().min((MAX_LEN - 4 - self.len_before_sack()) / BLOCK_LEN)
     }
+}
+
+/// The options of a segment, each with its kind and what follows its length, up to the end or to a length that cannot be.
+pub(crate) fn iter(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    core::iter::from_fn(move || {
+        while let [NOP, rest @ ..] = bytes {
+            bytes = rest;
+        }
+        let [kind, len, ..] = *bytes else { return None };
+        let (option, after) = bytes.split_at_checked(usize::from(len))?;
+        let [_, _, body @ ..] = option else { return None };
+        bytes = after;
+        (kind != kind::END).then_some((kind, body))
+    })
 }
 
 #[inline]

@@ -375,8 +375,20 @@ impl Kernel {
                 Err(_) => return unsupported(name, "an option with a structure"),
             },
         };
-        let FileKind::Open(handle) = file.kind else { return done(0) };
+        let handle = match file.kind {
+            _ if change == Change::Invalid => return failed("EINVAL"),
+            FileKind::Open(handle) => handle,
+            FileKind::Listening(listener) if change == Change::FastOpen => {
+                let stack = &mut self.host.stack;
+                let limited = stack.set_fast_open(listener, file.knobs.fast_open_queue);
+                let keyed =
+                    file.knobs.fast_open_keys.map_or(Ok(()), |keys| stack.set_fast_open_keys(Some(listener), keys));
+                return limited.and(keyed).map_or_else(|_| failed("EINVAL"), |()| done(0));
+            }
+            _ => return done(0),
+        };
         let told = match change {
+            Change::FastOpen | Change::Invalid => return failed("EINVAL"),
             Change::None => Ok(()),
             Change::NoDelay(on) => self.host.stack.set_nodelay(handle, on),
             Change::KeepAlive => {

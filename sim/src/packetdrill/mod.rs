@@ -32,6 +32,7 @@ pub mod ast;
 mod code;
 mod compare;
 mod error_queue;
+mod fast_open;
 mod flow;
 mod host;
 mod icmp;

@@ -54,7 +54,9 @@ impl Kernel {
             FileKind::Open(handle) => {
                 let Some(info) = stack.connection_info(handle) else { return ERR | HUP };
                 if info.state == State::SynSent {
-                    return 0;
+                    // One that waits for data wants to be written to.
+                    let waits = stack.fast_open_room(handle).is_some();
+                    return if waits { OUT | WRNORM } else { 0 };
                 }
                 let mut ready = 0;
                 if file.error_queue.as_ref().is_some_and(ErrorQueue::is_ready) {

@@ -55,8 +55,9 @@ impl<'a> Run<'a> {
         // A seed of its own makes every run the same.
         let mut config = Config::new([0x7061_636b, 0x6574_6472]);
         config.tcp = knobs.tcp;
-        let host = Host::new(&settings, config)
+        let mut host = Host::new(&settings, config)
             .map_err(|error| Failure::new(1, "addresses and an MTU for the stack", error.to_string()))?;
+        let _ = host.stack.set_fast_open_keys(None, knobs.fast_open_keys);
         let mut environment = Environment::default();
         for (name, value) in TCP_INFO_SYMBOLS {
             environment.define(name, *value);
@@ -395,8 +396,12 @@ impl<'a> Run<'a> {
         for command in shell::commands(text) {
             match command {
                 Command::Nothing => {}
+                Command::ForgetServers => self.kernel.host.stack.forget_fast_open_cookies(),
                 Command::Sysctl { name, value } => {
-                    if let Err(unsupported) = self.kernel.knobs.sysctl(&name, &value) {
+                    let set = self.kernel.knobs.sysctl(&name, &value);
+                    let keys = self.kernel.knobs.fast_open_keys;
+                    let _ = self.kernel.host.stack.set_fast_open_keys(None, keys);
+                    if let Err(unsupported) = set {
                         self.unsupported(unsupported, self.line)?;
                     }
                     self.kernel.host.stack.set_tcp_config(self.kernel.knobs.tcp);

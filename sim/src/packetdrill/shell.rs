@@ -12,13 +12,15 @@ pub(super) enum Command {
     Include(String),
     /// Let so many microseconds pass.
     Sleep(u64),
+    /// Forget what is known of servers: `ip tcp_metrics flush`.
+    ForgetServers,
     /// So many connections are in this state, or at least one if no number is asked for.
     Connections { state: String, count: Option<usize> },
     /// A counter of the kernel, by its name in Linux, has this value since the last look, or any but 0.
     Counter { name: String, value: Option<u64> },
     /// From here on counters count.
     CountersReset,
-    /// About what the simulated wire has not: caches of metrics, queueing disciplines, offloads, modules.
+    /// About what the simulated wire has not: queueing disciplines, offloads, modules.
     Nothing,
     /// Anything else.
     Unknown(String),
@@ -75,6 +77,7 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
         ["nstat", ..] => out.push(counter(line)),
         // Files that a script makes for itself: those that it opens hold whatever it asks for.
         ["rm" | "/bin/rm" | "dd" | "/bin/dd" | "touch" | "truncate", ..] => out.push(Command::Nothing),
+        ["ip", "tcp_metrics", "flush", ..] => out.push(Command::ForgetServers),
         ["ip", "tcp_metrics" | "link" | "addr" | "route", ..]
         | ["tc" | "ethtool" | "kldload" | "kldstat" | "kldunload" | "set" | "true" | "sync", ..] => {
             out.push(Command::Nothing)
@@ -275,7 +278,7 @@ mod tests {
     fn files_states_and_the_rest() {
         assert_eq!(
             commands("./defaults.sh\nsleep 0.5; ip tcp_metrics flush all > /dev/null 2>&1"),
-            [Command::Include("./defaults.sh".into()), Command::Sleep(500_000), Command::Nothing]
+            [Command::Include("./defaults.sh".into()), Command::Sleep(500_000), Command::ForgetServers]
         );
         assert_eq!(
             commands("sockstat -4 -P tcp -s | grep packetdril | grep -c TIME_WAIT | grep 1"),

@@ -24,11 +24,10 @@ const MSG_ZEROCOPY: i64 = 0x400_0000;
 const MSG_FASTOPEN: i64 = 0x2000_0000;
 
 /// Flags of sending that ask for something the stack does not have.
-const ABSENT_FLAGS: [(i64, &str, &str); 4] = [
+const ABSENT_FLAGS: [(i64, &str, &str); 3] = [
     (MSG_OOB, "MSG_OOB", "urgent data to send"),
     (MSG_EOR, "MSG_EOR", "ends of records"),
     (MSG_MORE, "MSG_MORE", "corking"),
-    (MSG_FASTOPEN, "MSG_FASTOPEN", "Fast Open"),
 ];
 
 /// The most that is read or written in one go.
@@ -47,8 +46,13 @@ impl Kernel {
         let local = file.local.unwrap_or(Endpoint::any(0));
         // Linux accepts one connection more than the backlog says.
         let backlog = backlog.clamp(0, 65_534) as u16 + 1;
-        let options = ListenOptions { backlog, tcp: Some(config_of(&file.knobs)) };
+        let options =
+            ListenOptions { backlog, fast_open: file.knobs.fast_open_queue, tcp: Some(config_of(&file.knobs)) };
+        let keys = file.knobs.fast_open_keys;
         let Ok(listener) = self.host.stack.listen(local, options) else { return failed("EADDRINUSE") };
+        if let Some(keys) = keys {
+            let _ = self.host.stack.set_fast_open_keys(Some(listener), keys);
+        }
         let port = self.host.stack.listener_address(listener).map_or(local.port, |address| address.port);
         if let Ok(file) = self.file(call) {
             file.kind = FileKind::Listening(listener);
@@ -83,7 +87,7 @@ impl Kernel {
         }
         let default = SocketAddr::new(self.host.remote, self.settings.connect_port);
         let remote = self.address(call.arguments.get(1), default)?;
-        let now = self.host.instant();
+        let number = self.number(call, 0)?;
         let file = match self.file(call) {
             Ok(file) => file,
             Err(errno) => return failed(errno),
@@ -98,27 +102,50 @@ impl Kernel {
             FileKind::Listening(_) => return failed("EISCONN"),
             FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => return failed("ENOTSOCK"),
         }
+        let (nonblocking, fast_open) = (file.nonblocking, file.knobs.fast_open_connect);
+        let handle = match self.open_connection(number, remote, fast_open)? {
+            Ok(handle) => handle,
+            Err(errno) => return failed(errno),
+        };
+        if self.host.stack.fast_open_room(handle).is_some() {
+            if let Ok(file) = self.file(call) {
+                file.connect_told = true;
+            }
+            return done(0);
+        }
+        if nonblocking { failed("EINPROGRESS") } else { Ok(Progress::Blocked) }
+    }
+
+    /// Makes a fresh socket a connection, or tells why not.
+    pub(super) fn open_connection(
+        &mut self,
+        number: i64,
+        remote: SocketAddr,
+        fast_open: bool,
+    ) -> Result<Result<ConnectionHandle, &'static str>, Problem> {
+        let now = self.host.instant();
+        let Some(file) = self.files.get_mut(&number) else { return Ok(Err("EBADF")) };
         let options = ConnectOptions {
             local: file.local,
             tcp: Some(config_of(&file.knobs)),
             timeout: file.knobs.connect_timeout,
+            fast_open,
         };
-        let nonblocking = file.nonblocking;
         let handle = match self.host.stack.connect(now, remote, options) {
             Ok(handle) => handle,
-            Err(ConnectError::NoRoute(_)) => return failed("ENETUNREACH"),
-            Err(ConnectError::AddressInUse(_)) => return failed("EADDRINUSE"),
-            Err(ConnectError::PortsExhausted | ConnectError::AddressNotAvailable(_)) => return failed("EADDRNOTAVAIL"),
-            Err(ConnectError::TooManyConnections) => return failed("ENOBUFS"),
-            Err(_) => return failed("EINVAL"),
+            Err(ConnectError::NoRoute(_)) => return Ok(Err("ENETUNREACH")),
+            Err(ConnectError::AddressInUse(_)) => return Ok(Err("EADDRINUSE")),
+            Err(ConnectError::PortsExhausted | ConnectError::AddressNotAvailable(_)) => {
+                return Ok(Err("EADDRNOTAVAIL"));
+            }
+            Err(ConnectError::TooManyConnections) => return Ok(Err("ENOBUFS")),
+            Err(_) => return Ok(Err("EINVAL")),
         };
         let local_port = self.host.stack.connection_info(handle).map_or(0, |info| info.local.port());
         self.subject = Some(Subject::Connection(local_port, remote.port()));
-        if let Ok(file) = self.file(call) {
-            file.kind = FileKind::Open(handle);
-            file.ports = Some((local_port, remote.port()));
-        }
-        if nonblocking { failed("EINPROGRESS") } else { Ok(Progress::Blocked) }
+        file.kind = FileKind::Open(handle);
+        file.ports = Some((local_port, remote.port()));
+        Ok(Ok(handle))
     }
 
     /// `connect` to `AF_UNSPEC`: the connection is reset, and the socket as it was when it was made.
@@ -307,6 +334,10 @@ impl Kernel {
             Err(errno) => return failed(errno),
         };
         let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
+        let is_stream = matches!(file.kind, FileKind::Open(_) | FileKind::Fresh);
+        if flags & MSG_FASTOPEN != 0 && is_stream {
+            return self.send_and_connect(call, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state);
+        }
         match file.kind {
             FileKind::Open(_) if is_null(call) && len > 0 => failed("EFAULT"),
             FileKind::Open(handle) => {
@@ -336,12 +367,20 @@ impl Kernel {
         state: &mut CallState,
     ) -> Outcome {
         let now = self.host.instant();
-        if let Some(State::SynSent) = self.host.stack.connection_state(handle) {
+        let host = &mut self.host;
+        let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
+        if let Some(room) = host.stack.fast_open_room(handle) {
+            let part = (len - state.bytes).min(room as u32);
+            let data = stream_bytes(Stream::FromStack, file.bytes_written, part);
+            let taken = host.stack.send(&mut host.pool, now, handle, &data).unwrap_or(0) as u32;
+            file.bytes_written = file.bytes_written.wrapping_add(taken);
+            state.bytes += taken;
+            return if waits { Ok(Progress::Blocked) } else { done(i64::from(taken)) };
+        }
+        if let Some(State::SynSent) = host.stack.connection_state(handle) {
             // Linux waits for the handshake, or refuses to.
             return if waits { Ok(Progress::Blocked) } else { failed("EAGAIN") };
         }
-        let host = &mut self.host;
-        let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
         while state.bytes < len {
             let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
             match host.stack.send(&mut host.pool, now, handle, &chunk) {
@@ -416,7 +455,7 @@ fn config_of(knobs: &SocketKnobs) -> TcpConfig {
 }
 
 /// Whether an address is of the family `AF_UNSPEC`.
-fn names_no_family(address: Option<&Expr>) -> bool {
+pub(super) fn names_no_family(address: Option<&Expr>) -> bool {
     let family = address.and_then(|address| address.field("sa_family").or(Some(address)));
     matches!(family, Some(Expr::Word(name)) if name == "AF_UNSPEC")
 }

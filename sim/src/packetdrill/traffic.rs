@@ -6,6 +6,7 @@ use ethertab::{ConnectionInfo, State};
 
 use super::ast::{Body, PacketSpec, Quoted, TcpSpec, Tos};
 use super::compare::{self, Difference};
+use super::fast_open::named_cookies;
 use super::flow::{Flow, Stream, stream_bytes};
 use super::host::Sent;
 use super::icmp;
@@ -45,7 +46,7 @@ impl Traffic {
             current: Current::Port(settings.bind_port),
             next_remote_port: FIRST_REMOTE_PORT,
             scaled_echoes: settings.tcp_ts_ecr_scaled,
-            cookies: BTreeMap::new(),
+            cookies: named_cookies(settings),
         }
     }
 

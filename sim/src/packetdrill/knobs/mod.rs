@@ -5,8 +5,10 @@
 //! [`Unsupported`], which names it.
 
 use ethertab::time::Duration;
-use ethertab::{Algorithm, KeepAlive, SlowStartExit, TcpConfig, UnusedWindow};
+use ethertab::{Algorithm, FastOpenKeys, KeepAlive, SlowStartExit, TcpConfig, UnusedWindow};
 use std::fmt;
+
+use super::fast_open::DEFAULT_KEYS;
 
 mod counters;
 mod socket;
@@ -51,6 +53,7 @@ pub(super) struct Knobs {
     pub(super) keep_alive: KeepAlive,
     /// How long `connect` may take, if that is bounded by time.
     pub(super) connect_timeout: Option<Duration>,
+    pub(super) fast_open_keys: FastOpenKeys,
     pub(super) dialect: Dialect,
     /// Whether packets are those of IPv6.
     pub(super) ipv6: bool,
@@ -62,6 +65,7 @@ impl Knobs {
             tcp: linux_defaults(),
             keep_alive: KeepAlive::default(),
             connect_timeout: None,
+            fast_open_keys: DEFAULT_KEYS,
             dialect: Dialect::Linux,
             ipv6: false,
         }

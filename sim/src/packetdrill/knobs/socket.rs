@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use ethertab::time::Duration;
-use ethertab::{Algorithm, KeepAlive, TcpConfig};
+use ethertab::{Algorithm, FastOpenKeys, KeepAlive, TcpConfig};
+
+use crate::packetdrill::fast_open::keys_of_option;
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, positive, small, unsupported};
 
@@ -22,6 +24,11 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) zero_copy: bool,
     /// `TCP_INQ`: reads tell how much is left.
     pub(in crate::packetdrill) inq: bool,
+    /// `TCP_FASTOPEN`: connections that a listener lets begin with data.
+    pub(in crate::packetdrill) fast_open_queue: u16,
+    pub(in crate::packetdrill) fast_open_keys: Option<FastOpenKeys>,
+    /// `TCP_FASTOPEN_CONNECT`: the SYN waits for data.
+    pub(in crate::packetdrill) fast_open_connect: bool,
     pub(in crate::packetdrill) dialect: Dialect,
     /// Whether the errors are those of IPv6, of which a few differ.
     pub(in crate::packetdrill) ipv6: bool,
@@ -39,6 +46,10 @@ pub(in crate::packetdrill) enum Change {
     UserTimeout,
     Congestion(Algorithm),
     MaxPacingRate,
+    /// `TCP_FASTOPEN` and `TCP_FASTOPEN_KEY`.
+    FastOpen,
+    /// The value is none that the option can have.
+    Invalid,
 }
 
 impl SocketKnobs {
@@ -51,6 +62,9 @@ impl SocketKnobs {
             linger: None,
             zero_copy: false,
             inq: false,
+            fast_open_queue: 0,
+            fast_open_keys: None,
+            fast_open_connect: false,
             dialect: knobs.dialect,
             ipv6: knobs.ipv6,
         }
@@ -106,6 +120,17 @@ impl SocketKnobs {
             "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
             "TCP_LINGER2" if value == 0 => {}
             "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds(),
+            "TCP_FASTOPEN" => {
+                self.fast_open_queue = value.clamp(0, i64::from(u16::MAX)) as u16;
+                return Ok(Change::FastOpen);
+            }
+            "TCP_FASTOPEN_CONNECT" if !(0..=1).contains(&value) => return Ok(Change::Invalid),
+            "TCP_FASTOPEN_CONNECT" if !self.tcp.fast_open.client => return Ok(Change::Invalid),
+            "TCP_FASTOPEN_CONNECT" => self.fast_open_connect = value != 0,
+            "TCP_FASTOPEN_NO_COOKIE" => {
+                self.tcp.fast_open.client_without_cookie = value != 0;
+                self.tcp.fast_open.server_without_cookie = value != 0;
+            }
             _ => return unsupported(format!("{name}={value}"), absent_option(name)),
         }
         Ok(Change::None)
@@ -119,6 +144,13 @@ impl SocketKnobs {
                 self.tcp.congestion = congestion_control(&setting, value)?;
                 Ok(Change::Congestion(self.tcp.congestion))
             }
+            "TCP_FASTOPEN_KEY" => Ok(match keys_of_option(value) {
+                Some(keys) => {
+                    self.fast_open_keys = Some(keys);
+                    Change::FastOpen
+                }
+                None => Change::Invalid,
+            }),
             _ => unsupported(setting, absent_option(name)),
         }
     }
@@ -138,6 +170,9 @@ impl SocketKnobs {
             "TCP_USER_TIMEOUT" => self.tcp.user_timeout.map_or(0, |time| time.as_millis() as i64),
             "SO_ZEROCOPY" => i64::from(self.zero_copy),
             "TCP_INQ" => i64::from(self.inq),
+            "TCP_FASTOPEN" => i64::from(self.fast_open_queue),
+            "TCP_FASTOPEN_CONNECT" => i64::from(self.fast_open_connect),
+            "TCP_FASTOPEN_NO_COOKIE" => i64::from(self.tcp.fast_open.client_without_cookie),
             "TCP_KEEPINIT" => self.connect_timeout.unwrap_or(FREEBSD_KEEPINIT).as_secs() as i64,
             "TCP_SYNCNT" => i64::from(self.tcp.syn_retries),
             "TCP_LINGER2" => self.tcp.fin_wait_2.as_secs() as i64,
@@ -154,7 +189,6 @@ fn absent_option(name: &str) -> &'static str {
         "TCP_MAXSEG" => "an MSS that the user sets",
         "TCP_QUICKACK" => "acknowledgments that the user hurries",
         "TCP_DEFER_ACCEPT" => "listeners that wait for data",
-        "TCP_FASTOPEN" | "TCP_FASTOPEN_CONNECT" | "TCP_FASTOPEN_NO_COOKIE" | "TCP_FASTOPEN_KEY" => "Fast Open",
         "TCP_NOTSENT_LOWAT" => "a limit on unsent data",
         "TCP_TIMESTAMP" => "timestamps",
         "TCP_MD5SIG" | "TCP_MD5SIG_EXT" => "MD5 signatures",

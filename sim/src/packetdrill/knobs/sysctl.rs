@@ -1,20 +1,17 @@
 //! The sysctls of Linux and FreeBSD.
 
 use ethertab::time::Duration;
-use ethertab::{SlowStartExit, TcpConfig, UnusedWindow};
+use ethertab::{EcnMode, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
+
+use crate::packetdrill::fast_open::keys_of_sysctl;
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
 
 /// Settings that have one meaning here: the name after `net.ipv4.` or `net.inet.`, the values that ask for what the stack
 /// does, and what any other value asks for. No values at all: any will do, since what it tunes has no effect here.
 const FIXED: &[(&str, &[i64], &str)] = &[
-    ("tcp_ecn", &[0], "ECN"),
     ("tcp_ecn_option", &[0], "AccECN"),
-    ("tcp_ecn_fallback", &[], ""),
-    ("tcp_fastopen", &[0], "Fast Open"),
-    ("tcp_fastopen_key", &[], ""),
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
-    ("tcp_syncookies", &[0], "SYN cookies"),
     ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
     ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
     ("tcp_mtu_probing", &[0], "packetization layer path MTU discovery"),
@@ -43,17 +40,12 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_max_tw_buckets", &[], ""),
     ("tcp_max_syn_backlog", &[], ""),
     ("ip_no_pmtu_disc", &[0], "path MTU discovery that can be turned off"),
-    ("tcp.ecn.enable", &[0], "ECN"),
     ("tcp.ecn.maxretries", &[], ""),
     ("tcp.hostcache.purgenow", &[], ""),
     ("tcp.hostcache.purge", &[], ""),
     ("tcp.hostcache.enable", &[], ""),
     ("tcp.path_mtu_discovery", &[1], "path MTU discovery that can be turned off"),
     ("tcp.pmtud_blackhole_detection", &[0], "packetization layer path MTU discovery"),
-    ("tcp.fastopen.server_enable", &[0], "Fast Open"),
-    ("tcp.fastopen.client_enable", &[0], "Fast Open"),
-    ("tcp.syncookies", &[0], "SYN cookies"),
-    ("tcp.syncookies_only", &[0], "SYN cookies"),
     ("tcp.blackhole", &[0], "silence instead of resets"),
     ("tcp.log_in_vain", &[], ""),
     ("tcp.log_debug", &[], ""),
@@ -126,7 +118,35 @@ impl Knobs {
             self.tcp.congestion = congestion_control(&setting, value)?;
             return Ok(());
         }
+        if short == "tcp_fastopen_key" {
+            let keys = keys_of_sysctl(value);
+            return keys.map_or_else(
+                || unsupported(setting, "a key"),
+                |keys| {
+                    self.fast_open_keys = keys;
+                    Ok(())
+                },
+            );
+        }
         match (short, &numbers[..]) {
+            // Whether peers are granted ECN, and whether connections ask for it; FreeBSD counts 2 and 3 as Linux does 1 and 2.
+            ("tcp_ecn", [0]) | ("tcp.ecn.enable", [0]) => self.ecn(EcnMode::Off, EcnMode::Off),
+            ("tcp_ecn", [1]) | ("tcp.ecn.enable", [1]) => self.ecn(EcnMode::Classic, EcnMode::Classic),
+            ("tcp_ecn", [2]) | ("tcp.ecn.enable", [2]) => self.ecn(EcnMode::Classic, EcnMode::Off),
+            ("tcp_ecn_fallback", [value]) => self.tcp.ecn_fallback = *value != 0,
+            ("tcp_syncookies", [0]) | ("tcp.syncookies", [0]) => self.tcp.syn_cookies = SynCookies::Off,
+            ("tcp_syncookies", [1]) | ("tcp.syncookies", [_]) => self.tcp.syn_cookies = SynCookies::UnderPressure,
+            ("tcp_syncookies", [2]) | ("tcp.syncookies_only", [1]) => self.tcp.syn_cookies = SynCookies::Always,
+            ("tcp.syncookies_only", [0]) => {}
+            ("tcp_fastopen", [bits]) => {
+                let fast_open = &mut self.tcp.fast_open;
+                let has = |bit| bits & bit != 0;
+                (fast_open.client, fast_open.server) = (has(1), has(2));
+                (fast_open.client_without_cookie, fast_open.server_without_cookie) = (has(4), has(0x200));
+                fast_open.all_listeners = has(0x400);
+            }
+            ("tcp.fastopen.server_enable", [value]) => self.tcp.fast_open.server = *value != 0,
+            ("tcp.fastopen.client_enable", [value]) => self.tcp.fast_open.client = *value != 0,
             ("tcp_rmem", [_, default, most]) => {
                 (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (linux_window(*default), positive(*most));
             }
@@ -172,6 +192,10 @@ impl Knobs {
             _ => return unsupported(setting, "a knob of this name"),
         }
         Ok(())
+    }
+
+    fn ecn(&mut self, accept: EcnMode, request: EcnMode) {
+        (self.tcp.ecn_accept, self.tcp.ecn_request) = (accept, request);
     }
 
     fn time(&mut self, name: &str, value: i64, setting: String) -> Result<(), Unsupported> {
@@ -234,7 +258,7 @@ mod tests {
         assert_eq!(knobs.tcp.unused_window, UnusedWindow::Kept);
         assert_eq!((knobs.tcp.congestion, knobs.dialect), (Algorithm::NewReno, Dialect::FreeBsd));
         for (name, value) in [
-            ("net.ipv4.tcp_ecn", "1"),
+            ("net.ipv4.tcp_shrink_window", "1"),
             ("net.ipv4.tcp_magic", "1"),
             ("vm.swappiness", "1"),
             ("net.ipv4.tcp_congestion_control", "vegas"),
@@ -242,6 +266,6 @@ mod tests {
             assert!(knobs.sysctl(name, value).is_err(), "{name}");
         }
         assert!(!knobs.tcp.sack);
-        assert_eq!(knobs.sysctl("net.ipv4.tcp_ecn", "1").unwrap_err().to_string(), "net.ipv4.tcp_ecn=1: ECN");
+        assert_eq!(knobs.sysctl("net.ipv4.tcp_shrink_window", "1").unwrap_err().needs, "windows that shrink");
     }
 }

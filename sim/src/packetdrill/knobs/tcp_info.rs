@@ -1,6 +1,6 @@
 //! Linux's `TCP_INFO`.
 
-use ethertab::{CongestionState, ConnectionInfo, State};
+use ethertab::{CongestionState, ConnectionInfo, EcnMode, State};
 
 use super::SocketKnobs;
 
@@ -28,10 +28,20 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
         CongestionState::Loss => 4,
         _ => 2,
     };
+    let options = [
+        (info.timestamps, 1),
+        (info.sack, 2),
+        (info.window_scaling, 4),
+        (info.ecn != EcnMode::Off, 8),
+        (info.ecn_seen, 16),
+        (info.fast_open_data, 32),
+    ];
+    let options = options.iter().filter(|(agreed, _)| *agreed).map(|(_, bit)| bit).sum();
     let not_sent = info.send_queue.saturating_sub(info.unacknowledged);
     vec![
         ("tcpi_state", state),
         ("tcpi_ca_state", ca_state),
+        ("tcpi_options", options),
         ("tcpi_retransmits", i64::from(info.backoff)),
         ("tcpi_backoff", i64::from(info.backoff)),
         ("tcpi_rto", info.rto.as_micros() as i64),

@@ -1,0 +1,194 @@
+//! Explicit congestion notification (RFC 3168): routers mark packets instead of dropping them, the receiver echoes the marks, and the
+//! sender slows down as after a loss, without one.
+
+use crate::wire::{Ecn, TcpFlags};
+
+/// How a host speaks of ECN in the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EcnMode {
+    /// Not at all.
+    #[default]
+    Off,
+    /// As RFC 3168 has it: one mark is echoed until the sender says that it has slowed down.
+    Classic,
+}
+
+impl EcnMode {
+    /// What our SYN asks for with its flags (RFC 3168 §6.1.1).
+    pub(crate) fn syn_flags(self) -> TcpFlags {
+        match self {
+            EcnMode::Off => TcpFlags::NONE,
+            EcnMode::Classic => TcpFlags::ECE | TcpFlags::CWR,
+        }
+    }
+
+    /// What a SYN asks for, as far as `accepted` goes.
+    pub(crate) fn of_syn(flags: TcpFlags, field: Ecn, accepted: EcnMode) -> EcnMode {
+        // RFC 3168 §6.1.1: a SYN is never ECN-capable. One that is has passed something that sets bits at will.
+        let asks = flags.contains(TcpFlags::ECE | TcpFlags::CWR);
+        if asks && (field == Ecn::NotEct || flags.contains(TcpFlags::AE)) { accepted } else { EcnMode::Off }
+    }
+
+    /// The flags of the SYN and ACK that grants it.
+    pub(crate) fn syn_ack_flags(self) -> TcpFlags {
+        match self {
+            EcnMode::Off => TcpFlags::NONE,
+            EcnMode::Classic => TcpFlags::ECE,
+        }
+    }
+}
+
+/// What a connection knows of ECN, as sender and as receiver.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EcnState {
+    /// What was agreed; in SYN-SENT what our SYN asks for.
+    pub(crate) mode: EcnMode,
+    /// A mark has come: every ACK echoes it until the peer answers with CWR (RFC 3168 §6.1.3).
+    echo: bool,
+    /// Our window was reduced: the next new data says so (RFC 3168 §6.1.2).
+    cwr_due: bool,
+    /// The peer has sent ECN-capable packets.
+    pub(crate) seen: bool,
+}
+
+/// What a data segment's ECN field and flags ask the receiver to do about acknowledgments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EcnVerdict {
+    /// The sender may have a small window: it gets the acknowledgment at once.
+    pub(crate) now: bool,
+    /// The next few, too.
+    pub(crate) quick: bool,
+}
+
+impl EcnState {
+    pub(crate) fn new(mode: EcnMode) -> Self {
+        EcnState { mode, ..EcnState::default() }
+    }
+
+    /// The peer's SYN and ACK has these flags (RFC 3168 §6.1.1).
+    pub(crate) fn syn_ack_arrives(&mut self, flags: TcpFlags) {
+        if !flags.contains(TcpFlags::ECE) || flags.contains(TcpFlags::CWR) {
+            self.mode = EcnMode::Off;
+        }
+    }
+
+    /// The peer's SYN crosses ours (RFC 9293 §3.5): what both ask for is agreed.
+    pub(crate) fn syn_arrives(&mut self, flags: TcpFlags) {
+        if !flags.contains(TcpFlags::ECE | TcpFlags::CWR) {
+            self.mode = EcnMode::Off;
+        }
+    }
+
+    /// A segment with payload in the window has arrived.
+    #[inline]
+    pub(crate) fn data_arrives(&mut self, field: Ecn, flags: TcpFlags) -> EcnVerdict {
+        if self.mode == EcnMode::Off { EcnVerdict::default() } else { self.marked_data_arrives(field, flags) }
+    }
+
+    fn marked_data_arrives(&mut self, field: Ecn, flags: TcpFlags) -> EcnVerdict {
+        let mut verdict = EcnVerdict::default();
+        if flags.contains(TcpFlags::CWR) {
+            self.echo = false;
+            verdict.now = true;
+        }
+        match field {
+            // Probably sent again (RFC 3168 §6.1.5), by a sender who has lost something.
+            Ecn::NotEct => verdict.quick = self.seen,
+            Ecn::Ce => {
+                verdict.quick = !self.echo;
+                self.echo = true;
+            }
+            Ecn::Ect0 | Ecn::Ect1 => {}
+        }
+        self.seen |= field != Ecn::NotEct;
+        verdict
+    }
+
+    /// Whether an acknowledgment with these flags tells of a mark.
+    #[inline]
+    pub(crate) fn is_echo(&self, flags: TcpFlags) -> bool {
+        self.mode == EcnMode::Classic && flags.contains(TcpFlags::ECE) && !flags.contains(TcpFlags::SYN)
+    }
+
+    /// The congestion window was reduced, for whatever reason (RFC 3168 §6.1.2).
+    pub(crate) fn reduced(&mut self) {
+        self.cwr_due = self.mode == EcnMode::Classic;
+    }
+
+    /// The reduction was undone.
+    pub(crate) fn restored(&mut self) {
+        self.cwr_due = false;
+    }
+
+    /// The flags and the ECN field of a segment that goes out now; `is_new_data` if it has payload that was not sent before
+    /// (RFC 3168 §6.1.4 and §6.1.5: ACKs and what is sent again are not ECN-capable).
+    #[inline]
+    pub(crate) fn sending(&mut self, is_new_data: bool) -> (TcpFlags, Ecn) {
+        let mut flags = TcpFlags::NONE;
+        if self.mode == EcnMode::Off {
+            return (flags, Ecn::NotEct);
+        }
+        if self.echo {
+            flags |= TcpFlags::ECE;
+        }
+        if !is_new_data {
+            return (flags, Ecn::NotEct);
+        }
+        if core::mem::take(&mut self.cwr_due) {
+            flags |= TcpFlags::CWR;
+        }
+        (flags, Ecn::Ect0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classic() -> EcnState {
+        EcnState { mode: EcnMode::Classic, ..EcnState::default() }
+    }
+
+    #[test]
+    fn a_mark_is_echoed_until_the_sender_has_slowed_down() {
+        let mut ecn = classic();
+        assert_eq!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK), EcnVerdict::default());
+        assert_eq!(ecn.sending(false), (TcpFlags::NONE, Ecn::NotEct));
+        assert!(ecn.data_arrives(Ecn::Ce, TcpFlags::ACK).quick);
+        assert_eq!(ecn.sending(false), (TcpFlags::ECE, Ecn::NotEct));
+        assert_eq!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK), EcnVerdict::default());
+        assert_eq!(ecn.sending(true), (TcpFlags::ECE, Ecn::Ect0), "still");
+        assert!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK | TcpFlags::CWR).now);
+        assert_eq!(ecn.sending(false).0, TcpFlags::NONE);
+        ecn.data_arrives(Ecn::Ce, TcpFlags::ACK | TcpFlags::CWR);
+        assert_eq!(ecn.sending(false).0, TcpFlags::ECE, "a new mark on the segment that answers the old one");
+    }
+
+    #[test]
+    fn cwr_is_on_the_first_new_data_after_a_reduction() {
+        let mut ecn = classic();
+        ecn.reduced();
+        assert_eq!(ecn.sending(false), (TcpFlags::NONE, Ecn::NotEct), "what is sent again does not say so");
+        assert_eq!(ecn.sending(true), (TcpFlags::CWR, Ecn::Ect0));
+        assert_eq!(ecn.sending(true), (TcpFlags::NONE, Ecn::Ect0));
+    }
+
+    #[test]
+    fn what_was_not_agreed_has_no_effect() {
+        let mut ecn = EcnState::default();
+        ecn.reduced();
+        ecn.data_arrives(Ecn::Ce, TcpFlags::ACK);
+        assert_eq!(ecn.sending(true), (TcpFlags::NONE, Ecn::NotEct));
+        assert!(!ecn.is_echo(TcpFlags::ACK | TcpFlags::ECE));
+    }
+
+    #[test]
+    fn a_syn_that_is_ecn_capable_itself_asks_for_nothing() {
+        let flags = TcpFlags::SYN | TcpFlags::ECE | TcpFlags::CWR;
+        assert_eq!(EcnMode::of_syn(flags, Ecn::NotEct, EcnMode::Classic), EcnMode::Classic);
+        assert_eq!(EcnMode::of_syn(flags, Ecn::Ect0, EcnMode::Classic), EcnMode::Off);
+        assert_eq!(EcnMode::of_syn(TcpFlags::SYN | TcpFlags::ECE, Ecn::NotEct, EcnMode::Classic), EcnMode::Off);
+        assert_eq!(EcnMode::of_syn(flags, Ecn::NotEct, EcnMode::Off), EcnMode::Off);
+    }
+}
