@@ -173,6 +173,9 @@ pub struct TcpConfig {
     pub challenge_interval: Duration,
     /// Whether resets end TIME-WAIT, as RFC 9293 §3.10.7.4 says, or are ignored, as RFC 1337 §3 proposes: off.
     pub rfc1337: bool,
+    /// A reset ends a connection only at RCV.NXT, and is challenged elsewhere in the window (RFC 5961 §3.2); on by default. Off,
+    /// any in the window does, as RFC 793 had it.
+    pub exact_resets: bool,
     /// Time in TIME-WAIT (twice the maximum segment lifetime): 60 s as in Linux.
     pub time_wait: Duration,
     /// Time in FIN-WAIT-2 after `close`, when the peer does not close its side: 60 s as in Linux, but at least 3.5
@@ -258,6 +261,7 @@ impl Default for TcpConfig {
             orphan_retries: 8,
             challenge_interval: Duration::from_millis(500),
             rfc1337: false,
+            exact_resets: true,
             time_wait: Duration::from_secs(60),
             fin_wait_2: Duration::from_secs(60),
             user_timeout: None,

@@ -293,6 +293,9 @@ impl Stack<'_> {
                 self.counters.drop(DropReason::TcpNotAcceptable);
                 return;
             }
+            if !listener.config.exact_resets {
+                return self.remove_half_open(index);
+            }
             // RFC 5961 §3.2: a reset elsewhere in the window may be a guess.
             self.counters.drop(DropReason::TcpChallenged);
             return self.challenge_half_open(pool, index);

@@ -242,7 +242,8 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     if segment.has(TcpFlags::RST) {
         // As in Linux, the end of what came out of order is as good as RCV.NXT: a peer that resets after a loss is there.
         let after_gap = connection.receive.has_gap() && segment.seq == connection.receive.highest();
-        if segment.seq != rcv_nxt && !after_gap && !is_reset_before_fin(connection, segment) {
+        let may_be_a_guess = connection.config.exact_resets && segment.seq != rcv_nxt;
+        if may_be_a_guess && !after_gap && !is_reset_before_fin(connection, segment) {
             context.counters.drop(DropReason::TcpChallenged);
             connection.challenge(context);
             return outcome.output();

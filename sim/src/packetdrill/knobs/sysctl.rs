@@ -69,7 +69,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.do_prr", &[0], "PRR"),
     ("tcp.tolerate_missing_ts", &[], ""),
     ("tcp.fast_finwait2_recycle", &[0], "a shorter FIN-WAIT-2"),
-    ("tcp.insecure_rst", &[0], "resets that need no challenge"),
     ("tcp.insecure_syn", &[0], "SYNs that need no challenge"),
     ("tcp.functions_default", &[], ""),
     ("tcp.icmp_may_rst", &[1], "errors that end no attempt to connect"),
@@ -167,6 +166,7 @@ impl Knobs {
                 (self.tcp.timestamps, self.tcp.window_scaling) = (matches!(value, 1 | 3), matches!(value, 1 | 2));
             }
             ("tcp_retries1", [count]) => self.tcp.retries1 = small(*count),
+            ("tcp.insecure_rst", [on]) => self.tcp.exact_resets = *on == 0,
             ("tcp_rfc1337", [on]) => self.tcp.rfc1337 = *on != 0,
             ("tcp_invalid_ratelimit", [millis]) => {
                 self.tcp.challenge_interval = Duration::from_millis((*millis).max(0) as u64);
