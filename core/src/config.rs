@@ -220,7 +220,7 @@ pub struct TcpConfig {
     /// What becomes of a congestion window that is not used: RFC 7661.
     pub unused_window: UnusedWindow,
     /// Segments by which one acknowledgment may let the congestion window grow: 8 (RFC 3465 §2.2, RFC 9406 §4.3); 0 for no limit,
-    /// as in Linux. A connection made with a `max_pacing_rate` has none.
+    /// as in Linux. A connection with a `max_pacing_rate` has none.
     pub growth_limit: u8,
     /// Offers timestamps, and takes the peer's offer (RFC 7323 §3); on by default.
     pub timestamps: bool,

@@ -525,7 +525,7 @@ impl Stack<'_> {
     ) -> Result<(), SocketError> {
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.congestion = algorithm;
-        connection.congestion.select(&connection.config, connection.snd_nxt);
+        connection.congestion.configure(&connection.config, connection.snd_nxt);
         Ok(())
     }
 
@@ -537,6 +537,7 @@ impl Stack<'_> {
     ) -> Result<(), SocketError> {
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         connection.config.max_pacing_rate = rate;
+        connection.congestion.configure(&connection.config, connection.snd_nxt);
         self.schedule_connection(handle.0.index);
         Ok(())
     }

@@ -72,7 +72,6 @@ pub(crate) enum Cause {
     /// A segment was lost.
     Loss,
     /// The peer echoed a congestion mark (RFC 3168 §6.1.2).
-    #[allow(dead_code, reason = "for ECN")]
     Ecn {
         /// With the smaller reduction of RFC 8511.
         alternative: bool,
@@ -189,7 +188,7 @@ impl Controller {
         Controller {
             window: Window::new(initial_cwnd),
             usage: Usage::new(config.unused_window, config.initial_window, nxt),
-            growth_limit: if config.max_pacing_rate.is_some() { 0 } else { config.growth_limit },
+            growth_limit: growth_limit(config),
             variant: Variant::new(config, nxt, initial_cwnd),
         }
     }
@@ -204,8 +203,9 @@ impl Controller {
         }
     }
 
-    /// Goes on with the algorithm that `config` now names, from the same window.
-    pub(crate) fn select(&mut self, config: &TcpConfig, nxt: Seq) {
+    /// Goes on as `config` now says, with another algorithm perhaps, from the same window.
+    pub(crate) fn configure(&mut self, config: &TcpConfig, nxt: Seq) {
+        self.growth_limit = growth_limit(config);
         if config.congestion != self.algorithm() {
             self.variant = Variant::new(config, nxt, self.window.cwnd);
         }
@@ -384,6 +384,11 @@ impl Controller {
     }
 }
 
+/// RFC 9406 §4.3: "L = infinity if paced, L = 8 if non-paced".
+fn growth_limit(config: &TcpConfig) -> u8 {
+    if config.max_pacing_rate.is_some() { 0 } else { config.growth_limit }
+}
+
 /// Slow start: grows the window by `bytes` up to the threshold. Returns what is left for congestion avoidance.
 #[inline]
 fn slow_start(window: &mut Window, bytes: u32) -> u32 {
@@ -498,7 +503,7 @@ mod tests {
         sent(&mut controller, 10_000);
         controller.acknowledged(&ack(5_000));
         let config = TcpConfig { congestion: Algorithm::NewReno, ..TcpConfig::default() };
-        controller.select(&config, Seq(10_000));
+        controller.configure(&config, Seq(10_000));
         assert_eq!((controller.algorithm().name(), controller.cwnd()), ("reno", 15_000));
     }
 
