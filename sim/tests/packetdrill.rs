@@ -74,9 +74,9 @@ fn every_script_says_what_it_is_about() {
 }
 
 /// The lines about TCP of the project's list of adversities, as far as packets can express them.
-const ADVERSITIES: [&str; 27] = [
-    "T1", "T2", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11", "T20", "T21", "T22", "T23", "T24", "T25", "T26",
-    "T27", "T28", "T29", "T30", "T40", "T41", "T42", "T43", "T44", "T46",
+const ADVERSITIES: [&str; 28] = [
+    "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10", "T11", "T20", "T21", "T22", "T23", "T24", "T25",
+    "T26", "T27", "T28", "T29", "T30", "T40", "T41", "T42", "T43", "T44", "T46",
 ];
 
 #[test]
