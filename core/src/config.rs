@@ -35,6 +35,9 @@ pub struct Limits {
     pub udp_sockets: usize,
     /// Echo requests under way.
     pub pings: usize,
+    /// Destinations to which the path's MTU is remembered (RFC 8201 §5.2). Without any, a connection knows of its own reports only
+    /// until it finds its path anew.
+    pub path_mtus: usize,
     /// Pool blocks that the stack may hold ([`BLOCK_SIZE`](crate::BLOCK_SIZE) bytes each).
     pub pool_blocks: u32,
 }
@@ -53,6 +56,7 @@ impl Limits {
             time_wait: 64,
             udp_sockets: 16,
             pings: 8,
+            path_mtus: 16,
             pool_blocks: 2_048,
         }
     }
@@ -70,6 +74,7 @@ impl Limits {
             time_wait: 1_024,
             udp_sockets: 128,
             pings: 32,
+            path_mtus: 64,
             pool_blocks: 8_192,
         }
     }
@@ -87,6 +92,7 @@ impl Limits {
             time_wait: 32_768,
             udp_sockets: 1_024,
             pings: 64,
+            path_mtus: 1_024,
             pool_blocks: 65_536,
         }
     }
@@ -135,6 +141,18 @@ impl Default for KeepAlive {
     }
 }
 
+/// When segments probe for a larger size (packetization layer path MTU discovery, RFC 4821; Linux's `tcp_mtu_probing`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MtuProbing {
+    /// Never.
+    Off,
+    /// Once repeated timeouts suggest that large packets vanish without a report.
+    #[default]
+    OnBlackHole,
+    /// From the beginning.
+    Always,
+}
+
 /// Options of TCP connections; a connection takes a copy when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -176,6 +194,15 @@ pub struct TcpConfig {
     /// A reset ends a connection only at RCV.NXT, and is challenged elsewhere in the window (RFC 5961 §3.2); on by default. Off,
     /// any in the window does, as RFC 793 had it.
     pub exact_resets: bool,
+    /// Path MTU discovery by reports of routers (RFC 1191, RFC 8201), on by default. Off (Linux's `IP_PMTUDISC_DONT`): IPv4 packets
+    /// may be fragmented on the way, and reports are ignored.
+    pub path_mtu_discovery: bool,
+    /// When segments probe for a larger size (RFC 4821).
+    pub mtu_probing: MtuProbing,
+    /// The MSS in bytes that probing begins with (RFC 4821 §7.2): 1,024; over IPv6 at least what the least MTU allows.
+    pub base_mss: u16,
+    /// The MSS in bytes that our SYNs announce at most; none for what the interface's MTU allows.
+    pub advertised_mss: Option<u16>,
     /// Time in TIME-WAIT (twice the maximum segment lifetime): 60 s as in Linux.
     pub time_wait: Duration,
     /// Time in FIN-WAIT-2 after `close`, when the peer does not close its side: 60 s as in Linux, but at least 3.5
@@ -259,6 +286,10 @@ impl Default for TcpConfig {
             retries1: 3,
             retries: 15,
             orphan_retries: 8,
+            path_mtu_discovery: true,
+            mtu_probing: MtuProbing::OnBlackHole,
+            base_mss: 1_024,
+            advertised_mss: None,
             challenge_interval: Duration::from_millis(500),
             rfc1337: false,
             exact_resets: true,

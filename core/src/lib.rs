@@ -67,7 +67,7 @@ pub mod time;
 pub mod wire;
 
 pub use address::{Endpoint, ParsePrefixError, Prefix};
-pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, TcpConfig};
+pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, MtuProbing, TcpConfig};
 pub use counters::{Counters, DropReason};
 pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
 pub use pool::{BLOCK_SIZE, Pool};
@@ -97,6 +97,7 @@ pub mod memory {
     pub use crate::stack::interface::Interface;
     pub use crate::stack::memory::{Tables, buckets, nodes};
     pub use crate::stack::neighbor::Neighbor;
+    pub use crate::stack::path_mtus::PathMtu;
     pub use crate::stack::ping::Ping;
     pub use crate::stack::udp::UdpSocket;
     pub use crate::tcp::connection::Connection;

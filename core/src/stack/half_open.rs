@@ -7,7 +7,7 @@ use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::path::Path;
-use super::transmit::path_headers;
+use super::transmit::advertised_mss;
 use crate::address::Endpoint;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, Signals};
@@ -150,7 +150,7 @@ impl Stack<'_> {
         listener: Key,
         peer: PeerSyn,
     ) -> HalfOpen {
-        let mtu = self.interfaces.get(u32::from(interface.0)).map_or(0, |found| u32::from(found.config.mtu));
+        let config = self.listeners.lookup(listener).map_or(self.config.tcp, |found| found.config);
         HalfOpen {
             flow: *flow,
             flow_hash,
@@ -161,7 +161,7 @@ impl Stack<'_> {
             peer,
             timestamp_offset: timestamp_offset(&self.sequence_secret, flow),
             cookie: None,
-            advertised_mss: mtu.saturating_sub(path_headers(&flow.remote)) as u16,
+            advertised_mss: advertised_mss(self.mtu(interface), &flow.remote, &config),
             retransmits: 0,
             repeated: false,
             deadline: Instant::FAR_FUTURE,
@@ -360,6 +360,7 @@ impl Stack<'_> {
     /// Puts a connection into the tables, in the place of the half-open one if there was any, and into the queue of those that wait to be
     /// accepted; returns its index.
     fn enqueue(&mut self, mut connection: Connection, listener_index: u32, half_open: Option<u32>) -> Option<u32> {
+        connection.set_path_mtu(self.path_mtu(connection.path.interface, connection.flow.remote));
         connection.listener = Some(listener_index);
         let flow_hash = connection.flow_hash;
         let key = self.connections.insert(connection).ok()?;

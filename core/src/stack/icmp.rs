@@ -12,6 +12,7 @@ use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
+use crate::tcp::pmtu::reported_mtu;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -52,7 +53,7 @@ impl TokenBucket {
 pub(crate) enum Problem {
     Unreachable(u8),
     /// The path's MTU in bytes.
-    TooBig(u32),
+    TooBig(u16),
     /// TTL or hop limit used up on the way.
     TimeExceeded,
     /// The other end did not like a header of ours.
@@ -85,7 +86,9 @@ impl Stack<'_> {
                 if code <= icmpv4::code::PRECEDENCE_CUTOFF =>
             {
                 let problem = match code {
-                    icmpv4::code::FRAGMENTATION_NEEDED => Problem::TooBig(u32::from(next_hop_mtu)),
+                    icmpv4::code::FRAGMENTATION_NEEDED => {
+                        Problem::TooBig(reported_mtu(next_hop_mtu, total_len(original)))
+                    }
                     _ => Problem::Unreachable(code),
                 };
                 self.icmp_error(pool, packet, problem, quoted_v4(original));
@@ -134,6 +137,7 @@ impl Stack<'_> {
                 self.icmp_error(pool, packet, problem, quoted_v6(original));
             }
             Icmpv6Message::PacketTooBig { mtu, original } => {
+                let mtu = mtu.min(u32::from(u16::MAX)) as u16;
                 self.icmp_error(pool, packet, Problem::TooBig(mtu), quoted_v6(original));
             }
             Icmpv6Message::TimeExceeded { original, .. } => {
@@ -243,23 +247,22 @@ impl Stack<'_> {
             Node::HalfOpen(index) => return self.half_open_problem(index, sequence, problem),
             _ => return false,
         };
-        let headers = super::transmit::path_headers(&flow.remote);
         let mut handled = false;
+        let mut learned = None;
         self.with_connection(pool, index, |connection, context| {
-            let Problem::TooBig(mtu) = problem else {
-                let outcome = connection.icmp_error(context, sequence, problem);
-                handled = outcome.is_some();
-                return outcome.unwrap_or_default();
+            let outcome = match problem {
+                Problem::TooBig(mtu) => connection.packet_too_big(context, sequence, mtu),
+                _ => connection.icmp_error(context, sequence, problem),
             };
-            let in_flight = sequence >= connection.snd_una && sequence < connection.snd_nxt;
-            if !in_flight {
-                return Default::default();
+            handled = outcome.is_some();
+            if matches!(problem, Problem::TooBig(_)) && handled {
+                learned = Some(connection.path_mtu.mtu());
             }
-            handled = true;
-            // RFC 1191 §3 and RFC 8201 §4: never up, never below what every link carries.
-            let least = if flow.remote.is_ipv4() { MIN_PATH_MTU_V4 } else { MIN_PATH_MTU_V6 };
-            connection.packet_too_big(context, mtu.max(least) - headers)
+            outcome.unwrap_or_default()
         });
+        if let Some(mtu) = learned {
+            self.set_path_mtu(self.now, flow.remote, mtu);
+        }
         handled
     }
 
@@ -338,12 +341,6 @@ impl Stack<'_> {
     }
 }
 
-/// RFC 1191 §3: below 68 no IPv4 packet gets through; Linux takes 552 for its floor, so that a forged error cannot make
-/// every segment tiny.
-const MIN_PATH_MTU_V4: u32 = 552;
-/// RFC 8200 §5.
-const MIN_PATH_MTU_V6: u32 = 1_280;
-
 pub(super) fn icmp_protocol(address: IpAddr) -> u8 {
     if address.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 }
 }
@@ -382,6 +379,11 @@ fn unreachable_code_v4(code: u8) -> u8 {
         icmpv6::code::PORT_UNREACHABLE => icmpv4::code::PORT_UNREACHABLE,
         _ => icmpv4::code::HOST_UNREACHABLE,
     }
+}
+
+/// The total length of a quoted IPv4 packet.
+fn total_len(original: &[u8]) -> u16 {
+    original.get(2..4).map_or(0, |field| u16::from_be_bytes([field[0], field[1]]))
 }
 
 /// The quoted packet is cut short, so its lengths and checksum are not checked.

@@ -12,6 +12,7 @@ use crate::stack::addressing::{InterfaceAddress, Route};
 use crate::stack::interface::Interface;
 use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;
+use crate::stack::path_mtus::PathMtu;
 use crate::stack::ping::Ping;
 use crate::stack::udp::UdpSocket;
 use crate::storage::Storage;
@@ -51,6 +52,8 @@ pub struct StackMemory<'m> {
     pub port_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::pings`.
     pub pings: Storage<'m, Slot<Ping>>,
+    /// One for each of `Limits::path_mtus`.
+    pub path_mtus: Storage<'m, PathMtu>,
     /// [`TableSizes::nodes`].
     pub links: Storage<'m, Link>,
     /// [`TableSizes::nodes`].
@@ -125,6 +128,7 @@ impl<'m> StackMemory<'m> {
             udp_sockets: Storage::with_capacity(limits.udp_sockets),
             port_buckets: Storage::with_capacity(sizes.port_buckets),
             pings: Storage::with_capacity(limits.pings),
+            path_mtus: Storage::with_capacity(limits.path_mtus),
             links: Storage::with_capacity(sizes.nodes),
             event_links: Storage::with_capacity(sizes.nodes),
             deadlines: Storage::with_capacity(sizes.nodes),
@@ -149,6 +153,7 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "udp_sockets", limits.udp_sockets, self.udp_sockets.capacity());
         need(&mut result, "port_buckets", sizes.port_buckets, self.port_buckets.capacity());
         need(&mut result, "pings", limits.pings, self.pings.capacity());
+        need(&mut result, "path_mtus", limits.path_mtus, self.path_mtus.capacity());
         need(&mut result, "links", sizes.nodes, self.links.capacity());
         need(&mut result, "event_links", sizes.nodes, self.event_links.capacity());
         need(&mut result, "deadlines", sizes.nodes, self.deadlines.capacity());
@@ -203,6 +208,7 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     udp_sockets: [Slot<UdpSocket>; OTHERS],
     port_buckets: [Bucket; BUCKETS],
     pings: [Slot<Ping>; OTHERS],
+    path_mtus: [PathMtu; OTHERS],
     links: [Link; NODES],
     event_links: [Link; NODES],
     deadlines: [Deadline; NODES],
@@ -233,6 +239,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         time_wait: connections,
         udp_sockets: others,
         pings: others,
+        path_mtus: others,
         pool_blocks,
     }
 }
@@ -261,6 +268,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             udp_sockets: [const { Slot::EMPTY }; OTHERS],
             port_buckets: [Bucket::EMPTY; BUCKETS],
             pings: [const { Slot::EMPTY }; OTHERS],
+            path_mtus: [PathMtu::EMPTY; OTHERS],
             links: [Link::UNLINKED; NODES],
             event_links: [Link::UNLINKED; NODES],
             deadlines: [Deadline::EMPTY; NODES],
@@ -290,6 +298,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             udp_sockets: Storage::borrowed(&mut self.udp_sockets),
             port_buckets: Storage::borrowed(&mut self.port_buckets),
             pings: Storage::borrowed(&mut self.pings),
+            path_mtus: Storage::borrowed(&mut self.path_mtus),
             links: Storage::borrowed(&mut self.links),
             event_links: Storage::borrowed(&mut self.event_links),
             deadlines: Storage::borrowed(&mut self.deadlines),

@@ -21,6 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod neighbor;
 mod nodes;
 pub(crate) mod path;
+pub(crate) mod path_mtus;
 pub(crate) mod ping;
 mod resolution;
 mod tcp_errors;
@@ -56,6 +57,7 @@ use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
 use neighbor::NeighborTable;
 use nodes::{Node, Nodes};
+use path_mtus::PathMtus;
 use ping::Ping;
 use udp::UdpSocket;
 
@@ -127,6 +129,7 @@ pub struct Stack<'m> {
     /// Listeners and UDP sockets by local address and port.
     ports: HashIndex<'m>,
     pings: Slab<'m, Ping>,
+    path_mtus: PathMtus<'m>,
 
     /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT. A socket is ready or parked,
     /// never both; `unlink` tells the two apart.
@@ -197,6 +200,7 @@ impl<'m> Stack<'m> {
             udp_sockets: Slab::new(memory.udp_sockets, limits.udp_sockets),
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
             pings: Slab::new(memory.pings, limits.pings),
+            path_mtus: PathMtus::new(memory.path_mtus),
             links: Links::new(memory.links, nodes.count()),
             event_links: Links::new(memory.event_links, nodes.count()),
             events: List::default(),

@@ -30,6 +30,8 @@ pub(crate) struct Hop {
     pub(crate) interface: InterfaceId,
     pub(crate) source_mac: MacAddr,
     pub(crate) destination_mac: MacAddr,
+    /// Whether routers must not fragment IPv4 packets.
+    pub(crate) dont_fragment: bool,
 }
 
 impl Path {
@@ -62,9 +64,9 @@ impl Path {
                 let header = Ipv4Header {
                     dscp_ecn: 0,
                     total_len: 0,
-                    // RFC 6864 §4.1: the ID of a datagram that is never fragmented means nothing.
+                    // RFC 6864 §4.1: the ID of a datagram that is never fragmented means nothing. Others get one each.
                     identification: 0,
-                    dont_fragment: true,
+                    dont_fragment: hop.dont_fragment,
                     more_fragments: false,
                     fragment_offset: 0,
                     ttl: hop_limit,
@@ -102,6 +104,18 @@ impl Path {
         link.emit(&mut path.header);
         path.pseudo_sum = checksum::pseudo_header(local, remote, protocol::TCP, 0);
         path
+    }
+
+    /// Gives a finished IPv4 frame an identification of its own (RFC 6864 §4.3), if it may be fragmented.
+    #[cold]
+    pub(crate) fn identify(&self, frame: &mut [u8], identification: u16) {
+        let ip = ethernet::HEADER_LEN;
+        if self.header_len == ip + ipv4::HEADER_LEN {
+            frame[ip + 4..ip + 6].copy_from_slice(&identification.to_be_bytes());
+            frame[ip + 10..ip + 12].fill(0);
+            let sum = checksum::sum(&frame[ip..self.header_len]).finish();
+            frame[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
+        }
     }
 
     /// Length of the headers that [`finish`](Self::finish) writes before the segment.
@@ -150,6 +164,7 @@ mod tests {
             interface: InterfaceId(0),
             source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
             destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+            dont_fragment: true,
         };
         let ip = ethernet::HEADER_LEN;
         for ecn in [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce] {

@@ -8,7 +8,7 @@ use super::flow::Flow;
 use super::nodes::Node;
 use super::path::Path;
 use super::tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
-use super::transmit::path_headers;
+use super::transmit::advertised_mss;
 use super::udp::EPHEMERAL_PORTS;
 use crate::address::{Endpoint, is_unicast};
 use crate::config::{KeepAlive, TcpConfig};
@@ -96,15 +96,16 @@ impl Stack<'_> {
             return Err(ConnectError::AddressInUse(flow.local_address()));
         }
 
+        let config = options.tcp.unwrap_or(self.config.tcp);
         let opening = Opening {
             flow,
             flow_hash,
             iss: initial_sequence(&self.sequence_secret, &flow, self.now),
             timestamp_offset: timestamp_offset(&self.sequence_secret, &flow),
-            advertised_mss: (u32::from(self.mtu(hop.interface)) - path_headers(&address)) as u16,
+            advertised_mss: advertised_mss(self.mtu(hop.interface), &address, &config),
             now: self.now,
         };
-        let mut connection = Connection::connecting(&opening, options.tcp.unwrap_or(self.config.tcp));
+        let mut connection = Connection::connecting(&opening, config);
         connection.path = Path::through(hop.interface);
         if options.fast_open && connection.config.fast_open.client {
             connection.fast_open.role = Role::Client;

@@ -8,6 +8,7 @@ use super::nodes::Node;
 use super::path::{Hop, Path};
 use super::resolution::Resolution;
 use super::{FrameMeta, Stack};
+use crate::config::TcpConfig;
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
@@ -133,6 +134,9 @@ impl Stack<'_> {
         }
         let more = built.is_some_and(|built| built.more);
         let len = built.map(|built| connection.path.finish(buf, built.len, built.sum, built.ecn));
+        if !connection.config.path_mtu_discovery {
+            connection.path.identify(buf, self.identifier_random.next_u32() as u16);
+        }
         let state = connection.state;
         match len {
             Some(len) if more => self.end_turn_if_used(interface, number, len),
@@ -153,13 +157,13 @@ impl Stack<'_> {
             self.leave_ready(interface, number);
             return false;
         };
-        let flow = connection.flow;
-        match self.path_for(pool, &flow) {
+        let (flow, dont_fragment) = (connection.flow, connection.config.path_mtu_discovery);
+        match self.path_for(pool, &flow, dont_fragment) {
             PathSearch::Found(path) => {
-                let mss = u32::from(self.mtu(path.interface)) - path_headers(&flow.remote);
+                let mtu = self.path_mtu(path.interface, flow.remote);
                 let moved = path.interface != interface;
                 if let Some(connection) = self.connections.get_mut(index) {
-                    connection.limit_mss(mss);
+                    connection.set_path_mtu(mtu);
                     connection.path = path;
                     connection.next_hop_failed = false;
                 }
@@ -196,7 +200,7 @@ impl Stack<'_> {
             return None;
         }
         if !half_open.path.is_valid(generation) {
-            match self.path_for(pool, &flow) {
+            match self.path_for(pool, &flow, config.path_mtu_discovery) {
                 PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
                     self.half_open.get_mut(index)?.parked = Some(entry);
@@ -311,13 +315,14 @@ impl Stack<'_> {
         EthernetHeader { destination, source: self.mac(interface), ethertype }.emit(buf);
     }
 
-    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow) -> PathSearch {
+    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, dont_fragment: bool) -> PathSearch {
         // An address that was removed is nobody's to send from.
         let hop = self.hop_to(flow.link, flow.remote).filter(|_| self.is_local(flow.local));
         let Some(hop) = hop else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
-                let hop = Hop { interface: hop.interface, source_mac: self.mac(hop.interface), destination_mac };
+                let source_mac = self.mac(hop.interface);
+                let hop = Hop { interface: hop.interface, source_mac, destination_mac, dont_fragment };
                 PathSearch::Found(Path::new(self.generation, &hop, flow.local, flow.remote, self.config.hop_limit))
             }
             Resolution::Pending(entry) => PathSearch::Wait(entry),
@@ -386,6 +391,12 @@ enum PathSearch {
 pub(super) fn path_headers(address: &IpAddr) -> u32 {
     let ip = if address.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
     (ip + crate::wire::tcp::HEADER_LEN) as u32
+}
+
+/// The MSS that our SYN announces to `remote` (RFC 9293 §3.7.1): what the interface's MTU has room for.
+pub(super) fn advertised_mss(mtu: u16, remote: &IpAddr, config: &TcpConfig) -> u16 {
+    let most = mtu - path_headers(remote) as u16;
+    config.advertised_mss.map_or(most, |mss| mss.min(most))
 }
 
 /// Writes the IP header of a packet that is never fragmented; returns the header's length.

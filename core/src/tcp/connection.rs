@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU32;
 
-use crate::config::TcpConfig;
+use crate::config::{MtuProbing, TcpConfig};
 use crate::event::Signals;
 use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
@@ -14,6 +14,7 @@ use crate::tcp::congestion::Controller;
 use crate::tcp::ecn::{EcnMode, EcnState};
 use crate::tcp::fast_open::{Advice, Cookie, FastOpenState, Role};
 use crate::tcp::pacing::Pacing;
+use crate::tcp::pmtu::PathMtu;
 use crate::tcp::rate::Rate;
 use crate::tcp::reassembly::ReceiveBuffer;
 use crate::tcp::records::Records;
@@ -201,8 +202,7 @@ pub struct Connection {
     pub(crate) mss: u32,
     /// The MSS option of the peer's SYN (RFC 9293 §3.7.1).
     pub(crate) peer_mss: u16,
-    /// The most that a packet of the path has room for.
-    path_mss: u32,
+    pub(crate) path_mtu: PathMtu,
     pub(crate) send: SendBuffer,
     /// The user has closed the sending side: a FIN follows the data.
     pub(crate) fin_queued: bool,
@@ -361,7 +361,7 @@ impl Connection {
             snd_scale: 0,
             mss,
             peer_mss: default_mss(&opening.flow),
-            path_mss: u32::from(opening.advertised_mss),
+            path_mtu: PathMtu::of_interface(opening),
             send: SendBuffer::new(first, config.send_buffer),
             fin_queued: false,
             small_sent: opening.iss,
@@ -484,22 +484,16 @@ impl Connection {
         self.congestion = Controller::new(&self.config, self.mss, initial_window, self.iss);
     }
 
-    /// Lowers the segment size to what the path carries (RFC 1191 §6, RFC 8201 §5).
-    pub(crate) fn limit_mss(&mut self, mss: u32) {
-        self.path_mss = self.path_mss.min(mss.max(u32::from(MIN_MSS)));
-        self.set_mss();
-    }
-
-    /// RFC 6691: what the MSS option says covers options, and so does the path's limit.
-    fn set_mss(&mut self) {
-        let options = if self.timestamps.agreed && self.peer_known { TIMESTAMPS_LEN as u32 } else { 0 };
-        self.mss = u32::from(self.peer_mss).min(self.path_mss) - options;
+    /// Bytes of the options that every segment has (RFC 6691).
+    #[inline]
+    pub(crate) fn option_len(&self) -> u32 {
+        if self.timestamps.agreed && self.peer_known { TIMESTAMPS_LEN as u32 } else { 0 }
     }
 
     /// SACK blocks that fit into a segment with `payload` bytes of data (RFC 2018 §3).
     pub(crate) fn sack_room(&self, payload: u32) -> usize {
         let timestamps = if self.timestamps.agreed { TIMESTAMPS_LEN } else { 0 };
-        let room = (self.path_mss - payload.min(self.path_mss)).min(MAX_LEN as u32) as usize;
+        let room = self.path_room().saturating_sub(payload).min(MAX_LEN as u32) as usize;
         room.saturating_sub(timestamps + 4) / 8
     }
 
@@ -513,14 +507,10 @@ impl Connection {
         self.mss - (4 + 8 * blocks as u32)
     }
 
-    /// A router could not forward a segment of ours: segments get smaller and what is outstanding goes out again
-    /// (RFC 1191 §6.4, RFC 8201 §5.4).
-    pub(crate) fn packet_too_big(&mut self, context: &mut Context<'_, '_>, mss: u32) -> Outcome {
-        let before = self.mss;
-        if self.state.is_synchronized() {
-            self.limit_mss(mss);
-        }
-        if self.mss == before {
+    /// What was dropped for its size goes out again in smaller segments, at once and without a change of cwnd (RFC 1191 §6.4).
+    pub(crate) fn resend_what_is_too_large(&mut self, context: &mut Context<'_, '_>) -> Outcome {
+        self.mtu_probe_inconclusive();
+        if self.outstanding() == 0 {
             return Outcome::default();
         }
         self.resend_longer(context, self.mss);
@@ -614,6 +604,10 @@ impl Connection {
     pub(crate) fn established(&mut self, now: Instant) -> Signals {
         self.state = if self.fin_queued { State::FinWait1 } else { State::Established };
         self.timers.stop(Timer::Connect);
+        if self.config.mtu_probing == MtuProbing::Always && !self.path_mtu.is_searching() {
+            // As in Linux: the side that accepts goes on with the size that the SYNs led to.
+            self.start_mtu_probing(now);
+        }
         self.syn_due = false;
         self.rtt.established(self.timeouts > 0);
         self.timeouts = 0;
@@ -670,6 +664,9 @@ impl Connection {
             self.congestion.restart(self.mss);
             self.resend_longer(context, 0);
         } else {
+            if self.doubts_path(context.now) {
+                self.black_hole(context.now);
+            }
             self.enter_loss(context);
         }
         self.timeouts = self.timeouts.saturating_add(1);

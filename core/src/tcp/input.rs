@@ -456,6 +456,9 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     connection.snd_una = ack;
     connection.timeouts = 0;
     connection.loss_timeout = false;
+    if connection.path_mtu.is_probing() {
+        connection.mtu_probe_acknowledged();
+    }
     // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
     if connection.wants_room && connection.send.room() >= connection.send.limit() / 3 {
         connection.wants_room = false;

@@ -24,6 +24,7 @@ pub(crate) mod listener;
 pub(crate) mod output;
 pub(crate) mod pacing;
 mod patience;
+pub(crate) mod pmtu;
 pub(crate) mod rack;
 pub(crate) mod rate;
 pub(crate) mod reassembly;

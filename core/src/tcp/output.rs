@@ -7,6 +7,7 @@ use crate::tcp::congestion::Sent;
 use crate::tcp::connection::{Connection, Probe, State};
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::listener::HalfOpen;
+use crate::tcp::pmtu::NextProbe;
 use crate::tcp::rate::clock;
 use crate::tcp::reassembly::ROUNDING_SLACK;
 use crate::tcp::recovery::Resend;
@@ -243,7 +244,9 @@ fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, n
     if from < resent_to && resent_to < record.end {
         from = resent_to;
     }
-    if connection.records.in_flight() >= connection.cwnd_segments() {
+    // The first pieces of a record are in flight, which it is not yet.
+    let pieces = u32::from(from > record.start() && from > connection.snd_una);
+    if connection.records.in_flight() + pieces >= connection.cwnd_segments() {
         connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
@@ -300,6 +303,15 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     let usable = connection.usable_window();
     let full = connection.segment_size();
     let len = queued.min(full).min(usable);
+    if connection.path_mtu.is_searching() && len == full {
+        match connection.next_mtu_probe(context.now, queued) {
+            NextProbe::Len(len) if connection.records.reserve(context.pool, context.account) => {
+                return Some(Plan { seq: from, len, flags: TcpFlags::ACK, kind: Kind::New });
+            }
+            NextProbe::Waits => return None,
+            _ => {}
+        }
+    }
     let is_all = len == queued;
     // A FIN takes a place in the window, as a byte does.
     let with_fin = fin_due && is_all && len < usable;
@@ -364,6 +376,9 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             arm_retransmit_timer(connection, context);
         }
         Kind::New => {
+            if plan.len > connection.mss {
+                connection.mtu_probe_sent(plan.seq, plan.len);
+            }
             if connection.outstanding() == 0 && connection.bytes_sent > 0 {
                 let idle = context.now.since(connection.last_sent);
                 let rto = connection.rtt.rto(&connection.config);
@@ -407,6 +422,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             }
         }
         Kind::Retransmission => {
+            connection.mtu_probe_inconclusive();
             resent(connection, context);
             lost_segment_sent(connection, context, end);
         }

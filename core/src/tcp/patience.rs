@@ -53,6 +53,11 @@ impl Connection {
         elapsed >= user_timeout.unwrap_or_else(|| time_of(self.retries(), self.config.max_rto))
     }
 
+    /// R1 (RFC 9293 §3.8.3): the path is to be doubted.
+    pub(crate) fn doubts_path(&self, now: Instant) -> bool {
+        self.timeouts > 0 && now.since(self.unanswered_since) >= time_of(self.config.retries1, self.config.max_rto)
+    }
+
     /// R2, in retransmissions.
     fn retries(&self) -> u8 {
         match (self.orphaned, self.soft_error) {

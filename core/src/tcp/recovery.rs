@@ -402,6 +402,8 @@ impl Connection {
         let timers_free = self.identify_losses(context, news.advanced) && timers_free;
         if self.records.lost() == 0 {
             self.try_to_open(context, news);
+        } else if self.path_mtu.is_probing() && self.mtu_probe_lost(context) {
+            return false;
         } else {
             self.enter_recovery(news.marked > 0);
             self.recovery.resend = Resend::Lost;
@@ -683,6 +685,7 @@ impl Connection {
     pub(crate) fn enter_loss(&mut self, context: &mut Context<'_, '_>) {
         let state = self.recovery.state;
         let is_new = state < CongestionState::Recovery;
+        self.recovery.resent_to = self.snd_una;
         self.lose_after_timeout(context);
         let reduces = state <= CongestionState::Disorder
             || self.recovery.high_seq <= self.snd_una

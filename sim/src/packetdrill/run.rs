@@ -406,6 +406,15 @@ impl<'a> Run<'a> {
                     }
                     self.kernel.host.stack.set_tcp_config(self.kernel.knobs.tcp);
                 }
+                Command::Route { mtu, advertised_mss, initial_window } => {
+                    let Kernel { host, knobs, .. } = &mut self.kernel;
+                    if let Some(mtu) = mtu {
+                        host.stack.set_path_mtu(host.instant(), host.remote, mtu);
+                    }
+                    knobs.tcp.advertised_mss = advertised_mss.or(knobs.tcp.advertised_mss);
+                    knobs.tcp.initial_window = initial_window.unwrap_or(knobs.tcp.initial_window);
+                    host.stack.set_tcp_config(knobs.tcp);
+                }
                 Command::Include(path) => self.include(&path)?,
                 Command::Sleep(micros) => {
                     let until = self.now() + micros;

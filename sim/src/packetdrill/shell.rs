@@ -20,6 +20,8 @@ pub(super) enum Command {
     Counter { name: String, value: Option<u64> },
     /// From here on counters count.
     CountersReset,
+    /// Properties of the route to the script's end.
+    Route { mtu: Option<u16>, advertised_mss: Option<u16>, initial_window: Option<u8> },
     /// About what the simulated wire has not: queueing disciplines, offloads, modules.
     Nothing,
     /// Anything else.
@@ -78,11 +80,26 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
         // Files that a script makes for itself: those that it opens hold whatever it asks for.
         ["rm" | "/bin/rm" | "dd" | "/bin/dd" | "touch" | "truncate", ..] => out.push(Command::Nothing),
         ["ip", "tcp_metrics", "flush", ..] => out.push(Command::ForgetServers),
-        ["ip", "tcp_metrics" | "link" | "addr" | "route", ..]
+        ["ip", "route", "add" | "change" | "replace", rest @ ..]
+        | ["ip", "-4" | "-6", "route", "add" | "change" | "replace", rest @ ..] => out.push(route(rest)),
+        ["ip", "tcp_metrics" | "link" | "addr" | "route" | "-4" | "-6", ..]
         | ["tc" | "ethtool" | "kldload" | "kldstat" | "kldunload" | "set" | "true" | "sync", ..] => {
             out.push(Command::Nothing)
         }
         _ => out.push(Command::Unknown(line.into())),
+    }
+}
+
+/// The end of `ip route add`: names with numbers, `mtu` perhaps with `lock` in between.
+fn route(words: &[&str]) -> Command {
+    fn after<T: std::str::FromStr>(words: &[&str], name: &str) -> Option<T> {
+        let at = words.iter().position(|word| *word == name)? + 1;
+        words.get(at..)?.iter().find(|word| **word != "lock")?.parse().ok()
+    }
+    Command::Route {
+        mtu: after(words, "mtu"),
+        advertised_mss: after(words, "advmss"),
+        initial_window: after(words, "initcwnd"),
     }
 }
 
@@ -288,6 +305,10 @@ mod tests {
             commands("modprobe x; tc qdisc add dev tun0 root pfifo limit 0")[..],
             [Command::Unknown(_), Command::Unknown(_)]
         ));
+        assert_eq!(
+            commands("ip -6 route add 2001:db8::1 via fd3d::1 dev tun0 advmss 600 mtu lock 660 initcwnd 11"),
+            [Command::Route { mtu: Some(660), advertised_mss: Some(600), initial_window: Some(11) }]
+        );
     }
 
     #[test]

@@ -225,6 +225,15 @@ impl Controller {
         self.window.cwnd = cwnd;
     }
 
+    /// Segments get smaller, from `before` to `after` bytes: the windows stay the same in segments.
+    pub(crate) fn segments_shrink(&mut self, before: u32, after: u32) {
+        let shrunk = |bytes: u32| (u64::from(bytes) * u64::from(after) / u64::from(before.max(1))) as u32;
+        self.window.cwnd = shrunk(self.window.cwnd).max(after);
+        if self.window.ssthresh != u32::MAX {
+            self.window.ssthresh = shrunk(self.window.ssthresh);
+        }
+    }
+
     /// The slow start threshold in bytes, `u32::MAX` before the first loss.
     pub(crate) fn ssthresh(&self) -> u32 {
         self.window.ssthresh

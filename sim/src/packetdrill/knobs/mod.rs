@@ -5,7 +5,7 @@
 //! [`Unsupported`], which names it.
 
 use ethertab::time::Duration;
-use ethertab::{Algorithm, FastOpenKeys, KeepAlive, SlowStartExit, TcpConfig, UnusedWindow};
+use ethertab::{Algorithm, FastOpenKeys, KeepAlive, MtuProbing, SlowStartExit, TcpConfig, UnusedWindow};
 use std::fmt;
 
 use super::fast_open::DEFAULT_KEYS;
@@ -78,6 +78,7 @@ fn linux_defaults() -> TcpConfig {
     tcp.slow_start_exit = SlowStartExit::HyStart;
     tcp.unused_window = UnusedWindow::Decays;
     tcp.growth_limit = 0;
+    tcp.mtu_probing = MtuProbing::Off;
     tcp
 }
 

@@ -106,6 +106,8 @@ impl SocketKnobs {
                     (value > 0).then(|| Duration::from_millis(value.min(i64::from(u32::MAX)) as u64));
                 return Ok(Change::UserTimeout);
             }
+            // IP_PMTUDISC_DONT, or one of those that set DF.
+            "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => self.tcp.path_mtu_discovery = value != 0,
             "SO_ZEROCOPY" => self.zero_copy = value != 0,
             "TCP_INQ" | "TCP_CM_INQ" => self.inq = value != 0,
             // Addresses that nobody has yet may be bound to.
@@ -168,6 +170,7 @@ impl SocketKnobs {
             "TCP_KEEPCNT" => i64::from(self.keep_alive.probes),
             "TCP_NODELAY" => i64::from(!self.tcp.nagle),
             "TCP_USER_TIMEOUT" => self.tcp.user_timeout.map_or(0, |time| time.as_millis() as i64),
+            "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => i64::from(self.tcp.path_mtu_discovery),
             "SO_ZEROCOPY" => i64::from(self.zero_copy),
             "TCP_INQ" => i64::from(self.inq),
             "TCP_FASTOPEN" => i64::from(self.fast_open_queue),
@@ -198,7 +201,6 @@ fn absent_option(name: &str) -> &'static str {
         "SO_TIMESTAMP" => "timestamps of packets for the user",
         "IP_TOS" | "IPV6_TCLASS" => "a TOS that the user sets",
         "IP_TTL" | "IPV6_UNICAST_HOPS" | "IP_MINTTL" => "a TTL that the user sets",
-        "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => "path MTU discovery that the user sets",
         "IP_RECVERR" | "IPV6_RECVERR" => "an error queue",
         "IP_MTU" | "IPV6_MTU" => "a path MTU that the user may ask for",
         _ => "an option of this name",

@@ -1,7 +1,7 @@
 //! The sysctls of Linux and FreeBSD.
 
 use ethertab::time::Duration;
-use ethertab::{EcnMode, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
+use ethertab::{EcnMode, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
 
 use crate::packetdrill::fast_open::keys_of_sysctl;
 
@@ -14,8 +14,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
     ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
     ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
-    ("tcp_mtu_probing", &[0], "packetization layer path MTU discovery"),
-    ("tcp_base_mss", &[], ""),
     ("tcp_abort_on_overflow", &[0], "resets for a full accept queue"),
     ("tcp_stdurg", &[], ""),
     ("tcp_shrink_window", &[0], "windows that shrink"),
@@ -39,13 +37,10 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_mem", &[], ""),
     ("tcp_max_tw_buckets", &[], ""),
     ("tcp_max_syn_backlog", &[], ""),
-    ("ip_no_pmtu_disc", &[0], "path MTU discovery that can be turned off"),
     ("tcp.ecn.maxretries", &[], ""),
     ("tcp.hostcache.purgenow", &[], ""),
     ("tcp.hostcache.purge", &[], ""),
     ("tcp.hostcache.enable", &[], ""),
-    ("tcp.path_mtu_discovery", &[1], "path MTU discovery that can be turned off"),
-    ("tcp.pmtud_blackhole_detection", &[0], "packetization layer path MTU discovery"),
     ("tcp.blackhole", &[0], "silence instead of resets"),
     ("tcp.log_in_vain", &[], ""),
     ("tcp.log_debug", &[], ""),
@@ -165,6 +160,19 @@ impl Knobs {
             ("tcp.rfc1323", [value]) => {
                 (self.tcp.timestamps, self.tcp.window_scaling) = (matches!(value, 1 | 3), matches!(value, 1 | 2));
             }
+            ("tcp_mtu_probing", [when]) => {
+                self.tcp.mtu_probing = match *when {
+                    0 => MtuProbing::Off,
+                    1 => MtuProbing::OnBlackHole,
+                    _ => MtuProbing::Always,
+                };
+            }
+            ("tcp.pmtud_blackhole_detection", [when]) => {
+                self.tcp.mtu_probing = if *when == 0 { MtuProbing::Off } else { MtuProbing::OnBlackHole };
+            }
+            ("tcp_base_mss", [mss]) => self.tcp.base_mss = positive(*mss).min(u32::from(u16::MAX)) as u16,
+            ("ip_no_pmtu_disc", [off]) => self.tcp.path_mtu_discovery = *off == 0,
+            ("tcp.path_mtu_discovery", [on]) => self.tcp.path_mtu_discovery = *on != 0,
             ("tcp_retries1", [count]) => self.tcp.retries1 = small(*count),
             ("tcp.insecure_rst", [on]) => self.tcp.exact_resets = *on == 0,
             ("tcp_rfc1337", [on]) => self.tcp.rfc1337 = *on != 0,
