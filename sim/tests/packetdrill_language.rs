@@ -52,6 +52,13 @@ fn packets_of_connections_that_the_script_has_done_with() {
                    +0 listen(3, 1) = 0\n+0 < S 0:0(0) win 65535 <mss 1000>\n+0 > S. 0:0(0) ack 1 <...>\n";
     passes("+0 close(4) = 0\n");
     passes(&format!("+0 close(4) = 0\n{another}+.5 < R 1:1(0) win 0\n"));
+    passes(&format!(
+        "+0 close(4) = 0\n{}",
+        another.replace("+0 socket", "+.1 socket").replace("+0 close(3) = 0\n", "").replace(
+            "+0 bind(3, ..., ...) = 0\n",
+            "+0 bind(3, {sa_family=AF_INET, sin_port=htons(80), sin_addr=...}, ...) = 0\n"
+        )
+    ));
     // As long as it speaks of the connection, all that belongs to it counts.
     fails(
         "+0 close(4) = 0\n+.1 < F. 1:1(0) ack 1 win 512\n+0 > . 2:2(0) ack 2\n",
@@ -179,6 +186,24 @@ fn completed_sends_are_read_from_the_error_queue() {
     passes(&read(0));
     fails(&read(1), 7, "ee_data 1", "0");
     passes("+0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 0}], msg_flags=0}, MSG_ERRQUEUE) = -1 EAGAIN\n");
+}
+
+#[test]
+fn a_sysctl_is_about_sockets_that_are_not_in_use_yet() {
+    let text = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 setsockopt(3, SOL_TCP, TCP_NODELAY, [1], 4) = 0\n\
+                +0 `sysctl -q net.ipv4.tcp_sack=0 net.ipv4.tcp_timestamps=0 net.ipv4.tcp_window_scaling=0`\n\
+                +0 fcntl(3, F_SETFL, O_NONBLOCK) = 0\n+0 connect(3, ..., ...) = -1 EINPROGRESS\n+0 > S 0:0(0) <mss 1460>\n\
+                +0 getsockopt(3, SOL_TCP, TCP_NODELAY, [1], [4]) = 0\n";
+    assert_eq!(run(text, &Settings::default(), &mut no_files).failure, None);
+}
+
+#[test]
+fn freebsd_opens_with_a_send() {
+    let text = "0 `sysctl net.inet.tcp.fastopen.client_enable=1`\n+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n\
+                +0 setsockopt(3, IPPROTO_TCP, TCP_FASTOPEN, [1], 4) = 0\n+0 sendto(3, ..., 100, 0, ..., ...) = 100\n\
+                +0 > S 0:0(0) <...>\n+.1 < S. 0:0(0) ack 1 win 65535 <mss 1460,FO 0102030405060708>\n\
+                +0 > P. 1:101(100) ack 1\n";
+    assert_eq!(run(text, &Settings::default(), &mut no_files).failure, None);
 }
 
 #[test]

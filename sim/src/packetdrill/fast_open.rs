@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use ethertab::{FastOpenKeys, State};
 
 use super::ast::Call;
-use super::kernel::{CallState, FileKind, Kernel, Outcome, Progress, errno_of, failed};
+use super::flow::{Stream, stream_bytes};
+use super::kernel::{CallState, FileKind, Kernel, Outcome, Progress, done, errno_of, failed};
 use super::settings::Settings;
 use super::stream::names_no_family;
 
@@ -77,6 +78,25 @@ pub(super) fn keys_of_option(text: &str) -> Option<FastOpenKeys> {
 }
 
 impl Kernel {
+    /// FreeBSD's way: `sendto` on a socket with `TCP_FASTOPEN` connects, and takes all data, whether the SYN may or not.
+    pub(super) fn send_to_open(&mut self, call: &Call, len: u32) -> Outcome {
+        let number = self.number(call, 0)?;
+        let default = SocketAddr::new(self.host.remote, self.settings.connect_port);
+        let remote = self.address(call.arguments.get(4), default)?;
+        let handle = match self.open_connection(number, remote, true)? {
+            Ok(handle) => handle,
+            Err(errno) => return failed(errno),
+        };
+        let now = self.host.instant();
+        let data = stream_bytes(Stream::FromStack, 0, len);
+        let host = &mut self.host;
+        let taken = host.stack.send(&mut host.pool, now, handle, &data).unwrap_or(0);
+        if let Some(file) = self.files.get_mut(&number) {
+            file.bytes_written = taken as u32;
+        }
+        done(taken as i64)
+    }
+
     /// A send with `MSG_FASTOPEN`: connects, and lets the SYN take data along if it may.
     pub(super) fn send_and_connect(&mut self, call: &Call, len: u32, waits: bool, state: &mut CallState) -> Outcome {
         let number = self.number(call, 0)?;

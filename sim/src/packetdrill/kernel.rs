@@ -188,6 +188,14 @@ impl Kernel {
         }
     }
 
+    /// Applies a sysctl to the stack, and to the sockets that are not in use yet.
+    pub(super) fn sysctl(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
+        for file in self.files.values_mut().filter(|file| matches!(file.kind, FileKind::Fresh)) {
+            file.knobs.sysctl(&self.knobs, name, value);
+        }
+        self.knobs.sysctl(name, value)
+    }
+
     /// Goes on without something that the stack does not have, if the run is loose.
     pub(super) fn ignore(&mut self, setting: &str, needs: &'static str) -> Result<(), Problem> {
         let absent = Unsupported { setting: setting.into(), needs };
@@ -533,6 +541,8 @@ pub(super) fn errno_of(reason: CloseReason, knobs: &SocketKnobs) -> Option<&'sta
     match reason {
         // What FreeBSD calls hard errors.
         CloseReason::Unreachable { code: 2 | 9 | 10 | 13 } if knobs.dialect == Dialect::FreeBsd => Some("ECONNREFUSED"),
+        // Nobody has asked for the connection: a Fast Open child of a listener.
+        CloseReason::Refused if knobs.accepted && knobs.dialect == Dialect::Linux => Some("ECONNRESET"),
         CloseReason::Refused => Some("ECONNREFUSED"),
         CloseReason::Reset => Some("ECONNRESET"),
         CloseReason::TimedOut => Some("ETIMEDOUT"),

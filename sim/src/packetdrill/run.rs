@@ -184,7 +184,14 @@ impl<'a> Run<'a> {
         let next = rest
             .iter()
             .find(|event| matches!(&event.action, Action::Packet(packet) if packet.direction == Direction::Outbound));
-        self.drop_leftovers(next.is_some());
+        // A new socket is what the next expectation is about.
+        let speaks_of_another = rest
+            .iter()
+            .take_while(
+                |event| !matches!(&event.action, Action::Packet(packet) if packet.direction == Direction::Outbound),
+            )
+            .any(|event| matches!(&event.action, Action::Call(call) if call.name == "socket"));
+        self.drop_leftovers(next.is_some() && !speaks_of_another);
         let Some(sent) = self.kernel.host.sent.front() else { return Ok(()) };
         let hopeless = match next.map(|event| event.time) {
             None => !self.settings.ignore_unexpected,
@@ -398,7 +405,7 @@ impl<'a> Run<'a> {
                 Command::Nothing => {}
                 Command::ForgetServers => self.kernel.host.stack.forget_fast_open_cookies(),
                 Command::Sysctl { name, value } => {
-                    let set = self.kernel.knobs.sysctl(&name, &value);
+                    let set = self.kernel.sysctl(&name, &value);
                     let keys = self.kernel.knobs.fast_open_keys;
                     let _ = self.kernel.host.stack.set_fast_open_keys(None, keys);
                     if let Err(unsupported) = set {
@@ -505,6 +512,9 @@ impl<'a> Run<'a> {
             for (name, value) in knobs::tcp_info(&info, &file.knobs) {
                 self.environment.define(name, value);
             }
+        } else if self.kernel.files.values().any(|file| matches!(file.kind, FileKind::Fresh)) {
+            // A socket without a connection.
+            self.environment.define("tcpi_state", knobs::TCP_CLOSE);
         }
         match self.environment.run(text) {
             Ok(()) => Ok(()),

@@ -11,7 +11,7 @@ use super::flow::{Stream, stream_bytes};
 use super::kernel::{
     CallState, File, FileKind, Kernel, Outcome, Problem, Progress, Subject, done, errno_of, failed, mismatch,
 };
-use super::knobs::SocketKnobs;
+use super::knobs::{Dialect, SocketKnobs};
 use super::symbols::evaluate;
 
 const MSG_OOB: i64 = 1;
@@ -67,7 +67,7 @@ impl Kernel {
             Err(errno) => return failed(errno),
         };
         let FileKind::Listening(listener) = file.kind else { return failed("EINVAL") };
-        let (nonblocking, knobs) = (file.nonblocking, file.knobs.clone());
+        let (nonblocking, knobs) = (file.nonblocking, SocketKnobs { accepted: true, ..file.knobs.clone() });
         let Some(handle) = self.host.stack.accept(listener) else {
             return if nonblocking { failed("EAGAIN") } else { Ok(Progress::Blocked) };
         };
@@ -338,7 +338,11 @@ impl Kernel {
         if flags & MSG_FASTOPEN != 0 && is_stream {
             return self.send_and_connect(call, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state);
         }
+        let implied = file.knobs.dialect == Dialect::FreeBsd && file.knobs.fast_open_queue > 0;
         match file.kind {
+            FileKind::Fresh if implied && address.is_some() => {
+                self.send_to_open(call, len.clamp(0, i64::from(u32::MAX)) as u32)
+            }
             FileKind::Open(_) if is_null(call) && len > 0 => failed("EFAULT"),
             FileKind::Open(handle) => {
                 let number = self.number(call, 0)?;
@@ -450,9 +454,16 @@ impl Kernel {
 /// The configuration that a connection begins with.
 fn config_of(knobs: &SocketKnobs) -> TcpConfig {
     let mut config = knobs.tcp;
+    if knobs.dialect == Dialect::FreeBsd {
+        // Send buffers grow by themselves there (net.inet.tcp.sendbuf_auto).
+        config.send_buffer = config.send_buffer.max(FREEBSD_SEND_BUFFER);
+    }
     config.keep_alive = knobs.keep_alive_on.then_some(knobs.keep_alive);
     config
 }
+
+/// What a send buffer of FreeBSD's may grow to in a script, in bytes.
+const FREEBSD_SEND_BUFFER: u32 = 1 << 20;
 
 /// Whether an address is of the family `AF_UNSPEC`.
 pub(super) fn names_no_family(address: Option<&Expr>) -> bool {

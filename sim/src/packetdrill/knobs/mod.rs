@@ -17,7 +17,7 @@ mod tcp_info;
 
 pub(super) use counters::counter;
 pub(super) use socket::{Change, SocketKnobs};
-pub(super) use tcp_info::tcp_info;
+pub(super) use tcp_info::{TCP_CLOSE, tcp_info};
 
 /// A setting that the stack under test has no knob for.
 #[derive(Clone, Debug, PartialEq, Eq)]

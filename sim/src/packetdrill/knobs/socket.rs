@@ -30,6 +30,8 @@ pub(in crate::packetdrill) struct SocketKnobs {
     /// `TCP_FASTOPEN_CONNECT`: the SYN waits for data.
     pub(in crate::packetdrill) fast_open_connect: bool,
     pub(in crate::packetdrill) dialect: Dialect,
+    /// The socket was accepted.
+    pub(in crate::packetdrill) accepted: bool,
     /// Whether the errors are those of IPv6, of which a few differ.
     pub(in crate::packetdrill) ipv6: bool,
 }
@@ -66,8 +68,19 @@ impl SocketKnobs {
             fast_open_keys: None,
             fast_open_connect: false,
             dialect: knobs.dialect,
+            accepted: false,
             ipv6: knobs.ipv6,
         }
+    }
+
+    /// Applies a sysctl to a socket that is not in use yet. `stack` are the settings of all others.
+    pub(in crate::packetdrill) fn sysctl(&mut self, stack: &Knobs, name: &str, value: &str) {
+        let (tcp, keep_alive, connect_timeout) = (self.tcp, self.keep_alive, self.connect_timeout);
+        let mut knobs = Knobs { tcp, keep_alive, connect_timeout, ..stack.clone() };
+        // What is unknown is told once, for the stack.
+        let _ = knobs.sysctl(name, value);
+        (self.tcp, self.keep_alive, self.connect_timeout) = (knobs.tcp, knobs.keep_alive, knobs.connect_timeout);
+        self.dialect = knobs.dialect;
     }
 
     /// `setsockopt` with a number.

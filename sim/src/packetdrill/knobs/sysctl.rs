@@ -231,6 +231,9 @@ const SHORTEST: Duration = Duration::from_micros(1);
 fn freebsd_defaults(tcp: &mut TcpConfig) {
     (tcp.receive_buffer, tcp.receive_buffer_max) = (65_536, 2 * 1024 * 1024);
     tcp.send_buffer = 32_768;
+    // Its default stack has neither RACK nor probes of the tail.
+    (tcp.tail_loss_probe, tcp.frto) = (false, false);
+    (tcp.ecn_accept, tcp.ecn_request) = (EcnMode::Classic, EcnMode::Off);
     // FreeBSD counts challenges a second, of which scripts stay far below.
     tcp.challenge_interval = Duration::ZERO;
 }

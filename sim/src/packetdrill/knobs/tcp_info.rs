@@ -4,6 +4,9 @@ use ethertab::{CongestionState, ConnectionInfo, EcnMode, State};
 
 use super::SocketKnobs;
 
+/// `tcpi_state` of a closed connection.
+pub(in crate::packetdrill) const TCP_CLOSE: i64 = 7;
+
 /// The fields of Linux's `TCP_INFO` that the stack can tell. Counts of packets are rounded up.
 pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs) -> Vec<(&'static str, i64)> {
     let mss = i64::from(info.mss).max(1);
@@ -15,7 +18,7 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
         State::FinWait1 => 4,
         State::FinWait2 => 5,
         State::TimeWait => 6,
-        State::Closed => 7,
+        State::Closed => TCP_CLOSE,
         State::CloseWait => 8,
         State::LastAck => 9,
         State::Listen => 10,
