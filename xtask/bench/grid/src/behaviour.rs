@@ -1,7 +1,7 @@
 //! What goodput does not tell of a controller: whether it shares, how long it makes others wait, how it starts and recovers.
 
 use crate::contender::Contender;
-use crate::path::{Flow, Path, QueueDelays};
+use crate::path::{Flow, Path};
 use crate::stats::{jain, quantile};
 use ethertab::time::{Duration, Instant};
 use ethertab_sim::{Impairment, Queue};
@@ -57,10 +57,10 @@ pub(crate) fn rtt_unfairness(contender: Contender, seed: u64) -> anyhow::Result<
 pub(crate) fn queue_delay(contender: Contender, seed: u64) -> anyhow::Result<[f64; 2]> {
     let mut path = path(seed, 40, 4.0, &[flow(contender, start(seed, 0))])?;
     path.run_until(Instant::from_secs(10));
-    path.delays = Some(QueueDelays::default());
+    path.delays = Some(Vec::new());
     path.run_until(Instant::from_secs(40));
     let mut delays: Vec<f64> =
-        path.delays.take().unwrap_or_default().samples.iter().map(|micros| f64::from(*micros) / 1e3).collect();
+        path.delays.take().unwrap_or_default().iter().map(|micros| f64::from(*micros) / 1e3).collect();
     delays.sort_by(f64::total_cmp);
     Ok([quantile(&delays, 0.5), quantile(&delays, 0.95)])
 }
@@ -69,11 +69,20 @@ pub(crate) fn queue_delay(contender: Contender, seed: u64) -> anyhow::Result<[f6
 pub(crate) fn start_up(contender: Contender, seed: u64) -> anyhow::Result<Option<f64>> {
     let begins = start(seed, 0);
     let mut path = path(seed, 100, 1.0, &[flow(contender, begins)])?;
-    Ok(time_to(&mut path, begins, Duration::from_millis(100), 0.9 * RATE as f64 * PAYLOAD))
+    path.run_until(begins);
+    let rate = 0.9 * RATE as f64 * PAYLOAD;
+    // Most need a second or two: a minute is simulated only for those that do not.
+    for time in [3, 57].map(Duration::from_secs) {
+        let windows = windows(&mut path, Duration::from_millis(100), time);
+        if let Some((end, _)) = windows.into_iter().find(|(_, goodput)| *goodput >= rate) {
+            return Ok(Some(end.since(begins).as_micros() as f64 / 1e6));
+        }
+    }
+    Ok(None)
 }
 
-/// Seconds until a round trip of 40 ms brings nine tenths of what it did before ten segments in a row are lost; `None` if that
-/// takes over a minute. The window is the buffer's, 512 KiB, which is more than the path and its queue need.
+/// Seconds from the loss of ten segments in a row until ten round trips of 40 ms begin each of which brings nine tenths of what
+/// they did before; `None` if that is over 20 s. The window is the buffer's, 512 KiB: the path and its queue hold more.
 pub(crate) fn recovery(contender: Contender, seed: u64) -> anyhow::Result<Option<f64>> {
     let begins = start(seed, 0);
     let mut path = path(seed, 40, 1.0, &[Flow { buffer: 512 * 1_024, ..flow(contender, begins) }])?;
@@ -82,32 +91,35 @@ pub(crate) fn recovery(contender: Contender, seed: u64) -> anyhow::Result<Option
     path.run_until(Instant::from_secs(12));
     let rate = (path.received(0) - before) as f64 * 8.0 / 2.0;
     path.drop_next = 10;
-    // The loss shows at the receiver half a round trip later, and there a gap stops everything for another one.
-    let lost = Instant::from_secs(12);
-    path.run_until(lost + Duration::from_millis(60));
-    Ok(time_to(&mut path, lost, Duration::from_millis(40), 0.9 * rate))
+    let lost = path.now();
+    let windows = windows(&mut path, Duration::from_millis(40), Duration::from_secs(20));
+    let is_back = |stretch: &[(Instant, f64)]| stretch.iter().all(|(_, goodput)| *goodput >= 0.9 * rate);
+    // Later dips, such as BBR's probes of the round trip, are not the loss's.
+    let back = windows.windows(STABLE).find(|stretch| is_back(stretch));
+    Ok(back.map(|stretch| stretch[0].0.since(lost).as_micros() as f64 / 1e6))
 }
+
+/// Windows of goodput, 5 ms apart, in ten round trips of 40 ms.
+const STABLE: usize = 80;
 
 /// The part of the rate that is payload, of a segment with timestamps.
 const PAYLOAD: f64 = 1_448.0 / 1_514.0;
 
-/// Seconds from `since` until `span` brings so many bit/s.
-fn time_to(path: &mut Path, since: Instant, span: Duration, rate: f64) -> Option<f64> {
-    let end = since + Duration::from_secs(60);
+/// Lets `time` pass. Bit/s in each `span` of it, and when the span ended; spans begin 5 ms apart.
+fn windows(path: &mut Path, span: Duration, time: Duration) -> Vec<(Instant, f64)> {
     let step = Duration::from_millis(5);
     let steps = (span.as_micros() / step.as_micros()) as usize;
-    let mut history = std::collections::VecDeque::new();
-    let mut now = path.now().max(since);
-    while now < end {
-        now += step;
+    let mut received = vec![path.received(0)];
+    let mut windows = Vec::new();
+    for _ in 0..time.as_micros() / step.as_micros() {
+        let now = path.now() + step;
         path.run_until(now);
-        history.push_back(path.received(0));
-        if history.len() > steps {
-            let bytes = path.received(0) - history.pop_front().unwrap_or(0);
-            if bytes as f64 * 8e6 / span.as_micros() as f64 >= rate {
-                return Some(now.since(since).as_micros() as f64 / 1e6);
-            }
+        received.push(path.received(0));
+        if let [first, .., last] = received[received.len().saturating_sub(steps + 1)..]
+            && received.len() > steps
+        {
+            windows.push((now, (last - first) as f64 * 8e6 / span.as_micros() as f64));
         }
     }
-    None
+    windows
 }

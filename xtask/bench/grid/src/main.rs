@@ -43,7 +43,7 @@ struct Options {
     /// Only a few points, for the shape, in two minutes; nothing is written unless told where
     #[arg(long)]
     quick: bool,
-    /// Runs for each point, each with a seed of its own [default: 20, with --quick 5]
+    /// Runs for each point, each with a seed of its own [default: 20, with --quick 3]
     #[arg(long)]
     seeds: Option<u64>,
     /// Only this part
@@ -71,13 +71,13 @@ enum Part {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let wanted = |part| options.part.is_empty() || options.part.contains(&part);
-    let seeds = options.seeds.unwrap_or(if options.quick { 5 } else { 20 }).max(1);
+    let seeds = options.seeds.unwrap_or(if options.quick { 3 } else { 20 }).max(1);
     let mut results = Results { seeds, ..Results::default() };
     if wanted(Part::Grid) {
         results.cells = grid(&Point::all(options.quick), seeds)?;
     }
     if wanted(Part::Behaviour) {
-        results.behaviours = behaviours(seeds.min(if options.quick { 3 } else { 10 }))?;
+        results.behaviours = behaviours(seeds.min(if options.quick { 1 } else { 10 }))?;
     }
     if wanted(Part::Linux) && !options.quick {
         linux(&mut results)?;

@@ -30,13 +30,6 @@ struct Node {
     has_work: bool,
 }
 
-/// Delays in the bottleneck's queue, in microseconds, by frame of data.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct QueueDelays {
-    pub(crate) samples: Vec<u32>,
-    free_at: u64,
-}
-
 /// See the [module](self).
 pub(crate) struct Path {
     bottleneck: Cable,
@@ -46,7 +39,10 @@ pub(crate) struct Path {
     now: Instant,
     /// Frames of data that are still to be dropped, whatever the cable does.
     pub(crate) drop_next: u32,
-    pub(crate) delays: Option<QueueDelays>,
+    /// How long each frame of data had to wait for the line, in microseconds, while that is wanted.
+    pub(crate) delays: Option<Vec<u32>>,
+    /// When the line has sent what was put into its queue, in microseconds.
+    free_at: u64,
     scratch: Vec<u8>,
 }
 
@@ -76,7 +72,7 @@ impl Path {
         }
         let rate = impairment.rate.unwrap_or(u64::MAX);
         let scratch = vec![0; FRAME_BYTES];
-        Ok(Path { bottleneck, rate, nodes, now: Instant::ZERO, drop_next: 0, delays: None, scratch })
+        Ok(Path { bottleneck, rate, nodes, now: Instant::ZERO, drop_next: 0, delays: None, free_at: 0, scratch })
     }
 
     /// The time.
@@ -188,11 +184,13 @@ impl Path {
         let dropped = lane.counters().queue_dropped;
         lane.send(self.now, &self.scratch[..len], FrameMeta::received(len));
         let is_queued = lane.counters().queue_dropped == dropped;
-        if let Some(delays) = self.delays.as_mut().filter(|_| side == Side::A && is_queued) {
+        if side == Side::A && is_queued {
             let now = self.now.as_micros();
-            let begins = delays.free_at.max(now);
-            delays.samples.push((begins - now) as u32);
-            delays.free_at = begins + len as u64 * 8_000_000 / self.rate;
+            let begins = self.free_at.max(now);
+            self.free_at = begins + len as u64 * 8_000_000 / self.rate;
+            if let Some(delays) = &mut self.delays {
+                delays.push((begins - now) as u32);
+            }
         }
     }
 }

@@ -17,10 +17,13 @@ pub(crate) const RATES: [u64; 3] = [10, 100, 1_000];
 
 /// Payload bytes of a full segment.
 const MSS: f64 = 1_460.0;
-/// Bytes that a run carries, about, if its time does not end it.
-const VOLUME: f64 = 150e6;
-/// Virtual seconds of a run.
-const SECONDS: (f64, f64) = (2.0, 120.0);
+/// Bytes after which a run ends, if it has lasted long enough.
+const VOLUME: u64 = 100_000_000;
+/// Virtual seconds of a run, at least and at most.
+const MIN_SECONDS: f64 = 2.0;
+const MAX_SECONDS: f64 = 120.0;
+/// Parts of the least time, after each of which a run may end.
+const STEPS: u64 = 30;
 /// Round trips of a run, at least.
 const MIN_ROUND_TRIPS: f64 = 60.0;
 
@@ -83,23 +86,30 @@ impl Point {
         }
     }
 
-    /// How long a run lasts.
-    fn duration(&self) -> Duration {
-        let seconds = (VOLUME * 8.0 / self.bound()).clamp(SECONDS.0, SECONDS.1);
-        Duration::from_micros((seconds.max(MIN_ROUND_TRIPS * self.rtt_seconds()) * 1e6) as u64)
+    /// How long a run lasts at least, and at most.
+    fn duration(&self) -> (Duration, Duration) {
+        let span = |seconds: f64| Duration::from_micros((seconds * 1e6) as u64);
+        let least = MIN_SECONDS.max(MIN_ROUND_TRIPS * self.rtt_seconds());
+        (span(least), span(MAX_SECONDS.max(least)))
     }
 
     /// Goodput in bit/s over the last two thirds of a run: the start of a connection is measured elsewhere.
     pub(crate) fn goodput(&self, contender: Contender, seed: u64) -> anyhow::Result<f64> {
         let flow = Flow { contender, buffer: self.buffer * 1_024, starts: Instant::ZERO, access: Duration::ZERO };
         let mut path = Path::new(seed, self.impairment(), &[flow])?;
-        let end = Instant::ZERO + self.duration();
-        let begin = Instant::from_micros(end.as_micros() / 3);
-        path.run_until(begin);
-        let before = path.received(0);
-        path.run_until(end);
-        let bytes = path.received(0) - before;
-        Ok(bytes as f64 * 8e6 / end.since(begin).as_micros() as f64)
+        let (least, most) = self.duration();
+        // Bytes received after each step: where the first third ends is known when the run does.
+        let step = Duration::from_micros(least.as_micros() / STEPS);
+        let mut received = vec![0];
+        let mut now = Instant::ZERO;
+        while now < Instant::ZERO + least || (now < Instant::ZERO + most && path.received(0) < VOLUME) {
+            now += step;
+            path.run_until(now);
+            received.push(path.received(0));
+        }
+        let (steps, first) = (received.len() - 1, received.len() / 3);
+        let bytes = received[steps] - received[first];
+        Ok(bytes as f64 * 8e6 / (step.as_micros() * (steps - first) as u64) as f64)
     }
 }
 
