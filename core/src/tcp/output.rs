@@ -54,6 +54,7 @@ enum Kind {
 /// is nothing to send now. To be called again until it does.
 pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
     let Some(plan) = plan(connection, context) else {
+        watch_tail(connection, context);
         watch_closed_window(connection, context);
         return None;
     };
@@ -82,7 +83,11 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     };
     sent(connection, context, &plan);
     connection.check_invariants();
-    Some(Built { more: has_more(connection), ..built })
+    let more = has_more(connection);
+    if !more {
+        watch_tail(connection, context);
+    }
+    Some(Built { more, ..built })
 }
 
 /// Writes the options of a segment that is no SYN; returns their length.
@@ -158,6 +163,15 @@ fn fast_open(connection: &mut Connection, context: &Context<'_, '_>) -> (Option<
     let payload = queued.min(connection.syn_data_room(&advice));
     connection.fast_open.syn_data = payload as u16;
     (advice.option.filter(|_| !without_cookie), payload)
+}
+
+/// Once the last of several segments has left, the probe timer starts for them.
+#[inline]
+fn watch_tail(connection: &mut Connection, context: &Context<'_, '_>) {
+    if connection.recovery.tail_unwatched {
+        connection.recovery.tail_unwatched = false;
+        connection.set_probe_timer(context, connection.head_timeout(context));
+    }
 }
 
 /// Whether [`build`] may have another segment at once.
@@ -246,7 +260,8 @@ fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, n
     }
     // The first pieces of a record are in flight, which it is not yet.
     let pieces = u32::from(from > record.start() && from > connection.snd_una);
-    if connection.records.in_flight() + pieces >= connection.cwnd_segments() {
+    let in_flight = connection.records.in_flight() + pieces;
+    if in_flight > 0 && (in_flight + 1) * connection.mss > connection.congestion.cwnd() {
         connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
@@ -317,7 +332,8 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     let with_fin = fin_due && is_all && len < usable;
     // RFC 5681 §3.1: never more in flight than cwnd; something may always be, and the last segment, as in Linux.
     let in_flight = connection.records.in_flight();
-    if in_flight >= connection.cwnd_segments() && in_flight > 0 && !with_fin && push != Push::Probe {
+    let is_full = (in_flight + 1) * connection.mss > connection.congestion.cwnd();
+    if is_full && in_flight > 0 && !with_fin && push != Push::Probe {
         connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
@@ -417,8 +433,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
                 connection.recovery.probed(end, false);
                 connection.restart_retransmit_timer(context.now);
             } else {
-                let until = connection.head_timeout(context);
-                connection.set_probe_timer(context, until);
+                connection.recovery.tail_unwatched = true;
             }
         }
         Kind::Retransmission => {

@@ -256,12 +256,7 @@ impl Connection {
     #[inline]
     pub(crate) fn note_cumulative(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         news.advanced = true;
-        while let Some(number) = self.records.first() {
-            let record = self.records.get(context.pool, number);
-            if record.end > self.snd_una {
-                break;
-            }
-            self.records.pop(context.pool, context.account);
+        while let Some(record) = self.records.pop(context.pool, context.account, self.snd_una) {
             news.acked += 1;
             if record.was_resent() {
                 news.resent_acked = true;

@@ -6,23 +6,24 @@
 //! these steps, and the counting in whole segments, are those of Linux: a segment that is not full takes the place of a full one
 //! in the window.
 
+mod tail_loss;
+mod timeout;
+mod undo;
+
 use crate::tcp::Context;
 use crate::tcp::congestion::{AckSample, Cause};
 use crate::tcp::connection::Connection;
-use crate::tcp::rack::{PERSISTENT_RECOVERIES, Rack};
+use crate::tcp::rack::Rack;
 use crate::tcp::rate::clock;
 use crate::tcp::scoreboard::AckNews;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
-use crate::time::{Duration, Instant};
+use crate::time::Duration;
 use crate::wire::SackBlocks;
 
 /// Duplicate acknowledgments that mean loss as long as no reordering was seen (RFC 5681 §3.2).
 pub(crate) const DUPLICATE_THRESHOLD: u32 = 3;
-
-/// A timer whose time has passed already expires after this, as in Linux.
-const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
 /// The state of loss recovery, as in Linux's `ca_state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +85,8 @@ pub(crate) struct Recovery {
     pub(crate) probe_end: Option<Seq>,
     /// The probe sent something again (TLP.is_retrans).
     probe_resent: bool,
+    /// New data has left since the probe timer was set.
+    pub(crate) tail_unwatched: bool,
     /// The next transmission is a tail loss probe.
     pub(crate) probe_due: bool,
     /// The end of the highest segment SACKed; means nothing while none is.
@@ -114,6 +117,7 @@ impl Recovery {
             reduction: RateReduction::default(),
             probe_end: None,
             probe_resent: false,
+            tail_unwatched: false,
             probe_due: false,
             highest_sacked: iss,
             rack: Rack::default(),
@@ -183,8 +187,7 @@ impl Recovery {
 
 impl Connection {
     /// The congestion window in segments.
-    #[inline]
-    pub(crate) fn cwnd_segments(&self) -> u32 {
+    pub(super) fn cwnd_segments(&self) -> u32 {
         (self.congestion.cwnd() / self.mss).max(1)
     }
 
@@ -307,24 +310,6 @@ impl Connection {
         send = send.max(i64::from(sent == 0 || (!self.sack && advanced && lost > 0)));
         let cwnd = (in_flight + send).max(1) as u32;
         self.congestion.set_cwnd(cwnd * self.mss);
-    }
-
-    /// RFC 8985 §7.4: what became of the tail loss probe.
-    fn judge_probe(&mut self, context: &Context<'_, '_>, news: &AckNews, end: Seq) {
-        if self.snd_una < end {
-            return;
-        }
-        let repeats = !news.advanced && !news.no_duplicate && !news.sacked;
-        if !self.recovery.probe_resent || news.dsack_of_probe || (self.snd_una == end && repeats) {
-            // New data was acknowledged, or original and probe have both arrived.
-            self.recovery.probe_end = None;
-        } else if self.snd_una > end {
-            // The probe has repaired a loss, which the congestion window must answer.
-            self.begin_reduction(Cause::Loss);
-            self.recovery.state = CongestionState::Reduction;
-            self.end_reduction();
-            self.keep_open(context);
-        }
     }
 
     /// Looks into an ACK that may tell of losses (Linux's `tcp_fastretrans_alert`). False if a timer was set meanwhile which
@@ -465,55 +450,6 @@ impl Connection {
         true
     }
 
-    /// After a timeout (Linux's `tcp_process_loss`; RFC 5682 §3.1, the version with SACK, and §2.1).
-    fn process_loss(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews, is_duplicate: bool) {
-        let recovered = self.snd_una >= self.recovery.high_seq;
-        if news.advanced && self.undo_loss(context, news, false) {
-            return;
-        }
-        if self.recovery.frto {
-            // "A timeout is spurious if not all data are lost": what was never sent again has arrived.
-            if news.original && self.undo_loss(context, news, true) {
-                return;
-            }
-            if self.snd_nxt > self.recovery.high_seq {
-                // Step 3a: the loss was real.
-                self.recovery.frto &= !(news.sacked || is_duplicate);
-            } else if news.advanced && !recovered {
-                self.recovery.high_seq = self.snd_nxt;
-                // Step 2b.
-                if self.send.end() > self.snd_nxt && self.usable_window() > 0 {
-                    self.recovery.resend = Resend::NewFirst;
-                    return;
-                }
-                self.recovery.frto = false;
-            }
-        }
-        if recovered {
-            self.undo_recovery(context, news);
-            return;
-        }
-        if !self.sack {
-            if self.snd_nxt > self.recovery.high_seq && is_duplicate {
-                // What was sent new in step 2b has arrived.
-                self.add_guess(news);
-            } else if news.advanced {
-                self.records.sacked = 0;
-            }
-        }
-        self.recovery.resend = Resend::Lost;
-    }
-
-    /// The new data of [`Resend::NewFirst`] did not go: the usual way is taken.
-    pub(crate) fn no_new_data(&mut self) {
-        if self.snd_nxt > self.recovery.high_seq {
-            self.recovery.resend = Resend::Nothing;
-        } else {
-            self.recovery.frto = false;
-            self.recovery.resend = Resend::Lost;
-        }
-    }
-
     fn enter_recovery(&mut self, is_marked: bool) {
         self.mark_undo();
         if self.recovery.is_reducing() {
@@ -539,16 +475,6 @@ impl Connection {
         if is_due && !self.congestion.owns_recovery() && self.congestion.ssthresh() < u32::MAX {
             self.congestion.recovered(self.mss);
         }
-    }
-
-    /// The recovery that begins may prove needless.
-    fn mark_undo(&mut self) {
-        self.recovery.undo_marker = Some(self.snd_una);
-        let probes = u32::from(self.recovery.probe_end.is_some() && self.recovery.probe_resent);
-        self.recovery.undo_retransmits = match self.records.resent() + probes {
-            0 => -1,
-            count => count as i32,
-        };
     }
 
     fn try_to_open(&mut self, context: &Context<'_, '_>, news: &AckNews) {
@@ -579,246 +505,5 @@ impl Connection {
     fn is_any_resent(&self, context: &Context<'_, '_>) -> bool {
         let is_first = |number| self.records.get(context.pool, number).was_resent();
         self.records.resent() > 0 || self.records.first().is_some_and(is_first)
-    }
-
-    /// Whether the ACK shows that the original of the first retransmission has arrived (RFC 3522 §3.2).
-    fn was_delayed(&self, news: &AckNews) -> bool {
-        match self.recovery.resent_at {
-            Some(value) => news.echo.is_some_and(|echo| echo != 0 && is_older(echo, value)),
-            // Nothing was sent again yet, and SND.UNA moves on nevertheless.
-            None => self.sack || self.snd_una < self.recovery.high_seq,
-        }
-    }
-
-    /// Whether the present recovery was needless.
-    fn may_undo(&self, news: &AckNews) -> bool {
-        self.recovery.undo_marker.is_some() && (self.recovery.undo_retransmits == 0 || self.was_delayed(news))
-    }
-
-    /// Nothing is lost after all, and the window is as it was (RFC 4015 §3.2).
-    fn undo_losses(&mut self, context: &mut Context<'_, '_>) {
-        self.records.forget_losses(context.pool);
-        self.restore_window();
-    }
-
-    fn restore_window(&mut self) {
-        if self.recovery.may_restore {
-            self.congestion.undo();
-            self.ecn.restored();
-        }
-        self.recovery.undo_marker = None;
-        // Losses are looked for again.
-        self.recovery.rack.advanced = true;
-    }
-
-    /// The recovery is over: was it needless? True if the state is held until more is acknowledged.
-    fn undo_recovery(&mut self, context: &Context<'_, '_>, news: &AckNews) -> bool {
-        if self.may_undo(news) {
-            self.restore_window();
-        } else {
-            self.recovery.rack.persist = self.recovery.rack.persist.saturating_sub(1);
-        }
-        if self.holds_state(context) {
-            return true;
-        }
-        self.recovery.state = CongestionState::Open;
-        false
-    }
-
-    /// RFC 6582 §4: without SACK, duplicates of what was sent again needlessly must not start another recovery.
-    fn holds_state(&mut self, context: &Context<'_, '_>) -> bool {
-        if self.sack || self.snd_una != self.recovery.high_seq {
-            return false;
-        }
-        if !self.is_any_resent(context) {
-            self.recovery.resent_at = None;
-        }
-        true
-    }
-
-    /// The hole was filled by a segment that was late, not lost. True if there are retransmissions to wait for.
-    fn undo_partially(&mut self, context: &mut Context<'_, '_>, news: &AckNews) -> bool {
-        if self.recovery.undo_marker.is_none() || !self.was_delayed(news) {
-            return false;
-        }
-        if self.sack {
-            self.note_reordering(news.una_before);
-        }
-        if self.records.resent() > 0 {
-            return true;
-        }
-        if !self.is_any_resent(context) {
-            self.recovery.resent_at = None;
-        }
-        self.undo_losses(context);
-        self.keep_open(context);
-        false
-    }
-
-    /// All that was sent again was reported as a duplicate (RFC 3708).
-    fn undo_by_dsack(&mut self) -> bool {
-        if self.recovery.undo_marker.is_none() || self.recovery.undo_retransmits != 0 {
-            return false;
-        }
-        self.recovery.rack.persist = (self.recovery.rack.persist + 1).min(PERSISTENT_RECOVERIES);
-        self.restore_window();
-        true
-    }
-
-    /// Undoes a timeout that was spurious.
-    fn undo_loss(&mut self, context: &mut Context<'_, '_>, news: &AckNews, by_frto: bool) -> bool {
-        if !by_frto && !self.may_undo(news) {
-            return false;
-        }
-        self.undo_losses(context);
-        self.timeouts = 0;
-        if self.holds_state(context) {
-            return true;
-        }
-        if by_frto || self.sack {
-            self.recovery.state = CongestionState::Open;
-        }
-        true
-    }
-
-    /// The retransmission timer expired (RFC 5681 §3.1, RFC 6298 §5.4; Linux's `tcp_enter_loss`).
-    pub(crate) fn enter_loss(&mut self, context: &mut Context<'_, '_>) {
-        let state = self.recovery.state;
-        let is_new = state < CongestionState::Recovery;
-        self.recovery.resent_to = self.snd_una;
-        self.lose_after_timeout(context);
-        let reduces = state <= CongestionState::Disorder
-            || self.recovery.high_seq <= self.snd_una
-            || (state == CongestionState::Loss && !self.loss_timeout);
-        if reduces {
-            self.mark_undo();
-            self.recovery.may_restore = true;
-        }
-        self.congestion.timeout(self.mss, self.snd_nxt, self.in_flight(), !reduces);
-        if state <= CongestionState::Disorder && self.records.sacked >= u16::from(self.config.reordering) {
-            // Waiting for more duplicates was in vain.
-            self.recovery.reordering = self.recovery.reordering.min(u16::from(self.config.reordering));
-        }
-        self.recovery.state = CongestionState::Loss;
-        self.recovery.high_seq = self.snd_nxt;
-        self.recovery.probe_end = None;
-        self.recovery.resend = Resend::Lost;
-        self.recovery.frto = self.config.frto && (is_new || self.timeouts > 0);
-        self.loss_timeout = true;
-        self.ecn.reduced();
-    }
-
-    fn lose_after_timeout(&mut self, context: &mut Context<'_, '_>) {
-        self.timers.stop(Timer::TailLoss);
-        self.timers.stop(Timer::Reordering);
-        let Some(first) = self.records.first() else { return };
-        if self.records.get(context.pool, first).is_sacked() {
-            // RFC 2018 §8: "the data receiver [...] has reneged": nothing that it SACKed counts.
-            self.records.forget_sacks(context.pool);
-            self.lose_all(context);
-            return;
-        }
-        if !self.sack {
-            self.records.sacked = 0;
-            self.lose_all(context);
-            return;
-        }
-        self.lose(context, first);
-        self.lose_what_is_late(context);
-    }
-
-    /// Everything outstanding that the peer has not SACKed is to be sent again.
-    fn lose_all(&mut self, context: &mut Context<'_, '_>) {
-        for number in self.records.numbers() {
-            self.lose(context, number);
-        }
-    }
-
-    /// Segments longer than `len` were dropped, but not for congestion: they are sent again without a change of window
-    /// (Linux's `tcp_simple_retransmit`).
-    pub(crate) fn resend_longer(&mut self, context: &mut Context<'_, '_>, len: u32) {
-        for number in self.records.numbers() {
-            if u32::from(self.records.get(context.pool, number).len) > len {
-                self.lose(context, number);
-            }
-        }
-        if self.records.lost() == 0 {
-            return;
-        }
-        self.recovery.resend = Resend::Lost;
-        if self.recovery.state != CongestionState::Loss {
-            self.recovery.high_seq = self.snd_nxt;
-            self.recovery.undo_marker = None;
-            self.recovery.may_restore = false;
-            self.recovery.state = CongestionState::Loss;
-        }
-    }
-
-    /// The reordering timer expired (RFC 8985 §6.2 step 5).
-    pub(crate) fn reordering_timeout(&mut self, context: &mut Context<'_, '_>) {
-        self.recovery.newly_lost = 0;
-        let before = self.records.in_flight();
-        self.detect_losses(context);
-        self.timers.set(Timer::Retransmit, self.head_timeout(context).max(context.now + TIMER_GRAIN));
-        if before == self.records.in_flight() {
-            return;
-        }
-        if self.recovery.state != CongestionState::Recovery {
-            self.enter_recovery(false);
-            if !self.congestion.owns_recovery() {
-                self.reduce_rate(1, self.recovery.newly_lost, false);
-            }
-        }
-        self.recovery.resend = Resend::Lost;
-    }
-
-    /// The probe timer expired (RFC 8985 §7.3); one probe at a time.
-    pub(crate) fn probe_timeout(&mut self, context: &Context<'_, '_>) {
-        self.recovery.probe_due = self.recovery.probe_end.is_none() && !self.records.is_empty();
-        self.timers.set(Timer::Retransmit, self.head_timeout(context).max(context.now + TIMER_GRAIN));
-    }
-
-    /// An ACK has let the connection go on: the probe timer, or that of retransmission, starts anew.
-    fn set_loss_timer(&mut self, context: &Context<'_, '_>) {
-        let was_watching = self.timers.is_set(Timer::TailLoss) || self.timers.is_set(Timer::Reordering);
-        self.timers.stop(Timer::Reordering);
-        self.timers.stop(Timer::TailLoss);
-        if self.outstanding() == 0 {
-            self.timers.stop(Timer::Retransmit);
-            return;
-        }
-        self.restart_retransmit_timer(context.now);
-        let until = context.now + self.rtt.rto(&self.config);
-        if !self.set_probe_timer(context, until) && was_watching {
-            // The time that the other timers took counts.
-            self.timers.set(Timer::Retransmit, self.head_timeout(context).max(context.now + TIMER_GRAIN));
-        }
-    }
-
-    /// When the first outstanding segment is overdue.
-    pub(crate) fn head_timeout(&self, context: &Context<'_, '_>) -> Instant {
-        let rto = self.rtt.rto(&self.config);
-        let Some(number) = self.records.first() else { return context.now + rto };
-        let sent = self.records.get(context.pool, number).sent;
-        let age = Duration::from_micros(u64::from(clock(context.now).wrapping_sub(sent)));
-        context.now - age + rto
-    }
-
-    /// Sets the tail loss probe (RFC 8985 §7.2), at `until` at the latest; false where none is due.
-    pub(crate) fn set_probe_timer(&mut self, context: &Context<'_, '_>, until: Instant) -> bool {
-        let state = self.recovery.state;
-        let is_quiet = matches!(state, CongestionState::Open | CongestionState::Reduction);
-        if !self.config.tail_loss_probe || !self.sack || !is_quiet || self.records.is_empty() {
-            return false;
-        }
-        let wait = match self.rtt.srtt() {
-            // "If there is a single segment in flight", its ACK may be delayed.
-            Some(srtt) if self.records.len() == 1 => srtt + srtt + self.config.min_rto,
-            Some(srtt) => srtt + srtt + Duration::from_millis(2),
-            None => self.config.initial_rto,
-        };
-        let at = context.now + wait;
-        self.timers.set_first(Timer::TailLoss, if until > context.now { at.min(until) } else { at });
-        true
     }
 }
