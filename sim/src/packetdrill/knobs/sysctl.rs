@@ -144,6 +144,9 @@ impl Knobs {
             ("tcp_rmem", [_, default, most]) => {
                 (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (linux_window(*default), positive(*most));
             }
+            ("tcp.cc.abe", [value]) => self.tcp.alternative_backoff = *value != 0,
+            // FreeBSD's HyStart++ with the values of RFC 9406 §4.3.
+            ("tcp.cc.hystartplusplus.css_rounds", [5]) => self.tcp.slow_start_exit = SlowStartExit::HyStartPlusPlus,
             ("hystart", [0]) => self.tcp.slow_start_exit = SlowStartExit::Loss,
             ("hystart", [_]) => self.tcp.slow_start_exit = SlowStartExit::HyStart,
             ("tcp_wmem", [_, default, _]) => self.tcp.send_buffer = positive(*default),

@@ -63,6 +63,8 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
         ("tcpi_snd_cwnd", (i64::from(info.cwnd) / mss).max(1)),
         // All bits set where nothing is known yet.
         ("tcpi_pacing_rate", info.pacing_rate.map_or(-1, |rate| rate as i64)),
+        ("tcpi_delivery_rate", info.delivery_rate as i64),
+        ("tcpi_delivery_rate_app_limited", i64::from(info.delivery_rate_is_app_limited)),
         ("tcpi_total_retrans", i64::from(info.retransmits)),
         ("tcpi_notsent_bytes", i64::from(not_sent)),
         ("tcpi_bytes_received", info.bytes_received as i64),
