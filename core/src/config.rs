@@ -2,6 +2,7 @@
 
 use core::num::NonZeroU32;
 
+use crate::tcp::accecn::AccEcnOption;
 use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 use crate::tcp::cookies::SynCookies;
 use crate::tcp::ecn::EcnMode;
@@ -228,13 +229,18 @@ pub struct TcpConfig {
     pub frto: bool,
     /// What of ECN connections ask for (RFC 3168 §6.1.1); nothing by default, as in Linux.
     pub ecn_request: EcnMode,
-    /// What of ECN is granted to peers that ask for it (RFC 3168 §6.1.1); [`EcnMode::Classic`] by default.
+    /// What of ECN is granted to peers that ask for it (RFC 3168 §6.1.1); [`EcnMode::Accurate`] by default.
     pub ecn_accept: EcnMode,
     /// When listeners answer with SYN cookies (RFC 4987 §3.6); under pressure by default.
     pub syn_cookies: SynCookies,
     /// What of Fast Open is used (RFC 7413).
     pub fast_open: FastOpen,
-    /// Retransmitted SYNs ask for no ECN, since some middleboxes drop those that do (RFC 3168 §6.1.1.1); on by default.
+    /// When segments have the option of Accurate ECN (RFC 9768 §3.2.3.3): on all of them, if the peer has sent one.
+    pub accecn_option: AccEcnOption,
+    /// How often in a round trip they have it at least (RFC 9768 §3.2.3.3): 3.
+    pub accecn_beacons: u8,
+    /// Retransmitted SYNs ask for no ECN, since some middleboxes drop those that do (RFC 3168 §6.1.1.1), with Accurate ECN from the
+    /// second on (RFC 9768 §3.1.4.1); on by default.
     pub ecn_fallback: bool,
     /// Congestion control: CUBIC (RFC 9438).
     pub congestion: Algorithm,
@@ -304,7 +310,9 @@ impl Default for TcpConfig {
             tail_loss_probe: true,
             frto: true,
             ecn_request: EcnMode::Off,
-            ecn_accept: EcnMode::Classic,
+            ecn_accept: EcnMode::Accurate,
+            accecn_option: AccEcnOption::Always,
+            accecn_beacons: 3,
             ecn_fallback: true,
             syn_cookies: SynCookies::UnderPressure,
             fast_open: FastOpen::default(),

@@ -81,6 +81,7 @@ pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, FrameMeta, ListenError, ListenOptions, RecvError, SendError,
     SocketError, Stack,
 };
+pub use tcp::accecn::{AccEcnOption, EcnCounters};
 pub use tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 pub use tcp::connection::{CloseReason, State};
 pub use tcp::cookies::SynCookies;

@@ -22,10 +22,10 @@ use crate::tcp::isn::{initial_sequence, timestamp_offset};
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::output::{self, Bare};
 use crate::tcp::seq::Seq;
-use crate::tcp::{Segment, input, timestamps};
+use crate::tcp::{Segment, accecn, input, timestamps};
 use crate::time::Instant;
 use crate::wire::tcp::MAX_HEADER_LEN;
-use crate::wire::{TcpFlags, TcpOptions, protocol};
+use crate::wire::{Ecn, TcpFlags, TcpOptions, protocol};
 
 impl Stack<'_> {
     /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection; perhaps a listener. `used` is SND.NXT of one in TIME-WAIT whose place a new
@@ -163,6 +163,7 @@ impl Stack<'_> {
             cookie: None,
             advertised_mss: advertised_mss(self.mtu(interface), &flow.remote, &config),
             retransmits: 0,
+            ecn_mangled: false,
             repeated: false,
             deadline: Instant::FAR_FUTURE,
             syn_ack_due: true,
@@ -266,7 +267,11 @@ impl Stack<'_> {
             window_scale: offer.and_then(|offer| offer.window_scale).filter(|_| config.window_scaling),
             sack_permitted: offer.is_some_and(|offer| offer.sack_permitted) && config.sack,
             tsval: found.map(|timestamps| timestamps.value),
-            ecn: if offer.is_some_and(|offer| offer.ecn) { config.ecn_accept } else { EcnMode::Off },
+            ecn: match offer.filter(|offer| offer.ecn) {
+                Some(_) => EcnMode::of_cookie(segment.flags, config.ecn_accept),
+                None => EcnMode::Off,
+            },
+            ecn_field: Ecn::NotEct,
         };
         let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), key, peer);
         // When the SYN and ACK was sent is not known.
@@ -305,6 +310,8 @@ impl Stack<'_> {
             // acknowledged cannot be told (Karn).
             half_open.repeated = true;
             half_open.syn_ack_due = true;
+            half_open.ecn_mangled |= !accecn::is_requested(segment.flags);
+            half_open.peer.ecn_field = segment.ecn;
             self.schedule_half_open(index);
             return;
         }

@@ -6,6 +6,7 @@ use super::Stack;
 use super::flow::Flow;
 use crate::address::Endpoint;
 use crate::event::{ConnectionHandle, ListenerHandle};
+use crate::tcp::accecn::EcnCounters;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{Connection, State};
 use crate::tcp::ecn::EcnMode;
@@ -93,6 +94,8 @@ pub struct ConnectionInfo {
     pub ecn: EcnMode,
     /// The peer has sent ECN-capable packets.
     pub ecn_seen: bool,
+    /// What Accurate ECN has counted (RFC 9768).
+    pub ecn_counters: EcnCounters,
     /// All data in the SYN has arrived: ours, or on the server's side the peer's (RFC 7413).
     pub fast_open_data: bool,
 }
@@ -139,6 +142,7 @@ impl ConnectionInfo {
             window_scaling: false,
             ecn: EcnMode::Off,
             ecn_seen: false,
+            ecn_counters: EcnCounters::default(),
             fast_open_data: false,
         }
     }
@@ -180,6 +184,7 @@ impl ConnectionInfo {
             window_scaling: connection.scaling,
             ecn: connection.ecn.mode,
             ecn_seen: connection.ecn.seen,
+            ecn_counters: connection.ecn.accurate.counters(),
             fast_open_data: connection.fast_open.data_acknowledged,
             ..ConnectionInfo::bare(connection.state, &connection.flow)
         }

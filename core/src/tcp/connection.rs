@@ -8,6 +8,7 @@ use crate::event::Signals;
 use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
+use crate::tcp::accecn;
 use crate::tcp::acks::OwedAcks;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
@@ -26,8 +27,8 @@ use crate::tcp::timers::{Timer, Timers};
 use crate::tcp::timestamps::TimestampState;
 use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
-use crate::wire::TcpOptions;
 use crate::wire::tcp_options::{MAX_LEN, TIMESTAMPS_LEN};
+use crate::wire::{Ecn, TcpOptions};
 
 /// The states of a connection (RFC 9293 §3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -304,8 +305,9 @@ pub(crate) struct PeerSyn {
     pub(crate) sack_permitted: bool,
     /// TSval, if it has timestamps.
     pub(crate) tsval: Option<u32>,
-    /// What of ECN it asks for.
+    /// What of ECN it asks for, and the ECN field that it came with.
     pub(crate) ecn: EcnMode,
+    pub(crate) ecn_field: Ecn,
 }
 
 impl PeerSyn {
@@ -320,6 +322,7 @@ impl PeerSyn {
             sack_permitted: options.sack_permitted && config.sack,
             tsval: options.timestamps.filter(|_| config.timestamps).map(|timestamps| timestamps.value),
             ecn: EcnMode::of_syn(segment.flags, segment.ecn, config.ecn_accept),
+            ecn_field: segment.ecn,
         }
     }
 }
@@ -492,19 +495,44 @@ impl Connection {
 
     /// SACK blocks that fit into a segment with `payload` bytes of data (RFC 2018 §3).
     pub(crate) fn sack_room(&self, payload: u32) -> usize {
-        let timestamps = if self.timestamps.agreed { TIMESTAMPS_LEN } else { 0 };
-        let room = self.path_room().saturating_sub(payload).min(MAX_LEN as u32) as usize;
-        room.saturating_sub(timestamps + 4) / 8
+        self.option_room(payload).saturating_sub(4) / 8
     }
 
     /// Payload bytes of a full segment that is sent now: less than [`mss`](Self::mss) when it has a SACK option.
     #[inline]
-    pub(crate) fn segment_size(&self) -> u32 {
-        if !self.sack || !self.receive.has_sack_blocks() {
+    pub(crate) fn segment_size(&self, now: Instant) -> u32 {
+        let has_blocks = self.sack && self.receive.has_sack_blocks();
+        let with_counters = self.wants_accecn_option(now);
+        if !has_blocks && !with_counters {
             return self.mss;
         }
-        let blocks = self.receive.sack_block_count(self.config.dsack).min(self.sack_room(0));
-        self.mss - (4 + 8 * blocks as u32)
+        let blocks = match has_blocks {
+            true => self.receive.sack_block_count(self.config.dsack).min(self.sack_room(0)),
+            false => 0,
+        };
+        let counters = if with_counters { self.ecn.accurate.fit(self.option_room(0), blocks) } else { None };
+        self.mss
+            - match counters {
+                Some((fields, blocks)) => accecn::padded_len(fields, blocks > 0) + 8 * blocks,
+                None if blocks > 0 => 4 + 8 * blocks,
+                None => 0,
+            } as u32
+    }
+
+    /// Whether a segment that is sent now is to have the AccECN option.
+    #[inline]
+    pub(crate) fn wants_accecn_option(&self, now: Instant) -> bool {
+        self.ecn.mode == EcnMode::Accurate && {
+            let srtt = self.rtt.srtt().unwrap_or(Duration::ZERO);
+            self.ecn.accurate.wants_option(self.config.accecn_option, self.config.accecn_beacons, now, srtt)
+        }
+    }
+
+    /// Bytes of options, beside timestamps, that fit into a segment with `payload` bytes of data.
+    pub(crate) fn option_room(&self, payload: u32) -> usize {
+        let timestamps = if self.timestamps.agreed { TIMESTAMPS_LEN } else { 0 };
+        let room = self.path_room().saturating_sub(payload).min(MAX_LEN as u32) as usize;
+        room.saturating_sub(timestamps)
     }
 
     /// What was dropped for its size goes out again in smaller segments, at once and without a change of cwnd (RFC 1191 §6.4).

@@ -1,6 +1,8 @@
 //! Explicit congestion notification (RFC 3168): routers mark packets instead of dropping them, the receiver echoes the marks, and the
 //! sender slows down as after a loss, without one.
 
+use crate::tcp::Segment;
+use crate::tcp::accecn::{self, AccEcn};
 use crate::wire::{Ecn, TcpFlags};
 
 /// How a host speaks of ECN in the handshake.
@@ -12,6 +14,8 @@ pub enum EcnMode {
     Off,
     /// As RFC 3168 has it: one mark is echoed until the sender says that it has slowed down.
     Classic,
+    /// Accurate ECN where the peer has it (RFC 9768): every mark is counted. Else as [`Classic`](Self::Classic).
+    Accurate,
 }
 
 impl EcnMode {
@@ -20,21 +24,36 @@ impl EcnMode {
         match self {
             EcnMode::Off => TcpFlags::NONE,
             EcnMode::Classic => TcpFlags::ECE | TcpFlags::CWR,
+            EcnMode::Accurate => TcpFlags::ECE | TcpFlags::CWR | TcpFlags::AE,
         }
     }
 
     /// What a SYN asks for, as far as `accepted` goes.
     pub(crate) fn of_syn(flags: TcpFlags, field: Ecn, accepted: EcnMode) -> EcnMode {
+        if accepted == EcnMode::Accurate && accecn::is_requested(flags) {
+            return EcnMode::Accurate;
+        }
         // RFC 3168 §6.1.1: a SYN is never ECN-capable. One that is has passed something that sets bits at will.
         let asks = flags.contains(TcpFlags::ECE | TcpFlags::CWR);
-        if asks && (field == Ecn::NotEct || flags.contains(TcpFlags::AE)) { accepted } else { EcnMode::Off }
+        let is_granted = asks && accepted != EcnMode::Off && (field == Ecn::NotEct || flags.contains(TcpFlags::AE));
+        if is_granted { EcnMode::Classic } else { EcnMode::Off }
     }
 
-    /// The flags of the SYN and ACK that grants it.
-    pub(crate) fn syn_ack_flags(self) -> TcpFlags {
+    /// What was agreed with a peer of whom a SYN cookie tells that it wants ECN: its first ACK has the flags of Accurate ECN or none
+    /// (RFC 9768 §5.1).
+    pub(crate) fn of_cookie(flags: TcpFlags, accepted: EcnMode) -> EcnMode {
+        match accepted {
+            EcnMode::Accurate if !flags.intersects(TcpFlags::CWR | TcpFlags::AE) => EcnMode::Classic,
+            accepted => accepted,
+        }
+    }
+
+    /// The flags of the SYN and ACK that grants it, to a SYN that came with `field`.
+    pub(crate) fn syn_ack_flags(self, field: Ecn) -> TcpFlags {
         match self {
             EcnMode::Off => TcpFlags::NONE,
             EcnMode::Classic => TcpFlags::ECE,
+            EcnMode::Accurate => accecn::reflected(field),
         }
     }
 }
@@ -50,6 +69,9 @@ pub(crate) struct EcnState {
     cwr_due: bool,
     /// The peer has sent ECN-capable packets.
     pub(crate) seen: bool,
+    pub(crate) accurate: AccEcn,
+    /// The last segment had a newer timestamp than those before.
+    pub(crate) is_newer: bool,
 }
 
 /// What a data segment's ECN field and flags ask the receiver to do about acknowledgments.
@@ -66,24 +88,36 @@ impl EcnState {
         EcnState { mode, ..EcnState::default() }
     }
 
-    /// The peer's SYN and ACK has these flags (RFC 3168 §6.1.1).
-    pub(crate) fn syn_ack_arrives(&mut self, flags: TcpFlags) {
-        if !flags.contains(TcpFlags::ECE) || flags.contains(TcpFlags::CWR) {
-            self.mode = EcnMode::Off;
-        }
+    /// A server's, who grants `mode` to a SYN that came with `field`.
+    pub(crate) fn accepted(mode: EcnMode, field: Ecn, mangled: bool) -> Self {
+        EcnState { mode, accurate: AccEcn::accepted(field, mangled), ..EcnState::default() }
+    }
+
+    /// The peer's SYN and ACK has come (RFC 3168 §6.1.1, RFC 9768 table 2).
+    pub(crate) fn syn_ack_arrives(&mut self, segment: &Segment<'_>) {
+        let flags = segment.flags & (TcpFlags::AE | TcpFlags::CWR | TcpFlags::ECE);
+        let is_classic = flags.contains(TcpFlags::ECE) && !flags.contains(TcpFlags::CWR);
+        self.mode = match self.mode {
+            EcnMode::Classic | EcnMode::Accurate if is_classic => EcnMode::Classic,
+            // All three flags together come from a middlebox or a host that sends back what it does not know.
+            EcnMode::Accurate if !flags.is_empty() && flags != EcnMode::Accurate.syn_flags() => {
+                self.accurate.syn_ack_arrives(flags, segment.ecn, segment.options);
+                EcnMode::Accurate
+            }
+            _ => EcnMode::Off,
+        };
     }
 
     /// The peer's SYN crosses ours (RFC 9293 §3.5): what both ask for is agreed.
-    pub(crate) fn syn_arrives(&mut self, flags: TcpFlags) {
-        if !flags.contains(TcpFlags::ECE | TcpFlags::CWR) {
-            self.mode = EcnMode::Off;
-        }
+    pub(crate) fn syn_arrives(&mut self, segment: &Segment<'_>) {
+        let mode = EcnMode::of_syn(segment.flags, segment.ecn, self.mode);
+        *self = EcnState::accepted(mode, segment.ecn, false);
     }
 
     /// A segment with payload in the window has arrived.
     #[inline]
     pub(crate) fn data_arrives(&mut self, field: Ecn, flags: TcpFlags) -> EcnVerdict {
-        if self.mode == EcnMode::Off { EcnVerdict::default() } else { self.marked_data_arrives(field, flags) }
+        if self.mode == EcnMode::Classic { self.marked_data_arrives(field, flags) } else { EcnVerdict::default() }
     }
 
     fn marked_data_arrives(&mut self, field: Ecn, flags: TcpFlags) -> EcnVerdict {
@@ -124,10 +158,13 @@ impl EcnState {
     /// The flags and the ECN field of a segment that goes out now; `is_new_data` if it has payload that was not sent before
     /// (RFC 3168 §6.1.4 and §6.1.5: ACKs and what is sent again are not ECN-capable).
     #[inline]
-    pub(crate) fn sending(&mut self, is_new_data: bool) -> (TcpFlags, Ecn) {
+    pub(crate) fn sending(&mut self, is_new_data: bool, is_bare_ack: bool) -> (TcpFlags, Ecn) {
         let mut flags = TcpFlags::NONE;
-        if self.mode == EcnMode::Off {
-            return (flags, Ecn::NotEct);
+        match self.mode {
+            EcnMode::Off => return (flags, Ecn::NotEct),
+            // RFC 9768 §3.2.2 and RFC 9768 §2.5: every segment, ACKs too.
+            EcnMode::Accurate => return self.accurate.sending(is_bare_ack),
+            EcnMode::Classic => {}
         }
         if self.echo {
             flags |= TcpFlags::ECE;
@@ -154,24 +191,24 @@ mod tests {
     fn a_mark_is_echoed_until_the_sender_has_slowed_down() {
         let mut ecn = classic();
         assert_eq!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK), EcnVerdict::default());
-        assert_eq!(ecn.sending(false), (TcpFlags::NONE, Ecn::NotEct));
+        assert_eq!(ecn.sending(false, false), (TcpFlags::NONE, Ecn::NotEct));
         assert!(ecn.data_arrives(Ecn::Ce, TcpFlags::ACK).quick);
-        assert_eq!(ecn.sending(false), (TcpFlags::ECE, Ecn::NotEct));
+        assert_eq!(ecn.sending(false, false), (TcpFlags::ECE, Ecn::NotEct));
         assert_eq!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK), EcnVerdict::default());
-        assert_eq!(ecn.sending(true), (TcpFlags::ECE, Ecn::Ect0), "still");
+        assert_eq!(ecn.sending(true, false), (TcpFlags::ECE, Ecn::Ect0), "still");
         assert!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK | TcpFlags::CWR).now);
-        assert_eq!(ecn.sending(false).0, TcpFlags::NONE);
+        assert_eq!(ecn.sending(false, false).0, TcpFlags::NONE);
         ecn.data_arrives(Ecn::Ce, TcpFlags::ACK | TcpFlags::CWR);
-        assert_eq!(ecn.sending(false).0, TcpFlags::ECE, "a new mark on the segment that answers the old one");
+        assert_eq!(ecn.sending(false, false).0, TcpFlags::ECE, "a new mark on the segment that answers the old one");
     }
 
     #[test]
     fn cwr_is_on_the_first_new_data_after_a_reduction() {
         let mut ecn = classic();
         ecn.reduced();
-        assert_eq!(ecn.sending(false), (TcpFlags::NONE, Ecn::NotEct), "what is sent again does not say so");
-        assert_eq!(ecn.sending(true), (TcpFlags::CWR, Ecn::Ect0));
-        assert_eq!(ecn.sending(true), (TcpFlags::NONE, Ecn::Ect0));
+        assert_eq!(ecn.sending(false, false), (TcpFlags::NONE, Ecn::NotEct), "what is sent again does not say so");
+        assert_eq!(ecn.sending(true, false), (TcpFlags::CWR, Ecn::Ect0));
+        assert_eq!(ecn.sending(true, false), (TcpFlags::NONE, Ecn::Ect0));
     }
 
     #[test]
@@ -179,7 +216,7 @@ mod tests {
         let mut ecn = EcnState::default();
         ecn.reduced();
         ecn.data_arrives(Ecn::Ce, TcpFlags::ACK);
-        assert_eq!(ecn.sending(true), (TcpFlags::NONE, Ecn::NotEct));
+        assert_eq!(ecn.sending(true, false), (TcpFlags::NONE, Ecn::NotEct));
         assert!(!ecn.is_echo(TcpFlags::ACK | TcpFlags::ECE));
     }
 

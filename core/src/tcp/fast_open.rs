@@ -96,6 +96,11 @@ impl Cookie {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Bytes of the option with its padding.
+    pub(crate) fn option_len(&self) -> usize {
+        (usize::from(self.len) + if self.experimental { 4 } else { 2 }).next_multiple_of(4)
+    }
+
     /// Writes the option, padded to a multiple of 4 bytes; returns its length.
     pub(crate) fn emit(&self, out: &mut [u8]) -> usize {
         let len = usize::from(self.len);

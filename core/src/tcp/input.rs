@@ -5,6 +5,7 @@ use crate::counters::DropReason;
 use crate::event::Signals;
 use crate::pool::Pressure;
 use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, State};
+use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::CongestionState;
@@ -13,7 +14,7 @@ use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
 use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
-use crate::wire::{TcpFlags, TcpOptions};
+use crate::wire::{Ecn, TcpFlags, TcpOptions};
 
 /// Header prediction: the next segment of a connection that only receives, or only sends small answers.
 ///
@@ -144,10 +145,10 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         // Simultaneous open: our SYN is sent again, now with an ACK.
         connection.state = State::SynReceived;
         connection.syn_due = true;
-        connection.ecn.syn_arrives(segment.flags);
+        connection.ecn.syn_arrives(segment);
         return outcome.output();
     }
-    connection.ecn.syn_ack_arrives(segment.flags);
+    connection.ecn.syn_ack_arrives(segment);
     fast_open_answer(connection, context, segment);
     connection.snd_una = segment.ack;
     connection.snd_wl2 = segment.ack;
@@ -270,6 +271,9 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             return outcome;
         }
         syn_data_acknowledged(connection, segment.ack);
+        if connection.ecn.mode == EcnMode::Accurate {
+            connection.ecn.accurate.handshake_ends(segment.flags, segment.options, !segment.payload.is_empty());
+        }
         connection.rtt.syn_acknowledged(context.now);
         outcome.signals |= connection.established(context.now);
         outcome.output = true;
@@ -300,8 +304,8 @@ fn is_answer_to_simultaneous_open(connection: &Connection, segment: &Segment<'_>
         && segment.has(TcpFlags::SYN | TcpFlags::ACK)
         && !segment.has(TcpFlags::RST)
         && segment.seq == connection.irs
-        && segment.ack == connection.iss + 1
-        && segment.ack == connection.snd_nxt
+        && segment.ack > connection.iss
+        && segment.ack <= connection.snd_nxt_with_syn_data()
 }
 
 /// Whether the segment is the reset of a peer that has forgotten about its FIN, as after a kill: Linux takes the place of the FIN
@@ -313,7 +317,7 @@ fn is_reset_before_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
 
 /// The peer has reset the connection.
 fn reset(connection: &mut Connection, context: &mut Context<'_, '_>) -> Outcome {
-    let refused = connection.state == State::SynReceived;
+    let refused = !connection.may_transmit();
     connection.end(context, if refused { CloseReason::Refused } else { CloseReason::Reset })
 }
 
@@ -353,6 +357,10 @@ fn echoes_what_was_not_sent(connection: &Connection, now: Instant, options: &Tcp
 
 /// An old or impossible segment is answered with an ACK and dropped (RFC 9293 §3.10.7.4, RFC 7323 §5.3 R1).
 fn not_acceptable(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> Outcome {
+    if segment.has(TcpFlags::SYN) {
+        // RFC 9768 §3.2.2.1: a SYN and ACK that comes again is answered as the first was.
+        connection.ecn.accurate.reflect();
+    }
     if segment.has(TcpFlags::SYN) && connection.state == State::SynReceived {
         // Our SYN and ACK was lost: it is what the peer needs, not a bare ACK.
         connection.syn_due = true;
@@ -371,6 +379,11 @@ fn repeated_data(connection: &mut Connection, segment: &Segment<'_>) {
     let rcv_nxt = connection.rcv_nxt();
     if segment.seq < rcv_nxt {
         connection.leave_interactive_mode();
+        connection.ecn.accurate.data_again(segment.seq.0);
+        if segment.seq + segment.len() == rcv_nxt {
+            // As in Linux, it is counted: it may be what the peer has sent last.
+            count_ecn_field(connection, segment);
+        }
         connection.receive.came_again(segment.seq, (segment.seq + segment.len()).min(rcv_nxt));
     }
     connection.ack_now();
@@ -386,11 +399,23 @@ fn heard_from_peer(
     if connection.timestamps.agreed
         && let Some(timestamps) = options.timestamps
     {
+        connection.ecn.is_newer = is_older(connection.timestamps.recent, timestamps.value);
         connection.timestamps.received(context.now, segment.seq, timestamps.value);
+    }
+    if connection.ecn.mode == EcnMode::Accurate && !segment.has(TcpFlags::SYN) {
+        count_ecn_field(connection, segment);
     }
     connection.last_received = context.now;
     connection.unanswered_probes = 0;
     connection.soft_error = None;
+}
+
+/// RFC 9768 §3.2.1: what every segment adds to the counters of Accurate ECN.
+fn count_ecn_field(connection: &mut Connection, segment: &Segment<'_>) {
+    let payload = segment.payload.len() as u32;
+    let segments = payload.div_ceil(segment.unit().max(1)).max(1);
+    connection.ecn.seen |= segment.ecn != Ecn::NotEct;
+    connection.acks.now |= connection.ecn.accurate.segment_arrives(segment.ecn, segments, payload);
 }
 
 /// The ACK field of an acceptable segment with SND.UNA - MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT.
@@ -410,6 +435,7 @@ fn acknowledgment(
         && says_more
         && options.sack.is_empty()
         && !is_echo
+        && connection.ecn.mode != EcnMode::Accurate
         && connection.recovery.state() == CongestionState::Open
         && connection.recovery.probe_end.is_none();
     if is_quiet {
@@ -422,7 +448,7 @@ fn acknowledgment(
             advance(connection, context, segment.ack, outcome);
         }
         update_window(connection, segment, window, advances);
-        connection.ack_arrived(context, segment.ack, &options.sack, &mut news);
+        connection.ack_arrived(context, segment, &options.sack, &mut news);
     }
     outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);

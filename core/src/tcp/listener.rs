@@ -8,9 +8,10 @@ use crate::links::List;
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::tcp::Segment;
+use crate::tcp::accecn::AccEcnOption;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::connection::{Connection, Opening, PeerSyn, State};
-use crate::tcp::ecn::EcnState;
+use crate::tcp::ecn::{EcnMode, EcnState};
 use crate::tcp::fast_open::{Cookie, ListenerFastOpen, Role};
 use crate::tcp::output::Bare;
 use crate::tcp::seq::Seq;
@@ -53,12 +54,17 @@ pub struct HalfOpen {
     pub(crate) cookie: Option<Cookie>,
     pub(crate) advertised_mss: u16,
     pub(crate) retransmits: u8,
+    /// The peer's SYN came without the flags of Accurate ECN as well (RFC 9768 §3.1.5).
+    pub(crate) ecn_mangled: bool,
     /// The SYN and ACK was sent more than once.
     pub(crate) repeated: bool,
     pub(crate) deadline: Instant,
     pub(crate) syn_ack_due: bool,
     pub(crate) challenges: ChallengeLimit,
 }
+
+/// Retransmissions of the SYN and ACK that still have the flags of Accurate ECN.
+const PLAIN_SYN_ACK_AFTER: u8 = 2;
 
 impl HalfOpen {
     /// The SYN and ACK was sent: when to send it again.
@@ -87,6 +93,18 @@ impl HalfOpen {
         // Some hosts have 0 in their SYN and a clock afterwards.
         let recent = self.peer.tsval.filter(|&recent| recent != 0);
         timestamps.zip(recent).is_some_and(|(found, recent)| timestamps::is_older(found.value, recent))
+    }
+
+    /// What the SYN and ACK says of ECN with its flags, and whether it has the AccECN option: it may be lost because of either
+    /// (RFC 9768 §3.1.4.2 and §3.2.3.2.1).
+    pub(crate) fn ecn_offer(&self, config: &TcpConfig) -> (TcpFlags, bool) {
+        let is_accurate = self.peer.ecn == EcnMode::Accurate;
+        if is_accurate && self.retransmits >= PLAIN_SYN_ACK_AFTER {
+            return (TcpFlags::NONE, false);
+        }
+        let is_first = self.retransmits == 0 && !self.repeated;
+        let has_option = is_accurate && is_first && config.accecn_option != AccEcnOption::Off;
+        (self.peer.ecn.syn_ack_flags(self.peer.ecn_field), has_option)
     }
 
     /// RCV.WND in bytes: what the SYN and ACK offers, which is never scaled (RFC 7323 §2.2).
@@ -138,7 +156,8 @@ impl HalfOpen {
         connection.state = State::SynReceived;
         connection.path = self.path.clone();
         connection.peer_syn(now, &self.peer);
-        connection.ecn = EcnState::new(self.peer.ecn);
+        let mangled = self.ecn_mangled || self.retransmits >= PLAIN_SYN_ACK_AFTER;
+        connection.ecn = EcnState::accepted(self.peer.ecn, self.peer.ecn_field, mangled);
         connection
     }
 }

@@ -10,6 +10,7 @@
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
 //! [`Segment`], and writes the headers around what [`output`] plans.
 
+pub(crate) mod accecn;
 pub(crate) mod acks;
 pub(crate) mod challenge;
 pub(crate) mod congestion;

@@ -3,8 +3,10 @@
 use crate::checksum::{self, Sum};
 use crate::config::TcpConfig;
 use crate::stack::flow::Flow;
+use crate::tcp::accecn::{self, AccEcnOption};
 use crate::tcp::congestion::Sent;
 use crate::tcp::connection::{Connection, Probe, State};
+use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::pmtu::NextProbe;
@@ -15,9 +17,9 @@ use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
 use crate::time::Instant;
-use crate::wire::tcp::{CHECKSUM_OFFSET, HEADER_LEN};
-use crate::wire::tcp_options::TIMESTAMPS_LEN;
-use crate::wire::{Ecn, TcpFlags, TcpHeader, TcpOptions, Timestamps, protocol};
+use crate::wire::tcp::{CHECKSUM_OFFSET, HEADER_LEN, MAX_HEADER_LEN};
+use crate::wire::tcp_options::{self, TIMESTAMPS_LEN};
+use crate::wire::{Ecn, SackBlocks, TcpFlags, TcpHeader, TcpOptions, Timestamps, protocol};
 
 /// A segment in the caller's buffer: its length, and the sum of its bytes with a checksum field of zero.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +64,8 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         build_syn(connection, context, &plan, out)
     } else {
         let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
-        let (ecn_flags, ecn) = connection.ecn.sending(plan.kind == Kind::New && plan.len > 0);
+        let is_bare_ack = matches!(plan.kind, Kind::Ack | Kind::DuplicateAck);
+        let (ecn_flags, ecn) = connection.ecn.sending(plan.kind == Kind::New && plan.len > 0, is_bare_ack);
         let header = TcpHeader {
             source_port: connection.flow.local_port,
             destination_port: connection.flow.remote_port,
@@ -94,6 +97,9 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
 #[inline]
 fn emit_options(connection: &mut Connection, context: &Context<'_, '_>, payload: u32, out: &mut [u8]) -> usize {
     let timestamps = connection.timestamps.option(context.now);
+    if connection.wants_accecn_option(context.now) {
+        return emit_accecn(connection, context, timestamps, payload, out);
+    }
     if connection.sack && connection.receive.has_sack_blocks() {
         return emit_sack(connection, context, timestamps, payload, out);
     }
@@ -104,6 +110,40 @@ fn emit_options(connection: &mut Connection, context: &Context<'_, '_>, payload:
         }
         _ => 0,
     }
+}
+
+/// The same with the AccECN option, as far as SACK blocks leave room for it.
+#[inline(never)]
+fn emit_accecn(
+    connection: &mut Connection,
+    context: &Context<'_, '_>,
+    timestamps: Option<Timestamps>,
+    payload: u32,
+    out: &mut [u8],
+) -> usize {
+    let mut sack = SackBlocks::new();
+    if connection.sack && connection.receive.has_sack_blocks() {
+        let room = connection.sack_room(payload);
+        sack = connection.receive.sack_blocks(context.pool, room, connection.config.dsack, connection.peer_fin);
+    }
+    let Some((fields, blocks)) = connection.ecn.accurate.fit(connection.option_room(payload), sack.len()) else {
+        return TcpOptions { timestamps, sack, ..TcpOptions::default() }.emit(out);
+    };
+    let mut len = TcpOptions { timestamps, ..TcpOptions::default() }.emit(out);
+    let sack = &sack.as_slice()[..blocks];
+    let reported = sack.first().map(|&(left, _)| left).filter(|&left| Seq(left) < connection.rcv_nxt());
+    let padded = accecn::padded_len(fields, blocks > 0);
+    out[len..len + padded].fill(tcp_options::NOP);
+    connection.ecn.accurate.emit_option(fields, context.now, reported, &mut out[len..]);
+    len += padded;
+    if blocks > 0 {
+        out[len - 2..len].copy_from_slice(&tcp_options::sack_header(blocks));
+        for (block, (left, right)) in out[len..].chunks_exact_mut(8).zip(sack) {
+            block[..4].copy_from_slice(&left.to_be_bytes());
+            block[4..].copy_from_slice(&right.to_be_bytes());
+        }
+    }
+    len + 8 * blocks
 }
 
 #[cold]
@@ -123,18 +163,26 @@ fn emit_sack(
 fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan, out: &mut [u8]) -> Built {
     let acknowledges = plan.flags.contains(TcpFlags::ACK);
     let (cookie, payload) = if acknowledges { (None, 0) } else { fast_open(connection, context) };
-    let mode = connection.ecn.mode;
+    let ecn = &connection.ecn;
     let syn = Syn {
         flow: &connection.flow,
         seq: plan.seq,
         ack: acknowledges.then(|| connection.rcv_nxt()),
         ecn: match acknowledges {
-            true => mode.syn_ack_flags(),
-            // RFC 3168 §6.1.1.1: the SYN may have been dropped for asking.
-            false if connection.timeouts > 0 && connection.config.ecn_fallback => TcpFlags::NONE,
-            false => mode.syn_flags(),
+            true => ecn.mode.syn_ack_flags(ecn.accurate.syn_field()),
+            // RFC 3168 §6.1.1.1, RFC 9768 §3.1.4.1: the SYN may have been dropped for asking.
+            false
+                if connection.timeouts > u8::from(ecn.mode == EcnMode::Accurate) && connection.config.ecn_fallback =>
+            {
+                TcpFlags::NONE
+            }
+            false => ecn.mode.syn_flags(),
         },
         receive_buffer: connection.receive.limit(),
+        accecn: acknowledges
+            && ecn.mode == EcnMode::Accurate
+            && connection.timeouts == 0
+            && connection.config.accecn_option != AccEcnOption::Off,
         options: syn_options(connection, context.now),
         cookie,
     };
@@ -316,7 +364,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
         return None;
     }
     let usable = connection.usable_window();
-    let full = connection.segment_size();
+    let full = connection.segment_size(context.now);
     let len = queued.min(full).min(usable);
     if connection.path_mtu.is_searching() && len == full {
         match connection.next_mtu_probe(context.now, queued) {
@@ -565,14 +613,30 @@ struct Syn<'a> {
     /// What its flags say of ECN.
     ecn: TcpFlags,
     receive_buffer: u32,
+    /// It has the AccECN option.
+    accecn: bool,
     options: TcpOptions,
     cookie: Option<Cookie>,
 }
 
 impl Syn<'_> {
     fn emit(&self, out: &mut [u8]) -> Built {
-        let mut header_len = HEADER_LEN + self.options.emit(&mut out[HEADER_LEN..]);
-        if let Some(cookie) = self.cookie {
+        let mut header_len = HEADER_LEN;
+        let mut options = self.options;
+        if self.accecn {
+            // Where Linux has it: before what says so of SACK and of scales.
+            let sack_permitted = options.sack_permitted && options.timestamps.is_some();
+            let first = TcpOptions { window_scale: None, sack_permitted, ..options };
+            header_len += first.emit(&mut out[header_len..]);
+            let len = accecn::emit_first_option(&mut out[header_len..]);
+            let padded = accecn::padded_len(3, false);
+            out[header_len + len..header_len + padded].fill(tcp_options::NOP);
+            header_len += padded;
+            options.sack_permitted &= options.timestamps.is_none();
+            (options.mss, options.timestamps) = (None, None);
+        }
+        header_len += options.emit(&mut out[header_len..]);
+        if let Some(cookie) = self.cookie.filter(|cookie| header_len + cookie.option_len() <= MAX_HEADER_LEN) {
             header_len += cookie.emit(&mut out[header_len..]);
         }
         let ack = if self.ack.is_some() { TcpFlags::ACK } else { TcpFlags::NONE };
@@ -594,11 +658,13 @@ impl Syn<'_> {
 
 /// Builds the SYN and ACK of a half-open connection.
 pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, config: &TcpConfig, out: &mut [u8]) -> Built {
+    let (ecn, accecn) = half_open.ecn_offer(config);
     let syn = Syn {
         flow: &half_open.flow,
         seq: half_open.iss,
         ack: Some(half_open.peer.seq + 1),
-        ecn: half_open.peer.ecn.syn_ack_flags(),
+        ecn,
+        accecn,
         receive_buffer: config.receive_buffer,
         options: TcpOptions {
             mss: Some(half_open.advertised_mss),

@@ -241,6 +241,11 @@ impl TcpOptions {
     }
 }
 
+/// Kind and length of a SACK option with so many blocks.
+pub(crate) fn sack_header(blocks: usize) -> [u8; 2] {
+    [kind::SACK, (2 + blocks * BLOCK_LEN) as u8]
+}
+
 /// The options of a segment, each with its kind and what follows its length, up to the end or to a length that cannot be.
 pub(crate) fn iter(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     core::iter::from_fn(move || {

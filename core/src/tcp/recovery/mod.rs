@@ -6,6 +6,7 @@
 //! these steps, and the counting in whole segments, are those of Linux: a segment that is not full takes the place of a full one
 //! in the window.
 
+<<<<<<< HEAD:core/src/tcp/recovery/mod.rs
 mod tail_loss;
 mod timeout;
 mod undo;
@@ -14,12 +15,23 @@ use crate::tcp::Context;
 use crate::tcp::congestion::{AckSample, Cause};
 use crate::tcp::connection::Connection;
 use crate::tcp::rack::Rack;
+=======
+use crate::tcp::congestion::{AckSample, Cause};
+use crate::tcp::connection::Connection;
+use crate::tcp::ecn::EcnMode;
+use crate::tcp::rack::{PERSISTENT_RECOVERIES, Rack};
+>>>>>>> aca3a09 (core, sim: Accurate ECN (RFC 9768): negotiated, counted, its option sent and believed; knobs and TCP_INFO fields in packetdrill):core/src/tcp/recovery.rs
 use crate::tcp::rate::clock;
 use crate::tcp::scoreboard::AckNews;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
+<<<<<<< HEAD:core/src/tcp/recovery/mod.rs
 use crate::time::Duration;
+=======
+use crate::tcp::{Context, Segment};
+use crate::time::{Duration, Instant};
+>>>>>>> aca3a09 (core, sim: Accurate ECN (RFC 9768): negotiated, counted, its option sent and believed; knobs and TCP_INFO fields in packetdrill):core/src/tcp/recovery.rs
 use crate::wire::SackBlocks;
 
 /// Duplicate acknowledgments that mean loss as long as no reordering was seen (RFC 5681 §3.2).
@@ -203,10 +215,11 @@ impl Connection {
     pub(crate) fn ack_arrived(
         &mut self,
         context: &mut Context<'_, '_>,
-        ack: Seq,
+        segment: &Segment<'_>,
         sacks: &SackBlocks,
         news: &mut AckNews,
     ) {
+        let ack = segment.ack;
         if self.sack && !sacks.is_empty() {
             self.note_sacks(context, ack, sacks, news);
         }
@@ -219,6 +232,13 @@ impl Connection {
         }
         if self.snd_una > news.una_before {
             self.note_cumulative(context, news);
+        }
+        // Not what ends the handshake, whose flags mean something else, nor what may be older than the ACK before.
+        let tells_marks = news.una_before != self.iss && (news.advanced || news.delivered > 0 || self.ecn.is_newer);
+        if self.ecn.mode == EcnMode::Accurate && tells_marks {
+            let bytes = self.snd_una - news.una_before;
+            let (flags, options) = (segment.flags, segment.options);
+            news.marked = self.ecn.accurate.acknowledged(flags, options, news.delivered, bytes, self.mss);
         }
         self.recover(context, news);
     }

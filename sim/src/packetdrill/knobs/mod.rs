@@ -5,7 +5,7 @@
 //! [`Unsupported`], which names it.
 
 use ethertab::time::Duration;
-use ethertab::{Algorithm, FastOpenKeys, KeepAlive, MtuProbing, SlowStartExit, TcpConfig, UnusedWindow};
+use ethertab::{Algorithm, EcnMode, FastOpenKeys, KeepAlive, MtuProbing, SlowStartExit, TcpConfig, UnusedWindow};
 use std::fmt;
 
 use super::fast_open::DEFAULT_KEYS;
@@ -79,6 +79,7 @@ fn linux_defaults() -> TcpConfig {
     tcp.unused_window = UnusedWindow::Decays;
     tcp.growth_limit = 0;
     tcp.mtu_probing = MtuProbing::Off;
+    tcp.ecn_accept = EcnMode::Classic;
     tcp
 }
 

@@ -1,7 +1,7 @@
 //! The sysctls of Linux and FreeBSD.
 
 use ethertab::time::Duration;
-use ethertab::{EcnMode, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
+use ethertab::{AccEcnOption, EcnMode, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
 
 use crate::packetdrill::fast_open::keys_of_sysctl;
 
@@ -10,7 +10,6 @@ use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, s
 /// Settings that have one meaning here: the name after `net.ipv4.` or `net.inet.`, the values that ask for what the stack
 /// does, and what any other value asks for. No values at all: any will do, since what it tunes has no effect here.
 const FIXED: &[(&str, &[i64], &str)] = &[
-    ("tcp_ecn_option", &[0], "AccECN"),
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
     ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
     ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
@@ -123,8 +122,15 @@ impl Knobs {
             );
         }
         match (short, &numbers[..]) {
-            // Whether peers are granted ECN, and whether connections ask for it; FreeBSD counts 2 and 3 as Linux does 1 and 2.
+            // What of ECN peers are granted, and what connections ask for.
             ("tcp_ecn", [0]) | ("tcp.ecn.enable", [0]) => self.ecn(EcnMode::Off, EcnMode::Off),
+            ("tcp_ecn", [3]) | ("tcp.ecn.enable", [3]) => self.ecn(EcnMode::Accurate, EcnMode::Accurate),
+            ("tcp_ecn", [4]) => self.ecn(EcnMode::Accurate, EcnMode::Classic),
+            ("tcp_ecn", [5]) | ("tcp.ecn.enable", [4]) => self.ecn(EcnMode::Accurate, EcnMode::Off),
+            ("tcp_ecn_option", [0]) => self.tcp.accecn_option = AccEcnOption::Off,
+            ("tcp_ecn_option", [1]) => self.tcp.accecn_option = AccEcnOption::Needed,
+            ("tcp_ecn_option", [_]) => self.tcp.accecn_option = AccEcnOption::Always,
+            ("tcp_ecn_option_beacon", [count]) => self.tcp.accecn_beacons = small(*count),
             ("tcp_ecn", [1]) | ("tcp.ecn.enable", [1]) => self.ecn(EcnMode::Classic, EcnMode::Classic),
             ("tcp_ecn", [2]) | ("tcp.ecn.enable", [2]) => self.ecn(EcnMode::Classic, EcnMode::Off),
             ("tcp_ecn_fallback", [value]) => self.tcp.ecn_fallback = *value != 0,
