@@ -195,6 +195,9 @@ pub struct TcpConfig {
     /// A reset ends a connection only at RCV.NXT, and is challenged elsewhere in the window (RFC 5961 §3.2); on by default. Off,
     /// any in the window does, as RFC 793 had it.
     pub exact_resets: bool,
+    /// A SYN for an open connection is challenged (RFC 5961 §4.2); on by default. Off, one in the window resets the connection, as
+    /// RFC 793 had it.
+    pub challenge_syns: bool,
     /// Path MTU discovery by reports of routers (RFC 1191, RFC 8201), on by default. Off (Linux's `IP_PMTUDISC_DONT`): IPv4 packets
     /// may be fragmented on the way, and reports are ignored.
     pub path_mtu_discovery: bool,
@@ -299,6 +302,7 @@ impl Default for TcpConfig {
             challenge_interval: Duration::from_millis(500),
             rfc1337: false,
             exact_resets: true,
+            challenge_syns: true,
             time_wait: Duration::from_secs(60),
             fin_wait_2: Duration::from_secs(60),
             user_timeout: None,

@@ -252,6 +252,9 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         return reset(connection, context);
     }
 
+    if segment.has(TcpFlags::SYN) && !connection.config.challenge_syns {
+        return Outcome { reset: Some(Reset::Ours), ..connection.end(context, CloseReason::Reset) };
+    }
     // Fourth, check the SYN bit (RFC 5961 §4.2: whatever its sequence number, it is challenged).
     if segment.has(TcpFlags::SYN) {
         context.counters.drop(DropReason::TcpChallenged);

@@ -63,7 +63,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.do_prr", &[0], "PRR"),
     ("tcp.tolerate_missing_ts", &[], ""),
     ("tcp.fast_finwait2_recycle", &[0], "a shorter FIN-WAIT-2"),
-    ("tcp.insecure_syn", &[0], "SYNs that need no challenge"),
     ("tcp.functions_default", &[], ""),
     ("tcp.icmp_may_rst", &[1], "errors that end no attempt to connect"),
     ("tcp.rexmit_drop_options", &[1], "SYNs that keep their options"),
@@ -183,6 +182,7 @@ impl Knobs {
             ("ip_no_pmtu_disc", [off]) => self.tcp.path_mtu_discovery = *off == 0,
             ("tcp.path_mtu_discovery", [on]) => self.tcp.path_mtu_discovery = *on != 0,
             ("tcp_retries1", [count]) => self.tcp.retries1 = small(*count),
+            ("tcp.insecure_syn", [on]) => self.tcp.challenge_syns = *on == 0,
             ("tcp.insecure_rst", [on]) => self.tcp.exact_resets = *on == 0,
             ("tcp_rfc1337", [on]) => self.tcp.rfc1337 = *on != 0,
             ("tcp_invalid_ratelimit", [millis]) => {
