@@ -6,32 +6,21 @@
 //! these steps, and the counting in whole segments, are those of Linux: a segment that is not full takes the place of a full one
 //! in the window.
 
-<<<<<<< HEAD:core/src/tcp/recovery/mod.rs
 mod tail_loss;
 mod timeout;
 mod undo;
 
-use crate::tcp::Context;
-use crate::tcp::congestion::{AckSample, Cause};
-use crate::tcp::connection::Connection;
-use crate::tcp::rack::Rack;
-=======
 use crate::tcp::congestion::{AckSample, Cause};
 use crate::tcp::connection::Connection;
 use crate::tcp::ecn::EcnMode;
-use crate::tcp::rack::{PERSISTENT_RECOVERIES, Rack};
->>>>>>> aca3a09 (core, sim: Accurate ECN (RFC 9768): negotiated, counted, its option sent and believed; knobs and TCP_INFO fields in packetdrill):core/src/tcp/recovery.rs
+use crate::tcp::rack::Rack;
 use crate::tcp::rate::clock;
 use crate::tcp::scoreboard::AckNews;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
-<<<<<<< HEAD:core/src/tcp/recovery/mod.rs
-use crate::time::Duration;
-=======
 use crate::tcp::{Context, Segment};
-use crate::time::{Duration, Instant};
->>>>>>> aca3a09 (core, sim: Accurate ECN (RFC 9768): negotiated, counted, its option sent and believed; knobs and TCP_INFO fields in packetdrill):core/src/tcp/recovery.rs
+use crate::time::Duration;
 use crate::wire::SackBlocks;
 
 /// Duplicate acknowledgments that mean loss as long as no reordering was seen (RFC 5681 §3.2).
