@@ -39,6 +39,8 @@ pub struct Limits {
     /// Destinations to which the path's MTU is remembered (RFC 8201 §5.2). Without any, a connection knows of its own reports only
     /// until it finds its path anew.
     pub path_mtus: usize,
+    /// Records of the trace that wait to be [polled](crate::Stack::poll_trace); 0 for none.
+    pub trace: usize,
     /// Pool blocks that the stack may hold ([`BLOCK_SIZE`](crate::BLOCK_SIZE) bytes each).
     pub pool_blocks: u32,
 }
@@ -58,6 +60,7 @@ impl Limits {
             udp_sockets: 16,
             pings: 8,
             path_mtus: 16,
+            trace: 0,
             pool_blocks: 2_048,
         }
     }
@@ -76,6 +79,7 @@ impl Limits {
             udp_sockets: 128,
             pings: 32,
             path_mtus: 64,
+            trace: 0,
             pool_blocks: 8_192,
         }
     }
@@ -94,6 +98,7 @@ impl Limits {
             udp_sockets: 1_024,
             pings: 64,
             path_mtus: 1_024,
+            trace: 0,
             pool_blocks: 65_536,
         }
     }

@@ -64,6 +64,7 @@ mod stack;
 pub mod storage;
 mod tcp;
 pub mod time;
+pub mod trace;
 pub mod wire;
 
 pub use address::{Endpoint, ParsePrefixError, Prefix};

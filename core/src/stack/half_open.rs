@@ -14,7 +14,7 @@ use crate::event::{InterfaceId, Signals};
 use crate::pool::Pool;
 use crate::slab::Key;
 use crate::tcp::challenge::ChallengeLimit;
-use crate::tcp::connection::{Connection, PeerSyn, default_mss};
+use crate::tcp::connection::{Connection, PeerSyn, State, default_mss};
 use crate::tcp::cookies::{self, Offer, SynCookies};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::Cookie;
@@ -278,9 +278,7 @@ impl Stack<'_> {
         (half_open.iss, half_open.repeated) = (iss, true);
         self.counters.tcp_cookies_accepted += 1;
         if let Some(index) = self.enqueue(half_open.promote(now, config), listener_index, None) {
-            self.with_connection(pool, index, |connection, context| {
-                input::segment_arrives(connection, context, segment)
-            });
+            self.deliver(pool, index, segment);
         }
         true
     }
@@ -358,9 +356,7 @@ impl Stack<'_> {
         }
         let connection = half_open.promote(self.now, listener.config);
         if let Some(index) = self.enqueue(connection, listener_index, Some(half_open_index)) {
-            self.with_connection(pool, index, |connection, context| {
-                input::segment_arrives(connection, context, segment)
-            });
+            self.deliver(pool, index, segment);
         }
     }
 
@@ -385,6 +381,9 @@ impl Stack<'_> {
             listener.signals |= Signals::ACCEPTABLE;
         }
         self.notify(Node::Listener(listener_index));
+        if self.trace.is_on() {
+            self.trace_new(key.index, State::Listen);
+        }
         Some(key.index)
     }
 

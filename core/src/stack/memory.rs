@@ -19,6 +19,7 @@ use crate::storage::Storage;
 use crate::tcp::connection::Connection;
 use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
+use crate::trace::TraceRecord;
 
 /// The tables of a stack. [`StackMemory::allocate`] makes them; without an allocator [`Tables::lend`] lends arrays, or the
 /// caller slices of its own, filled with each type's `EMPTY` constant, of the lengths that [`TableSizes`] names.
@@ -54,6 +55,8 @@ pub struct StackMemory<'m> {
     pub pings: Storage<'m, Slot<Ping>>,
     /// One for each of `Limits::path_mtus`.
     pub path_mtus: Storage<'m, PathMtu>,
+    /// One for each of `Limits::trace`.
+    pub trace: Storage<'m, TraceRecord>,
     /// [`TableSizes::nodes`].
     pub links: Storage<'m, Link>,
     /// [`TableSizes::nodes`].
@@ -129,6 +132,7 @@ impl<'m> StackMemory<'m> {
             port_buckets: Storage::with_capacity(sizes.port_buckets),
             pings: Storage::with_capacity(limits.pings),
             path_mtus: Storage::with_capacity(limits.path_mtus),
+            trace: Storage::with_capacity(limits.trace),
             links: Storage::with_capacity(sizes.nodes),
             event_links: Storage::with_capacity(sizes.nodes),
             deadlines: Storage::with_capacity(sizes.nodes),
@@ -154,6 +158,7 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "port_buckets", sizes.port_buckets, self.port_buckets.capacity());
         need(&mut result, "pings", limits.pings, self.pings.capacity());
         need(&mut result, "path_mtus", limits.path_mtus, self.path_mtus.capacity());
+        need(&mut result, "trace", limits.trace, self.trace.capacity());
         need(&mut result, "links", sizes.nodes, self.links.capacity());
         need(&mut result, "event_links", sizes.nodes, self.event_links.capacity());
         need(&mut result, "deadlines", sizes.nodes, self.deadlines.capacity());
@@ -240,6 +245,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         udp_sockets: others,
         pings: others,
         path_mtus: others,
+        trace: 0,
         pool_blocks,
     }
 }
@@ -299,6 +305,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             port_buckets: Storage::borrowed(&mut self.port_buckets),
             pings: Storage::borrowed(&mut self.pings),
             path_mtus: Storage::borrowed(&mut self.path_mtus),
+            trace: Storage::borrowed(&mut []),
             links: Storage::borrowed(&mut self.links),
             event_links: Storage::borrowed(&mut self.event_links),
             deadlines: Storage::borrowed(&mut self.deadlines),

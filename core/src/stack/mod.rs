@@ -28,6 +28,7 @@ mod tcp_errors;
 mod tcp_input;
 mod tcp_sockets;
 mod time_wait;
+mod tracing;
 mod transmit;
 pub(crate) mod udp;
 
@@ -51,6 +52,7 @@ use crate::tcp::fast_open::{CookieCache, FastOpenKeys};
 use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
+use crate::trace::Trace;
 use addressing::{InterfaceAddress, NextHop, Route};
 use icmp::TokenBucket;
 use interface::Interface;
@@ -130,6 +132,7 @@ pub struct Stack<'m> {
     ports: HashIndex<'m>,
     pings: Slab<'m, Ping>,
     path_mtus: PathMtus<'m>,
+    trace: Trace<'m>,
 
     /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT. A socket is ready or parked,
     /// never both; `unlink` tells the two apart.
@@ -201,6 +204,7 @@ impl<'m> Stack<'m> {
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
             pings: Slab::new(memory.pings, limits.pings),
             path_mtus: PathMtus::new(memory.path_mtus),
+            trace: Trace::new(memory.trace),
             links: Links::new(memory.links, nodes.count()),
             event_links: Links::new(memory.event_links, nodes.count()),
             events: List::default(),

@@ -18,6 +18,7 @@ use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
 use crate::time::Instant;
+use crate::trace::SendReason;
 use crate::wire::{TcpFlags, TcpHeader, protocol};
 
 impl Stack<'_> {
@@ -93,6 +94,7 @@ impl Stack<'_> {
     }
 
     fn segment_for_connection(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, index: u32, segment: &Segment<'_>) {
+        let before = self.trace_before(index);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let verified = packet.meta.checksum == ChecksumState::Verified;
@@ -109,7 +111,13 @@ impl Stack<'_> {
                 holders,
             };
             match input::predicted(connection, &mut context, segment, sum) {
-                Predicted::Done(outcome) => return self.finish(pool, index, outcome),
+                Predicted::Done(outcome) => {
+                    if let Some(before) = before {
+                        self.trace_arrival(segment);
+                        self.trace_changes(index, &before);
+                    }
+                    return self.finish(pool, index, outcome);
+                }
                 Predicted::BadChecksum => {
                     self.counters.drop(DropReason::TcpChecksum);
                     return;
@@ -121,6 +129,14 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpChecksum);
             return;
         }
+        self.deliver(pool, index, segment);
+    }
+
+    /// Lets a connection process a segment in full.
+    pub(super) fn deliver(&mut self, pool: &mut Pool<'_>, index: u32, segment: &Segment<'_>) {
+        if self.trace.is_on() {
+            self.trace_arrival(segment);
+        }
         self.with_connection(pool, index, |connection, context| input::segment_arrives(connection, context, segment));
     }
 
@@ -131,6 +147,7 @@ impl Stack<'_> {
         index: u32,
         work: impl FnOnce(&mut Connection, &mut Context<'_, '_>) -> Outcome,
     ) {
+        let before = self.trace_before(index);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let mut context = Context {
@@ -142,6 +159,9 @@ impl Stack<'_> {
             holders,
         };
         let outcome = work(connection, &mut context);
+        if let Some(before) = before {
+            self.trace_changes(index, &before);
+        }
         self.finish(pool, index, outcome);
     }
 
@@ -306,6 +326,9 @@ impl Stack<'_> {
         for _ in Timer::ALL {
             let expired = self.connections.get_mut(index).and_then(|connection| connection.timers.pop_expired(now));
             let Some(timer) = expired else { break };
+            if self.trace.is_on() {
+                self.trace_fired(index, timer);
+            }
             self.with_connection(pool, index, |connection, context| connection.timer_expired(context, timer));
         }
         if let Some(connection) = self.connections.get(index) {
@@ -344,6 +367,9 @@ impl Stack<'_> {
         let addresses = (bare.flow.local, bare.flow.remote);
         let mut bytes = [0; Bare::MAX_LEN];
         let len = bare.build(&mut bytes);
+        if self.trace.is_on() {
+            self.trace_segment(None, &bare.flow, SendReason::Ack, &bytes[..len]);
+        }
         self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, addresses, protocol::TCP, [&bytes[..len], &[]]);
     }
 }

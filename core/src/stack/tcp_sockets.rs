@@ -124,6 +124,9 @@ impl Stack<'_> {
         if deadline < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(number, deadline);
         }
+        if self.trace.is_on() {
+            self.trace_new(key.index, State::Closed);
+        }
         if waits {
             // Data is what it waits for.
             if let Some(connection) = self.connections.get_mut(key.index) {
@@ -416,6 +419,7 @@ impl Stack<'_> {
     /// Closes the sending side: a FIN follows the data that is queued. Receiving goes on.
     pub fn shutdown(&mut self, now: Instant, handle: ConnectionHandle) -> Result<(), SocketError> {
         self.advance_clock(now);
+        let before = self.trace_before(handle.0.index);
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         if let State::Closed = connection.state {
             return Err(SocketError::Closed(connection.reason.unwrap_or(CloseReason::Finished)));
@@ -424,6 +428,9 @@ impl Stack<'_> {
             connection.syn_due |= connection.awaits_syn_data();
             connection.shutdown();
             self.schedule_connection(handle.0.index);
+        }
+        if let Some(before) = before {
+            self.trace_changes(handle.0.index, &before);
         }
         Ok(())
     }
@@ -439,6 +446,7 @@ impl Stack<'_> {
     /// read, the peer gets a reset instead and so learns that it was lost (RFC 2525 §2.17).
     pub fn close(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
         self.advance_clock(now);
+        let before = self.trace_before(handle.0.index);
         let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         let index = handle.0.index;
         match connection.state {
@@ -466,6 +474,9 @@ impl Stack<'_> {
             let deadline = self.now + connection.fin_wait_2();
             connection.timers.set(Timer::FinWait2, deadline);
             self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
+        }
+        if let Some(before) = before {
+            self.trace_changes(index, &before);
         }
         let number = self.nodes.number(Node::Connection(index));
         self.event_links.remove(&mut self.events, number);

@@ -15,6 +15,7 @@ use crate::pool::Pool;
 use crate::tcp::connection::State;
 use crate::tcp::{Context, output};
 use crate::time::Instant;
+use crate::trace::SendReason;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, ethernet, ipv4, ipv6};
 
@@ -117,6 +118,7 @@ impl Stack<'_> {
         if !is_path_valid && !self.find_path(pool, interface, number, index) {
             return None;
         }
+        let before = self.trace_before(index);
         let connection = self.connections.get_mut(index)?;
         let header_len = connection.path.header_len();
         let mut context = Context {
@@ -138,6 +140,12 @@ impl Stack<'_> {
             connection.path.identify(buf, self.identifier_random.next_u32() as u16);
         }
         let state = connection.state;
+        if let Some(before) = before {
+            if let (Some(built), Some(len)) = (built, len) {
+                self.trace_sent(index, built.kind, &buf[header_len..len]);
+            }
+            self.trace_changes(index, &before);
+        }
         match len {
             Some(len) if more => self.end_turn_if_used(interface, number, len),
             // With its last frame the socket leaves the list, so that nobody asks it in vain.
@@ -227,7 +235,11 @@ impl Stack<'_> {
         half_open.sent(self.now, &config);
         self.counters.tcp_retransmits += u64::from(half_open.retransmits > 0);
         self.deadlines.set_no_later(number, half_open.deadline);
-        Some(half_open.path.finish(buf, built.len, built.sum, built.ecn))
+        let len = half_open.path.finish(buf, built.len, built.sum, built.ecn);
+        if self.trace.is_on() {
+            self.trace_segment(None, &flow, SendReason::Handshake, &buf[header_len..len]);
+        }
+        Some(len)
     }
 
     fn transmit_udp(&mut self, turn: Turn<'_, '_>) -> Option<usize> {

@@ -30,6 +30,7 @@ pub(crate) struct Built {
     pub(crate) ecn: Ecn,
     /// There may be another one to send now.
     pub(crate) more: bool,
+    pub(crate) kind: Kind,
 }
 
 /// What a segment carries.
@@ -41,8 +42,9 @@ struct Plan {
     kind: Kind,
 }
 
+/// Why a segment is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Syn,
     New,
     Retransmission,
@@ -82,7 +84,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         if plan.len > 0 {
             sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
         }
-        Built { len, sum, ecn, more: false }
+        Built { len, sum, ecn, more: false, kind: plan.kind }
     };
     sent(connection, context, &plan);
     connection.check_invariants();
@@ -652,7 +654,13 @@ impl Syn<'_> {
             header_len,
         };
         header.emit(out);
-        Built { len: header_len, sum: checksum::sum(&out[..header_len]), ecn: Ecn::NotEct, more: false }
+        Built {
+            len: header_len,
+            sum: checksum::sum(&out[..header_len]),
+            ecn: Ecn::NotEct,
+            more: false,
+            kind: Kind::Syn,
+        }
     }
 }
 

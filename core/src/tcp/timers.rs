@@ -5,7 +5,7 @@ use crate::time::Instant;
 /// What a connection waits for. Of several that are due at once, the first in this order comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub(crate) enum Timer {
+pub enum Timer {
     /// Segments that may only be late, not lost (RFC 8985 §6.2 step 5).
     Reordering,
     /// A probe for the loss of the last segments (RFC 8985 §7).
