@@ -163,15 +163,37 @@ pub enum MtuProbing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpConfig {
-    /// Send buffer in bytes, at most 4 MiB.
+    /// The largest send buffer in bytes: 4 MiB, which is the most there can be.
     pub send_buffer: u32,
-    /// Receive buffer in bytes, at most 4 MiB: the largest window advertised.
+    /// The send buffer to begin with, if that is less: 256 KiB. It grows to hold two congestion windows.
+    pub initial_send_buffer: u32,
+    /// The largest receive buffer in bytes: 4 MiB, which is the most there can be. The window scale is made for it
+    /// (RFC 7323 §2.3).
     pub receive_buffer: u32,
-    /// What the receive buffer may ever become, in bytes: the window scale offered suits the larger of the two (RFC 7323
-    /// §2.3). 0, the default: no more than it is.
-    pub receive_buffer_max: u32,
+    /// The receive buffer to begin with, if that is less: 256 KiB. It grows to hold twice what the user reads in a round trip.
+    pub initial_receive_buffer: u32,
+    /// Whether the buffers grow; on by default. Off, they stay as they begin.
+    pub buffer_tuning: bool,
+    /// The largest window that is offered, in bytes (Linux's `TCP_WINDOW_CLAMP`); 0, the default, for what the buffer holds.
+    pub window_clamp: u32,
+    /// The user can write while less than this many bytes are not sent (Linux's `TCP_NOTSENT_LOWAT`); no limit by default.
+    pub unsent_limit: u32,
     /// Nagle's algorithm (RFC 1122 §4.2.3.4), on by default.
     pub nagle: bool,
+    /// Sends full segments only, for as long as it is on (Linux's `TCP_CORK`); a smaller one after a retransmission timeout
+    /// without any. Off by default.
+    pub cork: bool,
+    /// The largest MSS that is announced and believed, options included (RFC 9293 §3.7.1, `TCP_MAXSEG`); 0, the default, for what
+    /// the path carries.
+    pub max_segment: u16,
+    /// What `close` does with data that is not acknowledged (`SO_LINGER`): with zero it is dropped and the peer gets a reset. Any
+    /// other time, and none, the default, have it sent in the background.
+    pub linger: Option<Duration>,
+    /// TTL or hop limit (`IP_TTL`); 0, the default, for the stack's.
+    pub hop_limit: u8,
+    /// The DSCP, in the upper six bits of the TOS or traffic class (RFC 2474 §3, `IP_TOS`); 0 by default. The two lower bits are
+    /// ECN's and do not count.
+    pub traffic_class: u8,
     /// How long an ACK may wait for company (RFC 1122 §4.2.3.2: below 500 ms); 40 ms as in Linux.
     pub delayed_ack: Duration,
     /// Retransmission timeout before the first round trip is measured (RFC 6298 §2: 1 s).
@@ -278,19 +300,47 @@ pub struct TcpConfig {
 impl TcpConfig {
     /// The shift to offer: it lets a 16-bit window field reach the largest receive buffer (RFC 7323 §2.2, at most 14).
     pub(crate) fn window_scale(&self) -> u8 {
-        let largest = self.receive_buffer.max(self.receive_buffer_max);
-        let shift = (32 - largest.leading_zeros()).saturating_sub(16);
+        let shift = (32 - self.receive_limit().leading_zeros()).saturating_sub(16);
         shift.min(14) as u8
+    }
+
+    /// The send buffer to begin with, in bytes.
+    pub(crate) fn first_send_buffer(&self) -> u32 {
+        self.initial_send_buffer.min(self.send_buffer)
+    }
+
+    /// The receive buffer to begin with, in bytes.
+    pub(crate) fn first_receive_buffer(&self) -> u32 {
+        self.initial_receive_buffer.min(self.receive_limit())
+    }
+
+    /// The largest receive buffer, in bytes.
+    pub(crate) fn receive_limit(&self) -> u32 {
+        if self.window_clamp == 0 { self.receive_buffer } else { self.receive_buffer.min(self.window_clamp) }
+    }
+
+    /// What `max_segment` leaves of an MSS.
+    pub(crate) fn bound_mss(&self, mss: u16) -> u16 {
+        if self.max_segment == 0 { mss } else { mss.min(self.max_segment) }
     }
 }
 
 impl Default for TcpConfig {
     fn default() -> Self {
         TcpConfig {
-            send_buffer: 256 * 1024,
-            receive_buffer: 256 * 1024,
-            receive_buffer_max: 0,
+            send_buffer: 4 * 1024 * 1024,
+            initial_send_buffer: 256 * 1024,
+            receive_buffer: 4 * 1024 * 1024,
+            initial_receive_buffer: 256 * 1024,
+            buffer_tuning: true,
+            window_clamp: 0,
+            unsent_limit: u32::MAX,
             nagle: true,
+            cork: false,
+            max_segment: 0,
+            linger: None,
+            hop_limit: 0,
+            traffic_class: 0,
             delayed_ack: Duration::from_millis(40),
             initial_rto: Duration::from_secs(1),
             min_rto: Duration::from_millis(200),

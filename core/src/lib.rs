@@ -80,7 +80,7 @@ pub use stack::ping::{PingError, PingOutcome, PingTarget};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, FrameMeta, ListenError, ListenOptions, RecvError, SendError,
-    SocketError, Stack,
+    SendFlags, SocketError, Stack,
 };
 pub use tcp::accecn::{AccEcnOption, EcnCounters};
 pub use tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};

@@ -12,7 +12,7 @@ use crate::tcp::connection::{Connection, State};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::pacing;
 use crate::tcp::recovery::CongestionState;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// One connection as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,34 @@ pub struct ConnectionInfo {
     pub receive_window: u32,
     /// Payload bytes of a full segment.
     pub mss: u32,
+    /// Payload bytes of the peer's segments, as far as can be told.
+    pub receive_mss: u32,
+    /// The MSS that our SYN announced, options included (RFC 6691).
+    pub advertised_mss: u16,
+    /// Largest IP packet that the path is believed to carry, in bytes.
+    pub path_mtu: u32,
+    /// Both sides' SYNs offered timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Both sides' SYNs offered selective acknowledgment (RFC 2018).
+    pub sack: bool,
+    /// Shift counts of the peer's windows and of ours, if both sides' SYNs offered window scaling (RFC 7323).
+    pub window_scales: Option<(u8, u8)>,
+    /// How long an ACK waits for company.
+    pub delayed_ack: Duration,
+    /// How long ago data was sent last, the connection's beginning if none was.
+    pub since_data_sent: Duration,
+    /// How long ago data came last, the connection's beginning if none has.
+    pub since_data_received: Duration,
+    /// How long ago an acceptable segment came last.
+    pub since_received: Duration,
+    /// Bytes that the receive buffer may hold now.
+    pub receive_buffer: u32,
+    /// Bytes that the send buffer may hold now.
+    pub send_buffer: u32,
+    /// The round trip by the echoes in what the peer sends, if they tell.
+    pub receive_rtt: Option<Duration>,
+    /// Bytes that the user reads in a round trip.
+    pub receive_space: u32,
     /// Segments sent again.
     pub retransmits: u32,
     /// Timeouts since the last progress.
@@ -84,12 +112,6 @@ pub struct ConnectionInfo {
     pub bytes_sent: u64,
     /// Payload bytes received in order.
     pub bytes_received: u64,
-    /// Timestamps were agreed (RFC 7323).
-    pub timestamps: bool,
-    /// Selective acknowledgments were agreed (RFC 2018).
-    pub sack: bool,
-    /// Window scaling was agreed (RFC 7323).
-    pub window_scaling: bool,
     /// What of ECN was agreed (RFC 3168).
     pub ecn: EcnMode,
     /// The peer has sent ECN-capable packets.
@@ -127,6 +149,20 @@ impl ConnectionInfo {
             send_window: 0,
             receive_window: 0,
             mss: 0,
+            receive_mss: 0,
+            advertised_mss: 0,
+            path_mtu: 0,
+            timestamps: false,
+            sack: false,
+            window_scales: None,
+            delayed_ack: Duration::ZERO,
+            since_data_sent: Duration::ZERO,
+            since_data_received: Duration::ZERO,
+            since_received: Duration::ZERO,
+            receive_buffer: 0,
+            send_buffer: 0,
+            receive_rtt: None,
+            receive_space: 0,
             retransmits: 0,
             backoff: 0,
             congestion_state: CongestionState::Open,
@@ -137,9 +173,6 @@ impl ConnectionInfo {
             bandwidth: None,
             bytes_sent: 0,
             bytes_received: 0,
-            timestamps: false,
-            sack: false,
-            window_scaling: false,
             ecn: EcnMode::Off,
             ecn_seen: false,
             ecn_counters: EcnCounters::default(),
@@ -147,7 +180,7 @@ impl ConnectionInfo {
         }
     }
 
-    fn of(connection: &Connection, handle: Option<ConnectionHandle>) -> Self {
+    fn of(connection: &Connection, now: Instant, handle: Option<ConnectionHandle>) -> Self {
         ConnectionInfo {
             handle,
             cwnd: connection.congestion.cwnd(),
@@ -169,6 +202,21 @@ impl ConnectionInfo {
             send_window: connection.snd_wnd,
             receive_window: connection.rcv_edge.since(connection.rcv_nxt()),
             mss: connection.mss,
+            receive_mss: connection.acks.segment_size,
+            advertised_mss: connection.advertised_mss,
+            path_mtu: u32::from(connection.path_mtu.mtu()),
+            timestamps: connection.peer_known && connection.timestamps.agreed,
+            sack: connection.peer_known && connection.sack,
+            window_scales: (connection.peer_known && connection.scaling)
+                .then_some((connection.snd_scale, connection.rcv_scale)),
+            delayed_ack: connection.acks.wait(),
+            since_data_sent: now.since(connection.last_sent),
+            since_data_received: now.since(connection.acks.last_data),
+            since_received: now.since(connection.last_received),
+            receive_buffer: connection.receive.limit(),
+            send_buffer: connection.send.limit(),
+            receive_rtt: connection.receive_rtt(),
+            receive_space: connection.receive_space(),
             retransmits: connection.retransmits,
             backoff: connection.timeouts,
             congestion_state: connection.recovery.state(),
@@ -179,9 +227,6 @@ impl ConnectionInfo {
             bandwidth: connection.congestion.bandwidth(),
             bytes_sent: connection.bytes_sent,
             bytes_received: connection.bytes_received,
-            timestamps: connection.timestamps.agreed,
-            sack: connection.sack,
-            window_scaling: connection.scaling,
             ecn: connection.ecn.mode,
             ecn_seen: connection.ecn.seen,
             ecn_counters: connection.ecn.accurate.counters(),
@@ -213,7 +258,7 @@ impl Stack<'_> {
 
     /// One connection.
     pub fn connection_info(&self, handle: ConnectionHandle) -> Option<ConnectionInfo> {
-        self.held_connection(handle).map(|connection| ConnectionInfo::of(connection, Some(handle)))
+        self.held_connection(handle).map(|connection| ConnectionInfo::of(connection, self.now, Some(handle)))
     }
 
     /// All connections: those that are over but still held by the user, half-open ones and those in TIME-WAIT too.
@@ -227,7 +272,7 @@ impl Stack<'_> {
             .map(|(index, connection)| {
                 let held = !connection.orphaned && connection.listener.is_none();
                 let handle = self.connections.key(index).filter(|_| held).map(ConnectionHandle);
-                ConnectionInfo::of(connection, handle)
+                ConnectionInfo::of(connection, self.now, handle)
             });
         let half_open = self.half_open.iter().map(|(_, found)| ConnectionInfo::bare(State::SynReceived, &found.flow));
         let time_wait = self.time_wait.iter().map(|(_, found)| ConnectionInfo::bare(State::TimeWait, &found.flow));

@@ -26,14 +26,15 @@ pub(crate) mod ping;
 mod resolution;
 mod tcp_errors;
 mod tcp_input;
-mod tcp_sockets;
+mod tcp_settings;
+pub(crate) mod tcp_sockets;
 mod time_wait;
 mod tracing;
 mod transmit;
 pub(crate) mod udp;
 
 pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
-pub use tcp_sockets::{ConnectOptions, ListenOptions};
+pub use tcp_sockets::{ConnectOptions, ListenOptions, SendFlags};
 
 use core::net::{IpAddr, Ipv4Addr};
 

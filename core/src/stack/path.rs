@@ -32,6 +32,9 @@ pub(crate) struct Hop {
     pub(crate) destination_mac: MacAddr,
     /// Whether routers must not fragment IPv4 packets.
     pub(crate) dont_fragment: bool,
+    pub(crate) hop_limit: u8,
+    /// The DSCP in its place, the two ECN bits clear.
+    pub(crate) traffic_class: u8,
 }
 
 impl Path {
@@ -50,26 +53,31 @@ impl Path {
         Path { interface, ..Path::UNKNOWN }
     }
 
+    /// The path is to be found anew.
+    pub(crate) fn forget(&mut self) {
+        self.generation = Path::UNKNOWN.generation;
+    }
+
     #[inline]
     pub(crate) fn is_valid(&self, generation: u32) -> bool {
         self.generation == generation
     }
 
     /// The path of TCP segments from `local` to `remote`, which are of one family.
-    pub(crate) fn new(generation: u32, hop: &Hop, local: IpAddr, remote: IpAddr, hop_limit: u8) -> Self {
+    pub(crate) fn new(generation: u32, hop: &Hop, local: IpAddr, remote: IpAddr) -> Self {
         let mut path = Path { generation, interface: hop.interface, ..Path::UNKNOWN };
         let ip = ethernet::HEADER_LEN;
         let ethertype = match (local, remote) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let header = Ipv4Header {
-                    dscp_ecn: 0,
+                    dscp_ecn: hop.traffic_class,
                     total_len: 0,
                     // RFC 6864 §4.1: the ID of a datagram that is never fragmented means nothing. Others get one each.
                     identification: 0,
                     dont_fragment: hop.dont_fragment,
                     more_fragments: false,
                     fragment_offset: 0,
-                    ttl: hop_limit,
+                    ttl: hop.hop_limit,
                     protocol: protocol::TCP,
                     source,
                     destination,
@@ -83,11 +91,11 @@ impl Path {
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let header = Ipv6Header {
-                    traffic_class: 0,
+                    traffic_class: hop.traffic_class,
                     flow_label: 0,
                     payload_len: 0,
                     next_header: protocol::TCP,
-                    hop_limit,
+                    hop_limit: hop.hop_limit,
                     source,
                     destination,
                 };
@@ -165,16 +173,18 @@ mod tests {
             source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
             destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
             dont_fragment: true,
+            hop_limit: 64,
+            traffic_class: 0,
         };
         let ip = ethernet::HEADER_LEN;
         for ecn in [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce] {
             let mut frame = [0; 100];
-            let path = Path::new(1, &hop, IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]), 64);
+            let path = Path::new(1, &hop, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
             let len = path.finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
             let (header, _) = Ipv4Header::parse(&frame[ip..len]).expect("a checksum that fits");
             assert_eq!(Ecn::of_traffic_class(header.dscp_ecn), ecn);
             let (a, b) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
-            let len = Path::new(1, &hop, a, b, 64).finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
+            let len = Path::new(1, &hop, a, b).finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
             let (header, _) = Ipv6Header::parse(&frame[ip..len]).unwrap();
             assert_eq!((Ecn::of_traffic_class(header.traffic_class), header.flow_label), (ecn, 0));
         }

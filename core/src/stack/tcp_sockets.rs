@@ -1,7 +1,6 @@
 //! The user's calls about TCP (RFC 9293 §3.9.1): open, send, receive, close, abort, status.
 
 use core::net::{IpAddr, SocketAddr};
-use core::num::NonZeroU32;
 
 use super::Stack;
 use super::flow::Flow;
@@ -11,11 +10,10 @@ use super::tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketE
 use super::transmit::advertised_mss;
 use super::udp::EPHEMERAL_PORTS;
 use crate::address::{Endpoint, is_unicast};
-use crate::config::{KeepAlive, TcpConfig};
+use crate::config::TcpConfig;
 use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::pool::Pool;
 use crate::slab::Slab;
-use crate::tcp::congestion::Algorithm;
 use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
 use crate::tcp::fast_open::{FastOpenKeys, ListenerFastOpen, Role};
 use crate::tcp::isn::{initial_sequence, timestamp_offset};
@@ -55,6 +53,15 @@ impl Default for ListenOptions {
     fn default() -> Self {
         ListenOptions { backlog: 128, fast_open: 0, tcp: None }
     }
+}
+
+/// What [`Stack::send_with_flags`] says about data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFlags {
+    /// More follows at once (Linux's `MSG_MORE`): a segment that is not full waits for it, or for an acknowledgment.
+    pub more: bool,
+    /// The data is urgent (RFC 9293 §3.8.5, `MSG_OOB`). It is delivered in line (RFC 6093 §6).
+    pub urgent: bool,
 }
 
 impl Stack<'_> {
@@ -287,11 +294,24 @@ impl Stack<'_> {
         handle: ConnectionHandle,
         data: &[u8],
     ) -> Result<usize, SendError> {
+        self.send_with_flags(pool, now, handle, data, SendFlags::default())
+    }
+
+    /// The same, and says more about the data (RFC 9293 §3.9.1.2: the PUSH and URGENT flags of SEND).
+    pub fn send_with_flags(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        handle: ConnectionHandle,
+        data: &[u8],
+        flags: SendFlags,
+    ) -> Result<usize, SendError> {
         self.advance_clock(now);
         let holders = self.connections.len();
         let connection = sendable(held_mut(&mut self.connections, handle))?;
         let allowed = connection.allowed_to_send(pool, &self.account, holders, data.len());
         let taken = connection.send.write(pool, &mut self.account, &data[..allowed]);
+        connection.written(flags);
         if taken < data.len() {
             self.wait_for_room(handle.0.index);
         }
@@ -328,6 +348,7 @@ impl Stack<'_> {
             return Ok(0);
         }
         let taken = connection.send.write_with(pool, &mut self.account, fill);
+        connection.written(SendFlags::default());
         self.after_writing(handle.0.index, taken > 0);
         Ok(taken)
     }
@@ -359,8 +380,27 @@ impl Stack<'_> {
             return nothing_to_read(connection);
         }
         let count = connection.receive.read(pool, &mut self.account, out);
-        self.after_reading(handle);
+        self.after_reading(pool, handle);
         Ok(count)
+    }
+
+    /// Copies received data into `out` without taking it; returns how many bytes, 0 where [`recv`](Self::recv) says 0.
+    pub fn peek(&self, pool: &Pool<'_>, handle: ConnectionHandle, out: &mut [u8]) -> Result<usize, RecvError> {
+        let connection = held(&self.connections, handle).ok_or(RecvError::NotFound)?;
+        if connection.receive.readable() == 0 {
+            return nothing_to_read(connection);
+        }
+        let mut copied = 0;
+        while copied < out.len() {
+            let slice = connection.receive.peek(pool, copied as u32);
+            let count = slice.len().min(out.len() - copied);
+            if count == 0 {
+                break;
+            }
+            out[copied..copied + count].copy_from_slice(&slice[..count]);
+            copied += count;
+        }
+        Ok(copied)
     }
 
     /// Lends received data, as far as it is contiguous, to `take`, which returns how many bytes it has used. The slice
@@ -382,13 +422,14 @@ impl Stack<'_> {
         let slice = connection.receive.peek(pool, 0);
         let count = take(slice).min(slice.len());
         connection.receive.consume(pool, &mut self.account, count as u32);
-        self.after_reading(handle);
+        self.after_reading(pool, handle);
         Ok(count)
     }
 
-    fn after_reading(&mut self, handle: ConnectionHandle) {
+    fn after_reading(&mut self, pool: &Pool<'_>, handle: ConnectionHandle) {
         let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         connection.acknowledge_reading();
+        connection.tune_receive_buffer(self.now, pool, &self.account);
         if connection.acks.now || output::window_update_due(connection) {
             connection.ack_now();
             self.schedule_connection(handle.0.index);
@@ -404,9 +445,7 @@ impl Stack<'_> {
     /// Bytes that the send buffer has room for; [`send`](Self::send) may take fewer when the pool is short of blocks.
     pub fn writable_bytes(&self, handle: ConnectionHandle) -> usize {
         match held(&self.connections, handle) {
-            Some(connection) if connection.state.may_send() && !connection.fin_queued => {
-                connection.send.room() as usize
-            }
+            Some(connection) if connection.state.may_send() && !connection.fin_queued => connection.writable() as usize,
             _ => 0,
         }
     }
@@ -454,6 +493,7 @@ impl Stack<'_> {
             // The table of those in TIME-WAIT has taken over.
             State::TimeWait if !connection.in_flows => return self.remove_connection(pool, index),
             State::TimeWait => {}
+            _ if connection.config.linger == Some(Duration::ZERO) => return self.abort(pool, now, handle),
             _ if connection.receive.readable() > 0 => {
                 self.send_reset(pool, index, Reset::Ours);
                 return self.remove_connection(pool, index);
@@ -519,71 +559,6 @@ impl Stack<'_> {
         held(&self.connections, handle)?.reason
     }
 
-    /// Turns Nagle's algorithm off or on.
-    pub fn set_nodelay(&mut self, handle: ConnectionHandle, nodelay: bool) -> Result<(), SocketError> {
-        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
-        connection.config.nagle = !nodelay;
-        if nodelay && connection.state.is_synchronized() {
-            self.schedule_connection(handle.0.index);
-        }
-        Ok(())
-    }
-
-    /// Goes on with another congestion control (Linux's `TCP_CONGESTION`), from the window that the connection has.
-    pub fn set_congestion_control(
-        &mut self,
-        handle: ConnectionHandle,
-        algorithm: Algorithm,
-    ) -> Result<(), SocketError> {
-        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
-        connection.config.congestion = algorithm;
-        connection.congestion.configure(&connection.config, connection.snd_nxt);
-        Ok(())
-    }
-
-    /// Bounds how fast the connection sends, in bytes a second (Linux's `SO_MAX_PACING_RATE`).
-    pub fn set_max_pacing_rate(
-        &mut self,
-        handle: ConnectionHandle,
-        rate: Option<NonZeroU32>,
-    ) -> Result<(), SocketError> {
-        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
-        connection.config.max_pacing_rate = rate;
-        connection.congestion.configure(&connection.config, connection.snd_nxt);
-        self.schedule_connection(handle.0.index);
-        Ok(())
-    }
-
-    /// Turns keep-alive probing on or off.
-    pub fn set_keep_alive(
-        &mut self,
-        now: Instant,
-        handle: ConnectionHandle,
-        keep_alive: Option<KeepAlive>,
-    ) -> Result<(), SocketError> {
-        self.advance_clock(now);
-        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
-        connection.config.keep_alive = keep_alive;
-        match keep_alive {
-            Some(settings) if connection.state.is_synchronized() => {
-                let deadline = self.now + settings.idle;
-                connection.timers.set(Timer::KeepAlive, deadline);
-                self.deadlines.set_no_later(self.nodes.number(Node::Connection(handle.0.index)), deadline);
-            }
-            Some(_) => {}
-            None => connection.timers.stop(Timer::KeepAlive),
-        }
-        Ok(())
-    }
-
-    /// Sets [`TcpConfig::user_timeout`]: how long data that is sent again may stay unacknowledged (RFC 5482); none for the
-    /// configured retries. Counts when the next timer is set.
-    pub fn set_user_timeout(&mut self, handle: ConnectionHandle, timeout: Option<Duration>) -> Result<(), SocketError> {
-        let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
-        connection.config.user_timeout = timeout;
-        Ok(())
-    }
-
     /// Drops all connections, listeners and sockets at once; peers get resets as far as the queues hold them.
     pub fn close_all(&mut self, pool: &mut Pool<'_>, now: Instant) {
         self.advance_clock(now);
@@ -610,12 +585,15 @@ impl Stack<'_> {
 
 /// The connection of a handle, if the user still holds it: not one that waits to be accepted or was closed.
 #[inline]
-fn held<'c>(connections: &'c Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c Connection> {
+pub(super) fn held<'c>(connections: &'c Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c Connection> {
     connections.lookup(handle.0).filter(|connection| !connection.orphaned && connection.listener.is_none())
 }
 
 #[inline]
-fn held_mut<'c>(connections: &'c mut Slab<'_, Connection>, handle: ConnectionHandle) -> Option<&'c mut Connection> {
+pub(super) fn held_mut<'c>(
+    connections: &'c mut Slab<'_, Connection>,
+    handle: ConnectionHandle,
+) -> Option<&'c mut Connection> {
     connections.lookup_mut(handle.0).filter(|connection| !connection.orphaned && connection.listener.is_none())
 }
 

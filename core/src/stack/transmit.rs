@@ -165,8 +165,8 @@ impl Stack<'_> {
             self.leave_ready(interface, number);
             return false;
         };
-        let (flow, dont_fragment) = (connection.flow, connection.config.path_mtu_discovery);
-        match self.path_for(pool, &flow, dont_fragment) {
+        let (flow, config) = (connection.flow, connection.config);
+        match self.path_for(pool, &flow, &config) {
             PathSearch::Found(path) => {
                 let mtu = self.path_mtu(path.interface, flow.remote);
                 let moved = path.interface != interface;
@@ -208,7 +208,7 @@ impl Stack<'_> {
             return None;
         }
         if !half_open.path.is_valid(generation) {
-            match self.path_for(pool, &flow, config.path_mtu_discovery) {
+            match self.path_for(pool, &flow, &config) {
                 PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
                     self.half_open.get_mut(index)?.parked = Some(entry);
@@ -327,15 +327,27 @@ impl Stack<'_> {
         EthernetHeader { destination, source: self.mac(interface), ethertype }.emit(buf);
     }
 
-    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, dont_fragment: bool) -> PathSearch {
+    /// The path of a flow with these settings.
+    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, config: &TcpConfig) -> PathSearch {
         // An address that was removed is nobody's to send from.
         let hop = self.hop_to(flow.link, flow.remote).filter(|_| self.is_local(flow.local));
         let Some(hop) = hop else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
                 let source_mac = self.mac(hop.interface);
-                let hop = Hop { interface: hop.interface, source_mac, destination_mac, dont_fragment };
-                PathSearch::Found(Path::new(self.generation, &hop, flow.local, flow.remote, self.config.hop_limit))
+                let dont_fragment = config.path_mtu_discovery;
+                let hop_limit = if config.hop_limit == 0 { self.config.hop_limit } else { config.hop_limit };
+                // The two lowest bits are not the user's (RFC 3168 §5).
+                let traffic_class = config.traffic_class & !3;
+                let hop = Hop {
+                    interface: hop.interface,
+                    source_mac,
+                    destination_mac,
+                    dont_fragment,
+                    hop_limit,
+                    traffic_class,
+                };
+                PathSearch::Found(Path::new(self.generation, &hop, flow.local, flow.remote))
             }
             Resolution::Pending(entry) => PathSearch::Wait(entry),
             Resolution::TableFull => {
@@ -408,7 +420,7 @@ pub(super) fn path_headers(address: &IpAddr) -> u32 {
 /// The MSS that our SYN announces to `remote` (RFC 9293 §3.7.1): what the interface's MTU has room for.
 pub(super) fn advertised_mss(mtu: u16, remote: &IpAddr, config: &TcpConfig) -> u16 {
     let most = mtu - path_headers(remote) as u16;
-    config.advertised_mss.map_or(most, |mss| mss.min(most))
+    config.bound_mss(config.advertised_mss.map_or(most, |mss| mss.min(most)))
 }
 
 /// Writes the IP header of a packet that is never fragmented; returns the header's length.

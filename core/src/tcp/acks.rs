@@ -2,13 +2,13 @@
 //! while a peer may be in slow start, later for a user who answers what arrives; never more than one full segment is
 //! held back.
 
-use crate::tcp::Segment;
 use crate::tcp::connection::Connection;
 use crate::tcp::recovery::DUPLICATE_THRESHOLD;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
+use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
-use crate::wire::TcpFlags;
+use crate::wire::{TcpFlags, TcpOptions};
 
 /// ACKs that are sent at once to a peer that may be in slow start.
 const MAX_QUICK: u32 = 16;
@@ -77,6 +77,11 @@ impl OwedAcks {
         (self.now, self.scheduled, self.duplicates) = (false, false, 0);
     }
 
+    /// How long an ACK waits for company now; zero before data has come.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// Updates the estimate of the peer's segment size. A smaller one is believed when two segments in a row have it.
     #[inline]
     fn measure_segment(&mut self, segment: &Segment<'_>, advertised_mss: u16) {
@@ -129,7 +134,8 @@ impl Connection {
 
     /// A segment with data was accepted, in order or not.
     #[inline]
-    pub(crate) fn data_arrived(&mut self, now: Instant, segment: &Segment<'_>) {
+    pub(crate) fn data_arrived(&mut self, now: Instant, segment: &Segment<'_>, options: &TcpOptions) {
+        self.measure_receive_round_trip(now, options.timestamps);
         self.acks.scheduled = true;
         self.acks.measure_segment(segment, self.advertised_mss);
         let least = self.config.delayed_ack;
@@ -163,7 +169,7 @@ impl Connection {
 
     fn delay_ack(&mut self, now: Instant) {
         let least = self.config.delayed_ack;
-        let mut wait = self.acks.wait;
+        let mut wait = self.acks.wait.max(least);
         if wait > least {
             // No longer than a round trip: by then the peer waits for it.
             let round_trip = self.rtt.srtt().map_or(MAX_WAIT, |srtt| srtt.max(least));
@@ -174,6 +180,16 @@ impl Connection {
             Some(due) if due <= now + Duration::from_micros(wait.as_micros() / 4) => self.acks.now = true,
             Some(due) if due <= at => {}
             _ => self.timers.set(Timer::DelayedAck, at),
+        }
+    }
+
+    /// A challenge ACK that waits as other ACKs do, so that an ACK which is due soon anyway makes it needless: Linux sends none
+    /// here. Where challenges are not limited, they do not wait either, as in FreeBSD.
+    #[cold]
+    pub(crate) fn challenge_later(&mut self, context: &mut Context<'_, '_>) {
+        self.challenge(context);
+        if self.config.challenge_interval > Duration::ZERO && core::mem::take(&mut self.acks.now) {
+            self.delay_ack(context.now);
         }
     }
 
@@ -244,5 +260,11 @@ impl Connection {
     #[inline]
     pub(crate) fn data_sent(&mut self, now: Instant) {
         self.acks.interactive |= now.since(self.acks.last_data) < self.acks.wait;
+    }
+
+    /// `TCP_QUICKACK`: whether ACKs need not wait for answers of the user. An ACK that waits is sent.
+    pub(crate) fn set_quick_ack(&mut self, quick: bool) {
+        self.acks.interactive = !quick;
+        self.acks.now |= quick && self.acks.scheduled;
     }
 }

@@ -8,6 +8,7 @@ use crate::event::Signals;
 use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
+use crate::stack::tcp_sockets::SendFlags;
 use crate::tcp::accecn;
 use crate::tcp::acks::OwedAcks;
 use crate::tcp::challenge::ChallengeLimit;
@@ -25,6 +26,7 @@ use crate::tcp::send_buffer::SendBuffer;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::{Timer, Timers};
 use crate::tcp::timestamps::TimestampState;
+use crate::tcp::tuning::ReceiveTuning;
 use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
 use crate::wire::tcp_options::{MAX_LEN, TIMESTAMPS_LEN};
@@ -205,6 +207,14 @@ pub struct Connection {
     pub(crate) peer_mss: u16,
     pub(crate) path_mtu: PathMtu,
     pub(crate) send: SendBuffer,
+    /// The user has said that more data follows at once, and nothing has been acknowledged since.
+    pub(crate) more_follows: bool,
+    /// The user has said so of the last data that was written.
+    pub(crate) unfinished: bool,
+    /// The end of what the user has asked to be sent without waiting for more.
+    pub(crate) pushed_to: Seq,
+    /// SND.UP: the end of urgent data (RFC 9293 §3.8.5, RFC 6093), if it is beyond SND.UNA.
+    pub(crate) snd_up: Seq,
     /// The user has closed the sending side: a FIN follows the data.
     pub(crate) fin_queued: bool,
     /// The end of the last segment sent that was not full (Minshall's refinement of Nagle's algorithm).
@@ -218,6 +228,7 @@ pub struct Connection {
     /// The peer's SYN has come: its sequence numbers are known.
     pub(crate) peer_known: bool,
     pub(crate) receive: ReceiveBuffer,
+    pub(crate) tuning: ReceiveTuning,
     /// The right edge of the window as advertised; it never moves left.
     pub(crate) rcv_edge: Seq,
     pub(crate) rcv_scale: u8,
@@ -365,14 +376,19 @@ impl Connection {
             mss,
             peer_mss: default_mss(&opening.flow),
             path_mtu: PathMtu::of_interface(opening),
-            send: SendBuffer::new(first, config.send_buffer),
+            send: SendBuffer::new(first, config.first_send_buffer()),
+            more_follows: false,
+            unfinished: false,
+            pushed_to: first,
+            snd_up: first,
+            tuning: ReceiveTuning::new(opening.now, Seq(0), 0),
             fin_queued: false,
             small_sent: opening.iss,
             wants_room: false,
             last_sent: opening.now,
             irs: Seq(0),
             peer_known: false,
-            receive: ReceiveBuffer::new(Seq(0), config.receive_buffer),
+            receive: ReceiveBuffer::new(Seq(0), config.first_receive_buffer()),
             rcv_edge: Seq(0),
             rcv_scale: config.window_scale(),
             peer_fin: None,
@@ -453,9 +469,12 @@ impl Connection {
         let irs = syn.seq;
         self.irs = irs;
         self.peer_known = true;
-        self.receive = ReceiveBuffer::new(irs + 1, self.config.receive_buffer);
+        let window = self.config.first_receive_buffer();
+        self.receive = ReceiveBuffer::new(irs + 1, window);
+        // RFC 6928: ten segments.
+        self.tuning = ReceiveTuning::new(now, irs + 1, window.min(10 * u32::from(self.advertised_mss)));
         // What our own SYN has offered or offers; never scaled (RFC 7323 §2.2).
-        self.rcv_edge = irs + 1 + self.config.receive_buffer.min(u32::from(u16::MAX));
+        self.rcv_edge = irs + 1 + window.min(u32::from(u16::MAX));
         self.scaling &= syn.window_scale.is_some();
         self.sack &= syn.sack_permitted;
         self.timestamps.peer_syn(now, irs, syn.tsval);
@@ -546,9 +565,23 @@ impl Connection {
         Outcome::default().output()
     }
 
+    /// Bytes that may be written as far as the buffer and the limit on unsent data go.
+    pub(crate) fn writable(&self) -> u32 {
+        let unsent = self.send.end().since(self.snd_nxt);
+        if unsent < self.config.unsent_limit { self.send.room() } else { 0 }
+    }
+
+    /// The user has written.
+    pub(crate) fn written(&mut self, flags: SendFlags) {
+        (self.more_follows, self.unfinished) = (flags.more, flags.more);
+        if flags.urgent {
+            self.snd_up = self.send.end();
+        }
+    }
+
     /// How many of `offered` bytes may be queued: what the buffer has room for and the shortage of blocks allows.
     pub(crate) fn allowed_to_send(&self, pool: &Pool<'_>, account: &Account, holders: usize, offered: usize) -> usize {
-        let wanted = offered.min(self.send.room() as usize);
+        let wanted = offered.min(self.writable() as usize);
         if pool.pressure(account) == Pressure::None && wanted <= BLOCK_SIZE {
             return wanted;
         }

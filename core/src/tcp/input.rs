@@ -84,7 +84,7 @@ pub(crate) fn predicted(
     heard_from_peer(connection, context, segment, &options);
     let mut outcome = Outcome::default();
     acknowledgment(connection, context, segment, &options, &mut outcome);
-    connection.data_arrived(context.now, segment);
+    connection.data_arrived(context.now, segment, &options);
     connection.receive.accept(len);
     ecn_field_arrives(connection, segment);
     received_in_order(connection, context, len, &mut outcome);
@@ -162,7 +162,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     connection.ack_now();
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
-    text_and_fin(connection, context, &rest, &mut outcome);
+    text_and_fin(connection, context, &rest, &options, &mut outcome);
     outcome.output()
 }
 
@@ -285,6 +285,12 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         // "If the ACK acks something not yet sent, then send an ACK, drop the segment"; RFC 5961 §5.2 treats
         // what is older than any window, or than the connection, the same.
         context.counters.drop(DropReason::TcpBadAck);
+        if segment.ack > connection.snd_nxt && connection.state == State::Established {
+            // There is no hurry: what comes next may be acknowledged with it.
+            connection.challenge_later(context);
+            outcome.output = connection.acks.now;
+            return outcome;
+        }
         connection.challenge(context);
         return outcome.output();
     }
@@ -296,7 +302,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
 
     // Sixth, the URG bit: urgent data is delivered in line (RFC 6093 §6), so there is nothing to do.
     // Seventh and eighth, the segment text and the FIN bit.
-    text_and_fin(connection, context, segment, &mut outcome);
+    text_and_fin(connection, context, segment, &options, &mut outcome);
     outcome
 }
 
@@ -429,6 +435,8 @@ fn acknowledgment(
     options: &TcpOptions,
     outcome: &mut Outcome,
 ) {
+    // What waited for more of its kind waits no longer.
+    connection.more_follows = false;
     let window = u32::from(segment.window) << connection.snd_scale;
     let advances = segment.ack > connection.snd_una;
     // RFC 5681 §2: what is no duplicate acknowledgment. Nor is one that has been overtaken by data of the peer, as in Linux.
@@ -483,13 +491,18 @@ fn update_window(connection: &mut Connection, segment: &Segment<'_>, window: u32
 fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq, outcome: &mut Outcome) {
     connection.send.acknowledge(context.pool, context.account, ack);
     connection.snd_una = ack;
+    connection.snd_up = connection.snd_up.max(ack);
+    connection.persist_shift = 0;
     connection.timeouts = 0;
     connection.loss_timeout = false;
     if connection.path_mtu.is_probing() {
         connection.mtu_probe_acknowledged();
     }
+    if connection.wants_room {
+        connection.tune_send_buffer();
+    }
     // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
-    if connection.wants_room && connection.send.room() >= connection.send.limit() / 3 {
+    if connection.wants_room && connection.writable() >= connection.send.limit() / 3 {
         connection.wants_room = false;
         outcome.signals |= Signals::WRITABLE;
     }
@@ -543,6 +556,7 @@ fn text_and_fin(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
+    options: &TcpOptions,
     outcome: &mut Outcome,
 ) {
     let has_fin = segment.has(TcpFlags::FIN);
@@ -586,7 +600,7 @@ fn text_and_fin(
         if from > 0 {
             connection.receive.came_again(segment.seq, rcv_nxt);
         }
-        connection.data_arrived(context.now, segment);
+        connection.data_arrived(context.now, segment, options);
         ecn_field_arrives(connection, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
     } else if segment.seq < rcv_nxt {

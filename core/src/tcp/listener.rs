@@ -109,7 +109,7 @@ impl HalfOpen {
 
     /// RCV.WND in bytes: what the SYN and ACK offers, which is never scaled (RFC 7323 §2.2).
     pub(crate) fn receive_window(&self, config: &TcpConfig) -> u32 {
-        config.receive_buffer.min(u32::from(u16::MAX))
+        config.first_receive_buffer().min(u32::from(u16::MAX))
     }
 
     /// The ACK that tells the peer what we expect (RFC 5961 §3.2).

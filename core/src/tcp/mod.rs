@@ -35,9 +35,11 @@ pub(crate) mod rtt;
 pub(crate) mod scoreboard;
 pub(crate) mod send_buffer;
 pub(crate) mod seq;
+mod settings;
 pub(crate) mod time_wait;
 pub(crate) mod timers;
 pub(crate) mod timestamps;
+pub(crate) mod tuning;
 
 use crate::counters::Counters;
 use crate::pool::{Account, Pool};

@@ -65,6 +65,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     let built = if plan.kind == Kind::Syn {
         build_syn(connection, context, &plan, out)
     } else {
+        let (urgent, urgent_flag) = urgent_pointer(connection, plan.seq);
         let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
         let is_bare_ack = matches!(plan.kind, Kind::Ack | Kind::DuplicateAck);
         let (ecn_flags, ecn) = connection.ecn.sending(plan.kind == Kind::New && plan.len > 0, is_bare_ack);
@@ -73,9 +74,9 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
             destination_port: connection.flow.remote_port,
             sequence: plan.seq.0,
             acknowledgment: connection.rcv_nxt().0,
-            flags: plan.flags | ecn_flags,
+            flags: plan.flags | urgent_flag | ecn_flags,
             window: advertise(connection),
-            urgent: 0,
+            urgent,
             header_len,
         };
         header.emit(out);
@@ -93,6 +94,16 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         watch_tail(connection, context);
     }
     Some(Built { more, ..built })
+}
+
+/// The urgent pointer of a segment that begins at `seq`, and its flag: as everywhere, it points behind the urgent data (RFC 6093
+/// §3.1), as far as 16 bits reach.
+#[inline]
+fn urgent_pointer(connection: &Connection, seq: Seq) -> (u16, TcpFlags) {
+    if connection.snd_up <= connection.snd_una || connection.snd_up <= seq {
+        return (0, TcpFlags::default());
+    }
+    ((connection.snd_up - seq).min(u32::from(u16::MAX)) as u16, TcpFlags::URG)
 }
 
 /// Writes the options of a segment that is no SYN; returns their length.
@@ -180,7 +191,7 @@ fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &
             }
             false => ecn.mode.syn_flags(),
         },
-        receive_buffer: connection.receive.limit(),
+        window: connection.receive.limit(),
         accecn: acknowledges
             && ecn.mode == EcnMode::Accurate
             && connection.timeouts == 0
@@ -397,7 +408,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     if with_fin {
         flags |= TcpFlags::FIN;
     }
-    if is_all && len > 0 {
+    if is_all && len > 0 && (!connection.unfinished || connection.probe == Probe::Data) {
         // RFC 9293 §3.9.1.2: "the last buffered segment" carries PSH.
         flags |= TcpFlags::PSH;
     }
@@ -413,6 +424,14 @@ fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool, push: Pu
         return true;
     }
     if is_all {
+        // What the user wants sent, and what is urgent, waits for nothing.
+        let end = connection.send.end();
+        if connection.pushed_to == end || connection.snd_up > connection.snd_una {
+            return true;
+        }
+        if connection.config.cork || connection.more_follows {
+            return false;
+        }
         // Minshall: only an outstanding segment that was small itself holds back another.
         return !connection.config.nagle || push != Push::Usual || connection.small_sent <= connection.snd_una;
     }
@@ -614,7 +633,7 @@ struct Syn<'a> {
     ack: Option<Seq>,
     /// What its flags say of ECN.
     ecn: TcpFlags,
-    receive_buffer: u32,
+    window: u32,
     /// It has the AccECN option.
     accecn: bool,
     options: TcpOptions,
@@ -649,7 +668,7 @@ impl Syn<'_> {
             acknowledgment: self.ack.map_or(0, |ack| ack.0),
             flags: TcpFlags::SYN | ack | self.ecn,
             // Never scaled (RFC 7323 §2.2).
-            window: self.receive_buffer.min(u32::from(u16::MAX)) as u16,
+            window: self.window.min(u32::from(u16::MAX)) as u16,
             urgent: 0,
             header_len,
         };
@@ -673,7 +692,7 @@ pub(crate) fn build_syn_ack(half_open: &HalfOpen, now: Instant, config: &TcpConf
         ack: Some(half_open.peer.seq + 1),
         ecn,
         accecn,
-        receive_buffer: config.receive_buffer,
+        window: half_open.receive_window(config),
         options: TcpOptions {
             mss: Some(half_open.advertised_mss),
             window_scale: half_open.peer.window_scale.map(|_| config.window_scale()),

@@ -112,7 +112,8 @@ impl Connection {
 
     /// RFC 6691: the MSS without options.
     fn mss_of(&self, mtu: u16) -> u32 {
-        u32::from(self.peer_mss.min(mtu.saturating_sub(self.headers()).max(MIN_MSS)))
+        let peer_mss = self.config.bound_mss(self.peer_mss).max(MIN_MSS);
+        u32::from(peer_mss.min(mtu.saturating_sub(self.headers()).max(MIN_MSS)))
     }
 
     /// The segment size that follows from the peer's MSS, the path and what probes have found.

@@ -91,6 +91,11 @@ impl ReceiveBuffer {
         self.limit
     }
 
+    /// Changes the limit; what is there already, and what was promised, stays.
+    pub(crate) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.clamp(1, MAX_WINDOW - ROUNDING_SLACK);
+    }
+
     /// Blocks held, the list of ranges included.
     pub(crate) fn held(&self) -> u32 {
         self.blocks.held() + u32::from(self.ranges_block != NO_BLOCK)

@@ -50,6 +50,11 @@ impl SendBuffer {
         self.limit
     }
 
+    /// Changes the limit; what is there already stays.
+    pub(crate) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.clamp(1, MAX_WINDOW);
+    }
+
     /// Blocks held.
     pub(crate) fn held(&self) -> u32 {
         self.blocks.held()

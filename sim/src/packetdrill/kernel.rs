@@ -1,7 +1,7 @@
 //! The system calls of a script, on top of the stack's own calls. File numbers are those that the script expects.
 
 use ethertab::time::Duration;
-use ethertab::{CloseReason, ConnectionHandle, ConnectionInfo, Endpoint, ListenerHandle, State, UdpHandle};
+use ethertab::{CloseReason, ConnectionHandle, ConnectionInfo, Endpoint, ListenerHandle, SendFlags, State, UdpHandle};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -11,6 +11,7 @@ use super::host::Host;
 use super::knobs::{Change, Dialect, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
 use super::settings::Settings;
+use super::stream::config_of;
 use super::symbols::evaluate;
 
 /// What a call has come to.
@@ -129,6 +130,8 @@ pub(super) struct CallState {
     pub(super) resumed: bool,
     /// Bytes moved so far.
     pub(super) bytes: u32,
+    /// What it says of the data.
+    pub(super) flags: SendFlags,
     /// When it gives up, in microseconds since the script began.
     pub(super) deadline: Option<u64>,
 }
@@ -393,19 +396,17 @@ impl Kernel {
                     file.knobs.fast_open_keys.map_or(Ok(()), |keys| stack.set_fast_open_keys(Some(listener), keys));
                 return limited.and(keyed).map_or_else(|_| failed("EINVAL"), |()| done(0));
             }
+            FileKind::Listening(listener) => {
+                let told = self.host.stack.set_listener_config(listener, &config_of(&file.knobs));
+                return told.map_or_else(|_| failed("EINVAL"), |()| done(0));
+            }
             _ => return done(0),
         };
         let told = match change {
             Change::FastOpen | Change::Invalid => return failed("EINVAL"),
-            Change::None => Ok(()),
-            Change::NoDelay(on) => self.host.stack.set_nodelay(handle, on),
-            Change::KeepAlive => {
-                let keep_alive = file.knobs.keep_alive_on.then_some(file.knobs.keep_alive);
-                self.host.stack.set_keep_alive(now, handle, keep_alive)
-            }
-            Change::UserTimeout => self.host.stack.set_user_timeout(handle, file.knobs.tcp.user_timeout),
-            Change::MaxPacingRate => self.host.stack.set_max_pacing_rate(handle, file.knobs.tcp.max_pacing_rate),
-            Change::Congestion(algorithm) => self.host.stack.set_congestion_control(handle, algorithm),
+            Change::Config => self.host.stack.set_connection_config(now, handle, &config_of(&file.knobs)),
+            Change::NoDelay => self.host.stack.set_nodelay(handle, true),
+            Change::QuickAck(quick) => self.host.stack.set_quick_ack(handle, quick),
         };
         told.map_or_else(|_| failed("EINVAL"), |()| done(0))
     }
@@ -465,11 +466,9 @@ impl Kernel {
     }
 
     fn expect_tcp_info(&mut self, number: i64, wanted: Option<&Expr>) -> Outcome {
-        let (Some(info), Some(file)) = (self.connection_info(number), self.files.get(&number)) else {
-            return failed("EINVAL");
-        };
+        let Some(info) = self.connection_info(number) else { return failed("EINVAL") };
         let Some(Expr::Struct(fields)) = wanted else { return done(0) };
-        let known = super::knobs::tcp_info(&info, &file.knobs);
+        let known = super::knobs::tcp_info(&info);
         for field in fields {
             let Some(name) = field.name.as_deref().filter(|_| field.value != Expr::Ellipsis) else { continue };
             match known.iter().find(|(known, _)| *known == name) {

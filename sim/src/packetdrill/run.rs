@@ -507,9 +507,9 @@ impl<'a> Run<'a> {
 
     fn code(&mut self, text: &str) -> Result {
         if let Some(number) = self.file_under_test()
-            && let (Some(info), Some(file)) = (self.kernel.connection_info(number), self.kernel.files.get(&number))
+            && let Some(info) = self.kernel.connection_info(number)
         {
-            for (name, value) in knobs::tcp_info(&info, &file.knobs) {
+            for (name, value) in knobs::tcp_info(&info) {
                 self.environment.define(name, value);
             }
         } else if self.kernel.files.values().any(|file| matches!(file.kind, FileKind::Fresh)) {

@@ -1,8 +1,8 @@
 //! Calls that open connections and move data, for TCP and UDP.
 
 use ethertab::{
-    ConnectError, ConnectOptions, ConnectionHandle, Endpoint, ListenOptions, RecvError, SendError, State, TcpConfig,
-    UdpMeta,
+    ConnectError, ConnectOptions, ConnectionHandle, Endpoint, ListenOptions, RecvError, SendError, SendFlags, State,
+    TcpConfig, UdpMeta,
 };
 use std::net::SocketAddr;
 
@@ -24,11 +24,7 @@ const MSG_ZEROCOPY: i64 = 0x400_0000;
 const MSG_FASTOPEN: i64 = 0x2000_0000;
 
 /// Flags of sending that ask for something the stack does not have.
-const ABSENT_FLAGS: [(i64, &str, &str); 3] = [
-    (MSG_OOB, "MSG_OOB", "urgent data to send"),
-    (MSG_EOR, "MSG_EOR", "ends of records"),
-    (MSG_MORE, "MSG_MORE", "corking"),
-];
+const ABSENT_FLAGS: [(i64, &str, &str); 1] = [(MSG_EOR, "MSG_EOR", "ends of records")];
 
 /// The most that is read or written in one go.
 const CHUNK: u32 = 64 * 1024;
@@ -260,16 +256,7 @@ impl Kernel {
         let host = &mut self.host;
         let mut bytes = vec![0; len.min(host.stack.readable_bytes(handle))];
         let result = if flags & MSG_PEEK != 0 {
-            // What is contiguous in memory can be looked at; the rest is counted.
-            let total = bytes.len();
-            host.stack
-                .recv_with(&mut host.pool, now, handle, |slice| {
-                    let seen = slice.len().min(total);
-                    bytes.truncate(seen);
-                    bytes.copy_from_slice(&slice[..seen]);
-                    0
-                })
-                .map(|_| total)
+            host.stack.peek(&host.pool, handle, &mut bytes)
         } else {
             host.stack.recv(&mut host.pool, now, handle, &mut bytes)
         };
@@ -347,6 +334,7 @@ impl Kernel {
             FileKind::Open(handle) => {
                 let number = self.number(call, 0)?;
                 let len = len.clamp(0, i64::from(u32::MAX)) as u32;
+                state.flags = SendFlags { more: flags & MSG_MORE != 0, urgent: flags & MSG_OOB != 0 };
                 let result = self.write_stream(number, handle, len, waits, state)?;
                 if let (Progress::Done(Ok(1..)), Some(file)) = (result, self.files.get_mut(&number)) {
                     let zero_copy = flags & MSG_ZEROCOPY != 0 && file.knobs.zero_copy;
@@ -387,7 +375,7 @@ impl Kernel {
         }
         while state.bytes < len {
             let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
-            match host.stack.send(&mut host.pool, now, handle, &chunk) {
+            match host.stack.send_with_flags(&mut host.pool, now, handle, &chunk, state.flags) {
                 Ok(0) if waits => return Ok(Progress::Blocked),
                 Ok(0) if state.bytes > 0 => break,
                 Ok(0) => return failed("EAGAIN"),
@@ -452,7 +440,7 @@ impl Kernel {
 }
 
 /// The configuration that a connection begins with.
-fn config_of(knobs: &SocketKnobs) -> TcpConfig {
+pub(super) fn config_of(knobs: &SocketKnobs) -> TcpConfig {
     let mut config = knobs.tcp;
     if knobs.dialect == Dialect::FreeBsd {
         // Send buffers grow by themselves there (net.inet.tcp.sendbuf_auto).

@@ -45,7 +45,7 @@ impl Bottleneck {
 fn options(algorithm: Algorithm) -> HostOptions {
     let mut tcp = TcpConfig::default();
     tcp.congestion = algorithm;
-    (tcp.send_buffer, tcp.receive_buffer) = (4 << 20, 4 << 20);
+    (tcp.initial_send_buffer, tcp.initial_receive_buffer) = (tcp.send_buffer, tcp.receive_buffer);
     HostOptions { tcp, ..HostOptions::default() }
 }
 

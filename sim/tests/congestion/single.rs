@@ -95,8 +95,11 @@ fn a_connection_sends_no_faster_than_its_user_allows() {
         network.start();
         let conversation = network.world.conversation(network.flows[0]);
         let (host, handle) = (conversation.host, conversation.handle.unwrap());
+        let now = network.world.now();
         let (stack, _) = network.world.stack_mut(host).unwrap();
-        stack.set_max_pacing_rate(handle, NonZeroU32::new(250_000)).unwrap();
+        let mut config = stack.connection_config(handle).unwrap();
+        config.max_pacing_rate = NonZeroU32::new(250_000);
+        stack.set_connection_config(now, handle, &config).unwrap();
         network.world.run_for(Duration::from_secs(3));
         let rate = network.deliver(Duration::from_secs(4)).iter().sum::<u64>() / 4;
         assert!((235_000..=255_000).contains(&rate), "{algorithm:?}: {rate}");
@@ -112,8 +115,11 @@ fn the_algorithm_may_change_under_way() {
     for algorithm in [Algorithm::Bbr, Algorithm::Cubic, Algorithm::Bbr, Algorithm::NewReno] {
         let conversation = network.world.conversation(network.flows[0]);
         let (host, handle) = (conversation.host, conversation.handle.unwrap());
+        let now = network.world.now();
         let (stack, _) = network.world.stack_mut(host).unwrap();
-        stack.set_congestion_control(handle, algorithm).unwrap();
+        let mut config = stack.connection_config(handle).unwrap();
+        config.congestion = algorithm;
+        stack.set_connection_config(now, handle, &config).unwrap();
         assert_eq!(network.info(0).congestion_control, algorithm);
         network.world.run_for(Duration::from_secs(5));
         let span = Duration::from_secs(5);

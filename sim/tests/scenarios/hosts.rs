@@ -44,7 +44,7 @@ fn tcp(dice: &mut Dice) -> TcpConfig {
     tcp.compressed_acks = dice.one_of(&[0, 44]);
     tcp.max_pacing_rate = NonZeroU32::new(if dice.percent(10) { dice.magnitude(50_000..=5_000_000) as u32 } else { 0 });
     if dice.percent(20) {
-        tcp.receive_buffer_max = dice.magnitude(100_000..=4_000_000) as u32;
+        tcp.initial_receive_buffer = dice.magnitude(10_000..=400_000) as u32;
     }
     tcp.unused_window = dice.one_of(&[UnusedWindow::Validated, UnusedWindow::Decays, UnusedWindow::Kept]);
     tcp

@@ -104,7 +104,9 @@ fn p2_one_timer_a_minute() {
 fn the_user_timeout_counts_from_the_first_retransmission() {
     everywhere(|peer| {
         let handle = peer.establish();
-        peer.stack.set_user_timeout(handle, Some(Duration::from_secs(5))).unwrap();
+        let mut config = peer.stack.connection_config(handle).unwrap();
+        config.user_timeout = Some(Duration::from_secs(5));
+        peer.stack.set_connection_config(peer.now, handle, &config).unwrap();
         peer.pass(Duration::from_secs(60));
         assert_eq!(peer.state(handle), Some(State::Established), "nothing was outstanding");
         peer.write(handle, 500);

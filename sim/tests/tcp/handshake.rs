@@ -142,7 +142,7 @@ fn t5_a_full_accept_queue_drops_the_ack_and_not_the_connection() {
 #[test]
 fn t6_the_window_of_a_syn_is_never_scaled() {
     everywhere_with(
-        |tcp| tcp.receive_buffer = 1_000_000,
+        |tcp| (tcp.initial_receive_buffer, tcp.receive_buffer) = (1_000_000, 1_000_000),
         |peer| {
             peer.listen();
             // A window of 2,000 in a SYN that offers a scale of 3: 2,000 bytes, not 16,000.

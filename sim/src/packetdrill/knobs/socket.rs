@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use ethertab::time::Duration;
-use ethertab::{Algorithm, FastOpenKeys, KeepAlive, TcpConfig};
+use ethertab::{FastOpenKeys, KeepAlive, TcpConfig};
 
 use crate::packetdrill::fast_open::keys_of_option;
 
@@ -22,6 +22,8 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) linger: Option<i64>,
     /// `SO_ZEROCOPY`: sends with `MSG_ZEROCOPY` are reported.
     pub(in crate::packetdrill) zero_copy: bool,
+    /// `TCP_QUICKACK`, as it was set.
+    pub(in crate::packetdrill) quick_ack: bool,
     /// `TCP_INQ`: reads tell how much is left.
     pub(in crate::packetdrill) inq: bool,
     /// `TCP_FASTOPEN`: connections that a listener lets begin with data.
@@ -42,12 +44,12 @@ const FREEBSD_KEEPINIT: Duration = Duration::from_secs(75);
 /// A change of a socket option that an open connection has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::packetdrill) enum Change {
-    None,
-    NoDelay(bool),
-    KeepAlive,
-    UserTimeout,
-    Congestion(Algorithm),
-    MaxPacingRate,
+    /// Its settings are others.
+    Config,
+    /// `TCP_NODELAY` was set, again perhaps: what is queued is sent.
+    NoDelay,
+    /// `TCP_QUICKACK`.
+    QuickAck(bool),
     /// `TCP_FASTOPEN` and `TCP_FASTOPEN_KEY`.
     FastOpen,
     /// The value is none that the option can have.
@@ -63,6 +65,7 @@ impl SocketKnobs {
             connect_timeout: knobs.connect_timeout,
             linger: None,
             zero_copy: false,
+            quick_ack: true,
             inq: false,
             fast_open_queue: 0,
             fast_open_keys: None,
@@ -89,35 +92,32 @@ impl SocketKnobs {
         match name {
             "SO_REUSEADDR" | "SO_REUSEPORT" | "SO_DEBUG" | "SO_PRIORITY" | "SO_DONTROUTE" | "SO_RCVLOWAT"
                 if value <= 1 => {}
-            "SO_SNDBUF" | "SO_SNDBUFFORCE" => self.tcp.send_buffer = positive(value),
+            "SO_SNDBUF" | "SO_SNDBUFFORCE" => {
+                (self.tcp.initial_send_buffer, self.tcp.send_buffer) = (positive(value), positive(value));
+            }
             // Linux doubles the value for its overhead, and half of that is window.
             "SO_RCVBUF" | "SO_RCVBUFFORCE" => {
-                (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (positive(value), 0);
+                (self.tcp.initial_receive_buffer, self.tcp.receive_buffer) = (positive(value), positive(value));
             }
             "SO_KEEPALIVE" => {
                 self.keep_alive_on = value != 0;
-                return Ok(Change::KeepAlive);
             }
             "TCP_KEEPIDLE" | "TCP_KEEPALIVE" => {
                 self.keep_alive.idle = seconds();
-                return Ok(Change::KeepAlive);
             }
             "TCP_KEEPINTVL" => {
                 self.keep_alive.interval = seconds();
-                return Ok(Change::KeepAlive);
             }
             "TCP_KEEPCNT" => {
                 self.keep_alive.probes = small(value);
-                return Ok(Change::KeepAlive);
             }
             "TCP_NODELAY" => {
                 self.tcp.nagle = value == 0;
-                return Ok(Change::NoDelay(value != 0));
+                return Ok(if value != 0 { Change::NoDelay } else { Change::Config });
             }
             "TCP_USER_TIMEOUT" => {
                 self.tcp.user_timeout =
                     (value > 0).then(|| Duration::from_millis(value.min(i64::from(u32::MAX)) as u64));
-                return Ok(Change::UserTimeout);
             }
             // IP_PMTUDISC_DONT, or one of those that set DF.
             "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => self.tcp.path_mtu_discovery = value != 0,
@@ -129,8 +129,18 @@ impl SocketKnobs {
                 // Linux takes all bits set for no limit.
                 self.tcp.max_pacing_rate =
                     u32::try_from(value).ok().filter(|rate| *rate != u32::MAX).and_then(NonZeroU32::new);
-                return Ok(Change::MaxPacingRate);
             }
+            "TCP_CORK" | "TCP_NOPUSH" => self.tcp.cork = value != 0,
+            "TCP_QUICKACK" => {
+                self.quick_ack = value != 0;
+                return Ok(Change::QuickAck(value != 0));
+            }
+            "TCP_MAXSEG" => self.tcp.max_segment = value.clamp(0, 65_535) as u16,
+            "TCP_WINDOW_CLAMP" => self.tcp.window_clamp = value.clamp(0, i64::from(u32::MAX)) as u32,
+            // Linux takes 0, too, for no limit.
+            "TCP_NOTSENT_LOWAT" => self.tcp.unsent_limit = if value == 0 { u32::MAX } else { positive(value) },
+            "IP_TOS" | "IPV6_TCLASS" => self.tcp.traffic_class = small(value),
+            "IP_TTL" | "IPV6_UNICAST_HOPS" => self.tcp.hop_limit = small(value),
             "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
             "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
             "TCP_LINGER2" if value == 0 => {}
@@ -148,7 +158,7 @@ impl SocketKnobs {
             }
             _ => return unsupported(format!("{name}={value}"), absent_option(name)),
         }
-        Ok(Change::None)
+        Ok(Change::Config)
     }
 
     /// `setsockopt` with a name: `TCP_CONGESTION`.
@@ -157,7 +167,7 @@ impl SocketKnobs {
         match name {
             "TCP_CONGESTION" => {
                 self.tcp.congestion = congestion_control(&setting, value)?;
-                Ok(Change::Congestion(self.tcp.congestion))
+                Ok(Change::Config)
             }
             "TCP_FASTOPEN_KEY" => Ok(match keys_of_option(value) {
                 Some(keys) => {
@@ -174,8 +184,8 @@ impl SocketKnobs {
     pub(in crate::packetdrill) fn get(&self, name: &str) -> Result<i64, Unsupported> {
         let doubled = if self.dialect == Dialect::Linux { 2 } else { 1 };
         Ok(match name {
-            "SO_SNDBUF" => doubled * i64::from(self.tcp.send_buffer),
-            "SO_RCVBUF" => doubled * i64::from(self.tcp.receive_buffer),
+            "SO_SNDBUF" => doubled * i64::from(self.tcp.initial_send_buffer),
+            "SO_RCVBUF" => doubled * i64::from(self.tcp.initial_receive_buffer),
             "SO_KEEPALIVE" => i64::from(self.keep_alive_on),
             "SO_REUSEADDR" => 1,
             "TCP_KEEPIDLE" => self.keep_alive.idle.as_secs() as i64,
@@ -184,6 +194,13 @@ impl SocketKnobs {
             "TCP_NODELAY" => i64::from(!self.tcp.nagle),
             "TCP_USER_TIMEOUT" => self.tcp.user_timeout.map_or(0, |time| time.as_millis() as i64),
             "IP_MTU_DISCOVER" | "IPV6_MTU_DISCOVER" => i64::from(self.tcp.path_mtu_discovery),
+            "TCP_CORK" | "TCP_NOPUSH" => i64::from(self.tcp.cork),
+            "TCP_QUICKACK" => i64::from(self.quick_ack),
+            "TCP_MAXSEG" => i64::from(self.tcp.max_segment),
+            "TCP_WINDOW_CLAMP" => i64::from(self.tcp.window_clamp),
+            "TCP_NOTSENT_LOWAT" => i64::from(self.tcp.unsent_limit),
+            "IP_TOS" | "IPV6_TCLASS" => i64::from(self.tcp.traffic_class),
+            "IP_TTL" | "IPV6_UNICAST_HOPS" if self.tcp.hop_limit > 0 => i64::from(self.tcp.hop_limit),
             "SO_ZEROCOPY" => i64::from(self.zero_copy),
             "TCP_INQ" => i64::from(self.inq),
             "TCP_FASTOPEN" => i64::from(self.fast_open_queue),
@@ -201,19 +218,13 @@ impl SocketKnobs {
 /// What the stack would need for a socket option that it does not have.
 fn absent_option(name: &str) -> &'static str {
     match name {
-        "TCP_CORK" | "TCP_NOPUSH" => "corking",
-        "TCP_MAXSEG" => "an MSS that the user sets",
-        "TCP_QUICKACK" => "acknowledgments that the user hurries",
         "TCP_DEFER_ACCEPT" => "listeners that wait for data",
-        "TCP_NOTSENT_LOWAT" => "a limit on unsent data",
         "TCP_TIMESTAMP" => "timestamps",
         "TCP_MD5SIG" | "TCP_MD5SIG_EXT" => "MD5 signatures",
         "TCP_FUNCTION_BLK" => "stacks to choose from",
-        "TCP_WINDOW_CLAMP" => "a window that the user bounds",
         "TCP_ZEROCOPY_RECEIVE" => "zero-copy sockets",
         "SO_TIMESTAMP" => "timestamps of packets for the user",
-        "IP_TOS" | "IPV6_TCLASS" => "a TOS that the user sets",
-        "IP_TTL" | "IPV6_UNICAST_HOPS" | "IP_MINTTL" => "a TTL that the user sets",
+        "IP_TTL" | "IPV6_UNICAST_HOPS" | "IP_MINTTL" => "a TTL that the user may ask for",
         "IP_RECVERR" | "IPV6_RECVERR" => "an error queue",
         "IP_MTU" | "IPV6_MTU" => "a path MTU that the user may ask for",
         _ => "an option of this name",
@@ -227,12 +238,12 @@ mod tests {
     #[test]
     fn socket_options_are_kept_and_told() {
         let mut socket = SocketKnobs::new(&Knobs::new());
-        assert_eq!(socket.set("TCP_NODELAY", 1), Ok(Change::NoDelay(true)));
+        assert_eq!(socket.set("TCP_NODELAY", 1), Ok(Change::NoDelay));
         assert_eq!(socket.get("TCP_NODELAY"), Ok(1));
-        assert_eq!(socket.set("SO_RCVBUF", 10_000), Ok(Change::None));
+        assert_eq!(socket.set("SO_RCVBUF", 10_000), Ok(Change::Config));
         assert_eq!(socket.get("SO_RCVBUF"), Ok(20_000), "Linux doubles");
-        assert_eq!(socket.set("TCP_CORK", 1).unwrap_err().needs, "corking");
-        assert_eq!(socket.set_text("TCP_CONGESTION", "reno"), Ok(Change::Congestion(Algorithm::NewReno)));
+        assert_eq!(socket.set("TCP_MD5SIG", 1).unwrap_err().needs, "MD5 signatures");
+        assert_eq!(socket.set_text("TCP_CONGESTION", "reno"), Ok(Change::Config));
         assert!(socket.set_text("TCP_CONGESTION", "vegas").is_err());
     }
 }

@@ -12,7 +12,6 @@ use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, s
 const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_fastopen_blackhole_timeout_sec", &[], ""),
     ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
-    ("tcp_moderate_rcvbuf", &[0], "receive buffers that grow by themselves"),
     ("tcp_abort_on_overflow", &[0], "resets for a full accept queue"),
     ("tcp_stdurg", &[], ""),
     ("tcp_shrink_window", &[0], "windows that shrink"),
@@ -29,7 +28,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_limit_output_bytes", &[], ""),
     ("tcp_pacing_ss_ratio", &[], ""),
     ("tcp_pacing_ca_ratio", &[], ""),
-    ("tcp_notsent_lowat", &[0xffff_ffff], "a limit on unsent data"),
     ("tcp_comp_sack_delay_ns", &[], ""),
     ("tcp_adv_win_scale", &[], ""),
     ("tcp_app_win", &[], ""),
@@ -43,8 +41,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.blackhole", &[0], "silence instead of resets"),
     ("tcp.log_in_vain", &[], ""),
     ("tcp.log_debug", &[], ""),
-    ("tcp.recvbuf_auto", &[0], "receive buffers that grow by themselves"),
-    ("tcp.sendbuf_auto", &[0], "send buffers that grow by themselves"),
     ("tcp.recvbuf_max", &[], ""),
     ("tcp.sendbuf_max", &[], ""),
     ("tcp.delayed_ack", &[1], "acknowledgments that never wait"),
@@ -87,7 +83,7 @@ impl Knobs {
             freebsd_defaults(&mut self.tcp);
         }
         if name == "kern.ipc.maxsockbuf" {
-            self.tcp.receive_buffer_max = number(value).map_or(0, positive);
+            self.tcp.receive_buffer = number(value).map_or(self.tcp.receive_buffer, positive);
             return Ok(());
         }
         if name.starts_with("kern.") || name.starts_with("net.core.") {
@@ -147,16 +143,22 @@ impl Knobs {
             ("tcp.fastopen.server_enable", [value]) => self.tcp.fast_open.server = *value != 0,
             ("tcp.fastopen.client_enable", [value]) => self.tcp.fast_open.client = *value != 0,
             ("tcp_rmem", [_, default, most]) => {
-                (self.tcp.receive_buffer, self.tcp.receive_buffer_max) = (linux_window(*default), positive(*most));
+                (self.tcp.initial_receive_buffer, self.tcp.receive_buffer) = (linux_window(*default), positive(*most));
             }
             ("tcp.cc.abe", [value]) => self.tcp.alternative_backoff = *value != 0,
             // FreeBSD's HyStart++ with the values of RFC 9406 §4.3.
             ("tcp.cc.hystartplusplus.css_rounds", [5]) => self.tcp.slow_start_exit = SlowStartExit::HyStartPlusPlus,
             ("hystart", [0]) => self.tcp.slow_start_exit = SlowStartExit::Loss,
             ("hystart", [_]) => self.tcp.slow_start_exit = SlowStartExit::HyStart,
-            ("tcp_wmem", [_, default, _]) => self.tcp.send_buffer = positive(*default),
-            ("tcp.recvspace", [space]) => self.tcp.receive_buffer = positive(*space),
-            ("tcp.sendspace", [space]) => self.tcp.send_buffer = positive(*space),
+            ("tcp_wmem", [_, default, most]) => {
+                (self.tcp.initial_send_buffer, self.tcp.send_buffer) = (positive(*default), positive(*most));
+            }
+            ("tcp.recvspace", [space]) => self.tcp.initial_receive_buffer = positive(*space),
+            ("tcp.sendspace", [space]) => self.tcp.initial_send_buffer = positive(*space),
+            ("tcp_moderate_rcvbuf" | "tcp.recvbuf_auto" | "tcp.sendbuf_auto", [value]) => {
+                self.tcp.buffer_tuning = *value != 0;
+            }
+            ("tcp_notsent_lowat", [limit]) => self.tcp.unsent_limit = positive(*limit),
             ("tcp_syn_retries", [count]) => self.tcp.syn_retries = small(*count),
             ("tcp_synack_retries" | "tcp.syncache.rexmtlimit", [count]) => self.tcp.syn_ack_retries = small(*count),
             ("tcp_timestamps", [value]) => self.tcp.timestamps = *value != 0,
@@ -238,8 +240,8 @@ const SHORTEST: Duration = Duration::from_micros(1);
 
 /// What FreeBSD's scripts count on unless they set it.
 fn freebsd_defaults(tcp: &mut TcpConfig) {
-    (tcp.receive_buffer, tcp.receive_buffer_max) = (65_536, 2 * 1024 * 1024);
-    tcp.send_buffer = 32_768;
+    (tcp.initial_receive_buffer, tcp.receive_buffer) = (65_536, 2 * 1024 * 1024);
+    tcp.initial_send_buffer = 32_768;
     // Its default stack has neither RACK nor probes of the tail.
     (tcp.tail_loss_probe, tcp.frto) = (false, false);
     (tcp.ecn_accept, tcp.ecn_request) = (EcnMode::Classic, EcnMode::Off);
@@ -272,7 +274,7 @@ mod tests {
         ] {
             knobs.sysctl(name, value).unwrap_or_else(|error| panic!("{error}"));
         }
-        assert_eq!((knobs.tcp.syn_retries, knobs.tcp.receive_buffer), (3, 65_536));
+        assert_eq!((knobs.tcp.syn_retries, knobs.tcp.initial_receive_buffer), (3, 65_536));
         assert_eq!(knobs.tcp.initial_rto, Duration::from_secs(3));
         assert_eq!(knobs.tcp.fin_wait_2, Duration::from_secs(5));
         assert_eq!(knobs.tcp.unused_window, UnusedWindow::Kept);

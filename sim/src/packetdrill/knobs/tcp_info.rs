@@ -2,13 +2,11 @@
 
 use ethertab::{CongestionState, ConnectionInfo, EcnMode, State};
 
-use super::SocketKnobs;
-
 /// `tcpi_state` of a closed connection.
 pub(in crate::packetdrill) const TCP_CLOSE: i64 = 7;
 
 /// The fields of Linux's `TCP_INFO` that the stack can tell. Counts of packets are rounded up.
-pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs) -> Vec<(&'static str, i64)> {
+pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo) -> Vec<(&'static str, i64)> {
     let mss = i64::from(info.mss).max(1);
     let ssthresh = if info.ssthresh == u32::MAX { 0x7fff_ffff } else { i64::from(info.ssthresh) / mss };
     let state = match info.state {
@@ -34,7 +32,7 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
     let options = [
         (info.timestamps, 1),
         (info.sack, 2),
-        (info.window_scaling, 4),
+        (info.window_scales.is_some(), 4),
         (info.ecn != EcnMode::Off, 8),
         (info.ecn_seen, 16),
         (info.fast_open_data, 32),
@@ -76,7 +74,18 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo, keep: &SocketKnobs
         ("tcpi_total_retrans", i64::from(info.retransmits)),
         ("tcpi_notsent_bytes", i64::from(not_sent)),
         ("tcpi_bytes_received", info.bytes_received as i64),
-        ("tcpi_rcv_space", i64::from(keep.tcp.receive_buffer)),
+        ("tcpi_rcv_mss", i64::from(info.receive_mss)),
+        ("tcpi_advmss", i64::from(info.advertised_mss)),
+        ("tcpi_pmtu", i64::from(info.path_mtu)),
+        ("tcpi_snd_wscale", i64::from(info.window_scales.map_or(0, |(theirs, _)| theirs))),
+        ("tcpi_rcv_wscale", i64::from(info.window_scales.map_or(0, |(_, ours)| ours))),
+        ("tcpi_ato", info.delayed_ack.as_micros() as i64),
+        ("tcpi_last_data_sent", info.since_data_sent.as_millis() as i64),
+        ("tcpi_last_data_recv", info.since_data_received.as_millis() as i64),
+        ("tcpi_last_ack_recv", info.since_received.as_millis() as i64),
+        ("tcpi_rcv_ssthresh", i64::from(info.receive_buffer)),
+        ("tcpi_rcv_rtt", info.receive_rtt.map_or(0, |rtt| rtt.as_micros() as i64)),
+        ("tcpi_rcv_space", i64::from(info.receive_space)),
         ("tcpi_snd_wnd", i64::from(info.send_window)),
         ("tcpi_rcv_wnd", i64::from(info.receive_window)),
     ]
