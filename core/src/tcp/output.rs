@@ -12,6 +12,7 @@ use crate::tcp::listener::HalfOpen;
 use crate::tcp::pmtu::NextProbe;
 use crate::tcp::rate::clock;
 use crate::tcp::reassembly::ROUNDING_SLACK;
+use crate::tcp::records::Record;
 use crate::tcp::recovery::Resend;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
@@ -314,11 +315,7 @@ fn plan_data(connection: &mut Connection, context: &mut Context<'_, '_>) -> Opti
 /// pieces.
 fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, number: u32) -> Option<Plan> {
     let record = connection.records.get(context.pool, number);
-    let mut from = record.start().max(connection.snd_una);
-    let resent_to = connection.recovery.resent_to;
-    if from < resent_to && resent_to < record.end {
-        from = resent_to;
-    }
+    let from = unsent_of(connection, &record);
     // The first pieces of a record are in flight, which it is not yet.
     let pieces = u32::from(from > record.start() && from > connection.snd_una);
     let in_flight = connection.records.in_flight() + pieces;
@@ -327,6 +324,13 @@ fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, n
         return None;
     }
     plan_again(connection, from, record.end, Kind::Retransmission)
+}
+
+/// Where the rest of a record begins that goes out again in pieces.
+fn unsent_of(connection: &Connection, record: &Record) -> Seq {
+    let start = record.start().max(connection.snd_una);
+    let resent_to = connection.recovery.resent_to;
+    if start < resent_to && resent_to < record.end { resent_to } else { start }
 }
 
 /// What is outstanding from `from` on, up to `to` at most, once more.
@@ -353,8 +357,7 @@ fn plan_tail_probe(connection: &mut Connection, context: &mut Context<'_, '_>) -
         return Some(plan);
     }
     let record = connection.records.get(context.pool, connection.records.last()?);
-    let from = record.start().max(connection.snd_una).max(record.end - connection.mss);
-    plan_again(connection, from, record.end, Kind::TailProbe)
+    plan_again(connection, unsent_of(connection, &record), record.end, Kind::TailProbe)
 }
 
 /// What holds new data back.
@@ -512,11 +515,12 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
         }
         Kind::TailProbe => {
             resent(connection, context);
-            if let Some(number) = connection.records.last() {
+            connection.recovery.resent_to = end;
+            if let Some(number) = connection.records.last().filter(|_| end == connection.snd_nxt) {
                 let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
                 connection.records.mark_probed(context.pool, number, clock(context.now), stamp);
+                connection.recovery.probed(end, true);
             }
-            connection.recovery.probed(connection.snd_nxt, true);
             connection.restart_retransmit_timer(context.now);
         }
         Kind::Probe => connection.probe = Probe::None,
@@ -531,6 +535,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
 /// The first of the lost segments, or a piece of it, was sent again up to `end`.
 fn lost_segment_sent(connection: &mut Connection, context: &mut Context<'_, '_>, end: Seq) {
     connection.recovery.resent_to = end;
+    connection.recovery.resent_piece(connection.timestamps.value(context.now));
     arm_retransmit_timer(connection, context);
     let Some(number) = connection.records.next_waiting() else { return };
     let record = connection.records.get(context.pool, number);
@@ -539,7 +544,7 @@ fn lost_segment_sent(connection: &mut Connection, context: &mut Context<'_, '_>,
     }
     let stamp = connection.rate.on_sent(context.now, connection.in_flight(), u32::from(record.len));
     connection.records.mark_resent(context.pool, number, clock(context.now), stamp);
-    connection.recovery.resent(connection.timestamps.value(context.now));
+    connection.recovery.resent();
     if connection.records.first() == Some(number) && !connection.timers.is_set(Timer::Reordering) {
         connection.restart_retransmit_timer(context.now);
     }

@@ -66,12 +66,18 @@ impl RttEstimator {
     /// The retransmission timeout: `SRTT + max(4·RTTVAR, min_rto)`, backed off, at most `max_rto`.
     #[inline]
     pub(crate) fn rto(&self, config: &TcpConfig) -> Duration {
-        let base = match self.srtt() {
+        self.timeout(config).backed_off(u32::from(self.backoff)).min(config.max_rto)
+    }
+
+    /// The same without back-off.
+    #[inline]
+    pub(crate) fn timeout(&self, config: &TcpConfig) -> Duration {
+        let timeout = match self.srtt() {
             None if self.handshake_repeated => config.initial_rto.max(AFTER_REPEATED_HANDSHAKE),
             None => config.initial_rto,
             Some(srtt) => srtt + Duration::from_micros(4 * u64::from(self.rttvar)).max(config.min_rto),
         };
-        base.min(config.max_rto).backed_off(u32::from(self.backoff)).min(config.max_rto)
+        timeout.min(config.max_rto)
     }
 
     /// RFC 6298 §5.5: the timer expired, the timeout doubles.
@@ -85,11 +91,6 @@ impl RttEstimator {
         let backed_off = self.backoff > 0;
         self.backoff -= u8::from(backed_off);
         backed_off
-    }
-
-    /// The network delivers again, in a time that is no measurement.
-    pub(crate) fn end_back_off(&mut self) {
-        self.backoff = 0;
     }
 
     /// The handshake is over; `repeated` if its timer expired in between (RFC 6298 §5.7).

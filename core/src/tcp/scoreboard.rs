@@ -22,6 +22,8 @@ pub(crate) struct AckNews {
     now: u32,
     /// SND.UNA before it.
     pub(crate) una_before: Seq,
+    /// Timeouts before it without progress.
+    timeouts: u8,
     /// The end of the highest segment SACKed before it.
     highest_before: Seq,
     /// SND.UNA has moved on.
@@ -67,6 +69,7 @@ impl Connection {
         AckNews {
             now: clock(context.now),
             una_before: self.snd_una,
+            timeouts: self.timeouts,
             highest_before: self.highest_sacked(),
             advanced: false,
             no_duplicate,
@@ -347,13 +350,15 @@ impl Connection {
             smoothed = news.rtt.map(|rtt| rtt.as_micros() as u32);
         }
         let (Some(smoothed), Some(newest)) = (smoothed, news.rtt) else { return false };
-        // What took longer than any timeout had stopped, and moves again; that tells nothing of the path.
-        if u64::from(smoothed) > self.config.max_rto.as_micros() {
-            self.rtt.end_back_off();
-            news.rtt = None;
-            return false;
+        // An outage is no round trip: what comes after several timeouts counts for a few of them at most, from which a path
+        // that has become slower is still learned.
+        let (mut smoothed, mut newest) = (micros(smoothed), newest);
+        if news.timeouts > 1 {
+            let most = self.rtt.timeout(&self.config).backed_off(2);
+            (smoothed, newest) = (smoothed.min(most), newest.min(most));
+            news.rtt = Some(newest);
         }
-        self.rtt.measured(context.now, micros(smoothed), newest);
+        self.rtt.measured(context.now, smoothed, newest);
         true
     }
 

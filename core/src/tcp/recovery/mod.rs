@@ -171,10 +171,14 @@ impl Recovery {
         }
     }
 
-    /// A lost segment goes out again; `value` is its TSval.
-    pub(crate) fn resent(&mut self, value: u32) {
-        self.sent();
+    /// A piece of a lost segment goes out again; `value` is its TSval.
+    pub(crate) fn resent_piece(&mut self, value: u32) {
         self.resent_at.get_or_insert(value);
+    }
+
+    /// A lost segment has gone out again.
+    pub(crate) fn resent(&mut self) {
+        self.sent();
         self.undo_retransmits = self.undo_retransmits.max(0) + 1;
     }
 
