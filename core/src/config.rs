@@ -289,7 +289,7 @@ pub struct TcpConfig {
     pub timestamps: bool,
     /// Offers and takes selective acknowledgments (RFC 2018); on by default.
     pub sack: bool,
-    /// Out-of-order segments that may share an ACK once three had one each, with SACK: 0 for an ACK each, 44 in Linux.
+    /// Out-of-order segments that may share an ACK once three had one each, with SACK: 44 as in Linux, 0 for an ACK each.
     pub compressed_acks: u8,
     /// Reports data that came twice in SACK options (RFC 2883); on by default, without effect if SACK is not agreed on.
     pub dsack: bool,
@@ -384,7 +384,7 @@ impl Default for TcpConfig {
             timestamps: true,
             sack: true,
             dsack: true,
-            compressed_acks: 0,
+            compressed_acks: 44,
             window_scaling: true,
         }
     }
