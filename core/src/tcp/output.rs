@@ -480,7 +480,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.records.push(context.pool, end, end - plan.seq, clock(context.now), stamp);
             connection.snd_nxt = end;
             connection.recovery.sent();
-            if plan.len > 0 && plan.len < connection.mss {
+            if plan.len > 0 && plan.len < connection.segment_size(context.now) {
                 connection.small_sent = end;
             } else if connection.small_sent < connection.snd_una {
                 connection.small_sent = connection.snd_una;
