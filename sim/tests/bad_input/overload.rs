@@ -4,7 +4,7 @@ use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     Config, ConnectOptions, DropReason, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits, ListenOptions, Pool,
-    Stack, UdpMeta,
+    Stack, SynCookies, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
 use std::collections::BTreeMap;
@@ -162,7 +162,11 @@ fn full_accept_queue(host: &mut Host) {
 }
 
 fn syn_flood(host: &mut Host) {
-    host.listen(128);
+    let mut tcp = host.stack.config().tcp;
+    // Cookies would answer.
+    tcp.syn_cookies = SynCookies::Off;
+    let options = ListenOptions { backlog: 128, tcp: Some(tcp), ..ListenOptions::default() };
+    host.stack.listen(Endpoint::any(80), options).unwrap();
     for port in 1_000..3_000 {
         host.segment(port, 7, 0, SYN, &[]);
         host.drain();

@@ -2,9 +2,9 @@
 
 use crate::peer::{HOST_PORT, PEER_PORT, everywhere, everywhere_with};
 use ethertab::time::Duration;
-use ethertab::{CloseReason, DropReason, State};
-use ethertab_sim::packet::{SYN, Segment, TCP, options_text};
-use std::net::IpAddr;
+use ethertab::{CloseReason, DropReason, Prefix, State};
+use ethertab_sim::packet::{ACK, RST, SYN, Segment, TCP, options_text};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[test]
 fn t1_syns_back_off_from_one_second_and_the_last_go_without_options() {
@@ -288,5 +288,80 @@ fn a_refusal_and_what_only_looks_like_one() {
         assert_eq!(peer.stack.connection_error(handle), Some(CloseReason::Refused));
         peer.close(handle);
         peer.assert_nothing_left();
+    });
+}
+
+/// SYNs of the flood, in each of the places.
+const FLOOD: u32 = 250_000;
+
+#[test]
+fn t3_a_syn_flood_disturbs_nobody() {
+    everywhere(|peer| {
+        let old = peer.establish();
+        let everybody: IpAddr = if peer.is_ipv6() { "::" } else { "0.0.0.0" }.parse().unwrap();
+        peer.stack.add_route(Prefix { address: everybody, length: 0 }, peer.address()).unwrap();
+        let blocks = peer.pool.blocks_in_use();
+        let destination = peer.host_address();
+        for number in 0..FLOOD {
+            let source: IpAddr = match destination {
+                IpAddr::V4(_) => Ipv4Addr::from_bits(0xc612_0000 + number % 0x1_0000).into(),
+                IpAddr::V6(_) => Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number)).into(),
+            };
+            let syn = Segment {
+                source_port: 1_024 + (number / 0x1_0000) as u16,
+                destination_port: HOST_PORT,
+                seq: number.wrapping_mul(0x9e37_79b1),
+                flags: SYN,
+                window: 1_024,
+                ..Segment::default()
+            };
+            peer.send_from(source, destination, TCP, &syn.to_bytes());
+            peer.ignore();
+        }
+        assert_eq!(peer.pool.blocks_in_use(), blocks, "memory is where it was");
+        assert!(peer.stack.connections().count() < 100, "what is half-open is bounded");
+        assert!(peer.stack.counters().tcp_cookies_sent > u64::from(FLOOD) / 2);
+
+        // The old connection goes on.
+        peer.send("P. 1:101(100) ack 1");
+        assert_eq!(peer.read(old, 1_000), Ok(100));
+        peer.ignore();
+
+        // A real client connects, with all its options: MSS, SACK, timestamps and a scale of 7.
+        let options = |value: u32, echo: u32| {
+            let mut options = vec![1, 1, 8, 10];
+            options.extend(value.to_be_bytes());
+            options.extend(echo.to_be_bytes());
+            options
+        };
+        let mut syn = Segment {
+            source_port: 999,
+            destination_port: HOST_PORT,
+            seq: 5_000,
+            flags: SYN,
+            window: 60_000,
+            ..Segment::default()
+        };
+        syn.options = [&[2, 4, 5, 180, 4, 2][..], &options(7, 0)[2..], &[1, 3, 3, 7]].concat();
+        peer.send_segment(&syn);
+        let answer = peer.take().expect("a SYN and ACK with a cookie");
+        assert_eq!((answer.flags, answer.ack), (SYN | ACK, 5_001));
+        let at = answer.options.windows(2).position(|pair| pair == [8, 10]).expect("timestamps") + 2;
+        let value = u32::from_be_bytes(answer.options[at..at + 4].try_into().unwrap());
+        let ack = Segment {
+            seq: 5_001,
+            ack: answer.seq.wrapping_add(1),
+            flags: ACK,
+            options: options(8, value),
+            ..syn.clone()
+        };
+        peer.send_segment(&Segment { ack: ack.ack.wrapping_add(77), ..ack.clone() });
+        assert_eq!(peer.take().expect("a reset").flags & RST, RST, "no cookie, no connection");
+        peer.send_segment(&ack);
+        let new = peer.accept().expect("the client is connected");
+        let info = peer.stack.connection_info(new).unwrap();
+        assert!(info.timestamps && info.sack && info.window_scales.is_some(), "{info:?}");
+        assert_eq!(info.send_window, 60_000 << 7);
+        assert_eq!(info.mss, if peer.is_ipv6() { 1_440 } else { 1_460 } - 12);
     });
 }
