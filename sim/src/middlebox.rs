@@ -34,6 +34,8 @@ pub struct MiddleboxConfig {
     pub strip_from_others: Vec<u8>,
     /// Clears the ECN field of IP headers.
     pub clear_ecn: bool,
+    /// Marks one in so many segments that allow it as having met congestion (RFC 3168 §5); 0 for none.
+    pub mark_one_in: u32,
     /// Cuts segments into parts of at most this many bytes of payload.
     pub split: Option<u16>,
     /// Merges segments that follow each other.
@@ -83,13 +85,15 @@ pub struct Middlebox {
     config: MiddleboxConfig,
     merger: Merger,
     seen: BTreeMap<Flow, Seen>,
+    /// Segments that could have been marked.
+    markable: u32,
     out: VecDeque<(Side, Vec<u8>)>,
 }
 
 impl Middlebox {
     /// A middlebox that does what `config` says.
     pub fn new(config: MiddleboxConfig) -> Self {
-        Middlebox { config, merger: Merger::default(), seen: BTreeMap::new(), out: VecDeque::new() }
+        Middlebox { config, merger: Merger::default(), seen: BTreeMap::new(), markable: 0, out: VecDeque::new() }
     }
 
     /// What it does.
@@ -148,7 +152,13 @@ impl Middlebox {
             }
         }
         if self.config.clear_ecn {
-            parsed.clear_ecn();
+            parsed.set_ecn(segment::NOT_ECT);
+        }
+        if self.config.mark_one_in > 0 && parsed.ecn() != segment::NOT_ECT {
+            self.markable = self.markable.wrapping_add(1);
+            if self.markable.is_multiple_of(self.config.mark_one_in) {
+                parsed.set_ecn(segment::CE);
+            }
         }
         if self.config.acknowledge {
             self.acknowledge(from, &parsed);

@@ -6,6 +6,10 @@ use std::net::IpAddr;
 
 pub(super) const ETHERNET: usize = 14;
 
+/// Values of the ECN field (RFC 3168 §5): the transport knows nothing of ECN, and congestion was met.
+pub(super) const NOT_ECT: u8 = 0;
+pub(super) const CE: u8 = 3;
+
 /// Options: kinds, and what they say.
 pub(super) mod option {
     const END: u8 = 0;
@@ -113,12 +117,20 @@ impl Parsed {
         Some(Parsed { headers: frame[..headers].to_vec(), source, destination, segment })
     }
 
-    /// Clears the ECN field (RFC 3168 §5): the last two bits of the type of service or traffic class.
-    pub(super) fn clear_ecn(&mut self) {
-        match self.source {
-            IpAddr::V4(_) => self.headers[ETHERNET + 1] &= !0x03,
-            IpAddr::V6(_) => self.headers[ETHERNET + 1] &= !0x30,
-        }
+    /// The ECN field (RFC 3168 §5): the last two bits of the type of service or traffic class.
+    pub(super) fn ecn(&self) -> u8 {
+        self.headers[ETHERNET + 1] >> self.ecn_shift() & 3
+    }
+
+    /// Writes the ECN field.
+    pub(super) fn set_ecn(&mut self, ecn: u8) {
+        let shift = self.ecn_shift();
+        let field = &mut self.headers[ETHERNET + 1];
+        *field = *field & !(3 << shift) | ecn << shift;
+    }
+
+    fn ecn_shift(&self) -> u8 {
+        if self.source.is_ipv4() { 0 } else { 4 }
     }
 
     /// A frame with `answer`, back to where this one came from.

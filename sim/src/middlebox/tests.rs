@@ -81,6 +81,22 @@ fn options_are_stripped_from_the_syn_only() {
 }
 
 #[test]
+fn ecn_is_cleared_or_one_in_so_many_segments_is_marked() {
+    let fields = |config: MiddleboxConfig, field: u8| -> Vec<u8> {
+        let mut middlebox = Middlebox::new(config);
+        let mut frame = frame(Side::A, &segment(Side::A, ACK, 1, 1, b"x"));
+        frame[segment::ETHERNET + 1] = field;
+        crate::mutate::repair_checksums(&mut frame);
+        (0..4).for_each(|_| middlebox.pass(Instant::ZERO, Side::A, &frame));
+        std::iter::from_fn(|| middlebox.next_frame()).map(|(_, frame)| Parsed::new(&frame).unwrap().ecn()).collect()
+    };
+    let marks = MiddleboxConfig { mark_one_in: 2, ..MiddleboxConfig::default() };
+    assert_eq!(fields(marks.clone(), 0xb8 | 2), [2, 3, 2, 3]);
+    assert_eq!(fields(marks.clone(), 0), [0; 4]);
+    assert_eq!(fields(MiddleboxConfig { clear_ecn: true, ..marks }, 3), [0; 4]);
+}
+
+#[test]
 fn a_segment_is_cut_and_its_fin_goes_with_the_last_part() {
     let mut middlebox = Middlebox::new(MiddleboxConfig { split: Some(4), ..MiddleboxConfig::default() });
     let parts = pass(&mut middlebox, Side::A, &segment(Side::A, ACK | FIN, 10, 1, b"abcdefghij"));

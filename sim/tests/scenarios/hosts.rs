@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use ethertab::time::Duration;
-use ethertab::{Algorithm, KeepAlive, Limits, SlowStartExit, TcpConfig, UnusedWindow};
+use ethertab::{Algorithm, EcnMode, KeepAlive, Limits, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
 use ethertab_sim::world::HostOptions;
 use std::num::NonZeroU32;
 
@@ -43,6 +43,17 @@ fn tcp(dice: &mut Dice) -> TcpConfig {
     tcp.growth_limit = dice.one_of(&[8, 8, 2, 0]);
     tcp.compressed_acks = dice.one_of(&[0, 44]);
     tcp.max_pacing_rate = NonZeroU32::new(if dice.percent(10) { dice.magnitude(50_000..=5_000_000) as u32 } else { 0 });
+    tcp.mtu_probing = if dice.percent(70) { MtuProbing::OnBlackHole } else { MtuProbing::Always };
+    tcp.advertised_mss = dice.percent(10).then(|| dice.within(200..=1_460) as u16);
+    tcp.ecn_request = dice.one_of(&[EcnMode::Off, EcnMode::Classic]);
+    tcp.ecn_accept = dice.one_of(&[EcnMode::Off, EcnMode::Classic, EcnMode::Classic]);
+    tcp.ecn_fallback = dice.percent(80);
+    tcp.syn_cookies = if dice.percent(85) { SynCookies::UnderPressure } else { SynCookies::Always };
+    tcp.tail_loss_probe = dice.percent(85);
+    tcp.frto = dice.percent(85);
+    tcp.rack_threshold = dice.percent(85);
+    tcp.exact_resets = dice.percent(90);
+    tcp.rfc1337 = dice.percent(10);
     if dice.percent(20) {
         tcp.initial_receive_buffer = dice.magnitude(10_000..=400_000) as u32;
     }

@@ -156,6 +156,7 @@ pub(crate) fn middlebox(dice: &mut Dice, weather: &mut Weather) -> Option<Middle
         }
     }
     config.clear_ecn = dice.percent(30);
+    config.mark_one_in = if dice.percent(40) { dice.magnitude(2..=1_000) as u32 } else { 0 };
     match dice.within(0..=5) {
         0 => config.split = Some(dice.magnitude(100..=1_200) as u16),
         1 => {
@@ -163,9 +164,8 @@ pub(crate) fn middlebox(dice: &mut Dice, weather: &mut Weather) -> Option<Middle
             config.merge = Some(Merge { max, hold });
         }
         2 => {
-            config.mtu = Some(Mtu { bytes: dice.within(1_280..=1_500) as u16, tell: true });
-            // What it tells quotes segments as they leave it, so the numbers must be those of the sender.
-            config.shift = [0; 2];
+            config.mtu = Some(Mtu { bytes: dice.within(1_280..=1_500) as u16, tell: dice.percent(60) });
+            // What it tells quotes segments as they came, whose numbers the sender knows.
         }
         3 if is_reliable(weather) => config.acknowledge = true,
         _ => {}
