@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use ethertab::time::Duration;
-use ethertab::{Algorithm, EcnMode, KeepAlive, Limits, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
+use ethertab::{Algorithm, EcnMode, KeepAlive, Limits, MtuProbing, SlowStartExit, TcpConfig, UnusedWindow};
 use ethertab_sim::world::HostOptions;
 use std::num::NonZeroU32;
 
@@ -48,7 +48,6 @@ fn tcp(dice: &mut Dice) -> TcpConfig {
     tcp.ecn_request = dice.one_of(&[EcnMode::Off, EcnMode::Classic]);
     tcp.ecn_accept = dice.one_of(&[EcnMode::Off, EcnMode::Classic, EcnMode::Classic]);
     tcp.ecn_fallback = dice.percent(80);
-    tcp.syn_cookies = if dice.percent(85) { SynCookies::UnderPressure } else { SynCookies::Always };
     tcp.tail_loss_probe = dice.percent(85);
     tcp.frto = dice.percent(85);
     tcp.rack_threshold = dice.percent(85);
