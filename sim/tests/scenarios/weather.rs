@@ -173,7 +173,9 @@ pub(crate) fn middlebox(dice: &mut Dice, weather: &mut Weather) -> Option<Middle
     Some(config)
 }
 
-/// Whether nothing is lost anywhere but on the first cable, nor there: what was acknowledged too early would be gone.
+/// Whether nothing is lost, and nothing comes so late that a receiver may refuse it (RFC 7323 §5.3, RFC 2018 §8): what was
+/// acknowledged too early would be gone.
 fn is_reliable(weather: &Weather) -> bool {
-    weather.is_clear() && weather.links.iter().flatten().all(|side| side.queue == Queue::Frames(1_000))
+    let keeps_all = |side: &Impairment| side.queue == Queue::Frames(1_000) && side.reorder == 0.0;
+    weather.is_clear() && weather.links.iter().flatten().all(keeps_all)
 }

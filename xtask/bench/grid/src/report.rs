@@ -24,6 +24,7 @@ make no difference and two are run. The program is [`xtask/bench/grid`](../xtask
 
 pub(crate) fn markdown(results: &Results) -> anyhow::Result<String> {
     let mut page = String::from(INTRODUCTION);
+    writeln!(page, "\nThese figures are of {} seeds a point.", results.seeds)?;
     checks(&mut page, results)?;
     behaviours(&mut page, results)?;
     linux(&mut page, results)?;
