@@ -45,8 +45,8 @@ fn tcp(dice: &mut Dice) -> TcpConfig {
     tcp.max_pacing_rate = NonZeroU32::new(if dice.percent(10) { dice.magnitude(50_000..=5_000_000) as u32 } else { 0 });
     tcp.mtu_probing = if dice.percent(70) { MtuProbing::OnBlackHole } else { MtuProbing::Always };
     tcp.advertised_mss = dice.percent(10).then(|| dice.within(200..=1_460) as u16);
-    tcp.ecn_request = dice.one_of(&[EcnMode::Off, EcnMode::Classic]);
-    tcp.ecn_accept = dice.one_of(&[EcnMode::Off, EcnMode::Classic, EcnMode::Classic]);
+    tcp.ecn_request = dice.one_of(&[EcnMode::Off, EcnMode::Classic, EcnMode::Accurate]);
+    tcp.ecn_accept = dice.one_of(&[EcnMode::Off, EcnMode::Classic, EcnMode::Accurate]);
     tcp.ecn_fallback = dice.percent(80);
     tcp.tail_loss_probe = dice.percent(85);
     tcp.frto = dice.percent(85);
