@@ -5,6 +5,7 @@
 //! A run with the same seeds has the same trace.
 
 use crate::event::ConnectionHandle;
+use crate::stack::tracing::Before;
 use crate::storage::Storage;
 use crate::tcp::connection::State;
 use crate::tcp::recovery::CongestionState;
@@ -145,11 +146,13 @@ pub(crate) struct Trace<'m> {
     lost: u64,
     /// The segment under way.
     pub(crate) arrived: Option<Arrived>,
+    /// How the connection that works now stood before.
+    pub(crate) before: Option<Before>,
 }
 
 impl<'m> Trace<'m> {
     pub(crate) fn new(records: Storage<'m, TraceRecord>) -> Self {
-        Trace { records, first: 0, len: 0, lost: 0, arrived: None }
+        Trace { records, first: 0, len: 0, lost: 0, arrived: None, before: None }
     }
 
     #[inline]

@@ -196,6 +196,8 @@ fn slow_start_after_a_timeout_without_new_data() {
     a.stack.send(&mut a.pool, ms(50), client, &[1; 58_400]).unwrap();
     let lost = a.segments(ms(50));
     assert!(lost.len() >= 40, "{}", lost.len());
+    a.timeout(ms(1_000));
+    assert_eq!(a.segments(ms(1_000)).len(), 1, "the tail loss probe is lost too");
     a.timeout(ms(2_000));
     let mut rounds = 0;
     while a.stack.unacknowledged_bytes(client) > 0 {

@@ -98,7 +98,7 @@ fn every_part_of_a_segment() {
         ("> . 1:101(100) ack 1", "flags .", "flags P."),
         ("> P. 2:102(100) ack 1", "sequence number 2", "sequence number 1"),
         ("> P. 1:101(100) ack 2", "ack 2", "ack 1"),
-        ("> P. 1:101(100) ack 1 win 1", "win 1", "win 32768"),
+        ("> P. 1:101(100) ack 1 win 1", "win 1", "win 2048"),
         ("> P. 1:101(100) ack 1 <nop,nop>", "<nop,nop>", "<>"),
         ("> P. 1:51(50) ack 1", "50 bytes", "100 bytes"),
         ("> [ce] P. 1:101(100) ack 1", "ECN ce", "ECN noecn"),

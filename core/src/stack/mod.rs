@@ -29,7 +29,7 @@ mod tcp_input;
 mod tcp_settings;
 pub(crate) mod tcp_sockets;
 mod time_wait;
-mod tracing;
+pub(crate) mod tracing;
 mod transmit;
 pub(crate) mod udp;
 

@@ -94,7 +94,7 @@ impl Stack<'_> {
     }
 
     fn segment_for_connection(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, index: u32, segment: &Segment<'_>) {
-        let before = self.trace_before(index);
+        self.trace_before(index);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let verified = packet.meta.checksum == ChecksumState::Verified;
@@ -112,10 +112,10 @@ impl Stack<'_> {
             };
             match input::predicted(connection, &mut context, segment, sum) {
                 Predicted::Done(outcome) => {
-                    if let Some(before) = before {
+                    if self.trace.is_on() {
                         self.trace_arrival(segment);
-                        self.trace_changes(index, &before);
                     }
+                    self.trace_changes(index);
                     return self.finish(pool, index, outcome);
                 }
                 Predicted::BadChecksum => {
@@ -147,7 +147,7 @@ impl Stack<'_> {
         index: u32,
         work: impl FnOnce(&mut Connection, &mut Context<'_, '_>) -> Outcome,
     ) {
-        let before = self.trace_before(index);
+        self.trace_before(index);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let mut context = Context {
@@ -159,9 +159,7 @@ impl Stack<'_> {
             holders,
         };
         let outcome = work(connection, &mut context);
-        if let Some(before) = before {
-            self.trace_changes(index, &before);
-        }
+        self.trace_changes(index);
         self.finish(pool, index, outcome);
     }
 

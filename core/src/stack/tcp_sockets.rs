@@ -458,7 +458,7 @@ impl Stack<'_> {
     /// Closes the sending side: a FIN follows the data that is queued. Receiving goes on.
     pub fn shutdown(&mut self, now: Instant, handle: ConnectionHandle) -> Result<(), SocketError> {
         self.advance_clock(now);
-        let before = self.trace_before(handle.0.index);
+        self.trace_before(handle.0.index);
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
         if let State::Closed = connection.state {
             return Err(SocketError::Closed(connection.reason.unwrap_or(CloseReason::Finished)));
@@ -468,9 +468,7 @@ impl Stack<'_> {
             connection.shutdown();
             self.schedule_connection(handle.0.index);
         }
-        if let Some(before) = before {
-            self.trace_changes(handle.0.index, &before);
-        }
+        self.trace_changes(handle.0.index);
         Ok(())
     }
 
@@ -485,7 +483,7 @@ impl Stack<'_> {
     /// read, the peer gets a reset instead and so learns that it was lost (RFC 2525 §2.17).
     pub fn close(&mut self, pool: &mut Pool<'_>, now: Instant, handle: ConnectionHandle) {
         self.advance_clock(now);
-        let before = self.trace_before(handle.0.index);
+        self.trace_before(handle.0.index);
         let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         let index = handle.0.index;
         match connection.state {
@@ -515,9 +513,7 @@ impl Stack<'_> {
             connection.timers.set(Timer::FinWait2, deadline);
             self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
         }
-        if let Some(before) = before {
-            self.trace_changes(index, &before);
-        }
+        self.trace_changes(index);
         let number = self.nodes.number(Node::Connection(index));
         self.event_links.remove(&mut self.events, number);
         self.schedule_connection(index);

@@ -16,7 +16,7 @@ use crate::wire::{TcpFlags, TcpHeader};
 
 /// What the trace tells the changes of.
 #[derive(Clone, Debug)]
-pub(super) struct Before {
+pub(crate) struct Before {
     state: State,
     cwnd: u32,
     ssthresh: u32,
@@ -53,10 +53,18 @@ impl Stack<'_> {
         self.trace.lost()
     }
 
-    /// A connection is about to work: how it stands, if there is a trace.
+    /// A connection is about to work: the trace remembers how it stands.
     #[inline]
-    pub(super) fn trace_before(&self, index: u32) -> Option<Before> {
-        if self.trace.is_on() { self.connections.get(index).map(Before::of) } else { None }
+    pub(super) fn trace_before(&mut self, index: u32) {
+        if self.trace.is_on() {
+            self.remember(index);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remember(&mut self, index: u32) {
+        self.trace.before = self.connections.get(index).map(Before::of);
     }
 
     /// A segment is about to be processed by its connection.
@@ -67,8 +75,17 @@ impl Stack<'_> {
     }
 
     /// The connection has worked.
+    #[inline]
+    pub(super) fn trace_changes(&mut self, index: u32) {
+        if self.trace.is_on() {
+            self.compare(index);
+        }
+    }
+
     #[cold]
-    pub(super) fn trace_changes(&mut self, index: u32, before: &Before) {
+    #[inline(never)]
+    fn compare(&mut self, index: u32) {
+        let Some(before) = self.trace.before.take() else { return };
         let Some(connection) = self.connections.get(index) else { return };
         let now = Before::of(connection);
         let flow = connection.flow;

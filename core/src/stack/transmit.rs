@@ -118,7 +118,7 @@ impl Stack<'_> {
         if !is_path_valid && !self.find_path(pool, interface, number, index) {
             return None;
         }
-        let before = self.trace_before(index);
+        self.trace_before(index);
         let connection = self.connections.get_mut(index)?;
         let header_len = connection.path.header_len();
         let mut context = Context {
@@ -140,12 +140,12 @@ impl Stack<'_> {
             connection.path.identify(buf, self.identifier_random.next_u32() as u16);
         }
         let state = connection.state;
-        if let Some(before) = before {
-            if let (Some(built), Some(len)) = (built, len) {
-                self.trace_sent(index, built.kind, &buf[header_len..len]);
-            }
-            self.trace_changes(index, &before);
+        if self.trace.is_on()
+            && let (Some(built), Some(len)) = (built, len)
+        {
+            self.trace_sent(index, built.kind, &buf[header_len..len]);
         }
+        self.trace_changes(index);
         match len {
             Some(len) if more => self.end_turn_if_used(interface, number, len),
             // With its last frame the socket leaves the list, so that nobody asks it in vain.
