@@ -41,7 +41,7 @@ test("a connection tells every field of ConnectionInfo", async () => {
     receiveQueue: 0,
     sendWindow: positive,
     receiveWindow: positive,
-    mss: 1460,
+    mss: 1448,
     retransmits: 0,
     bytesSent: 3_000,
     bytesReceived: 0,

@@ -29,7 +29,7 @@ async function transfer(one, two) {
   await writing;
   const isSame =
     received.length === bytes.length && received.every((byte, at) => byte === bytes[at]);
-  const magic = new DataView(seen.pcapng().buffer).getUint32(0);
+  const magic = new DataView((await seen.pcapng()).buffer).getUint32(0);
   const refused = await a.connect("10.0.0.2:81").opened.catch(({ code }) => code);
   const { rtt } = await a.ping("10.0.0.2");
   link.unplug();
