@@ -30,8 +30,8 @@ pub(crate) const OURS: [IpAddr; 2] =
 /// Bytes of frames that a capture holds: more than any test moves.
 const CAPTURE_BYTES: usize = 512 * 1024 * 1024;
 
-/// A bound for both ends' timeouts, the least that Linux takes: without timestamps they double until a segment arrives that
-/// was sent once (RFC 6298 §3, Karn), and at heavy loss each end would be silent for minutes.
+/// A bound for both ends' timeouts, the least that Linux takes: they double with each segment that is lost again
+/// (RFC 6298 §5.5), and at heavy loss an end would be silent for minutes.
 const MAX_RTO: Duration = Duration::from_secs(1);
 
 /// A listener, and what makes the application of each of its connections.

@@ -44,6 +44,7 @@ pub(crate) const BUSY: &[Allowed] = &[
     ("Notes", "This frame is a (suspected) retransmission", "Linux did not wait longer"),
     ("Notes", "This frame is a (suspected) spurious retransmission", "the same"),
     ("Notes", "Duplicate ACK", "our answer to it"),
+    ("Warns", "D-SACK Sequence", "the same, which says what has arrived twice (RFC 2883)"),
 ];
 
 /// When the frames of the captures were captured, in their files: a day like any other, so that runs compare.
