@@ -306,6 +306,9 @@ impl<'m> Stack<'m> {
     /// A time that goes backwards is clamped: for the stack it stands still.
     fn advance_clock(&mut self, now: Instant) {
         self.now = self.now.max(now);
+        if self.path_mtus.is_outdated(self.now) {
+            self.expire_path_mtus();
+        }
     }
 
     /// Puts a node on the list of events.

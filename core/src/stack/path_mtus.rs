@@ -1,7 +1,7 @@
 //! The MTUs of paths on which a router had to say so (RFC 1191 §3, RFC 8201 §4), by destination.
 //!
 //! A report that a connection believes is remembered for ten minutes (RFC 1191 §6.3, RFC 8201 §5.3) and serves all
-//! connections to that host, new ones too. What a destination's keyed hash leads to is a set of four entries, of which the one
+//! connections to that host, new ones too; then their segments get larger again. What a destination's keyed hash leads to is a set of four entries, of which the one
 //! that was used least recently makes room.
 
 use core::net::{IpAddr, Ipv4Addr};
@@ -45,11 +45,19 @@ impl PathMtu {
 pub(super) struct PathMtus<'m> {
     /// None of them touched before the first report.
     entries: Storage<'m, PathMtu>,
+    /// When the first of them ends, or sooner.
+    expiry: Instant,
 }
 
 impl<'m> PathMtus<'m> {
     pub(super) fn new(entries: Storage<'m, PathMtu>) -> Self {
-        PathMtus { entries }
+        PathMtus { entries, expiry: Instant::FAR_FUTURE }
+    }
+
+    /// Whether what was known of a path may have ended.
+    #[inline]
+    pub(super) fn is_outdated(&self, now: Instant) -> bool {
+        now >= self.expiry
     }
 
     /// The entries that `destination` may be in.
@@ -76,7 +84,15 @@ impl<'m> PathMtus<'m> {
         let oldest = (0..set.len()).min_by_key(|&place| set[place].used);
         if let Some(place) = known.or(oldest) {
             set[place] = PathMtu { destination, mtu, learned: now, used: now };
+            self.expiry = self.expiry.min(now + LIFETIME);
         }
+    }
+
+    /// Finds out when the next entry ends.
+    fn expire(&mut self, now: Instant) {
+        let known = self.entries.iter().filter(|entry| entry.mtu != 0);
+        let ends = known.map(|entry| entry.learned + LIFETIME).filter(|&end| end > now);
+        self.expiry = ends.min().unwrap_or(Instant::FAR_FUTURE);
     }
 }
 
@@ -87,6 +103,14 @@ impl Stack<'_> {
         self.advance_clock(now);
         self.path_mtus.remember(&self.hash_secret, destination, mtu, self.now);
         // Each connection finds its path anew, and with it the MTU.
+        self.invalidate_paths();
+    }
+
+    /// Reports that no longer count: open connections find their paths anew, too.
+    #[cold]
+    #[inline(never)] // Called from many places: one copy is enough.
+    pub(super) fn expire_path_mtus(&mut self) {
+        self.path_mtus.expire(self.now);
         self.invalidate_paths();
     }
 
@@ -120,6 +144,23 @@ mod tests {
         assert_eq!(table.find(&secret, host(2), second(12)), None, "the second host's entry was the least used");
         assert_eq!(table.find(&secret, host(1), second(601)), None);
         assert_eq!(table.find(&secret, host(5), second(610)), Some(1_005));
+    }
+
+    #[test]
+    fn the_table_knows_when_a_report_ends() {
+        let secret = Generator::new([1, 2], Use::HashTables);
+        let mut table = PathMtus::new(Storage::with_capacity(WAYS));
+        let second = Instant::from_secs;
+        assert!(!table.is_outdated(second(1_000_000)));
+        table.remember(&secret, host(1), 1_000, second(1));
+        table.remember(&secret, host(2), 1_000, second(2));
+        assert!(!table.is_outdated(second(600)));
+        assert!(table.is_outdated(second(601)));
+        table.expire(second(601));
+        assert!(!table.is_outdated(second(601)));
+        assert!(table.is_outdated(second(602)));
+        table.expire(second(602));
+        assert!(!table.is_outdated(second(1_000_000)));
     }
 
     #[test]
