@@ -157,6 +157,10 @@ pub struct Counters {
     pub tcp_retransmits: u64,
     /// Retransmission timeouts.
     pub tcp_timeouts: u64,
+    /// Tail loss probes sent (RFC 8985 §7.3).
+    pub tcp_loss_probes: u64,
+    /// Losses that such a probe has repaired (RFC 8985 §7.4.2).
+    pub tcp_loss_probe_recoveries: u64,
     /// Resets sent.
     pub tcp_resets_sent: u64,
     /// Challenge ACKs sent (RFC 5961 §7).
@@ -197,6 +201,8 @@ impl Counters {
             ("tcp_predicted", self.tcp_predicted),
             ("tcp_retransmits", self.tcp_retransmits),
             ("tcp_timeouts", self.tcp_timeouts),
+            ("tcp_loss_probes", self.tcp_loss_probes),
+            ("tcp_loss_probe_recoveries", self.tcp_loss_probe_recoveries),
             ("tcp_resets_sent", self.tcp_resets_sent),
             ("tcp_challenge_acks", self.tcp_challenge_acks),
             ("time_wait_evicted", self.time_wait_evicted),

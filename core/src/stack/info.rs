@@ -78,9 +78,9 @@ pub struct ConnectionInfo {
     pub window_scales: Option<(u8, u8)>,
     /// How long an ACK waits for company.
     pub delayed_ack: Duration,
-    /// How long ago data was sent last, the connection's beginning if none was.
+    /// How long ago data was sent last, the end of the handshake if none was.
     pub since_data_sent: Duration,
-    /// How long ago data came last, the connection's beginning if none has.
+    /// How long ago data came last, our peer's half of the handshake if none has.
     pub since_data_received: Duration,
     /// How long ago an acceptable segment came last.
     pub since_received: Duration,
@@ -112,6 +112,38 @@ pub struct ConnectionInfo {
     pub bytes_sent: u64,
     /// Payload bytes received in order.
     pub bytes_received: u64,
+    /// Bytes that the peer has acknowledged; as in Linux, our FIN counts, and our SYN if we have opened the connection.
+    pub bytes_acknowledged: u64,
+    /// Payload bytes sent again.
+    pub bytes_retransmitted: u64,
+    /// Segments received, merged ones as they were on the wire; on the passive side with the SYN. Modulo 2^32, as the next three.
+    pub segments_received: u32,
+    /// Segments sent, without the SYN and ACK of a listener.
+    pub segments_sent: u32,
+    /// Of those received, those with payload.
+    pub data_segments_received: u32,
+    /// Of those sent, those with payload.
+    pub data_segments_sent: u32,
+    /// Segments that the peer has received, our SYN included, as far as ACKs, SACK blocks and DSACKs tell.
+    pub delivered: u32,
+    /// Segments with data that arrived out of order.
+    pub out_of_order_segments: u32,
+    /// Retransmission timeouts, those of the handshake included.
+    pub total_timeouts: u16,
+    /// The same without those that followed another before there was progress.
+    pub timeout_recoveries: u16,
+    /// Time from each first timeout to progress, in milliseconds' precision as the next three.
+    pub timeout_time: Duration,
+    /// Time with data, or a FIN, not yet acknowledged.
+    pub busy_time: Duration,
+    /// Of this, time in which the peer's window was what held data back.
+    pub window_limited_time: Duration,
+    /// Of this, time in which the send buffer was, smaller than the congestion window.
+    pub buffer_limited_time: Duration,
+    /// The smallest round-trip time of the last five minutes, once measured.
+    pub min_rtt: Option<Duration>,
+    /// Zero-window or keep-alive probes that are not answered.
+    pub unanswered_probes: u8,
     /// What of ECN was agreed (RFC 3168).
     pub ecn: EcnMode,
     /// The peer has sent ECN-capable packets.
@@ -173,6 +205,22 @@ impl ConnectionInfo {
             bandwidth: None,
             bytes_sent: 0,
             bytes_received: 0,
+            bytes_acknowledged: 0,
+            bytes_retransmitted: 0,
+            segments_received: 0,
+            segments_sent: 0,
+            data_segments_received: 0,
+            data_segments_sent: 0,
+            delivered: 0,
+            out_of_order_segments: 0,
+            total_timeouts: 0,
+            timeout_recoveries: 0,
+            timeout_time: Duration::ZERO,
+            busy_time: Duration::ZERO,
+            window_limited_time: Duration::ZERO,
+            buffer_limited_time: Duration::ZERO,
+            min_rtt: None,
+            unanswered_probes: 0,
             ecn: EcnMode::Off,
             ecn_seen: false,
             ecn_counters: EcnCounters::default(),
@@ -181,6 +229,7 @@ impl ConnectionInfo {
     }
 
     fn of(connection: &Connection, now: Instant, handle: Option<ConnectionHandle>) -> Self {
+        let [busy_time, window_limited_time, buffer_limited_time] = connection.figures.busy.totals(now);
         ConnectionInfo {
             handle,
             cwnd: connection.congestion.cwnd(),
@@ -227,6 +276,23 @@ impl ConnectionInfo {
             bandwidth: connection.congestion.bandwidth(),
             bytes_sent: connection.bytes_sent,
             bytes_received: connection.bytes_received,
+            bytes_acknowledged: connection.bytes_acknowledged(),
+            bytes_retransmitted: connection.figures.bytes_retransmitted,
+            segments_received: connection.figures.segments_received,
+            segments_sent: connection.figures.segments_sent,
+            data_segments_received: connection.figures.data_segments_received,
+            data_segments_sent: connection.figures.data_segments_sent,
+            delivered: connection.figures.delivered,
+            out_of_order_segments: connection.figures.out_of_order,
+            total_timeouts: connection.figures.timeouts,
+            timeout_recoveries: connection.figures.timeout_recoveries,
+            timeout_time: connection.timeout_time(now),
+            busy_time,
+            window_limited_time,
+            buffer_limited_time,
+            min_rtt: (connection.rtt.min_rtt() != u32::MAX)
+                .then(|| Duration::from_micros(u64::from(connection.rtt.min_rtt()))),
+            unanswered_probes: connection.unanswered_probes,
             ecn: connection.ecn.mode,
             ecn_seen: connection.ecn.seen,
             ecn_counters: connection.ecn.accurate.counters(),
@@ -256,7 +322,7 @@ impl Stack<'_> {
         self.held_connection(handle).map(|connection| connection.state)
     }
 
-    /// One connection.
+    /// One connection, as of the last call that told the time.
     pub fn connection_info(&self, handle: ConnectionHandle) -> Option<ConnectionInfo> {
         self.held_connection(handle).map(|connection| ConnectionInfo::of(connection, self.now, Some(handle)))
     }

@@ -311,7 +311,7 @@ impl Stack<'_> {
         let connection = sendable(held_mut(&mut self.connections, handle))?;
         let allowed = connection.allowed_to_send(pool, &self.account, holders, data.len());
         let taken = connection.send.write(pool, &mut self.account, &data[..allowed]);
-        connection.written(flags);
+        connection.written(now, flags);
         if taken < data.len() {
             self.wait_for_room(handle.0.index);
         }
@@ -348,7 +348,7 @@ impl Stack<'_> {
             return Ok(0);
         }
         let taken = connection.send.write_with(pool, &mut self.account, fill);
-        connection.written(SendFlags::default());
+        connection.written(now, SendFlags::default());
         self.after_writing(handle.0.index, taken > 0);
         Ok(taken)
     }

@@ -257,6 +257,11 @@ impl AccEcn {
         (self.seen == Seen::Valid).then_some((kind, body))
     }
 
+    /// Without Accurate ECN: an acknowledgment with ECE has delivered so many segments, all of which count as marked, as in Linux.
+    pub(crate) fn echoed(&mut self, segments: u32) {
+        self.delivered = self.delivered.wrapping_add(segments);
+    }
+
     /// The marks that an acknowledgment tells of (RFC 9768 §3.2.2.5, appendix A.2), which has newly delivered so many segments and bytes.
     pub(crate) fn acknowledged(&mut self, flags: TcpFlags, options: &[u8], segments: u32, bytes: u32, mss: u32) -> u32 {
         let marked_before = self.delivered_bytes[2];

@@ -15,6 +15,7 @@ use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::congestion::Controller;
 use crate::tcp::ecn::{EcnMode, EcnState};
 use crate::tcp::fast_open::{Advice, Cookie, FastOpenState, Role};
+use crate::tcp::figures::{Busy, Figures};
 use crate::tcp::pacing::Pacing;
 use crate::tcp::pmtu::PathMtu;
 use crate::tcp::rate::Rate;
@@ -278,6 +279,7 @@ pub struct Connection {
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     pub(crate) retransmits: u32,
+    pub(crate) figures: Figures,
 }
 
 /// A probe that a timer has ordered.
@@ -420,6 +422,7 @@ impl Connection {
             bytes_sent: 0,
             bytes_received: 0,
             retransmits: 0,
+            figures: Figures::default(),
         }
     }
 
@@ -572,7 +575,10 @@ impl Connection {
     }
 
     /// The user has written.
-    pub(crate) fn written(&mut self, flags: SendFlags) {
+    pub(crate) fn written(&mut self, now: Instant, flags: SendFlags) {
+        if self.send.len() > 0 {
+            self.figures.busy.start(now, Busy::Network);
+        }
         (self.more_follows, self.unfinished) = (flags.more, flags.more);
         if flags.urgent {
             self.snd_up = self.send.end();
@@ -671,6 +677,11 @@ impl Connection {
         }
         self.syn_due = false;
         self.rtt.established(self.timeouts > 0);
+        self.figures.delivered += 1;
+        self.last_sent = now;
+        if self.timeouts > 0 {
+            self.note_recovered(now);
+        }
         self.timeouts = 0;
         self.loss_timeout = false;
         if let Some(keep_alive) = self.config.keep_alive {
@@ -717,6 +728,7 @@ impl Connection {
         if self.timeouts == 0 {
             self.unanswered_since = context.now;
         }
+        self.figures.timed_out(self.timeouts > 0);
         context.counters.tcp_timeouts += 1;
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.syn_due = true;

@@ -7,6 +7,7 @@ use crate::pool::Pressure;
 use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, State};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
+use crate::tcp::figures::Busy;
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::CongestionState;
 use crate::tcp::seq::Seq;
@@ -80,6 +81,7 @@ pub(crate) fn predicted(
         return Predicted::BadChecksum;
     }
     context.counters.tcp_predicted += 1;
+    connection.figures.received(segment);
     let options = known_layout(connection, segment).unwrap_or_default();
     heard_from_peer(connection, context, segment, &options);
     let mut outcome = Outcome::default();
@@ -98,6 +100,7 @@ pub(crate) fn segment_arrives(
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
 ) -> Outcome {
+    connection.figures.received(segment);
     let outcome = match connection.state {
         State::Listen | State::Closed | State::TimeWait => Outcome::default(),
         State::SynSent => in_syn_sent(connection, context, segment),
@@ -158,6 +161,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         connection.restart_congestion_control(1);
     }
     connection.timers.stop(Timer::Retransmit);
+    connection.acks.last_data = context.now;
     outcome.signals |= connection.established(context.now);
     connection.ack_now();
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
@@ -460,6 +464,10 @@ fn acknowledgment(
         }
         update_window(connection, segment, window, advances);
         connection.ack_arrived(context, segment, &options.sack, &mut news);
+        connection.figures.delivered = connection.figures.delivered.wrapping_add(news.delivered);
+        if is_echo {
+            connection.ecn.accurate.echoed(news.delivered);
+        }
     }
     outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);
@@ -493,10 +501,16 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     connection.snd_una = ack;
     connection.snd_up = connection.snd_up.max(ack);
     connection.persist_shift = 0;
+    if connection.timeouts > 0 {
+        connection.note_recovered(context.now);
+    }
     connection.timeouts = 0;
     connection.loss_timeout = false;
     if connection.path_mtu.is_probing() {
         connection.mtu_probe_acknowledged();
+    }
+    if connection.send.len() == 0 && connection.outstanding() == 0 {
+        connection.figures.busy.idle(context.now);
     }
     if connection.wants_room {
         connection.tune_send_buffer();
@@ -504,6 +518,7 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
     if connection.wants_room && connection.writable() >= connection.send.limit() / 3 {
         connection.wants_room = false;
+        connection.figures.busy.stop(context.now, Busy::SendBuffer);
         outcome.signals |= Signals::WRITABLE;
     }
 }
@@ -633,6 +648,7 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
             received_in_order(connection, context, len, outcome);
         }
         Placement::OutOfOrder | Placement::Duplicate => {
+            connection.figures.out_of_order = connection.figures.out_of_order.wrapping_add(1);
             connection.owe_duplicate_ack(context.now);
         }
         Placement::TooManyRanges => {

@@ -79,7 +79,11 @@ impl HalfOpen {
     }
 
     fn rto(&self, config: &TcpConfig) -> Duration {
-        config.initial_rto.backed_off(u32::from(self.retransmits)).min(config.max_rto)
+        HalfOpen::timeout(self.retransmits, config)
+    }
+
+    fn timeout(retransmits: u8, config: &TcpConfig) -> Duration {
+        config.initial_rto.backed_off(u32::from(retransmits)).min(config.max_rto)
     }
 
     /// The timestamps of what is sent now.
@@ -139,8 +143,18 @@ impl HalfOpen {
             let sent = self.deadline - self.rto(&config);
             connection.rtt.measured(now, now.since(sent), now.since(sent));
         }
+        connection.retransmits = u32::from(self.retransmits);
+        for count in 0..self.retransmits {
+            connection.figures.timed_out(count > 0);
+        }
+        connection.unanswered_since = self.first_sent(&config);
         connection.restart_retransmit_timer(now);
         connection
+    }
+
+    /// When the SYN and ACK was sent first.
+    fn first_sent(&self, config: &TcpConfig) -> Instant {
+        (0..=self.retransmits).fold(self.deadline, |at, retransmits| at - HalfOpen::timeout(retransmits, config))
     }
 
     fn connection(&self, now: Instant, config: TcpConfig) -> Connection {
@@ -154,6 +168,9 @@ impl HalfOpen {
         };
         let mut connection = Connection::connecting(&opening, config);
         connection.state = State::SynReceived;
+        connection.figures.is_passive = true;
+        // The peer's SYN.
+        connection.figures.segments_received = 1;
         connection.path = self.path.clone();
         connection.peer_syn(now, &self.peer);
         let mangled = self.ecn_mangled || self.retransmits >= PLAIN_SYN_ACK_AFTER;

@@ -18,6 +18,7 @@ pub(crate) mod connection;
 pub(crate) mod cookies;
 pub(crate) mod ecn;
 pub(crate) mod fast_open;
+pub(crate) mod figures;
 mod icmp;
 pub(crate) mod input;
 pub(crate) mod isn;
@@ -95,6 +96,15 @@ impl<'a> Segment<'a> {
         match self.joined {
             0 => self.payload.len() as u32,
             joined => u32::from(joined),
+        }
+    }
+
+    /// Segments that were joined to this one on the way, 1 if it is one.
+    #[inline]
+    pub(crate) fn count(&self) -> u32 {
+        match self.joined {
+            0 => 1,
+            joined => (self.payload.len() as u32).div_ceil(u32::from(joined)).max(1),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::tcp::congestion::Sent;
 use crate::tcp::connection::{Connection, Probe, State};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
+use crate::tcp::figures::Busy;
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::pmtu::NextProbe;
 use crate::tcp::rate::clock;
@@ -61,6 +62,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     let Some(plan) = plan(connection, context) else {
         watch_tail(connection, context);
         watch_closed_window(connection, context);
+        connection.note_limits(context.now);
         return None;
     };
     let built = if plan.kind == Kind::Syn {
@@ -93,6 +95,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     let more = has_more(connection);
     if !more {
         watch_tail(connection, context);
+        connection.note_limits(context.now);
     }
     Some(Built { more, ..built })
 }
@@ -447,6 +450,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
     let with_syn = u32::from(plan.flags.contains(TcpFlags::SYN));
     let with_fin = u32::from(plan.flags.contains(TcpFlags::FIN));
     let end = plan.seq + plan.len + with_syn + with_fin;
+    connection.figures.sent(plan.len);
     if plan.len > 0
         && let Some(rate) = connection.pacing_rate()
     {
@@ -459,7 +463,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
                 connection.snd_nxt = end;
                 connection.rtt.syn_sent(context.now);
             } else {
-                resent(connection, context);
+                resent(connection, context, 0);
             }
             arm_retransmit_timer(connection, context);
         }
@@ -491,6 +495,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.probe = Probe::None;
             connection.timers.stop(Timer::Persist);
             connection.last_sent = context.now;
+            connection.figures.busy.start(context.now, Busy::Network);
             let new = Sent {
                 now: context.now,
                 mss: connection.mss,
@@ -502,6 +507,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.congestion.sent(new, || connection.rtt.rto(&connection.config));
             arm_retransmit_timer(connection, context);
             if connection.recovery.probe_due {
+                context.counters.tcp_loss_probes += 1;
                 connection.recovery.probed(end, false);
                 connection.restart_retransmit_timer(context.now);
             } else {
@@ -510,11 +516,12 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
         }
         Kind::Retransmission => {
             connection.mtu_probe_inconclusive();
-            resent(connection, context);
+            resent(connection, context, plan.len);
             lost_segment_sent(connection, context, end);
         }
         Kind::TailProbe => {
-            resent(connection, context);
+            resent(connection, context, plan.len);
+            context.counters.tcp_loss_probes += 1;
             connection.recovery.resent_to = end;
             if let Some(number) = connection.records.last().filter(|_| end == connection.snd_nxt) {
                 let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
@@ -550,7 +557,8 @@ fn lost_segment_sent(connection: &mut Connection, context: &mut Context<'_, '_>,
     }
 }
 
-fn resent(connection: &mut Connection, context: &mut Context<'_, '_>) {
+fn resent(connection: &mut Connection, context: &mut Context<'_, '_>, len: u32) {
+    connection.figures.bytes_retransmitted += u64::from(len);
     connection.last_sent = context.now;
     connection.retransmits = connection.retransmits.saturating_add(1);
     context.counters.tcp_retransmits += 1;

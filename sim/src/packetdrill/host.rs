@@ -152,6 +152,8 @@ impl Host {
     /// Lets time pass without a look at the timers: for a time before the next of them.
     pub(super) fn set_time(&mut self, time: u64) {
         self.now = self.now.max(time);
+        // The stack's clock goes on when it is called.
+        self.transmit();
     }
 
     /// All that passed the wire, as a pcapng file.

@@ -267,6 +267,11 @@ impl Controller {
         matches!(&self.variant, Variant::Bbr(bbr) if bbr.holds_back())
     }
 
+    /// Whether the window was what held data back of late, or counts as that.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.usage.may_grow(&self.window)
+    }
+
     /// New data was sent. `rto` is only asked for if it matters.
     #[inline]
     pub(crate) fn sent(&mut self, sent: Sent, rto: impl FnOnce() -> Duration) {

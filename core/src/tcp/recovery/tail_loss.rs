@@ -18,7 +18,7 @@ const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
 impl Connection {
     /// RFC 8985 §7.4: what became of the tail loss probe.
-    pub(super) fn judge_probe(&mut self, context: &Context<'_, '_>, news: &AckNews, end: Seq) {
+    pub(super) fn judge_probe(&mut self, context: &mut Context<'_, '_>, news: &AckNews, end: Seq) {
         if self.snd_una < end {
             return;
         }
@@ -27,6 +27,7 @@ impl Connection {
             // New data was acknowledged, or original and probe have both arrived.
             self.recovery.probe_end = None;
         } else if self.snd_una > end {
+            context.counters.tcp_loss_probe_recoveries += 1;
             // The probe has repaired a loss, which the congestion window must answer.
             self.begin_reduction(Cause::Loss);
             self.recovery.state = CongestionState::Reduction;

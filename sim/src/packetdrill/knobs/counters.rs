@@ -9,6 +9,8 @@ pub(in crate::packetdrill) fn counter(counters: &Counters, name: &str) -> Option
         "TcpExtOutOfWindowIcmps" | "IcmpInErrors" => counters.drops(DropReason::IcmpIgnored),
         "TcpRetransSegs" => counters.tcp_retransmits,
         "TcpExtTCPTimeouts" => counters.tcp_timeouts,
+        "TcpExtTCPLossProbes" => counters.tcp_loss_probes,
+        "TcpExtTCPLossProbeRecovery" => counters.tcp_loss_probe_recoveries,
         "TcpOutRsts" => counters.tcp_resets_sent,
         "TcpExtTCPChallengeACK" => counters.tcp_challenge_acks,
         _ => return None,

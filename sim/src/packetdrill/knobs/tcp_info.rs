@@ -2,6 +2,8 @@
 
 use ethertab::{CongestionState, ConnectionInfo, EcnMode, State};
 
+use crate::packetdrill::poll::peer_has_closed;
+
 /// `tcpi_state` of a closed connection.
 pub(in crate::packetdrill) const TCP_CLOSE: i64 = 7;
 
@@ -73,7 +75,29 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo) -> Vec<(&'static s
         ("tcpi_delivery_rate_app_limited", i64::from(info.delivery_rate_is_app_limited)),
         ("tcpi_total_retrans", i64::from(info.retransmits)),
         ("tcpi_notsent_bytes", i64::from(not_sent)),
-        ("tcpi_bytes_received", info.bytes_received as i64),
+        ("tcpi_bytes_acked", info.bytes_acknowledged as i64),
+        // Where the peer's FIN has come, it counts.
+        ("tcpi_bytes_received", info.bytes_received as i64 + i64::from(peer_has_closed(info.state))),
+        ("tcpi_bytes_sent", (info.bytes_sent + info.bytes_retransmitted) as i64),
+        ("tcpi_bytes_retrans", info.bytes_retransmitted as i64),
+        ("tcpi_segs_in", i64::from(info.segments_received)),
+        ("tcpi_segs_out", i64::from(info.segments_sent)),
+        ("tcpi_data_segs_in", i64::from(info.data_segments_received)),
+        ("tcpi_data_segs_out", i64::from(info.data_segments_sent)),
+        ("tcpi_delivered", i64::from(info.delivered)),
+        ("tcpi_rcv_ooopack", i64::from(info.out_of_order_segments)),
+        ("tcpi_total_rto", i64::from(info.total_timeouts)),
+        ("tcpi_total_rto_recoveries", i64::from(info.timeout_recoveries)),
+        ("tcpi_total_rto_time", info.timeout_time.as_millis() as i64),
+        ("tcpi_busy_time", info.busy_time.as_micros() as i64),
+        ("tcpi_rwnd_limited", info.window_limited_time.as_micros() as i64),
+        ("tcpi_sndbuf_limited", info.buffer_limited_time.as_micros() as i64),
+        ("tcpi_min_rtt", info.min_rtt.map_or(i64::from(u32::MAX), |rtt| rtt.as_micros() as i64)),
+        ("tcpi_probes", i64::from(info.unanswered_probes)),
+        // What Linux does not remember, and what is not done here.
+        ("tcpi_last_ack_sent", 0),
+        ("tcpi_rehash", 0),
+        ("tcpi_fastopen_client_fail", 0),
         ("tcpi_rcv_mss", i64::from(info.receive_mss)),
         ("tcpi_advmss", i64::from(info.advertised_mss)),
         ("tcpi_pmtu", i64::from(info.path_mtu)),
