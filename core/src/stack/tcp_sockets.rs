@@ -60,6 +60,8 @@ impl Default for ListenOptions {
 pub struct SendFlags {
     /// More follows at once (Linux's `MSG_MORE`): a segment that is not full waits for it, or for an acknowledgment.
     pub more: bool,
+    /// The data, once all of it is taken, ends a record (`MSG_EOR`): no segment has data of this record and of what follows.
+    pub end_of_record: bool,
     /// The data is urgent (RFC 9293 §3.8.5, `MSG_OOB`). It is delivered in line (RFC 6093 §6).
     pub urgent: bool,
 }
@@ -309,9 +311,15 @@ impl Stack<'_> {
         self.advance_clock(now);
         let holders = self.connections.len();
         let connection = sendable(held_mut(&mut self.connections, handle))?;
-        let allowed = connection.allowed_to_send(pool, &self.account, holders, data.len());
+        let mut allowed = connection.allowed_to_send(pool, &self.account, holders, data.len());
+        if flags.end_of_record && !connection.record_ends.reserve(pool, &mut self.account) {
+            allowed = 0;
+        }
         let taken = connection.send.write(pool, &mut self.account, &data[..allowed]);
         connection.written(now, flags);
+        if flags.end_of_record && taken > 0 && taken == data.len() {
+            connection.record_ends.push(pool, connection.send.end());
+        }
         if taken < data.len() {
             self.wait_for_room(handle.0.index);
         }

@@ -16,7 +16,8 @@ const MAX_QUICK: u32 = 16;
 /// An ACK waits no longer for its company (RFC 1122 §4.2.3.2: less than 500 ms).
 const MAX_WAIT: Duration = Duration::from_millis(200);
 
-/// Out-of-order segments share an ACK for at most this long, and for at most a twentieth of a round trip.
+/// The longest that an ACK waits for those of the same burst; out-of-order segments share one also for at most a twentieth of a
+/// round trip.
 const MAX_COMPRESSION: Duration = Duration::from_millis(1);
 
 /// The segment size that is taken for the peer's before it has sent one.
@@ -183,13 +184,13 @@ impl Connection {
         }
     }
 
-    /// A challenge ACK that waits as other ACKs do, so that an ACK which is due soon anyway makes it needless: Linux sends none
+    /// A challenge ACK that waits for a moment, so that the ACK of what comes in the same burst makes it needless: Linux sends none
     /// here. Where challenges are not limited, they do not wait either, as in FreeBSD.
     #[cold]
-    pub(crate) fn challenge_later(&mut self, context: &mut Context<'_, '_>) {
+    pub(crate) fn challenge_soon(&mut self, context: &mut Context<'_, '_>) {
         self.challenge(context);
         if self.config.challenge_interval > Duration::ZERO && core::mem::take(&mut self.acks.now) {
-            self.delay_ack(context.now);
+            self.ack_by(context.now + MAX_COMPRESSION);
         }
     }
 
@@ -227,7 +228,11 @@ impl Connection {
         }
         acks.compressed += 1;
         let round_trip = self.rtt.srtt().unwrap_or(MAX_COMPRESSION);
-        let at = now + Duration::from_micros(round_trip.as_micros() / 20).min(MAX_COMPRESSION);
+        self.ack_by(now + Duration::from_micros(round_trip.as_micros() / 20).min(MAX_COMPRESSION));
+    }
+
+    /// The ACK waits no longer than until then.
+    fn ack_by(&mut self, at: Instant) {
         if self.timers.get(Timer::DelayedAck).is_none_or(|due| due > at) {
             self.timers.set(Timer::DelayedAck, at);
         }

@@ -20,6 +20,7 @@ use crate::tcp::pacing::Pacing;
 use crate::tcp::pmtu::PathMtu;
 use crate::tcp::rate::Rate;
 use crate::tcp::reassembly::ReceiveBuffer;
+use crate::tcp::record_ends::RecordEnds;
 use crate::tcp::records::Records;
 use crate::tcp::recovery::{DUPLICATE_THRESHOLD, Recovery, Resend};
 use crate::tcp::rtt::RttEstimator;
@@ -208,6 +209,7 @@ pub struct Connection {
     pub(crate) peer_mss: u16,
     pub(crate) path_mtu: PathMtu,
     pub(crate) send: SendBuffer,
+    pub(crate) record_ends: RecordEnds,
     /// The user has said that more data follows at once, and nothing has been acknowledged since.
     pub(crate) more_follows: bool,
     /// The user has said so of the last data that was written.
@@ -379,6 +381,7 @@ impl Connection {
             peer_mss: default_mss(&opening.flow),
             path_mtu: PathMtu::of_interface(opening),
             send: SendBuffer::new(first, config.first_send_buffer()),
+            record_ends: RecordEnds::NONE,
             more_follows: false,
             unfinished: false,
             pushed_to: first,
@@ -642,6 +645,7 @@ impl Connection {
         self.timers.stop_all();
         self.send.clear(context.pool, context.account);
         self.records.clear(context.pool, context.account);
+        self.record_ends.clear(context.pool, context.account);
         self.receive.forget_out_of_order(context.pool, context.account);
         self.acks.forget();
         self.probe = Probe::None;
@@ -653,6 +657,7 @@ impl Connection {
     pub(crate) fn release(&mut self, context: &mut Context<'_, '_>) {
         self.send.clear(context.pool, context.account);
         self.records.clear(context.pool, context.account);
+        self.record_ends.clear(context.pool, context.account);
         self.receive.clear(context.pool, context.account);
     }
 

@@ -290,8 +290,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         // what is older than any window, or than the connection, the same.
         context.counters.drop(DropReason::TcpBadAck);
         if segment.ack > connection.snd_nxt && connection.state == State::Established {
-            // There is no hurry: what comes next may be acknowledged with it.
-            connection.challenge_later(context);
+            connection.challenge_soon(context);
             outcome.output = connection.acks.now;
             return outcome;
         }
@@ -515,8 +514,7 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
     if connection.wants_room {
         connection.tune_send_buffer();
     }
-    // A third of the buffer free, as in Linux: waking the user for every segment would be a waste.
-    if connection.wants_room && connection.writable() >= connection.send.limit() / 3 {
+    if connection.wants_room && connection.has_room_to_tell() {
         connection.wants_room = false;
         connection.figures.busy.stop(context.now, Busy::SendBuffer);
         outcome.signals |= Signals::WRITABLE;

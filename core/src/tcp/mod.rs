@@ -30,6 +30,7 @@ pub(crate) mod pmtu;
 pub(crate) mod rack;
 pub(crate) mod rate;
 pub(crate) mod reassembly;
+pub(crate) mod record_ends;
 pub(crate) mod records;
 pub(crate) mod recovery;
 pub(crate) mod rtt;

@@ -326,7 +326,7 @@ fn plan_retransmission(connection: &mut Connection, context: &Context<'_, '_>, n
         connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
-    plan_again(connection, from, record.end, Kind::Retransmission)
+    plan_again(connection, from, &record, Kind::Retransmission)
 }
 
 /// Where the rest of a record begins that goes out again in pieces.
@@ -336,8 +336,9 @@ fn unsent_of(connection: &Connection, record: &Record) -> Seq {
     if start < resent_to && resent_to < record.end { resent_to } else { start }
 }
 
-/// What is outstanding from `from` on, up to `to` at most, once more.
-fn plan_again(connection: &Connection, from: Seq, to: Seq, kind: Kind) -> Option<Plan> {
+/// What is outstanding of a record from `from` on, once more.
+fn plan_again(connection: &Connection, from: Seq, record: &Record, kind: Kind) -> Option<Plan> {
+    let to = record.end;
     // What begins at SND.UNA goes out even if the peer has shrunk its window (RFC 9293 §3.8.6).
     if from != connection.snd_una && from >= connection.snd_una + connection.snd_wnd {
         return None;
@@ -348,7 +349,7 @@ fn plan_again(connection: &Connection, from: Seq, to: Seq, kind: Kind) -> Option
     if from + len == data_end && to > data_end {
         flags |= TcpFlags::FIN;
     }
-    if len > 0 && from + len == data_end {
+    if len > 0 && record.is_pushed() && from + len == to.min(data_end) {
         flags |= TcpFlags::PSH;
     }
     Some(Plan { seq: from, len, flags, kind })
@@ -360,7 +361,7 @@ fn plan_tail_probe(connection: &mut Connection, context: &mut Context<'_, '_>) -
         return Some(plan);
     }
     let record = connection.records.get(context.pool, connection.records.last()?);
-    plan_again(connection, unsent_of(connection, &record), record.end, Kind::TailProbe)
+    plan_again(connection, unsent_of(connection, &record), &record, Kind::TailProbe)
 }
 
 /// What holds new data back.
@@ -376,7 +377,8 @@ enum Push {
 
 fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Push) -> Option<Plan> {
     let from = connection.snd_nxt;
-    let queued = connection.send.end().since(from);
+    let all = connection.send.end().since(from);
+    let queued = connection.record_ends.first().map_or(all, |end| all.min(end.since(from)));
     let fin_due = connection.fin_queued && !connection.fin_sent();
     if queued == 0 && !fin_due {
         connection.rate.on_app_limited(connection.in_flight());
@@ -394,7 +396,8 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
             _ => {}
         }
     }
-    let is_all = len == queued;
+    let is_all = len == all;
+    let ends_record = len == queued && !is_all;
     // A FIN takes a place in the window, as a byte does.
     let with_fin = fin_due && is_all && len < usable;
     // RFC 5681 §3.1: never more in flight than cwnd; something may always be, and the last segment, as in Linux.
@@ -404,7 +407,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
         connection.congestion.held_back(connection.snd_nxt, connection.records.len() * connection.mss);
         return None;
     }
-    if !with_fin && !may_send(connection, len, full, is_all, push) {
+    if !with_fin && !ends_record && !may_send(connection, len, full, is_all, push) {
         return None;
     }
     if (len == 0 && !with_fin) || !connection.records.reserve(context.pool, context.account) {
@@ -414,7 +417,8 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     if with_fin {
         flags |= TcpFlags::FIN;
     }
-    if is_all && len > 0 && (!connection.unfinished || connection.probe == Probe::Data) {
+    let is_pushed = is_all && (!connection.unfinished || connection.probe == Probe::Data);
+    if len > 0 && (ends_record || is_pushed) {
         // RFC 9293 §3.9.1.2: "the last buffered segment" carries PSH.
         flags |= TcpFlags::PSH;
     }
@@ -481,8 +485,10 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
                 connection.recovery.rack.restart();
             }
             let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
-            connection.records.push(context.pool, end, end - plan.seq, clock(context.now), stamp);
+            let is_pushed = plan.flags.contains(TcpFlags::PSH);
+            connection.records.push(context.pool, end, end - plan.seq, is_pushed, clock(context.now), stamp);
             connection.snd_nxt = end;
+            connection.record_ends.sent(context.pool, context.account, end);
             connection.recovery.sent();
             if plan.len > 0 && plan.len < connection.segment_size(context.now) {
                 connection.small_sent = end;

@@ -45,6 +45,10 @@ mod flag {
     pub(super) const RESENT: u8 = 4;
     /// It was sent more than once.
     pub(super) const EVER_RESENT: u8 = 8;
+    /// It carried PSH.
+    pub(super) const PUSHED: u8 = 16;
+    /// What stays, whatever becomes of it.
+    pub(super) const HISTORY: u8 = EVER_RESENT | PUSHED;
 }
 
 /// One segment.
@@ -90,6 +94,11 @@ impl Record {
     #[inline]
     pub(crate) fn was_resent(&self) -> bool {
         self.flags & flag::EVER_RESENT != 0
+    }
+
+    /// It carried PSH, which it also has when it is sent again.
+    pub(crate) fn is_pushed(&self) -> bool {
+        self.flags & flag::PUSHED != 0
     }
 
     #[inline]
@@ -314,8 +323,9 @@ impl Records {
 
     /// Adds the record of a new segment, for which [`reserve`](Self::reserve) has found room.
     #[inline]
-    pub(crate) fn push(&mut self, pool: &mut Pool<'_>, end: Seq, len: u32, sent: u32, stamp: Stamp) {
-        let record = Record { end, sent, len: len as u16, flags: 0, next: NO_LINK, previous: NO_LINK, stamp };
+    pub(crate) fn push(&mut self, pool: &mut Pool<'_>, end: Seq, len: u32, pushed: bool, sent: u32, stamp: Stamp) {
+        let flags = if pushed { flag::PUSHED } else { 0 };
+        let record = Record { end, sent, len: len as u16, flags, next: NO_LINK, previous: NO_LINK, stamp };
         let number = self.end();
         self.len += 1;
         self.set(pool, number, &record);
@@ -415,7 +425,7 @@ impl Records {
         debug_assert!(!before.is_sacked());
         self.leave(pool, number, &before);
         self.sacked += 1;
-        let mut flags = before.flags & flag::EVER_RESENT | flag::SACKED;
+        let mut flags = before.flags & flag::HISTORY | flag::SACKED;
         if before.is_resent() && !before.is_lost() {
             // It was not lost after all: the original has arrived, and what was sent again is still in flight.
             flags |= flag::RESENT;
@@ -449,7 +459,7 @@ impl Records {
         }
         self.leave(pool, number, &before);
         self.lost += 1;
-        let flags = before.flags & flag::EVER_RESENT | flag::LOST;
+        let flags = before.flags & flag::HISTORY | flag::LOST;
         self.set(pool, number, &Record { flags, ..before });
         self.link_waiting(pool, number);
         if before.is_resent() { MarkedLost::Again } else { MarkedLost::Yes }
@@ -697,7 +707,7 @@ mod tests {
                             if model.len() < most && records.reserve(&mut pool, &mut account) {
                                 let len = 1 + random.next_u32() % 1_460;
                                 end += len;
-                                records.push(&mut pool, end, len, step, Stamp::default());
+                                records.push(&mut pool, end, len, false, step, Stamp::default());
                                 model.push(Model {
                                     end,
                                     sent: step,
@@ -774,7 +784,7 @@ mod tests {
         for round in 0..5u32 {
             for place in 1..=INLINE as u32 {
                 assert!(records.reserve(&mut pool, &mut account));
-                records.push(&mut pool, Seq(round * 10 + place), 1, 0, Stamp::default());
+                records.push(&mut pool, Seq(round * 10 + place), 1, false, 0, Stamp::default());
             }
             assert!(!records.reserve(&mut pool, &mut account), "the window counts as full");
             for place in 1..=INLINE as u32 {

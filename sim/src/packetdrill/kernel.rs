@@ -145,8 +145,6 @@ pub(super) struct Kernel {
     pub(super) pipes: Vec<u32>,
     /// Connections whose files the script has closed, by our port and the peer's.
     pub(super) closed: Vec<(u16, u16)>,
-    /// What a loose run has let pass in the last call.
-    pub(super) ignored: Vec<Unsupported>,
     /// What the last call has made the subject of the packets that follow.
     pub(super) subject: Option<Subject>,
 }
@@ -197,16 +195,6 @@ impl Kernel {
             file.knobs.sysctl(&self.knobs, name, value);
         }
         self.knobs.sysctl(name, value)
-    }
-
-    /// Goes on without something that the stack does not have, if the run is loose.
-    pub(super) fn ignore(&mut self, setting: &str, needs: &'static str) -> Result<(), Problem> {
-        let absent = Unsupported { setting: setting.into(), needs };
-        if !self.settings.loose {
-            return Err(Problem::Unsupported(absent));
-        }
-        self.ignored.push(absent);
-        Ok(())
     }
 
     /// Adds a file under the number that the script expects, or the next free one.

@@ -69,7 +69,6 @@ impl<'a> Run<'a> {
             files: BTreeMap::new(),
             pipes: Vec::new(),
             closed: Vec::new(),
-            ignored: Vec::new(),
             subject: None,
         };
         Ok(Run {
@@ -312,8 +311,6 @@ impl<'a> Run<'a> {
 
     /// What a call leaves behind beside its result.
     fn subject_changed(&mut self) {
-        let notes = self.kernel.ignored.drain(..).map(|ignored| (self.line, ignored.to_string()));
-        self.notes.extend(notes);
         if let Some(subject) = self.kernel.subject.take() {
             self.traffic.set_subject(subject);
         }

@@ -23,9 +23,6 @@ const MSG_MORE: i64 = 0x8000;
 const MSG_ZEROCOPY: i64 = 0x400_0000;
 const MSG_FASTOPEN: i64 = 0x2000_0000;
 
-/// Flags of sending that ask for something the stack does not have.
-const ABSENT_FLAGS: [(i64, &str, &str); 1] = [(MSG_EOR, "MSG_EOR", "ends of records")];
-
 /// The most that is read or written in one go.
 const CHUNK: u32 = 64 * 1024;
 
@@ -313,9 +310,6 @@ impl Kernel {
             "send" => (self.number(call, 2)?, self.number(call, 3)?, None),
             _ => (self.number(call, 2)?, self.number(call, 3)?, call.arguments.get(4)),
         };
-        for (_, name, needs) in ABSENT_FLAGS.iter().filter(|(bit, ..)| flags & bit != 0 && !state.resumed) {
-            self.ignore(name, needs)?;
-        }
         let file = match self.file(call) {
             Ok(file) => file,
             Err(errno) => return failed(errno),
@@ -334,7 +328,11 @@ impl Kernel {
             FileKind::Open(handle) => {
                 let number = self.number(call, 0)?;
                 let len = len.clamp(0, i64::from(u32::MAX)) as u32;
-                state.flags = SendFlags { more: flags & MSG_MORE != 0, urgent: flags & MSG_OOB != 0 };
+                state.flags = SendFlags {
+                    more: flags & MSG_MORE != 0,
+                    end_of_record: flags & MSG_EOR != 0,
+                    urgent: flags & MSG_OOB != 0,
+                };
                 let result = self.write_stream(number, handle, len, waits, state)?;
                 if let (Progress::Done(Ok(1..)), Some(file)) = (result, self.files.get_mut(&number)) {
                     let zero_copy = flags & MSG_ZEROCOPY != 0 && file.knobs.zero_copy;
@@ -375,7 +373,9 @@ impl Kernel {
         }
         while state.bytes < len {
             let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
-            match host.stack.send_with_flags(&mut host.pool, now, handle, &chunk, state.flags) {
+            let is_last = state.bytes + chunk.len() as u32 == len;
+            let flags = SendFlags { end_of_record: state.flags.end_of_record && is_last, ..state.flags };
+            match host.stack.send_with_flags(&mut host.pool, now, handle, &chunk, flags) {
                 Ok(0) if waits => return Ok(Progress::Blocked),
                 Ok(0) if state.bytes > 0 => break,
                 Ok(0) => return failed("EAGAIN"),

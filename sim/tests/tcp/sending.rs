@@ -2,7 +2,7 @@
 
 use crate::peer::{everywhere, everywhere_with};
 use ethertab::time::Duration;
-use ethertab::{CloseReason, State, UnusedWindow};
+use ethertab::{CloseReason, Event, Signals, State, UnusedWindow};
 
 #[test]
 fn t27_a_window_that_closes_with_data_in_flight() {
@@ -203,6 +203,38 @@ fn a_connection_that_was_idle_begins_slowly_again_if_its_window_decays() {
                 peer.expect(&format!(". {at}:{}(1000) ack 1", at + 1_000));
             }
             peer.expect_nothing();
+        },
+    );
+}
+
+#[test]
+fn a_user_who_waits_for_room_is_told_at_a_third_or_when_the_path_is_idle() {
+    let writable = |peer: &mut crate::peer::Peer, handle| {
+        let mut told = false;
+        while let Some(event) = peer.stack.poll_event() {
+            told |= matches!(event, Event::Connection(found, signals) if found == handle && signals.contains(Signals::WRITABLE));
+        }
+        told
+    };
+    everywhere_with(
+        |tcp| (tcp.send_buffer, tcp.initial_send_buffer) = (8_000, 8_000),
+        |peer| {
+            let handle = peer.establish();
+            peer.send(". 1:1(0) ack 1 win 4000");
+            assert_eq!(peer.write(handle, 10_000), 8_000);
+            writable(peer, handle);
+            // There is still something to send.
+            peer.send(". 1:1(0) ack 2001 win 2000");
+            assert!(!writable(peer, handle));
+            peer.send(". 1:1(0) ack 3001 win 5000");
+            assert!(writable(peer, handle));
+            // Now everything has left, and both windows have room: for a path of more than 8,000 bytes each one counts.
+            assert_eq!(peer.write(handle, 10_000), 3_000);
+            peer.send(". 1:1(0) ack 3001 win 60000");
+            peer.send(". 1:1(0) ack 3501 win 60000");
+            assert!(!writable(peer, handle));
+            peer.send(". 1:1(0) ack 4001 win 60000");
+            assert!(writable(peer, handle));
         },
     );
 }

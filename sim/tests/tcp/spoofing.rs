@@ -16,7 +16,7 @@ fn t21_an_ack_of_what_was_never_sent_gets_an_ack_and_removes_nothing() {
         peer.expect("P. 1:501(500) ack 1");
         for ack in [502, 100_000, 2_000_000_000] {
             peer.send(&format!(". 1:1(0) ack {ack}"));
-            assert_eq!(peer.wait_for(". 501:501(0) ack 1"), 40, "as long as other ACKs wait");
+            assert_eq!(peer.wait_for(". 501:501(0) ack 1"), 1, "with what comes in the same burst");
             // Its data is not taken either (RFC 9293 §3.10.7.4: "drop the segment"); there is one answer in half a second.
             peer.send(&format!("P. 1:101(100) ack {ack}"));
             peer.expect_nothing();
