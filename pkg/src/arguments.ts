@@ -71,6 +71,14 @@ export function boolean(argument: string, value: unknown, fallback: boolean): bo
   return value;
 }
 
+/** One of some words. */
+export function oneOf(argument: string, words: readonly string[], value: unknown): string {
+  const choices = words.map(show).join(", ");
+  if (typeof value !== "string") throw wrongType(argument, `one of ${choices}`, value);
+  if (!words.includes(value)) throw outOfRange(argument, `one of ${choices}`, value);
+  return value;
+}
+
 /** A function, or nothing. */
 export function callback<T>(argument: string, value: T | null | undefined): T | null {
   if (value === undefined || value === null) return null;
@@ -117,8 +125,8 @@ const MILLISECONDS: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1_
 /** A year; longer waits are mistakes. */
 const LONGEST = 365 * 24 * 3_600_000;
 
-/** A span of time, in milliseconds. */
-export function duration(argument: string, value: DurationLike): number {
+/** A span of time of at least `min` milliseconds, in milliseconds. */
+export function duration(argument: string, value: DurationLike, min = 0): number {
   let milliseconds: unknown = value;
   if (typeof value === "string") {
     const match = DURATION.exec(value);
@@ -130,8 +138,8 @@ export function duration(argument: string, value: DurationLike): number {
   }
   if (typeof milliseconds !== "number")
     throw wrongType(argument, 'milliseconds or a text like "40ms"', value);
-  if (!(milliseconds >= 0 && milliseconds <= LONGEST)) {
-    throw outOfRange(argument, `from 0 to ${LONGEST} milliseconds`, value);
+  if (!(milliseconds >= min && milliseconds <= LONGEST)) {
+    throw outOfRange(argument, `from ${min} to ${LONGEST} milliseconds`, value);
   }
   return milliseconds;
 }

@@ -4,15 +4,12 @@ import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import type { SocketImpl } from "./socket.js";
-import type { Listener, Socket, SocketAddress } from "./types.js";
+import { tcpSettings, tcpValues } from "./tcp_options.js";
+import type { Listener, Socket, SocketAddress, TcpOptions, TcpSettings } from "./types.js";
 import { Waiters } from "./waiters.js";
 
-/** What becomes of accepted connections. */
-export interface Accepting {
-  noDelay: boolean;
-  /** Makes the socket of a connection with this number and these ends. */
-  socket: (id: number, remote: SocketAddress, local: SocketAddress) => SocketImpl;
-}
+/** Makes the socket of an accepted connection with this number and these ends. */
+export type Accepting = (id: number, remote: SocketAddress, local: SocketAddress) => SocketImpl;
 
 /** What `accept` of the module tells. */
 interface Accepted {
@@ -81,10 +78,9 @@ export class ListenerImpl implements Listener, Sink {
   #next(): SocketImpl | null {
     const listener = this.#id;
     if (listener === null || this.#error !== null) return null;
-    const { noDelay, socket } = this.#accepting;
-    const accepted = this.#engine.row<Accepted>((wasm) => wasm.accept(listener, noDelay));
+    const accepted = this.#engine.row<Accepted>((wasm) => wasm.accept(listener));
     if (accepted === null) return null;
-    return socket(
+    return this.#accepting(
       accepted.socket,
       { address: accepted.remoteAddress, port: accepted.remotePort },
       { address: accepted.localAddress, port: accepted.localPort },
@@ -110,6 +106,21 @@ export class ListenerImpl implements Listener, Sink {
       }
       yield socket;
     }
+  }
+
+  setTcpOptions(options: TcpOptions): void {
+    this.#configure(tcpValues("options", options));
+  }
+
+  tcpSettings(): TcpSettings | null {
+    const numbers = this.#configure(tcpValues("options", {}));
+    return numbers === null ? null : tcpSettings(numbers);
+  }
+
+  #configure(values: Float64Array): Float64Array | null {
+    const id = this.#id;
+    if (this.#error !== null || id === null) return null;
+    return this.#engine.call((wasm, now) => wasm.tcp_settings(now, id, values));
   }
 
   close(): Promise<void> {

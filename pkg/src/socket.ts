@@ -3,9 +3,18 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
-import type { Rows } from "./rows.js";
+import { CONNECTION } from "./names.js";
+import { fieldsOf, recordsOf } from "./records.js";
 import { readableOf, writableOf } from "./socket_streams.js";
-import type { ConnectionInfo, Socket, SocketAddress, SocketInfo } from "./types.js";
+import { tcpSettings, tcpValues } from "./tcp_options.js";
+import type {
+  ConnectionInfo,
+  Socket,
+  SocketAddress,
+  SocketInfo,
+  TcpOptions,
+  TcpSettings,
+} from "./types.js";
 import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 /** The bits of `Signals` in the core crate. */
@@ -33,28 +42,14 @@ interface Ending {
   text: string | null;
 }
 
-/** A connection as the module tells it. */
-interface FlatInfo extends Omit<ConnectionInfo, "local" | "remote"> {
-  localAddress: string;
-  localPort: number;
-  remoteAddress: string;
-  remotePort: number;
-}
+const INFO = fieldsOf(CONNECTION);
 
 /** The connections that the module tells of. */
 export function connectionsOf(
   engine: EngineCore,
-  operation: (wasm: Bindings) => Rows,
+  operation: (wasm: Bindings) => Float64Array,
 ): ConnectionInfo[] {
-  return engine.rows<FlatInfo>(operation).map((info) => {
-    const { state, localAddress, localPort, remoteAddress, remotePort, ...rest } = info;
-    return {
-      state,
-      local: { address: localAddress, port: localPort },
-      remote: { address: remoteAddress, port: remotePort },
-      ...rest,
-    };
-  });
+  return recordsOf<ConnectionInfo>(INFO, engine.call(operation));
 }
 
 /** No connection has this number. */
@@ -382,10 +377,23 @@ export class SocketImpl implements Socket, Sink {
   }
 
   setNoDelay(noDelay: boolean): void {
-    const wanted = check.boolean("noDelay", noDelay, true);
+    this.#configure(tcpValues("", { noDelay: check.boolean("noDelay", noDelay, true) }));
+  }
+
+  setTcpOptions(options: TcpOptions): void {
+    this.#configure(tcpValues("options", options));
+  }
+
+  #configure(values: Float64Array): void {
     if (this.#phase === "over") return;
-    this.#engine.call((wasm) => wasm.set_no_delay(this.#id, wanted));
+    this.#engine.call((wasm, now) => wasm.tcp_settings(now, this.#id, values));
     this.#engine.wake();
+  }
+
+  tcpSettings(): TcpSettings | null {
+    if (this.#phase === "over") return null;
+    const none = tcpValues("options", {});
+    return tcpSettings(this.#engine.call((wasm, now) => wasm.tcp_settings(now, this.#id, none)));
   }
 
   info(): ConnectionInfo | null {

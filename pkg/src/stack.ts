@@ -9,6 +9,8 @@ import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
 import { valuesOf } from "./rows.js";
 import { connectionsOf, SocketImpl } from "./socket.js";
+import { tcpSettings, tcpValues } from "./tcp_options.js";
+import { TraceImpl } from "./trace.js";
 import type {
   ConnectionInfo,
   ConnectOptions,
@@ -27,6 +29,7 @@ import type {
   StackLimits,
   StackOptions,
   TcpOptions,
+  TcpSettings,
   UdpOptions,
   UdpSocket,
 } from "./types.js";
@@ -43,7 +46,7 @@ const ANY = "";
 const ALL = "::";
 
 /** The counts of {@link StackLimits}, with the largest that the engine takes. */
-const LIMITS: Readonly<Record<keyof Omit<StackLimits, "memory">, number>> = {
+const LIMITS: Readonly<Record<keyof Omit<StackLimits, "memory" | "trace">, number>> = {
   interfaces: 64,
   addresses: 1_024,
   routes: 4_096,
@@ -61,59 +64,32 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
   const given = check.options("options", options);
   const name =
     given.hostname === undefined ? "stack" : check.string("options.hostname", given.hostname);
-  const checked = { ...limitsOf(given.limits), ...tcpOf(given.tcp) };
+  const limits = limitsOf(given.limits);
+  const tcp = tcpValues("options.tcp", given.tcp);
   const seed = check.seed("options.seed", given.seed);
   const engine = await engineFor(given.engine);
   const host = engine.call((wasm) =>
-    wasm.add_host(name, ...seed, valuesOf(wasm.host_options(), checked)),
+    wasm.add_host(name, ...seed, valuesOf(wasm.limit_options(), limits), tcp),
   );
-  return new StackImpl(engine, host, name, seed);
+  const trace = new TraceImpl(engine, host, (limits["trace"] ?? 0) > 0);
+  return new StackImpl(engine, host, name, seed, trace);
 }
 
-/** The engine's host options, by its names for them. */
-type HostOptions = Record<string, number>;
-
-function limitsOf(limits: StackLimits | undefined): HostOptions {
+/** The limits that are given, by the engine's names for them. */
+function limitsOf(limits: StackLimits | undefined): Record<string, number> {
   const given = check.options("options.limits", limits);
-  const checked: HostOptions = {};
+  const checked: Record<string, number> = {};
   for (const [name, most] of Object.entries(LIMITS)) {
     const value = given[name as keyof typeof LIMITS];
     if (value !== undefined)
-      checked[`limits.${name}`] = check.integer(`options.limits.${name}`, value, 1, most);
+      checked[name] = check.integer(`options.limits.${name}`, value, 1, most);
+  }
+  if (given.trace !== undefined) {
+    checked["trace"] = check.integer("options.limits.trace", given.trace, 0, 1_000_000);
   }
   if (given.memory !== undefined) {
-    checked["limits.memory"] = check.integer(
-      "options.limits.memory",
-      given.memory,
-      64 * 1024,
-      2 ** 31,
-    );
+    checked["memory"] = check.integer("options.limits.memory", given.memory, 64 * 1024, 2 ** 31);
   }
-  return checked;
-}
-
-function tcpOf(tcp: TcpOptions | undefined): HostOptions {
-  const given = check.options("options.tcp", tcp);
-  const checked: HostOptions = {};
-  for (const name of ["sendBuffer", "receiveBuffer"] as const) {
-    const value = given[name];
-    if (value !== undefined) {
-      checked[`tcp.${name}`] = check.integer(`options.tcp.${name}`, value, 4_096, 4 * 1024 * 1024);
-    }
-  }
-  for (const name of ["synRetries", "retries"] as const) {
-    const value = given[name];
-    if (value !== undefined)
-      checked[`tcp.${name}`] = check.integer(`options.tcp.${name}`, value, 1, 100);
-  }
-  for (const name of ["delayedAck", "timeWait"] as const) {
-    const value = given[name];
-    if (value !== undefined) {
-      checked[`tcp.${name}`] = check.duration(`options.tcp.${name}`, value) * MICROSECONDS;
-    }
-  }
-  if (given.nagle !== undefined)
-    checked["tcp.nagle"] = Number(check.boolean("options.tcp.nagle", given.nagle, true));
   return checked;
 }
 
@@ -136,6 +112,7 @@ interface Closable {
 export class StackImpl implements Stack, Dependent {
   readonly hostname: string;
   readonly engine: EngineCore;
+  readonly trace: TraceImpl;
   readonly closed: Promise<void>;
   readonly #host: number;
   readonly #seed: Seed;
@@ -147,9 +124,10 @@ export class StackImpl implements Stack, Dependent {
   readonly #closing = deferred<void>();
   #over: Error | null = null;
 
-  constructor(engine: EngineCore, host: number, hostname: string, seed: Seed) {
+  constructor(engine: EngineCore, host: number, hostname: string, seed: Seed, trace: TraceImpl) {
     this.engine = engine;
     this.hostname = hostname;
+    this.trace = trace;
     this.closed = this.#closing.promise;
     this.#host = host;
     this.#seed = seed;
@@ -258,7 +236,8 @@ export class StackImpl implements Stack, Dependent {
       given.connectTimeout === undefined
         ? Number.POSITIVE_INFINITY
         : check.duration("options.connectTimeout", given.connectTimeout);
-    const noDelay = check.boolean("options.noDelay", given.noDelay, false);
+    const settings = settingsOf(given);
+    const fastOpen = check.boolean("options.fastOpen", given.fastOpen, false);
     const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
     const localAddress =
       given.localAddress === undefined
@@ -278,8 +257,9 @@ export class StackImpl implements Stack, Dependent {
             remote.port,
             localAddress,
             localPort,
-            noDelay,
             connectTimeout * MICROSECONDS,
+            fastOpen,
+            settings,
           ),
         `connect to ${check.hostPort(remote.address, remote.port)}`,
       );
@@ -323,16 +303,18 @@ export class StackImpl implements Stack, Dependent {
         ? DEFAULT_BACKLOG
         : check.integer("options.backlog", given.backlog, 1, 65_535);
     const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
-    const noDelay = check.boolean("options.noDelay", given.noDelay, false);
+    const settings = settingsOf(given);
+    const fastOpen =
+      given.fastOpen === undefined
+        ? 0
+        : check.integer("options.fastOpen", given.fastOpen, 0, 65_535);
     this.#assertOpen();
     const listener = new ListenerImpl(
       this.engine,
-      this.#bindListener(hostname, port, backlog),
-      {
-        noDelay,
-        socket: (id, remote, local) =>
-          this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
-      },
+      this.#bind(hostname, port, (wasm) =>
+        wasm.listen(this.#host, hostname, port, backlog, fastOpen, settings),
+      ),
+      (id, remote, local) => this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
       (closed) => this.#others.delete(closed),
     );
     if (listener.address !== null) this.#others.add(listener);
@@ -340,16 +322,16 @@ export class StackImpl implements Stack, Dependent {
   }
 
   /** A listener's number and address, or why there is none. */
-  #bindListener(
+  #bind(
     hostname: string,
     port: number,
-    backlog: number,
+    listen: (wasm: Bindings) => number,
   ): { id: number; address: SocketAddress } | Error {
     const address = hostname || ALL;
     try {
       return this.engine.call(
         (wasm) => {
-          const id = wasm.listen(this.#host, hostname, port, backlog);
+          const id = listen(wasm);
           return { id, address: { address, port: wasm.listener_port(id) } };
         },
         `listen on ${check.hostPort(address, port)}`,
@@ -391,6 +373,19 @@ export class StackImpl implements Stack, Dependent {
   connections(): ConnectionInfo[] {
     this.#assertOpen();
     return connectionsOf(this.engine, (wasm) => wasm.connections(this.#host));
+  }
+
+  setTcpOptions(options: TcpOptions): void {
+    this.#tcpSettings(tcpValues("options", options));
+  }
+
+  tcpSettings(): TcpSettings {
+    return tcpSettings(this.#tcpSettings(tcpValues("options", {})));
+  }
+
+  #tcpSettings(values: Float64Array): Float64Array {
+    this.#assertOpen();
+    return this.engine.call((wasm) => wasm.host_tcp_settings(this.#host, values));
   }
 
   neighbors(): NeighborInfo[] {
@@ -441,6 +436,7 @@ export class StackImpl implements Stack, Dependent {
   }
 
   #end(error: Error): void {
+    this.trace.end();
     for (const other of this.#others) other.close(error);
     for (const nic of this.#nics.values()) nic.close();
     this.#closing.resolve();
@@ -461,6 +457,14 @@ function list(argument: string, value: readonly string[] | undefined): readonly 
 function prefixOf(destination: string, via: string): string {
   if (destination !== "default") return destination;
   return via.includes(":") ? "::/0" : "0.0.0.0/0";
+}
+
+/** The settings of a socket's own, of which `noDelay` may stand outside. */
+function settingsOf(given: { tcp?: TcpOptions; noDelay?: boolean }): Float64Array<ArrayBuffer> {
+  const { tcp, noDelay } = given;
+  if (noDelay === undefined) return tcpValues("options.tcp", tcp);
+  check.boolean("options.noDelay", noDelay, false);
+  return tcpValues("options.tcp", { noDelay, ...check.options("options.tcp", tcp) });
 }
 
 /** Where to connect to. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { capture, plug } from "ethertab";
+import { fieldsOf, recordOf, recordsOf } from "../dist/records.js";
 import { RowReader, valuesOf } from "../dist/rows.js";
 import { connected, twoOnSwitch, twoStacks, until } from "./support.mjs";
 
@@ -17,6 +18,11 @@ function assertFields(object, expected) {
   }
 }
 
+/** The figures that stay while nothing happens. */
+function steady({ id, state, mss, cwnd, timestamps, sndWscale, advmss }) {
+  return { id, state, mss, cwnd, timestamps, sndWscale, advmss };
+}
+
 const positive = (value) => typeof value === "number" && value > 0;
 
 test("a connection tells every field of ConnectionInfo", async () => {
@@ -28,30 +34,72 @@ test("a connection tells every field of ConnectionInfo", async () => {
   const local = client.local;
   const remote = client.remote;
   assertFields(client.info(), {
+    id: "number",
     state: "ESTABLISHED",
     local,
     remote,
-    cwnd: positive,
+    congestionControl: "cubic",
+    congestionState: "open",
+    cwnd: (cwnd) => cwnd >= 14_480,
     ssthresh: Number.POSITIVE_INFINITY,
     srtt: (value) => value >= 0,
     rttvar: (value) => value >= 0,
     rto: (value) => value >= 200,
+    backoff: 0,
     bytesInFlight: 0,
+    unacked: 0,
+    sacked: 0,
+    lost: 0,
+    retrans: 0,
+    retransmits: 0,
+    reordering: 3,
+    reordSeen: 0,
+    dsackDups: 0,
     sendQueue: 0,
     receiveQueue: 0,
+    sendBuffer: 262_144,
+    receiveBuffer: 262_144,
     sendWindow: positive,
     receiveWindow: positive,
+    rcvRtt: (value) => value === null || value >= 0,
+    rcvSpace: (value) => value >= 0,
     mss: 1448,
-    retransmits: 0,
+    rcvMss: positive,
+    advmss: 1460,
+    pmtu: 1500,
+    timestamps: true,
+    sack: true,
+    sndWscale: 7,
+    rcvWscale: 7,
+    ecn: "off",
+    ecnSeen: false,
+    synData: false,
+    receivedCe: 0,
+    receivedE1Bytes: 0,
+    receivedE0Bytes: 0,
+    receivedCeBytes: 0,
+    deliveredCe: 0,
+    deliveredE1Bytes: 0,
+    deliveredE0Bytes: 0,
+    deliveredCeBytes: 0,
+    ato: (value) => value >= 0 && value <= 40,
+    lastDataSent: (value) => value >= 0 && value < 5_000,
+    lastDataReceived: (value) => value >= 0 && value < 5_000,
+    lastReceived: (value) => value >= 0 && value < 5_000,
+    pacingRate: (value) => value === null || value > 0,
+    deliveryRate: (value) => value >= 0,
+    deliveryRateAppLimited: (value) => typeof value === "boolean",
+    bandwidth: null,
     bytesSent: 3_000,
     bytesReceived: 0,
-    congestionState: "open",
+    timers: (timers) => Object.values(timers).every((delay) => delay === null || delay >= 0),
   });
   const [other] = network.b.connections();
   assertFields(
     { ...other },
     {
-      ...server.info(),
+      ...Object.fromEntries(Object.keys(client.info()).map((name) => [name, () => true])),
+      ...steady(server.info()),
       local: remote,
       remote: local,
       receiveQueue: 3_000,
@@ -174,6 +222,27 @@ test("an interface that is opened and closed 1,000 times leaves nothing behind",
   plug(a.addInterface({ addresses: ["10.0.0.3/24"] }), nicB);
   await a.ping("10.0.0.2");
   engine.close();
+});
+
+test("addresses are shown as RFC 5952 has them, and words by their numbers", () => {
+  const [address, flags, word] = fieldsOf("a.address@ flags&flags state=states");
+  const text = (...groups) => {
+    const numbers = [0, 2, 4, 6].map((at) => groups[at] * 65_536 + groups[at + 1]);
+    return recordOf([address], numbers).a.address;
+  };
+  assert.equal(text(0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x020f), "10.0.2.15");
+  assert.equal(text(0xfe80, 0, 0, 0, 0, 0, 0, 1), "fe80::1");
+  assert.equal(text(0, 0, 0, 0, 0, 0, 0, 0), "::");
+  assert.equal(text(0, 0, 0, 0, 0, 0, 0, 1), "::1");
+  assert.equal(text(0xfd00, 0, 0, 1, 0, 0, 0, 0), "fd00:0:0:1::");
+  assert.equal(text(0x2001, 0xdb8, 0, 0, 1, 0, 0, 1), "2001:db8::1:0:0:1");
+  assert.equal(text(0x2001, 0xdb8, 0, 1, 1, 1, 1, 1), "2001:db8:0:1:1:1:1:1");
+  assert.equal(text(0x10, 0, 0, 0x100, 0xa0, 0, 0, 0xff), "10::100:a0:0:0:ff");
+  assert.deepEqual(recordOf([flags], [0x12]), { flags: ["SYN", "ACK"] });
+  assert.deepEqual(recordOf([word], [3]), { state: "ESTABLISHED" });
+  assert.deepEqual(recordOf([word], [99]), { state: "unknown" });
+  assert.deepEqual(recordOf([flags, word], [Number.NaN, Number.NaN]), { flags: null, state: null });
+  assert.throws(() => recordsOf([flags, word], [1, 2, 3]), { name: "EngineError" });
 });
 
 test("a row that is cut short and an option that the module does not know are errors", () => {

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ethertab::{ConfigError, Counters, InterfaceConfig, InterfaceId, NeighborState, Prefix, Stack};
+use ethertab::{Config, ConfigError, Counters, InterfaceConfig, InterfaceId, NeighborState, Prefix, Stack};
 use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::enter;
 use crate::failure::Failure;
 use crate::options;
+use crate::settings;
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
@@ -31,12 +32,14 @@ fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
     Prefix::from_str(text).map_err(|error| Failure::invalid(&format_args!("\"{text}\": {error}")))
 }
 
-/// Adds a stack and returns its number. [`host_options`](options::host_options) names the options; those that are NaN are not
-/// given.
+/// Adds a stack and returns its number. [`limit_options`](options::limit_options) names the limits; those that are NaN are not
+/// given. So are the [settings](settings) of TCP.
 #[wasm_bindgen]
-pub fn add_host(name: &str, seed_high: u32, seed_low: u32, options: &[f64]) -> u32 {
+pub fn add_host(name: &str, seed_high: u32, seed_low: u32, limits: &[f64], settings: &[f64]) -> u32 {
     let seed = u64::from(seed_high) << 32 | u64::from(seed_low);
-    let (limits, config) = options::host([seed, !seed], options);
+    let limits = options::limits(limits);
+    let mut config = Config::new([seed, !seed]);
+    config.tcp = settings::changed(&config.tcp, settings).unwrap_or(config.tcp);
     enter(|engine| {
         let host = engine.network.add_host(name, Stack::new(config, limits));
         engine.hosts.insert(host.to_bits())

@@ -21,8 +21,13 @@ pub mod captures;
 pub mod engine;
 pub mod failure;
 pub mod hosts;
+pub mod info;
+#[cfg(test)]
+mod names;
 pub mod options;
+pub mod settings;
 mod sockets;
 pub mod tcp;
 pub mod topology;
+pub mod trace;
 pub mod udp;

@@ -4,22 +4,19 @@
 //! which keeps the engine whole.
 
 use ethertab::time::Duration;
-use ethertab::{BLOCK_SIZE, Config, Limits};
+use ethertab::{BLOCK_SIZE, Limits};
 use ethertab_sim::{Impairment, Queue};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Names of the options that [`add_host`](crate::hosts::add_host) takes, separated by spaces: `StackLimits` and `TcpOptions` of the
-/// package. Times in microseconds.
+/// Names of the limits that [`add_host`](crate::hosts::add_host) takes, separated by spaces: `StackLimits` of the package.
 #[wasm_bindgen]
-pub fn host_options() -> String {
-    "limits.interfaces limits.addresses limits.routes limits.neighbors limits.connections limits.listeners \
-     limits.synQueue limits.timeWait limits.udpSockets limits.pings limits.memory \
-     tcp.sendBuffer tcp.receiveBuffer tcp.nagle tcp.delayedAck tcp.synRetries tcp.retries tcp.timeWait"
+pub fn limit_options() -> String {
+    "interfaces addresses routes neighbors connections listeners synQueue timeWait udpSockets pings trace memory"
         .to_owned()
 }
 
-/// Limits and configuration of a stack; what is not given stays as it is by default.
-pub(crate) fn host(seed: [u64; 2], values: &[f64]) -> (Limits, Config) {
+/// Limits of a stack; what is not given stays as it is by default.
+pub(crate) fn limits(values: &[f64]) -> Limits {
     let mut values = Values(values);
     let mut limits = Limits::default();
     for limit in [
@@ -33,20 +30,12 @@ pub(crate) fn host(seed: [u64; 2], values: &[f64]) -> (Limits, Config) {
         &mut limits.time_wait,
         &mut limits.udp_sockets,
         &mut limits.pings,
+        &mut limits.trace,
     ] {
         *limit = values.next_or(*limit as f64) as usize;
     }
     limits.pool_blocks = values.next_or(f64::from(limits.pool_blocks) * BLOCK_SIZE as f64) as u32 / BLOCK_SIZE as u32;
-    let mut config = Config::new(seed);
-    let tcp = &mut config.tcp;
-    tcp.send_buffer = values.next_or(tcp.send_buffer.into()) as u32;
-    tcp.receive_buffer = values.next_or(tcp.receive_buffer.into()) as u32;
-    tcp.nagle = values.next_or(tcp.nagle.into()) != 0.0;
-    tcp.delayed_ack = values.next_span_or(tcp.delayed_ack);
-    tcp.syn_retries = values.next_or(tcp.syn_retries.into()) as u8;
-    tcp.retries = values.next_or(tcp.retries.into()) as u8;
-    tcp.time_wait = values.next_span_or(tcp.time_wait);
-    (limits, config)
+    limits
 }
 
 /// Names of the options that [`impair`](crate::topology::impair) takes, separated by spaces: `Impairment` of the package. Times in
@@ -96,39 +85,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_option_goes_where_its_name_says() {
-        let names = host_options();
+    fn each_limit_goes_where_its_name_says() {
+        let names = limit_options();
         let values: Vec<f64> = (1..=names.split(' ').count()).map(|number| (number * BLOCK_SIZE) as f64).collect();
         let value = |wanted: &str| {
-            let index = names.split(' ').position(|name| name == wanted).expect("the option is in the list");
+            let index = names.split(' ').position(|name| name == wanted).expect("the limit is in the list");
             values[index]
         };
-        let (limits, config) = host([1, 2], &values);
-        assert_eq!(limits.interfaces as f64, value("limits.interfaces"));
-        assert_eq!(limits.addresses as f64, value("limits.addresses"));
-        assert_eq!(limits.routes as f64, value("limits.routes"));
-        assert_eq!(limits.neighbors as f64, value("limits.neighbors"));
-        assert_eq!(limits.connections as f64, value("limits.connections"));
-        assert_eq!(limits.listeners as f64, value("limits.listeners"));
-        assert_eq!(limits.syn_queue as f64, value("limits.synQueue"));
-        assert_eq!(limits.time_wait as f64, value("limits.timeWait"));
-        assert_eq!(limits.udp_sockets as f64, value("limits.udpSockets"));
-        assert_eq!(limits.pings as f64, value("limits.pings"));
-        assert_eq!(f64::from(limits.pool_blocks) * BLOCK_SIZE as f64, value("limits.memory"));
-        assert_eq!(f64::from(config.tcp.send_buffer), value("tcp.sendBuffer"));
-        assert_eq!(f64::from(config.tcp.receive_buffer), value("tcp.receiveBuffer"));
-        assert!(config.tcp.nagle);
-        assert_eq!(config.tcp.delayed_ack.as_micros() as f64, value("tcp.delayedAck"));
-        assert_eq!((config.tcp.syn_retries, config.tcp.retries), (u8::MAX, u8::MAX));
-        assert_eq!(config.tcp.time_wait.as_micros() as f64, value("tcp.timeWait"));
+        let limits = limits(&values);
+        assert_eq!(limits.interfaces as f64, value("interfaces"));
+        assert_eq!(limits.addresses as f64, value("addresses"));
+        assert_eq!(limits.routes as f64, value("routes"));
+        assert_eq!(limits.neighbors as f64, value("neighbors"));
+        assert_eq!(limits.connections as f64, value("connections"));
+        assert_eq!(limits.listeners as f64, value("listeners"));
+        assert_eq!(limits.syn_queue as f64, value("synQueue"));
+        assert_eq!(limits.time_wait as f64, value("timeWait"));
+        assert_eq!(limits.udp_sockets as f64, value("udpSockets"));
+        assert_eq!(limits.pings as f64, value("pings"));
+        assert_eq!(limits.trace as f64, value("trace"));
+        assert_eq!(f64::from(limits.pool_blocks) * BLOCK_SIZE as f64, value("memory"));
     }
 
     #[test]
     fn what_is_not_given_stays() {
-        let count = host_options().split(' ').count();
-        let (limits, config) = host([1, 2], &vec![f64::NAN; count]);
-        assert_eq!(limits, Limits::default());
-        assert_eq!(config, Config::new([1, 2]));
+        assert_eq!(limits(&vec![f64::NAN; limit_options().split(' ').count()]), Limits::default());
         let before = Impairment { loss: 0.5, rate: Some(7), ..Impairment::PERFECT };
         let after = impairment(before, &[1.0, f64::NAN, f64::NAN, 0.25]);
         assert_eq!(after, Impairment { latency: Duration::from_micros(1), duplicate: 0.25, ..before });

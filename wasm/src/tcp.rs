@@ -3,16 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ethertab::time::Duration;
-use ethertab::{
-    CloseReason, CongestionState, ConnectError, ConnectOptions, ConnectionInfo, Endpoint, ListenError, ListenOptions,
-    RecvError, SendError,
-};
+use ethertab::{CloseReason, ConnectError, ConnectOptions, Endpoint, ListenError, ListenOptions, RecvError, SendError};
 use ethertab_wasm_shared::{Rows, instant};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::enter;
 use crate::failure::Failure;
 use crate::hosts::parse_address;
+use crate::settings;
 use crate::sockets::Socket;
 
 /// `recv`: nothing has arrived yet.
@@ -23,7 +21,7 @@ const SHUT_DOWN: i32 = -2;
 const OVER: i32 = -3;
 
 /// Starts a connection and returns its number. With an empty local address or port 0 the stack chooses. `timeout` is in
-/// microseconds, infinity for the stack's own.
+/// microseconds, infinity for the stack's own. Without any of the [settings](crate::settings) the stack's apply.
 #[wasm_bindgen]
 #[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
 pub fn connect(
@@ -33,8 +31,9 @@ pub fn connect(
     port: u16,
     local_address: &str,
     local_port: u16,
-    no_delay: bool,
     timeout: f64,
+    fast_open: bool,
+    settings: &[f64],
 ) -> Result<u32, Failure> {
     let remote = SocketAddr::new(parse_address(address)?, port);
     let local = endpoint(local_address, local_port)?;
@@ -43,26 +42,33 @@ pub fn connect(
         options.local = Some(local);
     }
     options.timeout = timeout.is_finite().then(|| Duration::from_micros(timeout as u64));
+    options.fast_open = fast_open;
     enter(|engine| {
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
+        options.tcp = settings::changed(&stack.config().tcp, settings);
         let handle = stack.connect(instant(now), remote, options)?;
-        if no_delay {
-            // A connection that was just made is there.
-            let _ = stack.set_nodelay(handle, true);
-        }
         Ok(engine.sockets.insert(Socket::connection(host, handle)))
     })
 }
 
-/// Starts to listen and returns the listener's number. Without an address on all of them, on port 0 where the stack likes.
+/// Starts to listen and returns the listener's number. Without an address on all of them, on port 0 where the stack likes. The
+/// settings are those of the connections, as with [`connect`].
 #[wasm_bindgen]
-pub fn listen(host: u32, address: &str, port: u16, backlog: u16) -> Result<u32, Failure> {
+pub fn listen(
+    host: u32,
+    address: &str,
+    port: u16,
+    backlog: u16,
+    fast_open: u16,
+    settings: &[f64],
+) -> Result<u32, Failure> {
     let local = endpoint(address, port)?;
     enter(|engine| {
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
-        let handle = stack.listen(local, ListenOptions { backlog, ..ListenOptions::default() })?;
+        let tcp = settings::changed(&stack.config().tcp, settings);
+        let handle = stack.listen(local, ListenOptions { backlog, fast_open, tcp })?;
         Ok(engine.sockets.insert(Socket::listener(host, handle)))
     })
 }
@@ -78,15 +84,11 @@ pub fn listener_port(socket: u32) -> Result<u16, Failure> {
 
 /// The next connection that waits at a listener: its number and its ends.
 #[wasm_bindgen]
-pub fn accept(socket: u32, no_delay: bool) -> Result<Option<Rows>, Failure> {
+pub fn accept(socket: u32) -> Result<Option<Rows>, Failure> {
     enter(|engine| {
         let (host, handle) = engine.sockets.listener(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
         let Some(connection) = stack.accept(handle) else { return Ok(None) };
-        if no_delay {
-            // Nothing to turn off if the connection is over already.
-            let _ = stack.set_nodelay(connection, true);
-        }
         let info = stack.connection_info(connection).ok_or_else(Failure::missing)?;
         let rows = Rows::of("socket remoteAddress remotePort localAddress localPort");
         rows.number(engine.sockets.insert(Socket::connection(host, connection)));
@@ -185,16 +187,6 @@ pub fn close(now: f64, socket: u32, reset: bool) {
     });
 }
 
-/// Turns Nagle's algorithm off or on.
-#[wasm_bindgen]
-pub fn set_no_delay(socket: u32, no_delay: bool) -> Result<(), Failure> {
-    enter(|engine| {
-        let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
-        let (stack, _) = engine.stack_mut(host)?;
-        stack.set_nodelay(handle, no_delay).map_err(|error| Failure::new("EPIPE", &error))
-    })
-}
-
 /// Why a connection is over, with one of the package's `SocketErrorCode`s and a text, both absent for a good end; undefined
 /// while it is not over.
 #[wasm_bindgen]
@@ -232,70 +224,6 @@ pub fn connection_local(socket: u32) -> Result<Rows, Failure> {
         }
         Ok(rows)
     })
-}
-
-/// What the stack knows of a connection; no row if it knows nothing any more.
-#[wasm_bindgen]
-pub fn connection_info(socket: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
-        let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
-        Ok(infos(engine.stack(host)?.connection_info(handle).into_iter()))
-    })
-}
-
-/// All connections of a host, those that nobody has accepted or that are in TIME-WAIT included.
-#[wasm_bindgen]
-pub fn connections(host: u32) -> Result<Rows, Failure> {
-    enter(|engine| Ok(infos(engine.stack(engine.host(host))?.connections())))
-}
-
-/// `ConnectionInfo` of the package, flat: times in milliseconds, sizes in bytes.
-fn infos(connections: impl Iterator<Item = ConnectionInfo>) -> Rows {
-    let rows = Rows::of(
-        "state localAddress localPort remoteAddress remotePort cwnd ssthresh srtt rttvar rto bytesInFlight sendQueue \
-         receiveQueue sendWindow receiveWindow mss retransmits bytesSent bytesReceived congestionState",
-    );
-    connections.for_each(|info| push_info(&rows, &info));
-    rows
-}
-
-fn push_info(rows: &Rows, info: &ConnectionInfo) {
-    rows.shown(&info.state);
-    rows.socket_address(info.local);
-    rows.socket_address(info.remote);
-    rows.number(info.cwnd);
-    rows.number(if info.ssthresh == u32::MAX { f64::INFINITY } else { info.ssthresh.into() });
-    match info.srtt {
-        Some(srtt) => {
-            rows.millis(srtt);
-            rows.millis(info.rttvar);
-        }
-        None => {
-            rows.nothing();
-            rows.nothing();
-        }
-    }
-    rows.millis(info.rto);
-    for number in [
-        info.bytes_in_flight,
-        info.send_queue,
-        info.receive_queue,
-        info.send_window,
-        info.receive_window,
-        info.mss,
-        info.retransmits,
-    ] {
-        rows.number(number);
-    }
-    rows.number(info.bytes_sent as f64);
-    rows.number(info.bytes_received as f64);
-    rows.text(match info.congestion_state {
-        CongestionState::Open => "open",
-        CongestionState::Disorder => "disorder",
-        CongestionState::Recovery => "recovery",
-        CongestionState::Loss => "loss",
-        _ => "unknown",
-    });
 }
 
 /// A local endpoint; no address, or an unspecified one, is every address.

@@ -12,6 +12,7 @@ use crate::tcp::connection::{Connection, State};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::pacing;
 use crate::tcp::recovery::CongestionState;
+use crate::tcp::timers::Timer;
 use crate::time::{Duration, Instant};
 
 /// One connection as it stands.
@@ -152,6 +153,8 @@ pub struct ConnectionInfo {
     pub ecn_counters: EcnCounters,
     /// All data in the SYN has arrived: ours, or on the server's side the peer's (RFC 7413).
     pub fast_open_data: bool,
+    /// How long until each of the timers that run expires, at the place of the [`Timer`]'s number.
+    pub timers: [Option<Duration>; Timer::ALL.len()],
 }
 
 impl ConnectionInfo {
@@ -225,6 +228,7 @@ impl ConnectionInfo {
             ecn_seen: false,
             ecn_counters: EcnCounters::default(),
             fast_open_data: false,
+            timers: [None; Timer::ALL.len()],
         }
     }
 
@@ -297,6 +301,7 @@ impl ConnectionInfo {
             ecn_seen: connection.ecn.seen,
             ecn_counters: connection.ecn.accurate.counters(),
             fast_open_data: connection.fast_open.data_acknowledged,
+            timers: Timer::ALL.map(|timer| connection.timers.deadline(timer).map(|at| at.since(now))),
             ..ConnectionInfo::bare(connection.state, &connection.flow)
         }
     }

@@ -29,7 +29,8 @@ pub enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Timer; 10] = [
+    /// All of them, each at the place of its number.
+    pub const ALL: [Timer; 10] = [
         Timer::Reordering,
         Timer::TailLoss,
         Timer::Retransmit,

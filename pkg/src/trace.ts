@@ -1,0 +1,107 @@
+/** The trace of a stack: events from a bounded ring in the engine, taken in batches by whoever asks first. */
+
+import type { EngineCore } from "./engine_core.js";
+import { TRACE_EVENTS, TRACE_RECORD } from "./names.js";
+import { type Field, fieldsOf, recordOf } from "./records.js";
+import type { Trace, TraceEvent } from "./types.js";
+
+/** Numbers of each record of the module. */
+const WIDTH = 11;
+/** Records that an iteration takes at a time. */
+const BATCH = 256;
+
+const COMMON = fieldsOf(TRACE_RECORD);
+const KINDS: readonly { type: string; fields: readonly Field[] }[] = TRACE_EVENTS.trim()
+  .split("\n")
+  .map((line) => {
+    const [type = "", ...names] = line.trim().split(" ");
+    return { type, fields: names.length === 0 ? [] : fieldsOf(names.join(" ")) };
+  });
+
+/** See {@link Trace}. */
+export class TraceImpl implements Trace {
+  readonly #engine: EngineCore;
+  readonly #host: number;
+  /** The wall clock's time at the engine's time 0, in milliseconds. */
+  readonly #origin: number;
+  readonly #isOn: boolean;
+  /** Those who wait for the next event. */
+  readonly #followers = new Set<() => void>();
+  /** What was taken from the engine and not asked for yet. */
+  readonly #taken: TraceEvent[] = [];
+  /** How many were dropped in all, once the stack has ended. */
+  #finallyDropped: number | null = null;
+
+  constructor(engine: EngineCore, host: number, isOn: boolean) {
+    this.#engine = engine;
+    this.#host = host;
+    this.#origin = engine.wallTime(0);
+    this.#isOn = isOn;
+  }
+
+  get dropped(): number {
+    return this.#finallyDropped ?? this.#engine.call((wasm) => wasm.trace_dropped(this.#host));
+  }
+
+  take(most = Number.POSITIVE_INFINITY): TraceEvent[] {
+    this.#fetch(most - this.#taken.length);
+    return this.#taken.splice(0, most);
+  }
+
+  /** Takes up to `most` events from the engine. */
+  #fetch(most: number): void {
+    if (this.#finallyDropped !== null || most <= 0) return;
+    const records = Math.min(most, 2 ** 32 - 1);
+    const numbers = this.#engine.call((wasm) => wasm.take_trace(this.#host, records));
+    for (let at = 0; at < numbers.length; at += WIDTH) {
+      const kind = KINDS[numbers[at] ?? -1];
+      if (kind !== undefined) this.#taken.push(this.#event(kind, numbers, at));
+    }
+  }
+
+  #event({ type, fields }: (typeof KINDS)[number], numbers: Float64Array, at: number): TraceEvent {
+    const { kind: _, time, ...common } = recordOf(COMMON, numbers, at);
+    return {
+      type,
+      time: this.#origin + Number(time) / 1_000,
+      ...common,
+      ...recordOf(fields, numbers, at + COMMON.length),
+    } as TraceEvent;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<TraceEvent, void, undefined> {
+    if (!this.#isOn) {
+      throw new TypeError(
+        "the stack has no trace: give createStack({ limits: { trace: 4096 } }), or another number of events",
+      );
+    }
+    for (;;) {
+      if (this.#taken.length === 0) this.#fetch(BATCH);
+      const event = this.#taken.shift();
+      if (event !== undefined) yield event;
+      else if (this.#finallyDropped !== null) return;
+      else await this.#more();
+    }
+  }
+
+  /** Waits until frames may have moved. */
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        this.#engine.removeObserver(look);
+        this.#followers.delete(look);
+        resolve();
+      };
+      this.#engine.addObserver(look);
+      this.#followers.add(look);
+    });
+  }
+
+  /** The stack is over: what waits can still be taken. */
+  end(): void {
+    if (this.#finallyDropped !== null) return;
+    if (this.#engine.over === null) this.#fetch(Number.POSITIVE_INFINITY);
+    this.#finallyDropped = this.#engine.over === null ? this.dropped : 0;
+    for (const look of this.#followers) look();
+  }
+}
