@@ -28,14 +28,17 @@ export const WORDS = `
 /** `ConnectionInfo`: times in milliseconds, sizes in bytes, rates in bytes a second. */
 export const CONNECTION = `
   id state=states local.address@ local.port remote.address@ remote.port
-  congestionControl=algorithms congestionState=recovery cwnd ssthresh srtt rttvar rto backoff
-  bytesInFlight unacked sacked lost retrans retransmits reordering reordSeen dsackDups
+  congestionControl=algorithms congestionState=recovery cwnd ssthresh srtt rttvar minRtt
+  rto backoff probes totalRto totalRtoRecoveries totalRtoTime
+  bytesInFlight unacked sacked lost retrans retransmits reordering reordSeen dsackDups rcvOoopack delivered
   sendQueue receiveQueue sendBuffer receiveBuffer sendWindow receiveWindow rcvRtt rcvSpace
   mss rcvMss advmss pmtu timestamps? sack? sndWscale rcvWscale ecn=agreedEcn ecnSeen? synData?
   receivedCe receivedE1Bytes receivedE0Bytes receivedCeBytes
   deliveredCe deliveredE1Bytes deliveredE0Bytes deliveredCeBytes
   ato lastDataSent lastDataReceived lastReceived
-  pacingRate deliveryRate deliveryRateAppLimited? bandwidth bytesSent bytesReceived
+  pacingRate deliveryRate deliveryRateAppLimited? bandwidth
+  bytesSent bytesAcked bytesRetrans bytesReceived segsOut dataSegsOut segsIn dataSegsIn
+  busyTime rwndLimited sndbufLimited
   timers.reordering timers.tailLoss timers.retransmit timers.persist timers.delayedAck timers.keepAlive
   timers.connect timers.finWait2 timers.memory timers.pacing
 `;

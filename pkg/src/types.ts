@@ -571,10 +571,18 @@ export interface ConnectionInfo {
   srtt: number | null;
   /** Variation of the round-trip time; null before the first measurement. */
   rttvar: number | null;
+  /** The smallest round-trip time of the last five minutes; null before the first measurement. */
+  minRtt: number | null;
   /** Retransmission timeout, with its back-off. */
   rto: number;
   /** Timeouts since the last progress. */
   backoff: number;
+  /** Probes of a closed window or of a silent peer that are not answered. */
+  probes: number;
+  /** Retransmission timeouts so far, how many of them came first after progress, and the time from those to the next progress. */
+  totalRto: number;
+  totalRtoRecoveries: number;
+  totalRtoTime: number;
 
   /** Bytes in the network as far as can be told. */
   bytesInFlight: number;
@@ -594,6 +602,10 @@ export interface ConnectionInfo {
   reordSeen: number;
   /** Segments that the peer reported as duplicates (RFC 2883). */
   dsackDups: number;
+  /** Segments with data that arrived out of order. */
+  rcvOoopack: number;
+  /** Segments that the peer has received, as far as it tells. */
+  delivered: number;
 
   /** Bytes in the send buffer: not sent, or not acknowledged. */
   sendQueue: number;
@@ -660,8 +672,22 @@ export interface ConnectionInfo {
   bandwidth: number | null;
   /** Payload bytes sent, each once. */
   bytesSent: number;
+  /** Bytes that the peer has acknowledged; our FIN counts, and our SYN if we have opened the connection. */
+  bytesAcked: number;
+  /** Payload bytes sent again. */
+  bytesRetrans: number;
   /** Payload bytes received in order. */
   bytesReceived: number;
+  /** Segments sent and received, and of these those with payload; they begin anew after 2^32. */
+  segsOut: number;
+  dataSegsOut: number;
+  segsIn: number;
+  dataSegsIn: number;
+  /** How long there was something to send or unacknowledged... */
+  busyTime: number;
+  /** ...and of this, how long the peer's window, and how long the send buffer was what held data back. */
+  rwndLimited: number;
+  sndbufLimited: number;
 
   /** How long until each timer expires; null for those that do not run. */
   timers: Record<TcpTimer, number | null>;

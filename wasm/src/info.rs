@@ -10,7 +10,7 @@ use crate::engine::enter;
 use crate::failure::Failure;
 
 /// Numbers of a connection between its addresses and its timers.
-const FIGURES: usize = 54;
+const FIGURES: usize = 70;
 
 /// What the stack knows of a connection; nothing if it knows nothing any more.
 #[wasm_bindgen]
@@ -58,8 +58,13 @@ fn figures(info: &ConnectionInfo) -> [f64; FIGURES] {
         if info.ssthresh == u32::MAX { f64::INFINITY } else { info.ssthresh as f64 },
         millis_of(info.srtt),
         info.srtt.map_or(f64::NAN, |_| millis(info.rttvar)),
+        millis_of(info.min_rtt),
         millis(info.rto),
         info.backoff as f64,
+        info.unanswered_probes as f64,
+        info.total_timeouts as f64,
+        info.timeout_recoveries as f64,
+        millis(info.timeout_time),
         info.bytes_in_flight as f64,
         info.unacknowledged_segments as f64,
         info.sacked_segments as f64,
@@ -69,6 +74,8 @@ fn figures(info: &ConnectionInfo) -> [f64; FIGURES] {
         info.reordering as f64,
         info.reordering_seen as f64,
         info.duplicates_reported as f64,
+        info.out_of_order_segments as f64,
+        info.delivered as f64,
         info.send_queue as f64,
         info.receive_queue as f64,
         info.send_buffer as f64,
@@ -105,7 +112,16 @@ fn figures(info: &ConnectionInfo) -> [f64; FIGURES] {
         info.delivery_rate_is_app_limited as u8 as f64,
         info.bandwidth.map_or(f64::NAN, |rate| rate as f64),
         info.bytes_sent as f64,
+        info.bytes_acknowledged as f64,
+        info.bytes_retransmitted as f64,
         info.bytes_received as f64,
+        info.segments_sent as f64,
+        info.data_segments_sent as f64,
+        info.segments_received as f64,
+        info.data_segments_received as f64,
+        millis(info.busy_time),
+        millis(info.window_limited_time),
+        millis(info.buffer_limited_time),
     ]
 }
 
