@@ -2,8 +2,8 @@
 //!
 //! The curve `W(t) = C·(t - K)³ + W_max` is computed in whole segments and milliseconds: `C` = 0.4 segments/s³ makes it
 //! `2·(t - K)³ / 5·10⁹`. The window then grows by a segment for so many bytes acknowledged as reach the curve within a round trip, as in
-//! Linux, whose windows ours equal segment for segment. The clock is milliseconds modulo 2^32; `t` is held at [`MAX_TIME`], long
-//! before that wraps.
+//! Linux, whose windows ours equal segment for segment but for the Reno-friendly region, where ours follow RFC 9438 §4.3 over short round
+//! trips too. The clock is milliseconds modulo 2^32; `t` is held at [`MAX_TIME`], long before that wraps.
 
 use super::hystart::{HyStart, SlowStartExit};
 use super::usage::millis;
@@ -13,8 +13,9 @@ use crate::time::{Duration, Instant};
 
 /// `t` in milliseconds beyond which the curve is taken for infinite: its cube still fits 64 bits.
 const MAX_TIME: u32 = 1 << 20;
-/// How long the rate of growth is used before it is computed again, in milliseconds, if the window stays.
-const REFRESH: u32 = 31;
+/// How long the rate of growth is used at most before it is computed again, in milliseconds, if the window stays: as long as in Linux, but
+/// no more than a third of a round trip, or short ones would hardly grow.
+const REFRESH: u32 = 32;
 /// Before the first loss the window grows by a segment for so many acknowledged, or faster.
 const UNKNOWN_PATH: u32 = 20;
 /// RFC 9438 §4.6: β_cubic = 0.7, in 1,024ths.
@@ -86,7 +87,8 @@ impl Cubic {
                 return;
             }
         }
-        self.update(window.cwnd / sample.mss, sample.mss, millis(sample.now), bytes);
+        let (cwnd, prior) = (window.cwnd / sample.mss, window.prior_cwnd / sample.mss);
+        self.update(cwnd, prior, sample.mss, millis(sample.now), bytes);
         grow(window, &mut self.counted, self.per_segment.saturating_mul(sample.mss), bytes, sample.mss);
     }
 
@@ -102,11 +104,12 @@ impl Cubic {
         if window.in_slow_start() { self.hystart.acknowledged(window, sample, rtt, self.min_rtt) } else { 1 }
     }
 
-    /// RFC 9438 §4.2 to §4.5: computes how many segments must be acknowledged for one of growth.
-    fn update(&mut self, cwnd: u32, mss: u32, now: u32, bytes: u32) {
+    /// RFC 9438 §4.2 to §4.5: computes how many segments must be acknowledged for one of growth; `prior` is the window before the
+    /// last reduction.
+    fn update(&mut self, cwnd: u32, prior: u32, mss: u32, now: u32, bytes: u32) {
         self.reno_counted = self.reno_counted.saturating_add(bytes);
         let fresh = now.wrapping_sub(self.computed_at);
-        if self.computed_for == cwnd && fresh <= REFRESH {
+        if self.curve.start.is_some() && self.computed_for == cwnd && fresh < REFRESH.min(self.min_rtt / 3_000) {
             return;
         }
         if self.curve.start.is_none() || fresh != 0 {
@@ -125,10 +128,14 @@ impl Cubic {
                 self.per_segment = self.per_segment.min(UNKNOWN_PATH);
             }
         }
-        // RFC 9438 §4.3, the Reno-friendly region: 3·(1 - β)/(1 + β) segments for each window, that is one for 15/8 windows.
-        let reno_step = (cwnd * 15 / 8).max(1).saturating_mul(mss);
-        while self.reno_counted > reno_step {
-            self.reno_counted -= reno_step;
+        // RFC 9438 §4.3, the Reno-friendly region: a window acknowledged is worth 3·(1 - β)/(1 + β) segments, that is 8/15; a whole one
+        // once W_est has reached the window of the last reduction.
+        loop {
+            let step = if self.curve.w_est >= prior { cwnd } else { cwnd * 15 / 8 }.max(1).saturating_mul(mss);
+            if self.reno_counted <= step {
+                break;
+            }
+            self.reno_counted -= step;
             self.curve.w_est += 1;
         }
         if let gap @ 1.. = self.curve.w_est.saturating_sub(cwnd) {
@@ -291,16 +298,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn short_round_trips_grow_as_fast_as_reno_would() {
+    /// A window of so many segments has just been reduced.
+    fn reduced(segments: u32) -> (Cubic, Window) {
         let mut cubic = Cubic::new(SlowStartExit::Loss, Seq(0));
-        let mut window = Window::new(40 * MSS);
+        let mut window = Window { prior_cwnd: segments * MSS, ..Window::new(segments * MSS) };
         window.ssthresh = cubic.threshold(window.cwnd, MSS, Cause::Loss);
         window.cwnd = window.ssthresh;
-        let mut now = 0;
-        let grown = rounds(&mut cubic, &mut window, &mut now, 5, 100);
-        // 0.53 segments a round trip.
-        assert!((28 + 40..=28 + 60).contains(&grown[99]), "{}", grown[99]);
+        (cubic, window)
+    }
+
+    #[test]
+    fn short_round_trips_grow_as_fast_as_reno_would() {
+        for (segments, rtt) in [(40, 5), (10, 1), (8, 10)] {
+            let (mut cubic, mut window) = reduced(segments);
+            // §4.3: 8/15 segments a round trip up to where the window was.
+            let lost = segments - window.cwnd / MSS;
+            let count = lost as usize * 15 / 8;
+            let grown = rounds(&mut cubic, &mut window, &mut 0, rtt, count + 2);
+            assert!((segments - 1..=segments + 1).contains(&grown[count]), "{segments} segments: {grown:?}");
+        }
+    }
+
+    #[test]
+    fn beyond_its_last_window_a_short_path_gets_a_segment_a_round_trip() {
+        let (mut cubic, mut window) = reduced(10);
+        let grown = rounds(&mut cubic, &mut window, &mut 0, 1, 60);
+        let reached = grown.iter().position(|&segments| segments >= 10).expect("the window is reached again");
+        assert_eq!(
+            grown[reached + 40] - grown[reached],
+            40,
+            "§4.3: α is 1 once W_est has reached cwnd_prior: {grown:?}"
+        );
     }
 
     #[test]
