@@ -176,6 +176,9 @@ pub struct TcpConfig {
     pub buffer_tuning: bool,
     /// The largest window that is offered, in bytes (Linux's `TCP_WINDOW_CLAMP`); 0, the default, for what the buffer holds.
     pub window_clamp: u32,
+    /// Bytes that the user wants to be told of at once (`SO_RCVLOWAT`): fewer are reported only with the end of the stream, or when the
+    /// window is about to close. 1 by default; more than the receive buffer holds counts as that.
+    pub receive_low_water: u32,
     /// The user can write while less than this many bytes are not sent (Linux's `TCP_NOTSENT_LOWAT`); no limit by default.
     pub unsent_limit: u32,
     /// Nagle's algorithm (RFC 1122 §4.2.3.4), on by default.
@@ -206,6 +209,10 @@ pub struct TcpConfig {
     pub syn_retries: u8,
     /// Retransmissions of a SYN-ACK until the half-open connection is dropped: 5, about 63 s.
     pub syn_ack_retries: u8,
+    /// A listener's half-open connections wait for data for so many timeouts of the SYN and ACK, and are accepted with the next ACK
+    /// after that (Linux's `TCP_DEFER_ACCEPT`, see [`defer_accept_for`](TcpConfig::defer_accept_for)); 0, the default, does not
+    /// wait.
+    pub defer_accept: u8,
     /// Retransmissions until the path is doubted (R1 of RFC 9293 §3.8.3, counted as `retries` are): 3, as in Linux.
     pub retries1: u8,
     /// Unanswered zero-window probes until a connection fails, and for how long data is retransmitted (R2 of RFC 9293 §3.8.3):
@@ -257,6 +264,9 @@ pub struct TcpConfig {
     pub tail_loss_probe: bool,
     /// Detection of spurious retransmission timeouts (F-RTO, RFC 5682); on by default.
     pub frto: bool,
+    /// The first six retransmission timeouts in a row do not double while fewer than four segments are outstanding (Linux's
+    /// `TCP_THIN_LINEAR_TIMEOUTS`); off by default, as RFC 6298 §5.5 wants it.
+    pub thin_linear_timeouts: bool,
     /// What of ECN connections ask for (RFC 3168 §6.1.1); nothing by default, as in Linux.
     pub ecn_request: EcnMode,
     /// What of ECN is granted to peers that ask for it (RFC 3168 §6.1.1); [`EcnMode::Accurate`] by default.
@@ -304,6 +314,22 @@ impl TcpConfig {
         shift.min(14) as u8
     }
 
+    /// The [`defer_accept`](TcpConfig::defer_accept) that waits for data for at least so long.
+    pub fn defer_accept_for(&self, time: Duration) -> u8 {
+        let covers = |count: u8| self.defer_accept_time(count) >= time;
+        (0..u8::MAX).find(|&count| covers(count)).unwrap_or(u8::MAX)
+    }
+
+    /// How long a [`defer_accept`](TcpConfig::defer_accept) of `count` waits for data.
+    pub fn defer_accept_time(&self, count: u8) -> Duration {
+        (0..count).fold(Duration::ZERO, |time, count| time + self.syn_ack_timeout(count))
+    }
+
+    /// The timeout of a SYN and ACK that was sent again so often.
+    pub(crate) fn syn_ack_timeout(&self, retransmits: u8) -> Duration {
+        self.initial_rto.backed_off(u32::from(retransmits)).min(self.max_rto)
+    }
+
     /// The send buffer to begin with, in bytes.
     pub(crate) fn first_send_buffer(&self) -> u32 {
         self.initial_send_buffer.min(self.send_buffer)
@@ -334,6 +360,7 @@ impl Default for TcpConfig {
             initial_receive_buffer: 256 * 1024,
             buffer_tuning: true,
             window_clamp: 0,
+            receive_low_water: 1,
             unsent_limit: u32::MAX,
             nagle: true,
             cork: false,
@@ -347,6 +374,7 @@ impl Default for TcpConfig {
             max_rto: Duration::from_secs(120),
             syn_retries: 6,
             syn_ack_retries: 5,
+            defer_accept: 0,
             retries1: 3,
             retries: 15,
             orphan_retries: 8,
@@ -368,6 +396,7 @@ impl Default for TcpConfig {
             rack_threshold: true,
             tail_loss_probe: true,
             frto: true,
+            thin_linear_timeouts: false,
             ecn_request: EcnMode::Off,
             ecn_accept: EcnMode::Accurate,
             accecn_option: AccEcnOption::Always,

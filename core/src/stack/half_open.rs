@@ -165,6 +165,7 @@ impl Stack<'_> {
             retransmits: 0,
             ecn_mangled: false,
             repeated: false,
+            acknowledged: None,
             deadline: Instant::FAR_FUTURE,
             syn_ack_due: true,
             challenges: ChallengeLimit::new(),
@@ -327,6 +328,11 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpOldTimestamp);
             return self.challenge_half_open(pool, index);
         }
+        if let Some(listener) = self.listeners.lookup(half_open.listener)
+            && half_open.defers(segment, &listener.config)
+        {
+            return;
+        }
         self.complete_handshake(pool, index, segment);
     }
 
@@ -396,12 +402,10 @@ impl Stack<'_> {
             return;
         }
         let config = self.listeners.lookup(half_open.listener).map(|listener| listener.config);
-        let Some(config) = config.filter(|config| half_open.retransmits < config.syn_ack_retries) else {
+        let Some(config) = config.filter(|config| half_open.timed_out(config)) else {
             self.remove_half_open(index);
             return;
         };
-        half_open.retransmits += 1;
-        half_open.syn_ack_due = true;
         half_open.restart_timer(now, &config);
         self.deadlines.set_no_later(number, half_open.deadline);
         self.schedule_half_open(index);

@@ -8,7 +8,7 @@ use crate::address::Endpoint;
 use crate::event::{ConnectionHandle, ListenerHandle};
 use crate::tcp::accecn::EcnCounters;
 use crate::tcp::congestion::Algorithm;
-use crate::tcp::connection::{Connection, State};
+use crate::tcp::connection::{CloseReason, Connection, State};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::pacing;
 use crate::tcp::recovery::CongestionState;
@@ -97,6 +97,10 @@ pub struct ConnectionInfo {
     pub retransmits: u32,
     /// Timeouts since the last progress.
     pub backoff: u8,
+    /// Why it is over, once it is.
+    pub reason: Option<CloseReason>,
+    /// What the network has said of it since the peer was heard last, and what will be the reason if it times out (RFC 5461 §2).
+    pub soft_error: Option<CloseReason>,
     /// State of loss recovery.
     pub congestion_state: CongestionState,
     /// The congestion control algorithm.
@@ -200,6 +204,8 @@ impl ConnectionInfo {
             receive_space: 0,
             retransmits: 0,
             backoff: 0,
+            reason: None,
+            soft_error: None,
             congestion_state: CongestionState::Open,
             congestion_control: Algorithm::default(),
             pacing_rate: None,
@@ -272,6 +278,8 @@ impl ConnectionInfo {
             receive_space: connection.receive_space(),
             retransmits: connection.retransmits,
             backoff: connection.timeouts,
+            reason: connection.reason,
+            soft_error: connection.soft_error,
             congestion_state: connection.recovery.state(),
             congestion_control: connection.congestion.algorithm(),
             pacing_rate: pacing_rate(connection),

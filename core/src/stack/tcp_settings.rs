@@ -5,7 +5,7 @@ use super::nodes::Node;
 use super::tcp_errors::SocketError;
 use super::tcp_sockets::{held, held_mut};
 use crate::config::TcpConfig;
-use crate::event::{ConnectionHandle, ListenerHandle};
+use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::time::Instant;
 
 impl Stack<'_> {
@@ -25,7 +25,12 @@ impl Stack<'_> {
     ) -> Result<(), SocketError> {
         self.advance_clock(now);
         let connection = held_mut(&mut self.connections, handle).ok_or(SocketError::NotFound)?;
+        let had_enough = connection.has_enough_to_read();
         connection.reconfigure(self.now, config);
+        if connection.receive.readable() > 0 && connection.has_enough_to_read() && !had_enough {
+            connection.signals |= Signals::READABLE;
+            self.notify(Node::Connection(handle.0.index));
+        }
         self.settings_changed(handle);
         Ok(())
     }

@@ -748,7 +748,10 @@ impl Connection {
             self.enter_loss(context);
         }
         self.timeouts = self.timeouts.saturating_add(1);
-        self.rtt.back_off();
+        let is_thin = self.state == State::Established && self.records.len() < 4 && self.timeouts <= 6;
+        if !(self.config.thin_linear_timeouts && is_thin) {
+            self.rtt.back_off();
+        }
         self.restart_retransmit_timer(context.now);
         Outcome::default().output()
     }

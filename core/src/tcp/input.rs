@@ -700,7 +700,9 @@ fn ecn_field_arrives(connection: &mut Connection, segment: &Segment<'_>) {
 fn received_in_order(connection: &mut Connection, context: &mut Context<'_, '_>, len: u32, outcome: &mut Outcome) {
     connection.bytes_received += u64::from(len);
     connection.acknowledge_in_order(context.now);
-    outcome.signals |= Signals::READABLE;
+    if connection.has_enough_to_read() {
+        outcome.signals |= Signals::READABLE;
+    }
 }
 
 /// RFC 9293 §3.10.7.4, eighth step, once all data before the FIN has come.

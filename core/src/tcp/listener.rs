@@ -53,11 +53,14 @@ pub struct HalfOpen {
     /// The Fast Open cookie that the SYN and ACK grants.
     pub(crate) cookie: Option<Cookie>,
     pub(crate) advertised_mss: u16,
+    /// Timeouts of the SYN and ACK.
     pub(crate) retransmits: u8,
     /// The peer's SYN came without the flags of Accurate ECN as well (RFC 9768 §3.1.5).
     pub(crate) ecn_mangled: bool,
-    /// The SYN and ACK was sent more than once.
+    /// The SYN and ACK was sent more than once, or its acknowledgment came without the data that is waited for.
     pub(crate) repeated: bool,
+    /// After how many timeouts such an acknowledgment came first.
+    pub(crate) acknowledged: Option<u8>,
     pub(crate) deadline: Instant,
     pub(crate) syn_ack_due: bool,
     pub(crate) challenges: ChallengeLimit,
@@ -79,11 +82,29 @@ impl HalfOpen {
     }
 
     fn rto(&self, config: &TcpConfig) -> Duration {
-        HalfOpen::timeout(self.retransmits, config)
+        config.syn_ack_timeout(self.retransmits)
     }
 
-    fn timeout(retransmits: u8, config: &TcpConfig) -> Duration {
-        config.initial_rto.backed_off(u32::from(retransmits)).min(config.max_rto)
+    /// An acceptable segment has come: whether it has to wait, as in Linux, since it has no data (`TcpConfig::defer_accept`).
+    pub(crate) fn defers(&mut self, segment: &Segment<'_>, config: &TcpConfig) -> bool {
+        let waits = self.retransmits < config.defer_accept && segment.len() == 0;
+        if waits {
+            self.repeated = true;
+            self.acknowledged.get_or_insert(self.retransmits);
+        }
+        waits
+    }
+
+    /// The timer has expired: counts it. The SYN and ACK is sent again, but not to a peer who has acknowledged it and is still given
+    /// time for data; the last of that time, so that the peer acknowledges once more. False if it is given up.
+    pub(crate) fn timed_out(&mut self, config: &TcpConfig) -> bool {
+        let waits = self.acknowledged.is_some() && self.retransmits < config.defer_accept;
+        if self.retransmits >= config.syn_ack_retries && !waits {
+            return false;
+        }
+        self.retransmits += 1;
+        self.syn_ack_due |= !waits || self.retransmits >= config.defer_accept;
+        true
     }
 
     /// The timestamps of what is sent now.
@@ -138,12 +159,12 @@ impl HalfOpen {
         let mut connection = self.connection(now, config);
         connection.syn_due = false;
         connection.snd_nxt = self.iss + 1;
-        connection.timeouts = self.retransmits;
+        connection.timeouts = self.acknowledged.unwrap_or(self.retransmits);
         if self.retransmits == 0 && !self.repeated {
             let sent = self.deadline - self.rto(&config);
             connection.rtt.measured(now, now.since(sent), now.since(sent));
         }
-        connection.retransmits = u32::from(self.retransmits);
+        connection.retransmits = u32::from(connection.timeouts);
         for count in 0..self.retransmits {
             connection.figures.timed_out(count > 0);
         }
@@ -154,7 +175,7 @@ impl HalfOpen {
 
     /// When the SYN and ACK was sent first.
     fn first_sent(&self, config: &TcpConfig) -> Instant {
-        (0..=self.retransmits).fold(self.deadline, |at, retransmits| at - HalfOpen::timeout(retransmits, config))
+        (0..=self.retransmits).fold(self.deadline, |at, retransmits| at - config.syn_ack_timeout(retransmits))
     }
 
     fn connection(&self, now: Instant, config: TcpConfig) -> Connection {

@@ -29,6 +29,12 @@ impl Connection {
         if receive(&before) != receive(config) {
             self.receive.set_limit(config.first_receive_buffer());
         }
+        if before.receive_low_water != config.receive_low_water {
+            let wanted = config.receive_low_water.saturating_mul(2).min(config.receive_limit());
+            if config.buffer_tuning && wanted > self.receive.limit() {
+                self.receive.set_limit(wanted);
+            }
+        }
         if before.max_segment != config.max_segment {
             self.set_mss();
         }

@@ -57,6 +57,13 @@ impl Connection {
         self.tuning.space
     }
 
+    /// Whether what can be read is worth telling the user (`SO_RCVLOWAT`).
+    #[inline]
+    pub(crate) fn has_enough_to_read(&self) -> bool {
+        let readable = self.receive.readable();
+        readable >= self.config.receive_low_water || readable + self.acks.segment_size >= self.receive.limit()
+    }
+
     /// The user has read: once in a round trip, the buffer is fitted to what arrives in one. Twice as much for losses, more
     /// where the rate grows, as in slow start.
     pub(crate) fn tune_receive_buffer(&mut self, now: Instant, pool: &Pool<'_>, account: &Account) {

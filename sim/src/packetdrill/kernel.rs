@@ -166,7 +166,7 @@ impl Kernel {
             "listen" => self.listen(call),
             "accept" | "accept4" => self.accept(call),
             "connect" => self.connect(call, state),
-            "read" | "recv" | "recvfrom" | "recvmsg" | "readv" => self.read(call),
+            "read" | "recv" | "recvfrom" | "recvmsg" | "readv" => self.read(call, state),
             "write" | "send" | "sendto" | "sendmsg" | "writev" => self.write(call, state),
             "close" => self.close(call),
             "shutdown" => self.shutdown(call),
@@ -443,6 +443,19 @@ impl Kernel {
                     _ => done(0),
                 };
             }
+            "SO_TYPE" => i64::from(matches!(file.kind, FileKind::Udp(_))) + 1,
+            "SO_PROTOCOL" if matches!(file.kind, FileKind::Udp(_)) => 17,
+            "SO_PROTOCOL" => 6,
+            "SO_DOMAIN" if self.settings.sockets_are_v6() => 10,
+            "SO_DOMAIN" => 2,
+            "SO_ACCEPTCONN" => i64::from(matches!(file.kind, FileKind::Listening(_))),
+            "IP_MTU" | "IPV6_MTU" => {
+                let info = handle.and_then(|handle| self.host.stack.connection_info(handle));
+                let Some(info) = info else { return failed("ENOTCONN") };
+                i64::from(info.path_mtu)
+            }
+            // A structure without members for most algorithms; what BBR's would say is not told.
+            "TCP_CC_INFO" => return done(0),
             "TCP_MAXSEG" if handle.is_some() => {
                 let info = handle.and_then(|handle| self.host.stack.connection_info(handle));
                 info.map_or(0, |info| i64::from(info.mss))

@@ -65,7 +65,11 @@ impl Kernel {
                 let at_end = stack.readable_bytes(handle) == 0
                     && !matches!(stack.recv(&mut self.host.pool, now, handle, &mut []), Err(RecvError::WouldBlock));
                 let half_closed = at_end || file.read_shut;
-                if stack.readable_bytes(handle) > 0 || half_closed {
+                let config = stack.connection_config(handle).unwrap_or_default();
+                let readable = stack.readable_bytes(handle);
+                // Or as much as the window lets come.
+                let enough = readable >= config.receive_low_water as usize || info.receive_window <= info.receive_mss;
+                if (readable > 0 && enough) || half_closed {
                     ready |= IN | RDNORM;
                 }
                 if half_closed || peer_has_closed(info.state) {
@@ -73,7 +77,9 @@ impl Kernel {
                 }
                 let may_send = matches!(info.state, State::Established | State::CloseWait);
                 let limit = info.send_queue as usize + stack.writable_bytes(handle);
-                if !may_send || stack.writable_bytes(handle) * 3 >= limit {
+                let unsent = info.send_queue.saturating_sub(info.unacknowledged);
+                let is_low = unsent.saturating_mul(2) < config.unsent_limit;
+                if !may_send || (is_low && stack.writable_bytes(handle) * 3 >= limit) {
                     ready |= OUT | WRNORM;
                 }
                 if matches!(info.state, State::Closed | State::TimeWait) {

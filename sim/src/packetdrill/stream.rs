@@ -18,6 +18,7 @@ const MSG_OOB: i64 = 1;
 const MSG_PEEK: i64 = 2;
 const MSG_DONTWAIT: i64 = 0x40;
 const MSG_EOR: i64 = 0x80;
+const MSG_WAITALL: i64 = 0x100;
 const MSG_ERRQUEUE: i64 = 0x2000;
 const MSG_MORE: i64 = 0x8000;
 const MSG_ZEROCOPY: i64 = 0x400_0000;
@@ -200,7 +201,7 @@ impl Kernel {
         stack.shutdown(now, handle).map_or_else(|_| failed("ENOTCONN"), |()| done(0))
     }
 
-    pub(super) fn read(&mut self, call: &Call) -> Outcome {
+    pub(super) fn read(&mut self, call: &Call, state: &mut CallState) -> Outcome {
         let (len, flags) = match call.name.as_str() {
             "read" => (self.number(call, 2)?, 0),
             "readv" => (vector_len(call.arguments.get(1)), 0),
@@ -227,7 +228,7 @@ impl Kernel {
                 if is_null(call) && self.host.stack.readable_bytes(handle) > 0 {
                     return failed("EFAULT");
                 }
-                let result = self.read_stream(number, handle, len.max(0) as usize, flags, waits)?;
+                let result = self.read_enough(number, handle, len.max(0) as usize, flags, waits, state)?;
                 if matches!(result, Progress::Done(Ok(_))) {
                     self.expect_read_control(call, number)?;
                 }
@@ -236,6 +237,33 @@ impl Kernel {
             FileKind::Udp(_) => self.read_datagram(call, len.max(0) as usize, waits),
             FileKind::Fresh | FileKind::Listening(_) => failed("ENOTCONN"),
             FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => failed("EINVAL"),
+        }
+    }
+
+    /// Reads what there is, and waits for more as long as that is less than `SO_RCVLOWAT` or `MSG_WAITALL` wants.
+    fn read_enough(
+        &mut self,
+        number: i64,
+        handle: ConnectionHandle,
+        len: usize,
+        flags: i64,
+        waits: bool,
+        state: &mut CallState,
+    ) -> Outcome {
+        let low_water = self.files.get(&number).map_or(1, |file| file.knobs.tcp.receive_low_water as usize);
+        let least = if flags & MSG_WAITALL != 0 { len } else { low_water.min(len) };
+        loop {
+            let rest = len - state.bytes as usize;
+            match self.read_stream(number, handle, rest, flags, waits)? {
+                Progress::Done(Ok(count @ 1..)) => {
+                    state.bytes += count as u32;
+                    if flags & MSG_PEEK != 0 || !waits || state.bytes as usize >= least {
+                        return done(i64::from(state.bytes));
+                    }
+                }
+                Progress::Done(_) if state.bytes > 0 => return done(i64::from(state.bytes)),
+                other => return Ok(other),
+            }
         }
     }
 
