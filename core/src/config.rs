@@ -7,6 +7,7 @@ use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 use crate::tcp::cookies::SynCookies;
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::FastOpen;
+use crate::tcp::manner::Manner;
 use crate::tcp::recovery::DUPLICATE_THRESHOLD;
 use crate::time::Duration;
 use crate::wire::MacAddr;
@@ -305,6 +306,8 @@ pub struct TcpConfig {
     pub dsack: bool,
     /// Offers and takes window scaling (RFC 7323 §2); on by default.
     pub window_scaling: bool,
+    /// Whose way it goes where the RFCs leave freedom: Linux's.
+    pub manner: Manner,
 }
 
 impl TcpConfig {
@@ -415,6 +418,7 @@ impl Default for TcpConfig {
             dsack: true,
             compressed_acks: 44,
             window_scaling: true,
+            manner: Manner::Linux,
         }
     }
 }

@@ -88,6 +88,7 @@ pub use tcp::connection::{CloseReason, State};
 pub use tcp::cookies::SynCookies;
 pub use tcp::ecn::EcnMode;
 pub use tcp::fast_open::{FastOpen, FastOpenKeys};
+pub use tcp::manner::{FreeBsdKnobs, Manner};
 pub use tcp::recovery::CongestionState;
 
 /// A stack's tables, for memory that the caller lends; see [`Tables`](memory::Tables) and [`StackMemory`].

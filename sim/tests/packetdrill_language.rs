@@ -335,6 +335,38 @@ fn conditions_and_symbols() {
 }
 
 #[test]
+fn freebsd_scripts_have_their_symbol_options_and_buffers() {
+    let text = "+0 `sysctl net.inet.tcp.ecn.enable=0`\n#ifdef FreeBSD\n\
+                +0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n\
+                +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)\n\
+                +0 > S 0:0(0) win 65535 <mss 1460,nop,wscale 6,sackOK,TS val 100 ecr 0>\n\
+                +0 < S. 0:0(0) ack 1 win 32767 <mss 1000>\n+0 > . 1:1(0) ack 1 win 65535\n\
+                +0 getsockopt(3, SOL_SOCKET, SO_RCVBUF, [66000], [4]) = 0\n#endif\n";
+    assert_eq!(run(text, &Settings::default(), &mut no_files).failure, None);
+    let without_sysctl =
+        text.replacen("net.inet.tcp.ecn.enable", "net.ipv4.tcp_ecn", 1).replace("#ifdef FreeBSD", "#ifndef X");
+    assert_eq!(run(&without_sysctl, &Settings::default(), &mut no_files).failure, None, "its SYN shows it");
+    let mut standard = Settings::default();
+    standard.set("define", Some("STANDARD")).unwrap();
+    let report = run(text, &standard, &mut no_files);
+    assert_eq!(report.failure.map(|failure| failure.expected), Some("a script that checks something".into()));
+}
+
+#[test]
+fn answers_of_closed_ports_have_numbers_as_on_the_wire() {
+    let text = "0 < S 17:20(3) win 100\n+0 > R. 0:0(0) ack 21\n+0 < . 30:30(0) ack 40 win 100\n+0 > R 40:40(0)\n";
+    assert_eq!(run(text, &Settings::default(), &mut no_files).failure, None);
+}
+
+#[test]
+fn sockets_of_ipv6_tell_the_family() {
+    let text = "0 socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n\
+                +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)\n+0 > S 0:0(0) <mss 1440,...>\n";
+    let text = text.replace(",...>", ",sackOK,TS val 1 ecr 0,nop,wscale 7>");
+    assert_eq!(run(&text, &Settings::default(), &mut no_files).failure, None);
+}
+
+#[test]
 fn a_failed_run_has_a_capture() {
     let report = after_handshake("+0 write(4, ..., 100) = 100\n", &Settings::default());
     let capture = report.pcapng.unwrap();

@@ -44,7 +44,7 @@ impl Stack<'_> {
         }
         let is_request = segment.has(TcpFlags::SYN) && !segment.has(TcpFlags::ACK);
         match self.find_listener(flow) {
-            Some(_) if is_request && segment.has(TcpFlags::FIN) => {
+            Some(_) if is_request && segment.has(TcpFlags::FIN) && !self.config.tcp.manner.takes_syn_fin(true) => {
                 self.counters.drop(DropReason::TcpBadFlags);
             }
             Some(listener) if is_request => {

@@ -54,10 +54,14 @@ pub(crate) enum Problem {
     Unreachable(u8),
     /// The path's MTU in bytes.
     TooBig(u16),
-    /// TTL or hop limit used up on the way.
-    TimeExceeded,
-    /// The other end did not like a header of ours.
-    Parameter,
+    /// TTL or hop limit used up on the way, or fragments that did not come together.
+    TimeExceeded {
+        in_transit: bool,
+    },
+    /// The other end did not like a header of ours: in IPv6 perhaps the one that TCP is.
+    Parameter {
+        next_header: bool,
+    },
 }
 
 /// The packet that an error quotes.
@@ -93,11 +97,12 @@ impl Stack<'_> {
                 };
                 self.icmp_error(pool, packet, problem, quoted_v4(original));
             }
-            Icmpv4Message::TimeExceeded { original, .. } => {
-                self.icmp_error(pool, packet, Problem::TimeExceeded, quoted_v4(original));
+            Icmpv4Message::TimeExceeded { code, original } => {
+                let in_transit = code == icmpv4::code::TTL_EXCEEDED;
+                self.icmp_error(pool, packet, Problem::TimeExceeded { in_transit }, quoted_v4(original));
             }
             Icmpv4Message::ParameterProblem { original, .. } => {
-                self.icmp_error(pool, packet, Problem::Parameter, quoted_v4(original));
+                self.icmp_error(pool, packet, Problem::Parameter { next_header: false }, quoted_v4(original));
             }
             // Redirects (this host has one way out) and source quench (RFC 6633) among them.
             _ => self.counters.drop(DropReason::IcmpIgnored),
@@ -140,11 +145,13 @@ impl Stack<'_> {
                 let mtu = mtu.min(u32::from(u16::MAX)) as u16;
                 self.icmp_error(pool, packet, Problem::TooBig(mtu), quoted_v6(original));
             }
-            Icmpv6Message::TimeExceeded { original, .. } => {
-                self.icmp_error(pool, packet, Problem::TimeExceeded, quoted_v6(original));
+            Icmpv6Message::TimeExceeded { code, original } => {
+                let in_transit = code == icmpv6::code::HOP_LIMIT_EXCEEDED;
+                self.icmp_error(pool, packet, Problem::TimeExceeded { in_transit }, quoted_v6(original));
             }
-            Icmpv6Message::ParameterProblem { original, .. } => {
-                self.icmp_error(pool, packet, Problem::Parameter, quoted_v6(original));
+            Icmpv6Message::ParameterProblem { code, original, .. } => {
+                let next_header = code == icmpv6::code::UNRECOGNIZED_NEXT_HEADER;
+                self.icmp_error(pool, packet, Problem::Parameter { next_header }, quoted_v6(original));
             }
             _ => self.counters.drop(DropReason::IcmpIgnored),
         }

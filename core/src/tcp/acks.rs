@@ -28,6 +28,8 @@ const UNKNOWN_SEGMENT: u32 = 536;
 pub(crate) struct OwedAcks {
     /// An ACK is due with the next transmission.
     pub(crate) now: bool,
+    /// It has our FIN again, if that is outstanding.
+    pub(crate) with_fin: bool,
     /// Data has come since the last ACK.
     scheduled: bool,
     /// Out-of-order arrivals that are owed an ACK of their own (RFC 5681 §4.2).
@@ -58,6 +60,7 @@ impl OwedAcks {
     pub(crate) fn new(now: Instant) -> Self {
         OwedAcks {
             now: false,
+            with_fin: false,
             scheduled: false,
             duplicates: 0,
             quick: 0,
@@ -256,7 +259,7 @@ impl Connection {
                 self.acks.wait = self.config.delayed_ack;
             }
         }
-        (self.acks.now, self.acks.scheduled) = (false, false);
+        (self.acks.now, self.acks.scheduled, self.acks.with_fin) = (false, false, false);
         (self.acks.pushed, self.acks.compressed) = (0, 0);
         self.timers.stop(Timer::DelayedAck);
     }

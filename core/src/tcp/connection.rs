@@ -490,6 +490,9 @@ impl Connection {
         }
         self.peer_mss = syn.mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
         self.set_mss();
+        if !self.config.manner.is_linux() {
+            self.receive.set_limit(window.next_multiple_of(u32::from(self.peer_mss.min(self.advertised_mss))));
+        }
         self.acks.segment_size = self.acks.segment_size.min(u32::from(self.advertised_mss));
         self.restart_congestion_control(self.config.initial_window);
         self.snd_wnd = u32::from(syn.window);

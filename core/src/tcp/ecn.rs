@@ -3,6 +3,7 @@
 
 use crate::tcp::Segment;
 use crate::tcp::accecn::{self, AccEcn};
+use crate::tcp::manner::Manner;
 use crate::wire::{Ecn, TcpFlags};
 
 /// How a host speaks of ECN in the handshake.
@@ -158,24 +159,25 @@ impl EcnState {
     /// The flags and the ECN field of a segment that goes out now; `is_new_data` if it has payload that was not sent before
     /// (RFC 3168 §6.1.4 and §6.1.5: ACKs and what is sent again are not ECN-capable).
     #[inline]
-    pub(crate) fn sending(&mut self, is_new_data: bool, is_bare_ack: bool) -> (TcpFlags, Ecn) {
+    pub(crate) fn sending(&mut self, is_new_data: bool, is_bare_ack: bool, manner: Manner) -> (TcpFlags, Ecn) {
         let mut flags = TcpFlags::NONE;
         match self.mode {
             EcnMode::Off => return (flags, Ecn::NotEct),
             // RFC 9768 §3.2.2 and RFC 9768 §2.5: every segment, ACKs too.
-            EcnMode::Accurate => return self.accurate.sending(is_bare_ack),
+            EcnMode::Accurate => {
+                let (flags, ecn) = self.accurate.sending(is_bare_ack);
+                return (flags, if is_new_data || manner.is_linux() { ecn } else { Ecn::NotEct });
+            }
             EcnMode::Classic => {}
         }
         if self.echo {
             flags |= TcpFlags::ECE;
         }
-        if !is_new_data {
-            return (flags, Ecn::NotEct);
-        }
-        if core::mem::take(&mut self.cwr_due) {
+        let may_tell = is_new_data || (!is_bare_ack && !manner.is_linux());
+        if may_tell && core::mem::take(&mut self.cwr_due) {
             flags |= TcpFlags::CWR;
         }
-        (flags, Ecn::Ect0)
+        (flags, if is_new_data { Ecn::Ect0 } else { Ecn::NotEct })
     }
 }
 
@@ -191,24 +193,32 @@ mod tests {
     fn a_mark_is_echoed_until_the_sender_has_slowed_down() {
         let mut ecn = classic();
         assert_eq!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK), EcnVerdict::default());
-        assert_eq!(ecn.sending(false, false), (TcpFlags::NONE, Ecn::NotEct));
+        assert_eq!(ecn.sending(false, false, Manner::Linux), (TcpFlags::NONE, Ecn::NotEct));
         assert!(ecn.data_arrives(Ecn::Ce, TcpFlags::ACK).quick);
-        assert_eq!(ecn.sending(false, false), (TcpFlags::ECE, Ecn::NotEct));
+        assert_eq!(ecn.sending(false, false, Manner::Linux), (TcpFlags::ECE, Ecn::NotEct));
         assert_eq!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK), EcnVerdict::default());
-        assert_eq!(ecn.sending(true, false), (TcpFlags::ECE, Ecn::Ect0), "still");
+        assert_eq!(ecn.sending(true, false, Manner::Linux), (TcpFlags::ECE, Ecn::Ect0), "still");
         assert!(ecn.data_arrives(Ecn::Ect0, TcpFlags::ACK | TcpFlags::CWR).now);
-        assert_eq!(ecn.sending(false, false).0, TcpFlags::NONE);
+        assert_eq!(ecn.sending(false, false, Manner::Linux).0, TcpFlags::NONE);
         ecn.data_arrives(Ecn::Ce, TcpFlags::ACK | TcpFlags::CWR);
-        assert_eq!(ecn.sending(false, false).0, TcpFlags::ECE, "a new mark on the segment that answers the old one");
+        assert_eq!(
+            ecn.sending(false, false, Manner::Linux).0,
+            TcpFlags::ECE,
+            "a new mark on the segment that answers the old one"
+        );
     }
 
     #[test]
     fn cwr_is_on_the_first_new_data_after_a_reduction() {
         let mut ecn = classic();
         ecn.reduced();
-        assert_eq!(ecn.sending(false, false), (TcpFlags::NONE, Ecn::NotEct), "what is sent again does not say so");
-        assert_eq!(ecn.sending(true, false), (TcpFlags::CWR, Ecn::Ect0));
-        assert_eq!(ecn.sending(true, false), (TcpFlags::NONE, Ecn::Ect0));
+        assert_eq!(
+            ecn.sending(false, false, Manner::Linux),
+            (TcpFlags::NONE, Ecn::NotEct),
+            "what is sent again does not say so"
+        );
+        assert_eq!(ecn.sending(true, false, Manner::Linux), (TcpFlags::CWR, Ecn::Ect0));
+        assert_eq!(ecn.sending(true, false, Manner::Linux), (TcpFlags::NONE, Ecn::Ect0));
     }
 
     #[test]
@@ -216,7 +226,7 @@ mod tests {
         let mut ecn = EcnState::default();
         ecn.reduced();
         ecn.data_arrives(Ecn::Ce, TcpFlags::ACK);
-        assert_eq!(ecn.sending(true, false), (TcpFlags::NONE, Ecn::NotEct));
+        assert_eq!(ecn.sending(true, false, Manner::Linux), (TcpFlags::NONE, Ecn::NotEct));
         assert!(!ecn.is_echo(TcpFlags::ACK | TcpFlags::ECE));
     }
 

@@ -14,8 +14,8 @@ impl Problem {
             Problem::Unreachable(code::PORT_UNREACHABLE) => CloseReason::Refused,
             Problem::Unreachable(code) => CloseReason::Unreachable { code },
             Problem::TooBig(_) => CloseReason::Unreachable { code: code::FRAGMENTATION_NEEDED },
-            Problem::TimeExceeded => CloseReason::HopLimitExceeded,
-            Problem::Parameter => CloseReason::ParameterProblem,
+            Problem::TimeExceeded { .. } => CloseReason::HopLimitExceeded,
+            Problem::Parameter { .. } => CloseReason::ParameterProblem,
         }
     }
 
@@ -23,9 +23,11 @@ impl Problem {
     /// networks, over IPv6 those that RFC 4443 means to be final.
     pub(crate) fn ends_half_open(self, is_ipv4: bool) -> bool {
         match self {
-            Problem::Unreachable(code::NETWORK_UNREACHABLE | code::HOST_UNREACHABLE) | Problem::TimeExceeded => is_ipv4,
+            Problem::Unreachable(code::NETWORK_UNREACHABLE | code::HOST_UNREACHABLE) | Problem::TimeExceeded { .. } => {
+                is_ipv4
+            }
             Problem::Unreachable(code::PORT_UNREACHABLE | code::ADMINISTRATIVELY_PROHIBITED) => !is_ipv4,
-            Problem::Parameter => true,
+            Problem::Parameter { .. } => true,
             _ => false,
         }
     }
@@ -45,7 +47,7 @@ impl Connection {
         if sequence < self.snd_una || sequence > self.snd_nxt || self.state == State::Closed {
             return None;
         }
-        if !self.state.is_synchronized() {
+        if !self.state.is_synchronized() && self.config.manner.ends_attempt(problem) {
             return (sequence < self.snd_nxt).then(|| self.end(context, problem.reason()));
         }
         self.soft_error = Some(problem.reason());

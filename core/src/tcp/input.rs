@@ -131,7 +131,8 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         return outcome;
     }
     // Fourth, check the SYN bit.
-    if !segment.has(TcpFlags::SYN) {
+    let is_refused = segment.has(TcpFlags::FIN) && !connection.config.manner.takes_syn_fin(false);
+    if !segment.has(TcpFlags::SYN) || is_refused {
         context.counters.drop(DropReason::TcpBadFlags);
         return outcome;
     }
@@ -224,7 +225,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         return in_other_states(connection, context, &rest);
     }
     let rcv_nxt = connection.rcv_nxt();
-    let window = connection.rcv_edge.since(rcv_nxt);
+    let (window, len) = receive_window(connection, segment);
     let mut options = TcpOptions::parse(segment.options);
     options.timestamps = options.timestamps.filter(|_| connection.timestamps.agreed);
 
@@ -235,10 +236,17 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     }
 
     // First, check the sequence number.
-    if !is_acceptable(segment.seq, segment.len(), rcv_nxt, window) {
+    if !is_acceptable(segment.seq, len, rcv_nxt, window) {
         context.counters.drop(DropReason::TcpNotAcceptable);
         if segment.has(TcpFlags::RST) {
             return if is_reset_before_fin(connection, segment) { reset(connection, context) } else { outcome };
+        }
+        let is_known = segment.ack > connection.snd_una && segment.ack <= connection.snd_nxt;
+        if is_known && !connection.config.manner.is_linux() && segment.flags == TcpFlags::ACK && segment.seq < rcv_nxt {
+            acknowledgment(connection, context, segment, &options, &mut outcome);
+            if connection.state == State::Closed {
+                return outcome;
+            }
         }
         return not_acceptable(connection, context, segment);
     }
@@ -323,7 +331,8 @@ fn is_answer_to_simultaneous_open(connection: &Connection, segment: &Segment<'_>
 /// Whether the segment is the reset of a peer that has forgotten about its FIN, as after a kill: Linux takes the place of the FIN
 /// for RCV.NXT.
 fn is_reset_before_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
-    matches!(connection.state, State::CloseWait | State::LastAck | State::Closing)
+    connection.config.manner.is_linux()
+        && matches!(connection.state, State::CloseWait | State::LastAck | State::Closing)
         && segment.seq + 1 == connection.rcv_nxt()
 }
 
@@ -331,6 +340,17 @@ fn is_reset_before_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
 fn reset(connection: &mut Connection, context: &mut Context<'_, '_>) -> Outcome {
     let refused = !connection.may_transmit();
     connection.end(context, if refused { CloseReason::Refused } else { CloseReason::Reset })
+}
+
+/// RCV.WND, and the length that a segment has in it.
+fn receive_window(connection: &Connection, segment: &Segment<'_>) -> (u32, u32) {
+    let announced = connection.rcv_edge.since(connection.rcv_nxt());
+    if connection.config.manner.is_linux() {
+        return (announced, segment.len());
+    }
+    // A reset is in the window only where a byte would be.
+    let len = segment.len().max(u32::from(segment.has(TcpFlags::RST)));
+    (announced.max(connection.receive.room()), len)
 }
 
 /// RFC 9293 §3.4, table 6; an empty segment at the right edge also counts, since a peer that has filled our
@@ -577,6 +597,7 @@ fn text_and_fin(
         outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
         return;
     }
+    connection.acks.with_fin = !connection.config.manner.is_linux();
     // After the peer's FIN: "This should not occur [...] Ignore the segment text."
     if connection.fin_received || !connection.state.may_receive() {
         connection.ack_now();

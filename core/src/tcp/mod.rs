@@ -5,7 +5,8 @@
 //! decides what to send next, [`acks`] when to acknowledge; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
 //! [`send_buffer`] and [`reassembly`] over pool blocks, segment [`records`] with the [`scoreboard`] over them, [`rack`] and loss
 //! [`recovery`], [`rtt`] estimation, [`congestion`] control with delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open
-//! connections, [`time_wait`], [`timestamps`], [`isn`] generation, the limit of [`challenge`] ACKs, and what `icmp` errors mean.
+//! connections, [`time_wait`], [`timestamps`], [`isn`] generation, the limit of [`challenge`] ACKs, what `icmp` errors mean, and
+//! the [`manner`] of kernels where they differ.
 //!
 //! Nothing in here knows interfaces or IP headers: the stack finds the connection, hands over a checked
 //! [`Segment`], and writes the headers around what [`output`] plans.
@@ -23,6 +24,7 @@ mod icmp;
 pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod listener;
+pub(crate) mod manner;
 pub(crate) mod output;
 pub(crate) mod pacing;
 mod patience;

@@ -71,7 +71,8 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         let (urgent, urgent_flag) = urgent_pointer(connection, plan.seq);
         let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
         let is_bare_ack = matches!(plan.kind, Kind::Ack | Kind::DuplicateAck);
-        let (ecn_flags, ecn) = connection.ecn.sending(plan.kind == Kind::New && plan.len > 0, is_bare_ack);
+        let is_new_data = plan.kind == Kind::New && plan.len > 0;
+        let (ecn_flags, ecn) = connection.ecn.sending(is_new_data, is_bare_ack, connection.config.manner);
         let header = TcpHeader {
             source_port: connection.flow.local_port,
             destination_port: connection.flow.remote_port,
@@ -188,12 +189,11 @@ fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &
         ecn: match acknowledges {
             true => ecn.mode.syn_ack_flags(ecn.accurate.syn_field()),
             // RFC 3168 §6.1.1.1, RFC 9768 §3.1.4.1: the SYN may have been dropped for asking.
-            false
-                if connection.timeouts > u8::from(ecn.mode == EcnMode::Accurate) && connection.config.ecn_fallback =>
-            {
-                TcpFlags::NONE
+            false => {
+                let retries = connection.config.manner.ecn_syn_retries(ecn.mode == EcnMode::Accurate);
+                let is_plain = connection.timeouts > retries && connection.config.ecn_fallback;
+                if is_plain { TcpFlags::NONE } else { ecn.mode.syn_flags() }
             }
-            false => ecn.mode.syn_flags(),
         },
         window: connection.receive.limit(),
         accecn: acknowledges
@@ -252,7 +252,11 @@ fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Pl
     match connection.state {
         State::Listen | State::Closed => return None,
         State::SynSent => return plan_syn(connection),
-        State::SynReceived if connection.syn_due || !connection.may_transmit() => return plan_syn(connection),
+        State::SynReceived if connection.syn_due => return plan_syn(connection),
+        // Before our SYN is acknowledged, nothing but what RFC 9293 §3.10.7.4 has answered with an ACK in all states.
+        State::SynReceived if !connection.may_transmit() => {
+            return connection.acks.now.then(|| empty(connection.snd_nxt, Kind::Ack));
+        }
         _ => {}
     }
     if connection.acks.duplicates > 0 {
@@ -266,7 +270,12 @@ fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Pl
         // Below the window, so that the peer must answer (RFC 9293 §3.10.7.4, first check), as Linux does it.
         return Some(empty(connection.snd_una - 1, Kind::Probe));
     }
-    connection.acks.now.then(|| empty(connection.snd_nxt, Kind::Ack))
+    connection.acks.now.then(|| match connection.fin_seq() {
+        Some(fin) if connection.acks.with_fin && connection.fin_sent() && fin >= connection.snd_una => {
+            Plan { flags: TcpFlags::FIN | TcpFlags::ACK, ..empty(fin, Kind::Ack) }
+        }
+        _ => empty(connection.snd_nxt, Kind::Ack),
+    })
 }
 
 fn empty(seq: Seq, kind: Kind) -> Plan {
@@ -596,8 +605,9 @@ fn advertise(connection: &mut Connection) -> u16 {
     let rcv_nxt = connection.rcv_nxt();
     let scale = u32::from(connection.rcv_scale);
     let room = receive.room().min(u32::from(u16::MAX) << scale);
-    let edge = receive.next() + ((room >> scale) << scale);
-    let least = (receive.limit() / 2).min(connection.acks.segment_size);
+    let step = (receive.limit() / 2).min(connection.acks.segment_size);
+    let (from, least) = if connection.config.manner.is_linux() { (receive.next(), step) } else { (rcv_nxt, 1) };
+    let edge = from + ((room >> scale) << scale);
     if edge.since(connection.rcv_edge) >= least {
         connection.rcv_edge = edge;
     }
@@ -629,7 +639,7 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
 /// What our SYN, or SYN and ACK, offers.
 fn syn_options(connection: &Connection, now: Instant) -> TcpOptions {
     let mss = Some(connection.advertised_mss);
-    if connection.state == State::SynSent && connection.timeouts > PLAIN_SYN_AFTER {
+    if connection.state == State::SynSent && connection.timeouts > connection.config.manner.plain_syn_after() {
         // Some middleboxes drop a SYN for its options: the last tries go out without any that can be left out.
         return TcpOptions { mss, ..TcpOptions::default() };
     }
@@ -641,9 +651,6 @@ fn syn_options(connection: &Connection, now: Instant) -> TcpOptions {
         ..TcpOptions::default()
     }
 }
-
-/// Retransmissions of a SYN that still have all options.
-const PLAIN_SYN_AFTER: u8 = 4;
 
 /// A SYN, or SYN and ACK.
 struct Syn<'a> {

@@ -66,7 +66,10 @@ impl RttEstimator {
     /// The retransmission timeout: `SRTT + max(4·RTTVAR, min_rto)`, backed off, at most `max_rto`.
     #[inline]
     pub(crate) fn rto(&self, config: &TcpConfig) -> Duration {
-        self.timeout(config).backed_off(u32::from(self.backoff)).min(config.max_rto)
+        let timeout = self.timeout(config).backed_off(u32::from(self.backoff));
+        let is_first = self.srtt == 0 && self.backoff == 0;
+        let slop = if is_first { Duration::ZERO } else { config.manner.rexmit_slop() };
+        (timeout + slop).min(config.max_rto)
     }
 
     /// The same without back-off.

@@ -58,7 +58,9 @@ impl TimeWait {
             return match segment.has(TcpFlags::SYN) {
                 true if is_new => Verdict::Reopen,
                 // It may be an old duplicate, which does not prolong the wait.
-                true if self.challenges.allows(now, config.challenge_interval) => Verdict::Acknowledge,
+                true if config.manner.is_linux() && self.challenges.allows(now, config.challenge_interval) => {
+                    Verdict::Acknowledge
+                }
                 _ => Verdict::Ignore,
             };
         }

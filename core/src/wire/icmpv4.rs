@@ -50,6 +50,10 @@ pub mod code {
     pub const PORT_UNREACHABLE: u8 = 3;
     /// Destination unreachable: too big for the next hop and not to be fragmented (RFC 1191 §4).
     pub const FRAGMENTATION_NEEDED: u8 = 4;
+    /// Destination unreachable: the network is not open to this host.
+    pub const NETWORK_PROHIBITED: u8 = 9;
+    /// Destination unreachable: the host is not open to this one.
+    pub const HOST_PROHIBITED: u8 = 10;
     /// Destination unreachable: forbidden by a filter (RFC 1812 §5.2.7.1).
     pub const ADMINISTRATIVELY_PROHIBITED: u8 = 13;
     /// Destination unreachable: the precedence is too low (RFC 1812 §5.2.7.1), the last code there is.

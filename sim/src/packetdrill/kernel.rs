@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::ast::{Call, Expr};
+use super::dialect::Dialect;
 use super::error_queue::ErrorQueue;
 use super::host::Host;
-use super::knobs::{Change, Dialect, Knobs, SocketKnobs, Unsupported};
+use super::knobs::{Change, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
 use super::settings::Settings;
 use super::stream::config_of;
@@ -194,7 +195,31 @@ impl Kernel {
         for file in self.files.values_mut().filter(|file| matches!(file.kind, FileKind::Fresh)) {
             file.knobs.sysctl(&self.knobs, name, value);
         }
-        self.knobs.sysctl(name, value)
+        let set = self.knobs.sysctl(name, value);
+        if name.ends_with("icmp_may_rst") {
+            // This one is about connections that there are.
+            let now = self.host.instant();
+            for file in self.files.values_mut() {
+                file.knobs.tcp.manner = self.knobs.tcp.manner;
+                if let FileKind::Open(handle) = file.kind {
+                    let _ = self.host.stack.set_connection_config(now, handle, &config_of(&file.knobs));
+                }
+            }
+        }
+        set
+    }
+
+    /// `tcpdrop`: ends the connections in a state.
+    pub(super) fn drop_connections(&mut self, state: State) {
+        let now = self.host.instant();
+        let Host { stack, pool, .. } = &mut self.host;
+        for file in self.files.values() {
+            if let FileKind::Open(handle) = file.kind
+                && stack.connection_state(handle) == Some(state)
+            {
+                stack.abort(pool, now, handle);
+            }
+        }
     }
 
     /// Adds a file under the number that the script expects, or the next free one.
@@ -555,6 +580,7 @@ pub(super) fn errno_of(reason: CloseReason, knobs: &SocketKnobs) -> Option<&'sta
         CloseReason::Unreachable { code: 7 } => Some("EHOSTDOWN"),
         CloseReason::Unreachable { code: 8 } => Some("ENONET"),
         CloseReason::Unreachable { .. } | CloseReason::HopLimitExceeded => Some("EHOSTUNREACH"),
+        CloseReason::ParameterProblem if knobs.dialect == Dialect::FreeBsd => Some("ECONNREFUSED"),
         CloseReason::ParameterProblem => Some("EPROTO"),
         CloseReason::Aborted => Some("ECONNABORTED"),
         _ => None,

@@ -31,6 +31,7 @@
 pub mod ast;
 mod code;
 mod compare;
+mod dialect;
 mod error_queue;
 mod fast_open;
 mod flow;
@@ -52,6 +53,7 @@ mod symbols;
 mod traffic;
 mod wire;
 
+pub use dialect::Dialect;
 pub use settings::{IpVersion, Settings};
 
 /// A script that cannot be read.
@@ -109,13 +111,17 @@ pub struct Report {
     pub pcapng: Option<Vec<u8>>,
 }
 
-/// Parses a script. Beside the settings' symbols, `IPV4` or `IPV6` is defined, by the family of the packets, and the names that
-/// suites have for the error queue's level and type.
+/// Parses a script. Beside the settings' symbols, `IPV4` or `IPV6` is defined, by the family of the packets, `FreeBSD` in scripts
+/// for it (unless `STANDARD` is asked for), and the names that suites have for the error queue's level and type.
 ///
 /// # Errors
 /// The first thing that is not of the language.
 pub fn parse(text: &str, settings: &Settings) -> Result<ast::Script, ScriptError> {
-    parser::parse(text, &settings.symbols, settings.ip_version)
+    let mut symbols = settings.symbols.clone();
+    if let Some(symbol) = Dialect::of_text(text).symbol().filter(|_| !symbols.contains_key("STANDARD")) {
+        symbols.entry(symbol.into()).or_default();
+    }
+    parser::parse(text, &symbols, settings.ip_version)
 }
 
 /// Runs a script. `load` reads the files that its commands name, relative to the script.
@@ -133,7 +139,11 @@ pub fn run(text: &str, settings: &Settings, load: &mut dyn FnMut(&str) -> std::i
 }
 
 fn prepare(text: &str, given: &Settings) -> Result<(ast::Script, Settings), Failure> {
-    let script = parse(text, given)?;
+    let mut given = given.clone();
+    if given.ip_version == IpVersion::V4 && text.contains("AF_INET6") && !text.contains("AF_INET,") {
+        given.ip_version = IpVersion::V6;
+    }
+    let script = parse(text, &given)?;
     let mut settings =
         Settings { loose: given.loose, ignore_unexpected: given.ignore_unexpected, ..Settings::default() };
     for (name, value) in &script.options {
@@ -151,6 +161,10 @@ fn prepare(text: &str, given: &Settings) -> Result<(ast::Script, Settings), Fail
     if !own_version {
         settings.ip_version = given.ip_version;
     }
-    settings.symbols.extend(given.symbols.clone());
+    settings.symbols.extend(given.symbols);
+    settings.dialect = match Dialect::of_text(text) {
+        Dialect::Linux => Dialect::of_script(&script),
+        dialect => dialect,
+    };
     Ok((script, settings))
 }

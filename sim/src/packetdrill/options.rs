@@ -162,6 +162,13 @@ impl TcpOption {
     }
 }
 
+/// Bytes of an option on the wire.
+pub(super) fn len(option: &TcpOption) -> usize {
+    let mut out = Vec::new();
+    option.emit(&mut out);
+    out.len()
+}
+
 /// The bytes of an option list, filled up with zeros to a multiple of four.
 pub fn emit(options: &[TcpOption]) -> Vec<u8> {
     let mut out = Vec::new();

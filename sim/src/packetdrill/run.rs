@@ -51,7 +51,7 @@ type Result<T = (), E = Failure> = std::result::Result<T, E>;
 impl<'a> Run<'a> {
     /// Sets up a host for a script.
     pub(super) fn new(settings: Settings, load: &'a mut dyn FnMut(&str) -> std::io::Result<String>) -> Result<Self> {
-        let knobs = Knobs { ipv6: settings.addresses().0.is_ipv6(), ..Knobs::new() };
+        let knobs = Knobs { ipv6: settings.addresses().0.is_ipv6(), ..Knobs::new(settings.dialect) };
         // A seed of its own makes every run the same.
         let mut config = Config::new([0x7061_636b, 0x6574_6472]);
         config.tcp = knobs.tcp;
@@ -427,6 +427,7 @@ impl<'a> Run<'a> {
                 Command::CountersReset => self.counted = self.kernel.host.stack.counters().clone(),
                 Command::Counter { name, value } => self.expect_counter(&name, value)?,
                 Command::Connections { state, count } => self.expect_state(&state, count)?,
+                Command::Drop { state } => self.kernel.drop_connections(state_named(&state)),
                 Command::Unknown(text) => {
                     self.unsupported(Unsupported { setting: format!("`{text}`"), needs: "this command" }, self.line)?;
                 }
@@ -474,19 +475,7 @@ impl<'a> Run<'a> {
     }
 
     fn expect_state(&mut self, name: &str, count: Option<usize>) -> Result {
-        let state = match name {
-            "ESTABLISHED" => State::Established,
-            "SYN_SENT" => State::SynSent,
-            "SYN_RCVD" => State::SynReceived,
-            "FIN_WAIT_1" => State::FinWait1,
-            "FIN_WAIT_2" => State::FinWait2,
-            "CLOSE_WAIT" => State::CloseWait,
-            "LAST_ACK" => State::LastAck,
-            "TIME_WAIT" => State::TimeWait,
-            "CLOSING" => State::Closing,
-            "LISTEN" => State::Listen,
-            _ => State::Closed,
-        };
+        let state = state_named(name);
         let stack = &self.kernel.host.stack;
         let found = match state {
             State::Listen => stack.listeners().count(),
@@ -535,6 +524,23 @@ impl<'a> Run<'a> {
         let mut open = self.kernel.files.iter().filter(|(_, file)| matches!(file.kind, FileKind::Open(_)));
         let of_flow = open.clone().find(|(_, file)| ports.is_some() && file.ports == ports);
         of_flow.or(open.next_back()).map(|(number, _)| *number)
+    }
+}
+
+/// The state that FreeBSD's tools call so.
+fn state_named(name: &str) -> State {
+    match name {
+        "ESTABLISHED" => State::Established,
+        "SYN_SENT" => State::SynSent,
+        "SYN_RCVD" => State::SynReceived,
+        "FIN_WAIT_1" => State::FinWait1,
+        "FIN_WAIT_2" => State::FinWait2,
+        "CLOSE_WAIT" => State::CloseWait,
+        "LAST_ACK" => State::LastAck,
+        "TIME_WAIT" => State::TimeWait,
+        "CLOSING" => State::Closing,
+        "LISTEN" => State::Listen,
+        _ => State::Closed,
     }
 }
 

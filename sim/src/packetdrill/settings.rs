@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::dialect::Dialect;
+
 /// Which addresses packets and sockets have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IpVersion {
@@ -73,6 +75,8 @@ pub struct Settings {
     pub packets_may_differ: bool,
     /// Symbols: what `--define` gives.
     pub symbols: BTreeMap<String, String>,
+    /// Whose habits the script counts on: it shows this itself.
+    pub dialect: Dialect,
 }
 
 impl Default for Settings {
@@ -95,6 +99,7 @@ impl Default for Settings {
             calls_may_fail: false,
             packets_may_differ: false,
             symbols: BTreeMap::new(),
+            dialect: Dialect::Linux,
         }
     }
 }

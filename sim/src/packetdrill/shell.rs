@@ -16,6 +16,8 @@ pub(super) enum Command {
     ForgetServers,
     /// So many connections are in this state, or at least one if no number is asked for.
     Connections { state: String, count: Option<usize> },
+    /// The connections in this state end: `tcpdrop -s`.
+    Drop { state: String },
     /// A counter of the kernel, by its name in Linux, has this value since the last look, or any but 0.
     Counter { name: String, value: Option<u64> },
     /// From here on counters count.
@@ -73,6 +75,7 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
             _ => out.push(Command::Unknown(line.into())),
         },
         ["sockstat", ..] => out.push(connections(line)),
+        ["tcpdrop", "-s", state] => out.push(Command::Drop { state: (*state).into() }),
         // A queueing discipline that lets nothing through.
         ["tc", .., "limit", "0"] => out.push(Command::Unknown(line.into())),
         ["grep", state, files @ ..] if files.contains(&"/proc/net/tcp") => out.push(proc_net_tcp(line, state)),
@@ -83,7 +86,7 @@ fn command(line: &str, words: &[&str], out: &mut Vec<Command>) {
         ["ip", "route", "add" | "change" | "replace", rest @ ..]
         | ["ip", "-4" | "-6", "route", "add" | "change" | "replace", rest @ ..] => out.push(route(rest)),
         ["ip", "tcp_metrics" | "link" | "addr" | "route" | "-4" | "-6", ..]
-        | ["tc" | "ethtool" | "kldload" | "kldstat" | "kldunload" | "set" | "true" | "sync", ..] => {
+        | ["tc" | "ethtool" | "ifconfig" | "kldload" | "kldstat" | "kldunload" | "set" | "true" | "sync", ..] => {
             out.push(Command::Nothing)
         }
         _ => out.push(Command::Unknown(line.into())),

@@ -7,11 +7,12 @@ use ethertab::{
 use std::net::SocketAddr;
 
 use super::ast::{Call, Expr};
+use super::dialect::Dialect;
 use super::flow::{Stream, stream_bytes};
 use super::kernel::{
     CallState, File, FileKind, Kernel, Outcome, Problem, Progress, Subject, done, errno_of, failed, mismatch,
 };
-use super::knobs::{Dialect, SocketKnobs};
+use super::knobs::SocketKnobs;
 use super::symbols::evaluate;
 
 const MSG_OOB: i64 = 1;

@@ -131,8 +131,12 @@ impl Traffic {
                 }
                 if let Some(seq) = tcp.seq.filter(|_| tcp.flags.bits & SYN != 0) {
                     let is_ours = |info: &ConnectionInfo| (info.local.port(), info.remote.port()) == (local, remote);
-                    let mut others = kernel.host.stack.connections().filter(|info| info.state != State::SynSent);
-                    flow.learn_remote(seq, others.any(|info| is_ours(&info)));
+                    let stack = &kernel.host.stack;
+                    let found = stack.connections().find(|info| is_ours(info)).map(|info| info.state);
+                    // Where nobody may take it, the numbers of its answer are those on the wire.
+                    if found.is_some() || stack.listeners().any(|(_, endpoint, ..)| endpoint.port == local) {
+                        flow.learn_remote(seq, found.is_some_and(|state| state != State::SynSent));
+                    }
                 }
                 let mut segment = inbound_segment(tcp, flow, remote, local);
                 if super::options::emit(&segment.options).len() > 40 {

@@ -5,9 +5,13 @@
 //! [`Unsupported`], which names it.
 
 use ethertab::time::Duration;
-use ethertab::{Algorithm, EcnMode, FastOpenKeys, KeepAlive, MtuProbing, SlowStartExit, TcpConfig, UnusedWindow};
+use ethertab::{
+    Algorithm, EcnMode, FastOpenKeys, FreeBsdKnobs, KeepAlive, Manner, MtuProbing, SlowStartExit, TcpConfig,
+    UnusedWindow,
+};
 use std::fmt;
 
+use super::dialect::Dialect;
 use super::fast_open::DEFAULT_KEYS;
 
 mod counters;
@@ -38,14 +42,6 @@ fn unsupported<T>(setting: impl Into<String>, needs: &'static str) -> Result<T, 
     Err(Unsupported { setting: setting.into(), needs })
 }
 
-/// Whose habits a script counts on where the two differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Dialect {
-    #[default]
-    Linux,
-    FreeBsd,
-}
-
 /// The settings of the whole stack.
 #[derive(Clone, Debug)]
 pub(super) struct Knobs {
@@ -60,13 +56,17 @@ pub(super) struct Knobs {
 }
 
 impl Knobs {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let mut tcp = linux_defaults();
+        if dialect == Dialect::FreeBsd {
+            freebsd_defaults(&mut tcp);
+        }
         Knobs {
-            tcp: linux_defaults(),
+            tcp,
             keep_alive: KeepAlive::default(),
             connect_timeout: None,
             fast_open_keys: DEFAULT_KEYS,
-            dialect: Dialect::Linux,
+            dialect,
             ipv6: false,
         }
     }
@@ -81,6 +81,21 @@ fn linux_defaults() -> TcpConfig {
     tcp.mtu_probing = MtuProbing::Off;
     tcp.ecn_accept = EcnMode::Classic;
     tcp
+}
+
+/// What FreeBSD's scripts count on unless they set it.
+fn freebsd_defaults(tcp: &mut TcpConfig) {
+    tcp.manner = Manner::FreeBsd(FreeBsdKnobs::default());
+    (tcp.initial_receive_buffer, tcp.receive_buffer) = (65_536, 2 * 1024 * 1024);
+    tcp.initial_send_buffer = 32_768;
+    // Its default stack has neither RACK nor probes of the tail.
+    (tcp.tail_loss_probe, tcp.frto) = (false, false);
+    (tcp.ecn_accept, tcp.ecn_request) = (EcnMode::Classic, EcnMode::Off);
+    // FreeBSD counts challenges a second, of which scripts stay far below.
+    tcp.challenge_interval = Duration::ZERO;
+    tcp.rfc1337 = true;
+    tcp.syn_retries = 12;
+    (tcp.min_rto, tcp.max_rto) = (Duration::from_millis(30), Duration::from_secs(64));
 }
 
 fn congestion_control(setting: &str, name: &str) -> Result<Algorithm, Unsupported> {

@@ -135,7 +135,6 @@ impl SocketKnobs {
         // What is unknown is told once, for the stack.
         let _ = knobs.sysctl(name, value);
         (self.tcp, self.keep_alive, self.connect_timeout) = (knobs.tcp, knobs.keep_alive, knobs.connect_timeout);
-        self.dialect = knobs.dialect;
     }
 
     /// `setsockopt` with a number.
@@ -331,7 +330,7 @@ mod tests {
 
     #[test]
     fn socket_options_are_kept_and_told() {
-        let mut socket = SocketKnobs::new(&Knobs::new());
+        let mut socket = SocketKnobs::new(&Knobs::new(Dialect::Linux));
         assert_eq!(socket.set("TCP_NODELAY", 1), Ok(Change::NoDelay));
         assert_eq!(socket.get("TCP_NODELAY"), Ok(1));
         assert_eq!(socket.set("SO_RCVBUF", 10_000), Ok(Change::Config));

@@ -1,11 +1,11 @@
 //! The sysctls of Linux and FreeBSD.
 
 use ethertab::time::Duration;
-use ethertab::{AccEcnOption, EcnMode, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
+use ethertab::{AccEcnOption, EcnMode, Manner, MtuProbing, SlowStartExit, SynCookies, UnusedWindow};
 
 use crate::packetdrill::fast_open::keys_of_sysctl;
 
-use super::{Dialect, Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
+use super::{Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
 
 /// Settings that have one meaning here: the name after `net.ipv4.` or `net.inet.`, the values that ask for what the stack
 /// does, and what any other value asks for. No values at all: any will do, since what it tunes has no effect here.
@@ -34,7 +34,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_mem", &[], ""),
     ("tcp_max_tw_buckets", &[], ""),
     ("tcp_max_syn_backlog", &[], ""),
-    ("tcp.ecn.maxretries", &[], ""),
     ("tcp.hostcache.purgenow", &[], ""),
     ("tcp.hostcache.purge", &[], ""),
     ("tcp.hostcache.enable", &[], ""),
@@ -44,7 +43,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.recvbuf_max", &[], ""),
     ("tcp.sendbuf_max", &[], ""),
     ("tcp.delayed_ack", &[1], "acknowledgments that never wait"),
-    ("tcp.drop_synfin", &[], ""),
     ("tcp.rfc3042", &[0], "limited transmit"),
     ("tcp.rfc3390", &[], ""),
     ("tcp.rfc6675_pipe", &[], ""),
@@ -54,15 +52,14 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp.nolocaltimewait", &[], ""),
     ("tcp.maxtcptw", &[], ""),
     ("tcp.ecn.generalized", &[0], "ECN on control packets"),
+    ("tcp.ecn.plusplus", &[0], "ECN on control packets"),
+    ("tcp.fastopen.psk_enable", &[0], "a secret that servers and clients share"),
     ("tcp.always_keepalive", &[0], "keep-alive that nobody asks for"),
     ("tcp.rack.stats.clear", &[], ""),
     ("tcp.do_prr", &[0], "PRR"),
     ("tcp.tolerate_missing_ts", &[], ""),
     ("tcp.fast_finwait2_recycle", &[0], "a shorter FIN-WAIT-2"),
     ("tcp.functions_default", &[], ""),
-    ("tcp.icmp_may_rst", &[1], "errors that end no attempt to connect"),
-    ("tcp.rexmit_drop_options", &[1], "SYNs that keep their options"),
-    ("tcp.rexmit_slop", &[0], "a slop that is added to timeouts"),
     ("icmp.icmplim", &[], ""),
 ];
 
@@ -78,10 +75,6 @@ impl Knobs {
     /// Applies a sysctl. Those that are not about TCP over IPv4 or IPv6 are unknown.
     pub(in crate::packetdrill) fn sysctl(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
         let setting = format!("{name}={value}");
-        if self.dialect == Dialect::Linux && (name.starts_with("net.inet") || name.starts_with("kern.")) {
-            self.dialect = Dialect::FreeBsd;
-            freebsd_defaults(&mut self.tcp);
-        }
         if name == "kern.ipc.maxsockbuf" {
             self.tcp.receive_buffer = number(value).map_or(self.tcp.receive_buffer, positive);
             return Ok(());
@@ -116,7 +109,24 @@ impl Knobs {
                 },
             );
         }
-        match (short, &numbers[..]) {
+        if let (Manner::FreeBsd(own), [value]) = (&mut self.tcp.manner, &numbers[..]) {
+            let is_on = *value != 0;
+            match short {
+                "tcp.rexmit_slop" => own.rexmit_slop = small(*value),
+                "tcp.rexmit_drop_options" => own.rexmit_drop_options = is_on,
+                "tcp.ecn.maxretries" => own.ecn_maxretries = small(*value),
+                "tcp.icmp_may_rst" => own.icmp_may_rst = is_on,
+                "tcp.drop_synfin" => own.drop_synfin = is_on,
+                _ => return self.shared_sysctl(short, &numbers, setting),
+            }
+            return Ok(());
+        }
+        self.shared_sysctl(short, &numbers, setting)
+    }
+
+    /// The sysctls that stand for a setting of every stack.
+    fn shared_sysctl(&mut self, short: &str, numbers: &[i64], setting: String) -> Result<(), Unsupported> {
+        match (short, numbers) {
             // What of ECN peers are granted, and what connections ask for.
             ("tcp_ecn", [0]) | ("tcp.ecn.enable", [0]) => self.ecn(EcnMode::Off, EcnMode::Off),
             ("tcp_ecn", [3]) | ("tcp.ecn.enable", [3]) => self.ecn(EcnMode::Accurate, EcnMode::Accurate),
@@ -238,17 +248,6 @@ impl Knobs {
 /// What stands for no time where zero means something else.
 const SHORTEST: Duration = Duration::from_micros(1);
 
-/// What FreeBSD's scripts count on unless they set it.
-fn freebsd_defaults(tcp: &mut TcpConfig) {
-    (tcp.initial_receive_buffer, tcp.receive_buffer) = (65_536, 2 * 1024 * 1024);
-    tcp.initial_send_buffer = 32_768;
-    // Its default stack has neither RACK nor probes of the tail.
-    (tcp.tail_loss_probe, tcp.frto) = (false, false);
-    (tcp.ecn_accept, tcp.ecn_request) = (EcnMode::Classic, EcnMode::Off);
-    // FreeBSD counts challenges a second, of which scripts stay far below.
-    tcp.challenge_interval = Duration::ZERO;
-}
-
 /// Linux counts the overhead of its packet buffers in: half of the memory is window (`tcp_adv_win_scale` 1).
 fn linux_window(memory: i64) -> u32 {
     positive(memory / 2)
@@ -256,12 +255,13 @@ fn linux_window(memory: i64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Dialect;
     use super::*;
     use ethertab::Algorithm;
 
     #[test]
     fn sysctls_that_match_are_applied_and_others_named() {
-        let mut knobs = Knobs::new();
+        let mut knobs = Knobs::new(Dialect::FreeBsd);
         for (name, value) in [
             ("net.ipv4.tcp_syn_retries", "3"),
             ("net.ipv4.tcp_rmem", "4096 131072 6291456"),
@@ -269,6 +269,7 @@ mod tests {
             ("net.ipv4.tcp_congestion_control", "reno"),
             ("net.ipv4.tcp_no_metrics_save", "1"),
             ("net.inet.tcp.rexmit_initial", "3000"),
+            ("net.inet.tcp.rexmit_slop", "100"),
             ("net.ipv4.tcp_fin_timeout", "5"),
             ("net.ipv4.tcp_slow_start_after_idle", "0"),
         ] {
@@ -278,7 +279,8 @@ mod tests {
         assert_eq!(knobs.tcp.initial_rto, Duration::from_secs(3));
         assert_eq!(knobs.tcp.fin_wait_2, Duration::from_secs(5));
         assert_eq!(knobs.tcp.unused_window, UnusedWindow::Kept);
-        assert_eq!((knobs.tcp.congestion, knobs.dialect), (Algorithm::NewReno, Dialect::FreeBsd));
+        assert!(matches!(knobs.tcp.manner, Manner::FreeBsd(own) if own.rexmit_slop == 100));
+        assert_eq!(knobs.tcp.congestion, Algorithm::NewReno);
         for (name, value) in [
             ("net.ipv4.tcp_shrink_window", "1"),
             ("net.ipv4.tcp_magic", "1"),
