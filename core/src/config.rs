@@ -208,6 +208,9 @@ pub struct TcpConfig {
     pub max_rto: Duration,
     /// Retransmissions of a SYN until `connect` fails with a time-out: 6, about 127 s.
     pub syn_retries: u8,
+    /// Timeouts of a SYN that leave the retransmission timeout as it is, before it doubles; `syn_retries` counts those after them
+    /// (Linux's `tcp_syn_linear_timeouts`). None by default (RFC 6298 §5.5).
+    pub linear_syn_timeouts: u8,
     /// Retransmissions of a SYN-ACK until the half-open connection is dropped: 5, about 63 s.
     pub syn_ack_retries: u8,
     /// A listener's half-open connections wait for data for so many timeouts of the SYN and ACK, and are accepted with the next ACK
@@ -376,6 +379,7 @@ impl Default for TcpConfig {
             min_rto: Duration::from_millis(200),
             max_rto: Duration::from_secs(120),
             syn_retries: 6,
+            linear_syn_timeouts: 0,
             syn_ack_retries: 5,
             defer_accept: 0,
             retries1: 3,

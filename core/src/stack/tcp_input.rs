@@ -13,7 +13,7 @@ use crate::pool::Pool;
 use crate::tcp::connection::{CloseReason, Connection, Outcome, Reset, State};
 use crate::tcp::fast_open::Role;
 use crate::tcp::input::{self, Predicted};
-use crate::tcp::output::Bare;
+use crate::tcp::output::{self, Bare};
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
@@ -346,16 +346,18 @@ impl Stack<'_> {
     }
 
     pub(super) fn send_reset(&mut self, pool: &mut Pool<'_>, index: u32, reset: Reset) {
-        let Some(connection) = self.connections.get(index) else { return };
-        let (seq, ack, flags) = match reset {
-            Reset::Answer(seq) => (seq, Seq(0), TcpFlags::RST),
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let (seq, ack, flags, window) = match reset {
+            Reset::Answer(seq) => (seq, Seq(0), TcpFlags::RST, 0),
             Reset::Ours if connection.peer_known => {
-                (connection.snd_nxt, connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK)
+                let window = output::advertise(connection);
+                (connection.snd_nxt, connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK, window)
             }
-            Reset::Ours => (connection.snd_nxt, Seq(0), TcpFlags::RST),
+            Reset::Ours => (connection.snd_nxt, Seq(0), TcpFlags::RST, 0),
         };
         let timestamps = connection.timestamps.option(self.now).filter(|_| flags.contains(TcpFlags::ACK));
-        self.send_bare(pool, &Bare { flow: connection.flow, seq, ack, flags, window: 0, timestamps });
+        let bare = Bare { flow: connection.flow, seq, ack, flags, window, timestamps };
+        self.send_bare(pool, &bare);
     }
 
     pub(super) fn send_bare(&mut self, pool: &mut Pool<'_>, bare: &Bare) {

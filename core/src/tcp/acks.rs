@@ -171,6 +171,25 @@ impl Connection {
         }
     }
 
+    /// The peer closes with this segment: a user who answers does so by closing too, and the ACK can go with our FIN.
+    pub(crate) fn expect_answer_to_fin(&mut self) {
+        if self.state.may_send() && self.config.manner.is_linux() {
+            self.acks.interactive = true;
+        }
+    }
+
+    /// The peer's FIN was reached while our side is open: it is acknowledged as data is.
+    pub(crate) fn acknowledge_fin(&mut self, now: Instant) {
+        self.expect_answer_to_fin();
+        self.receive.forget_duplicate();
+        if self.acks.wait == Duration::ZERO || !self.config.manner.is_linux() {
+            self.acks.now = true;
+        } else {
+            self.acks.scheduled = true;
+            self.acknowledge_in_order(now);
+        }
+    }
+
     fn delay_ack(&mut self, now: Instant) {
         let least = self.config.delayed_ack;
         let mut wait = self.acks.wait.max(least);

@@ -751,8 +751,12 @@ impl Connection {
             self.enter_loss(context);
         }
         self.timeouts = self.timeouts.saturating_add(1);
-        let is_thin = self.state == State::Established && self.records.len() < 4 && self.timeouts <= 6;
-        if !(self.config.thin_linear_timeouts && is_thin) {
+        let is_linear = match self.state {
+            State::SynSent => self.timeouts <= self.config.linear_syn_timeouts,
+            State::Established => self.config.thin_linear_timeouts && self.records.len() < 4 && self.timeouts <= 6,
+            _ => false,
+        };
+        if !is_linear {
             self.rtt.back_off();
         }
         self.restart_retransmit_timer(context.now);

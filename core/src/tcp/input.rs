@@ -624,7 +624,9 @@ fn text_and_fin(
         end = limit;
         connection.ack_now();
     }
-    if has_fin && fin_fits && connection.peer_fin.is_none() {
+    // A FIN beyond a gap is out of order as data is.
+    let waits_for_gap = connection.peer_fin.is_some();
+    if has_fin && fin_fits && !waits_for_gap {
         connection.peer_fin = Some(end);
     }
     let start = segment.seq.max(rcv_nxt);
@@ -637,15 +639,17 @@ fn text_and_fin(
         connection.data_arrived(context.now, segment, options);
         ecn_field_arrives(connection, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
+    } else if connection.peer_fin == Some(rcv_nxt) {
+        // Nothing but its FIN is new.
     } else if segment.seq < rcv_nxt {
         repeated_data(connection, segment);
     } else if !segment.payload.is_empty() {
         connection.ack_now();
     } else if end > rcv_nxt {
-        // A FIN beyond a gap is out of order as data is.
         connection.owe_duplicate_ack(context.now);
     }
-    reach_fin(connection, outcome);
+    connection.acks.now |= waits_for_gap && connection.peer_fin == Some(connection.receive.next());
+    reach_fin(connection, context.now, outcome);
     outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
 }
 
@@ -656,6 +660,9 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
     match insert(connection, context, seq, payload) {
         Placement::InOrder => {
             let len = connection.receive.next() - before;
+            if connection.peer_fin == Some(connection.receive.next()) {
+                connection.expect_answer_to_fin();
+            }
             if had_gap {
                 // RFC 5681 §4.2: at once when the segment fills in all or part of a gap.
                 connection.ack_now();
@@ -727,13 +734,12 @@ fn received_in_order(connection: &mut Connection, context: &mut Context<'_, '_>,
 }
 
 /// RFC 9293 §3.10.7.4, eighth step, once all data before the FIN has come.
-fn reach_fin(connection: &mut Connection, outcome: &mut Outcome) {
+fn reach_fin(connection: &mut Connection, now: Instant, outcome: &mut Outcome) {
     if connection.peer_fin != Some(connection.receive.next()) || connection.fin_received {
         return;
     }
     connection.fin_received = true;
     connection.rcv_edge = connection.rcv_edge.max(connection.rcv_nxt());
-    connection.ack_now();
     outcome.signals |= Signals::PEER_CLOSED | Signals::READABLE;
     match connection.state {
         State::SynReceived | State::Established => connection.state = State::CloseWait,
@@ -743,5 +749,9 @@ fn reach_fin(connection: &mut Connection, outcome: &mut Outcome) {
             enter_time_wait(connection, outcome);
         }
         _ => {}
+    }
+    match connection.state {
+        State::CloseWait => connection.acknowledge_fin(now),
+        _ => connection.ack_now(),
     }
 }

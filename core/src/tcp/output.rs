@@ -598,15 +598,18 @@ fn watch_closed_window(connection: &mut Connection, context: &Context<'_, '_>) {
     }
 }
 
-/// The window field, and the right edge that it promises (RFC 9293 §3.8.6.2.2: it moves by a segment or half the
-/// buffer or not at all, and never left).
-fn advertise(connection: &mut Connection) -> u16 {
+/// The window field, and the right edge that it promises (RFC 9293 §3.8.6.2.2: where the window is small, it moves by a segment or
+/// half the buffer or not at all; and never left).
+pub(crate) fn advertise(connection: &mut Connection) -> u16 {
     let receive = &connection.receive;
     let rcv_nxt = connection.rcv_nxt();
     let scale = u32::from(connection.rcv_scale);
     let room = receive.room().min(u32::from(u16::MAX) << scale);
     let step = (receive.limit() / 2).min(connection.acks.segment_size);
-    let (from, least) = if connection.config.manner.is_linux() { (receive.next(), step) } else { (rcv_nxt, 1) };
+    // A window that is not small cannot become silly, however little is added, and kernels do not hold back there.
+    let is_small = receive.room() < (receive.limit() / 4).max(connection.acks.segment_size);
+    let holds_back = is_small && connection.config.manner.is_linux();
+    let (from, least) = if holds_back { (receive.next(), step) } else { (rcv_nxt, 1) };
     let edge = from + ((room >> scale) << scale);
     if edge.since(connection.rcv_edge) >= least {
         connection.rcv_edge = edge;
@@ -630,8 +633,11 @@ pub(crate) fn window_update_due(connection: &Connection) -> bool {
         return false;
     }
     let promised = connection.rcv_edge.since(connection.rcv_nxt());
-    // No more than the field can announce: without scaling, an update beyond that would say nothing new.
-    let room = connection.receive.room().min(u32::from(u16::MAX) << connection.rcv_scale);
+    // No more than the field can announce: without scaling, an update beyond that would say nothing new. Nor is it the user's
+    // reading that lets the window exceed what only a SYN has offered yet.
+    let only_syn = connection.rcv_edge - connection.irs <= u32::from(u16::MAX) + 1;
+    let scale = if only_syn { 0 } else { connection.rcv_scale };
+    let room = connection.receive.room().min(u32::from(u16::MAX) << scale);
     let least = (connection.receive.limit() / 2).min(connection.acks.segment_size);
     room >= promised.saturating_mul(2) && room.saturating_sub(promised) >= least
 }

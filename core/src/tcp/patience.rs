@@ -34,7 +34,7 @@ impl Connection {
         if !self.state.is_synchronized() {
             let retries = match self.state {
                 State::SynReceived => self.config.syn_ack_retries,
-                _ => self.config.syn_retries,
+                _ => self.config.syn_retries.saturating_add(self.config.linear_syn_timeouts),
             };
             let has_waited = |limit| self.timeouts > 0 && elapsed >= limit;
             return self.timeouts >= retries || self.config.user_timeout.is_some_and(has_waited);

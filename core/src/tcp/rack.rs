@@ -116,6 +116,8 @@ impl Connection {
         let mut wait = 0;
         while let Some((number, record)) = self.records.first_resent(context.pool) {
             match wait_for(&record) {
+                // What has left at this very instant cannot be late.
+                _ if record.sent == now => break,
                 Some(rest) if rest <= 0 => self.lose(context, number),
                 Some(_) => {
                     wait = longest;

@@ -321,6 +321,11 @@ impl ReceiveBuffer {
         self.ranges != 0 || self.duplicate.0 != self.duplicate.1
     }
 
+    /// What has come twice needs no report.
+    pub(crate) fn forget_duplicate(&mut self) {
+        self.duplicate.1 = self.duplicate.0;
+    }
+
     /// Blocks that there are for a SACK option.
     pub(crate) fn sack_block_count(&self, with_duplicate: bool) -> usize {
         usize::from(self.recent) + usize::from(with_duplicate && self.duplicate.0 != self.duplicate.1)

@@ -49,9 +49,15 @@ pub(super) fn segment(
     settings: &Settings,
 ) -> Result<(), Difference> {
     let mut ignored = if settings.loose { PSH } else { 0 };
+    let is_whole = seq_offset == 0 && is_last;
+    if !is_whole {
+        // What the script says of one large segment: Linux sets PSH on all that it leaves to segmentation offload, whatever the
+        // user has pushed.
+        ignored |= PSH;
+    }
     if !is_last {
-        // Both belong to the end of what is sent.
-        ignored |= PSH | FIN;
+        // It belongs to the end of what is sent.
+        ignored |= FIN;
     }
     if seq_offset > 0 {
         // RFC 3168 §6.1.2: only the first segment after a reduction has it.

@@ -190,10 +190,20 @@ impl Kernel {
         }
     }
 
-    /// Applies a sysctl to the stack, and to the sockets that are not in use yet.
+    /// Applies a sysctl to the stack, to the sockets that are not in use yet, and to open connections if it is one that kernels look
+    /// at again and again.
     pub(super) fn sysctl(&mut self, name: &str, value: &str) -> Result<(), Unsupported> {
-        for file in self.files.values_mut().filter(|file| matches!(file.kind, FileKind::Fresh)) {
-            file.knobs.sysctl(&self.knobs, name, value);
+        let now = self.host.instant();
+        for file in self.files.values_mut() {
+            match file.kind {
+                FileKind::Fresh => file.knobs.sysctl(&self.knobs, name, value),
+                FileKind::Open(handle) if is_live(name) => {
+                    file.knobs.sysctl(&self.knobs, name, value);
+                    // One that is over needs no settings.
+                    let _ = self.host.stack.set_connection_config(now, handle, &config_of(&file.knobs));
+                }
+                _ => {}
+            }
         }
         let set = self.knobs.sysctl(name, value);
         if name.ends_with("icmp_may_rst") {
@@ -520,6 +530,26 @@ impl Kernel {
         }
         state.deadline
     }
+}
+
+/// Whether a sysctl changes connections that are open.
+fn is_live(name: &str) -> bool {
+    const LIVE: [&str; 13] = [
+        "tcp_ecn_option",
+        "tcp_ecn_option_beacon",
+        "tcp_slow_start_after_idle",
+        "tcp_recovery",
+        "tcp_early_retrans",
+        "tcp_frto",
+        "tcp_dsack",
+        "tcp_max_reordering",
+        "tcp_retries1",
+        "tcp_retries2",
+        "tcp_orphan_retries",
+        "tcp_moderate_rcvbuf",
+        "tcp_invalid_ratelimit",
+    ];
+    name.strip_prefix("net.ipv4.").is_some_and(|name| LIVE.contains(&name))
 }
 
 /// The longest time that a call waits, in milliseconds: more is for ever.

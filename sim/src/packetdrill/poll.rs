@@ -15,6 +15,8 @@ const NVAL: i64 = 0x20;
 const RDNORM: i64 = 0x40;
 const WRNORM: i64 = 0x100;
 const RDHUP: i64 = 0x2000;
+/// What says how to watch, and not what for.
+const EPOLL_MODES: i64 = 0xf << 28;
 const EPOLLONESHOT: i64 = 1 << 30;
 const EPOLLET: i64 = 1 << 31;
 
@@ -165,7 +167,9 @@ impl Kernel {
             let told =
                 self.files.get(&watch.file).and_then(|file| file.error_queue.as_ref()).map_or(0, |queue| queue.told);
             let seen = self.connection_info(watch.file).map(|info| (info.bytes_received, info.state, told));
-            let mut news = ready & (watch.events | ERR | HUP);
+            // Once it has reported, a watch for one event is off until it is armed again.
+            let is_off = watch.events & EPOLLONESHOT != 0 && watch.events & !EPOLL_MODES == 0;
+            let mut news = if is_off { 0 } else { ready & (watch.events | ERR | HUP) };
             if watch.events & EPOLLET != 0 && watch.seen == seen {
                 news &= !watch.reported;
             }
@@ -176,7 +180,7 @@ impl Kernel {
                 // The whole state is told at an edge.
                 reports.push((ready & (watch.events | ERR | HUP), watch.tag.clone()));
                 if watch.events & EPOLLONESHOT != 0 {
-                    watch.events = 0;
+                    watch.events &= EPOLL_MODES;
                 }
             }
             after.push(watch);

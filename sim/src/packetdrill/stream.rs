@@ -345,15 +345,18 @@ impl Kernel {
         };
         let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
         let is_stream = matches!(file.kind, FileKind::Open(_) | FileKind::Fresh);
+        if is_stream && is_null(call) && len > 0 {
+            return failed("EFAULT");
+        }
         if flags & MSG_FASTOPEN != 0 && is_stream {
-            return self.send_and_connect(call, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state);
+            let result = self.send_and_connect(call, len.clamp(0, i64::from(u32::MAX)) as u32, waits, state)?;
+            return self.sent(call, flags, result);
         }
         let implied = file.knobs.dialect == Dialect::FreeBsd && file.knobs.fast_open_queue > 0;
         match file.kind {
             FileKind::Fresh if implied && address.is_some() => {
                 self.send_to_open(call, len.clamp(0, i64::from(u32::MAX)) as u32)
             }
-            FileKind::Open(_) if is_null(call) && len > 0 => failed("EFAULT"),
             FileKind::Open(handle) => {
                 let number = self.number(call, 0)?;
                 let len = len.clamp(0, i64::from(u32::MAX)) as u32;
@@ -363,18 +366,23 @@ impl Kernel {
                     urgent: flags & MSG_OOB != 0,
                 };
                 let result = self.write_stream(number, handle, len, waits, state)?;
-                if let (Progress::Done(Ok(1..)), Some(file)) = (result, self.files.get_mut(&number)) {
-                    let zero_copy = flags & MSG_ZEROCOPY != 0 && file.knobs.zero_copy;
-                    if zero_copy || file.error_queue.is_some() {
-                        file.error_queue.get_or_insert_default().sent(file.bytes_written, zero_copy);
-                    }
-                }
-                Ok(result)
+                self.sent(call, flags, result)
             }
             FileKind::Udp(_) => self.write_datagram(call, len.max(0) as usize, address),
             FileKind::Fresh | FileKind::Listening(_) => failed("EPIPE"),
             FileKind::Epoll(_) | FileKind::Pipe(_) | FileKind::Plain => failed("EINVAL"),
         }
+    }
+
+    /// Notes what a send that took something has to tell about later.
+    fn sent(&mut self, call: &Call, flags: i64, result: Progress) -> Outcome {
+        if let (Progress::Done(Ok(1..)), Ok(file)) = (result, self.file(call)) {
+            let zero_copy = flags & MSG_ZEROCOPY != 0 && file.knobs.zero_copy;
+            if zero_copy || file.error_queue.is_some() {
+                file.error_queue.get_or_insert_default().sent(file.bytes_written, zero_copy);
+            }
+        }
+        Ok(result)
     }
 
     pub(super) fn write_stream(

@@ -357,6 +357,7 @@ fn t25_a_fin_beyond_the_right_window_edge_has_not_come() {
             assert_eq!(peer.read(handle, 3_000), Ok(2_000));
             peer.ignore();
             peer.send("F. 2001:2101(100) ack 1");
+            peer.pass_millis(40);
             peer.expect(". 1:1(0) ack 2102");
             assert_eq!(peer.state(handle), Some(State::CloseWait));
         },
@@ -368,6 +369,7 @@ fn t25_data_after_the_fin_is_ignored() {
     everywhere(|peer| {
         let handle = peer.establish();
         peer.send("FP. 1:101(100) ack 1");
+        peer.pass_millis(40);
         peer.expect(". 1:1(0) ack 102");
         peer.send("P. 102:302(200) ack 1");
         peer.expect(". 1:1(0) ack 102");

@@ -198,6 +198,7 @@ fn t7_data_and_a_fin_with_the_ack_of_the_syn_ack() {
         peer.send("S 0:0(0) <mss 1000>");
         peer.expect("S. 0:0(0) ack 1");
         peer.send("FP. 1:401(400) ack 1");
+        peer.pass_millis(40);
         peer.expect(". 1:1(0) ack 402");
         let handle = peer.accept().unwrap();
         assert_eq!(peer.state(handle), Some(State::CloseWait));

@@ -78,6 +78,7 @@ fn linux_defaults() -> TcpConfig {
     tcp.slow_start_exit = SlowStartExit::HyStart;
     tcp.unused_window = UnusedWindow::Decays;
     tcp.growth_limit = 0;
+    tcp.linear_syn_timeouts = 4;
     tcp.mtu_probing = MtuProbing::Off;
     tcp.ecn_accept = EcnMode::Classic;
     tcp

@@ -170,6 +170,7 @@ impl Knobs {
             }
             ("tcp_notsent_lowat", [limit]) => self.tcp.unsent_limit = positive(*limit),
             ("tcp_syn_retries", [count]) => self.tcp.syn_retries = small(*count),
+            ("tcp_syn_linear_timeouts", [count]) => self.tcp.linear_syn_timeouts = small(*count),
             ("tcp_synack_retries" | "tcp.syncache.rexmtlimit", [count]) => self.tcp.syn_ack_retries = small(*count),
             ("tcp_timestamps", [value]) => self.tcp.timestamps = *value != 0,
             ("tcp_sack" | "tcp.sack.enable", [value]) => self.tcp.sack = *value != 0,
