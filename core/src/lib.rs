@@ -79,8 +79,8 @@ pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{
-    ChecksumState, ConnectError, ConnectOptions, FrameMeta, ListenError, ListenOptions, RecvError, SendError,
-    SendFlags, SocketError, Stack,
+    ChecksumState, ConnectError, ConnectOptions, ErrorReport, FrameMeta, ListenError, ListenOptions, RecvError,
+    SendError, SendFlags, SocketError, Stack,
 };
 pub use tcp::accecn::{AccEcnOption, EcnCounters};
 pub use tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};

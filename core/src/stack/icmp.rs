@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Stack;
+use super::error_reports::ErrorReport;
 use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
@@ -10,7 +11,6 @@ use super::nodes::Node;
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
-use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::tcp::pmtu::reported_mtu;
 use crate::tcp::seq::Seq;
@@ -209,7 +209,7 @@ impl Stack<'_> {
     fn icmp_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, problem: Problem, quoted: Option<Quoted<'_>>) {
         let handled = match quoted {
             Some(quoted) if packet.cast == Cast::Unicast && self.is_local(quoted.source) => {
-                self.error_about(pool, packet.interface, problem, &quoted)
+                self.error_about(pool, packet, problem, &quoted)
             }
             _ => false,
         };
@@ -218,25 +218,19 @@ impl Stack<'_> {
         }
     }
 
-    fn error_about(
-        &mut self,
-        pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        problem: Problem,
-        quoted: &Quoted<'_>,
-    ) -> bool {
+    fn error_about(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, problem: Problem, quoted: &Quoted<'_>) -> bool {
         let Some(&[a, b, c, d, e, f, g, h]) = quoted.payload.first_chunk::<8>() else { return false };
         let flow = Flow {
             local: quoted.source,
             remote: quoted.destination,
             local_port: u16::from_be_bytes([a, b]),
             remote_port: u16::from_be_bytes([c, d]),
-            link: link_of(quoted.destination, interface),
+            link: link_of(quoted.destination, packet.interface),
         };
         match quoted.protocol {
             protocol::TCP => {
                 let sequence = Seq(u32::from_be_bytes([e, f, g, h]));
-                self.tcp_problem(pool, &flow, sequence, problem)
+                self.tcp_problem(pool, packet, &flow, sequence, problem)
             }
             protocol::UDP => self.udp_problem(&flow, problem),
             protocol::ICMP | protocol::ICMPV6 => {
@@ -247,13 +241,21 @@ impl Stack<'_> {
     }
 
     /// An error about a segment of ours that began at `sequence`.
-    fn tcp_problem(&mut self, pool: &mut Pool<'_>, flow: &Flow, sequence: Seq, problem: Problem) -> bool {
+    fn tcp_problem(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        flow: &Flow,
+        sequence: Seq,
+        problem: Problem,
+    ) -> bool {
         let Some(number) = self.find_flow(self.flow_hash(flow), flow) else { return false };
         let index = match self.nodes.node(number) {
             Node::Connection(index) => index,
             Node::HalfOpen(index) => return self.half_open_problem(index, sequence, problem),
             _ => return false,
         };
+        let key = self.connections.key(index);
         let mut handled = false;
         let mut learned = None;
         self.with_connection(pool, index, |connection, context| {
@@ -269,6 +271,9 @@ impl Stack<'_> {
         });
         if let Some(mtu) = learned {
             self.set_path_mtu(self.now, flow.remote, mtu);
+        } else if let (true, Some(key), [kind, code, ..]) = (handled, key, packet.payload) {
+            let (kind, code) = (*kind, *code);
+            self.error_reports.push(key, ErrorReport { reason: problem.reason(), kind, code, reporter: packet.source });
         }
         handled
     }

@@ -11,6 +11,7 @@
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod addressing;
+mod error_reports;
 pub(crate) mod flow;
 mod half_open;
 pub(crate) mod icmp;
@@ -33,6 +34,7 @@ pub(crate) mod tracing;
 mod transmit;
 pub(crate) mod udp;
 
+pub use error_reports::ErrorReport;
 pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
 pub use tcp_sockets::{ConnectOptions, ListenOptions, SendFlags};
 
@@ -55,6 +57,7 @@ use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use crate::trace::Trace;
 use addressing::{InterfaceAddress, NextHop, Route};
+use error_reports::ErrorReports;
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
@@ -133,6 +136,7 @@ pub struct Stack<'m> {
     ports: HashIndex<'m>,
     pings: Slab<'m, Ping>,
     path_mtus: PathMtus<'m>,
+    error_reports: ErrorReports,
     trace: Trace<'m>,
 
     /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT. A socket is ready or parked,
@@ -205,6 +209,7 @@ impl<'m> Stack<'m> {
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
             pings: Slab::new(memory.pings, limits.pings),
             path_mtus: PathMtus::new(memory.path_mtus),
+            error_reports: ErrorReports::default(),
             trace: Trace::new(memory.trace),
             links: Links::new(memory.links, nodes.count()),
             event_links: Links::new(memory.event_links, nodes.count()),

@@ -1,21 +1,23 @@
 //! The error queue of a socket: what `recvmsg` with `MSG_ERRQUEUE` reads, and control messages of reads.
 //!
-//! The stack has no such queue, and copies what it is given, as Linux does with `MSG_ZEROCOPY` where a packet is looked at on
+//! What ICMP reports comes from the stack. Of sends it has no such queue, and it copies what it is given, as Linux does with `MSG_ZEROCOPY` where a packet is looked at on
 //! its way. So the interpreter keeps count itself: a send is scheduled and sent when its last byte is, and complete when that
 //! was acknowledged.
 
 use std::collections::VecDeque;
 
 use super::ast::{Call, Expr, Field};
-use super::kernel::{FileKind, Kernel, Outcome, Problem, done, failed, mismatch, unsupported};
+use super::kernel::{FileKind, Kernel, Outcome, Problem, done, errno_of, failed, mismatch, unsupported};
 use super::poll::peer_has_closed;
-use super::symbols::evaluate;
+use super::symbols::{evaluate, symbol};
 
 const SOL_SOCKET: i64 = 1;
 const SOL_TCP: i64 = 6;
 const TCP_CM_INQ: i64 = 36;
 const SCM_TIMESTAMPING: i64 = 37;
 const ENOMSG: i64 = 42;
+const ORIGIN_ICMP: i64 = 2;
+const ORIGIN_ICMPV6: i64 = 3;
 const ORIGIN_TIMESTAMPING: i64 = 4;
 const ORIGIN_ZEROCOPY: i64 = 5;
 const CODE_ZEROCOPY_COPIED: i64 = 1;
@@ -49,6 +51,8 @@ enum Entry {
     ZeroCopy(u32, u32),
     /// The send that ends with this byte has come to a stage, at this time in microseconds.
     Stamp { stage: i64, at: u64, byte: u32 },
+    /// An ICMP error has ended an attempt to connect, with this error.
+    Reported { errno: i64, kind: u8, code: u8 },
 }
 
 impl ErrorQueue {
@@ -114,6 +118,20 @@ impl Kernel {
     pub(super) fn advance_error_queues(&mut self) {
         let now = self.host.now();
         for file in self.files.values_mut() {
+            if let FileKind::Open(handle) = file.kind {
+                while let Some(report) = self.host.stack.take_error_report(handle) {
+                    let errno = errno_of(report.reason, &file.knobs).filter(|_| file.knobs.receive_errors);
+                    let Some(errno) = errno else { continue };
+                    if self.host.stack.connection_error(handle).is_none() {
+                        file.reported = Some(errno);
+                        continue;
+                    }
+                    let queue = file.error_queue.get_or_insert_default();
+                    let errno = symbol(errno).unwrap_or(0);
+                    queue.entries.push_back(Entry::Reported { errno, kind: report.kind, code: report.code });
+                    queue.told += 1;
+                }
+            }
             let Some(queue) = &mut file.error_queue else { continue };
             let info = match file.kind {
                 FileKind::Open(handle) => self.host.stack.connection_info(handle),
@@ -140,13 +158,14 @@ impl Kernel {
         let Some(entry) = file.error_queue.as_mut().and_then(|queue| queue.entries.pop_front()) else {
             return failed("EAGAIN");
         };
-        let error = |errno: i64, origin: i64, code: i64, info: i64, data: u32| Control {
+        let is_icmpv6 = self.host.local.is_ipv6();
+        let error = |errno: i64, (origin, of_message): (i64, u8), code: i64, info: i64, data: u32| Control {
             level,
             kind,
             data: vec![
                 ("ee_errno", errno),
                 ("ee_origin", origin),
-                ("ee_type", 0),
+                ("ee_type", i64::from(of_message)),
                 ("ee_code", code),
                 ("ee_info", info),
                 ("ee_data", i64::from(data)),
@@ -154,13 +173,17 @@ impl Kernel {
         };
         match entry {
             Entry::ZeroCopy(first, last) => {
-                let told = error(0, ORIGIN_ZEROCOPY, CODE_ZEROCOPY_COPIED, i64::from(first), last);
+                let told = error(0, (ORIGIN_ZEROCOPY, 0), CODE_ZEROCOPY_COPIED, i64::from(first), last);
                 self.expect_control(call, &[told])?;
             }
             Entry::Stamp { stage, at, byte } => {
                 let time = vec![("scm_sec", (at / 1_000_000) as i64), ("scm_nsec", (at % 1_000_000 * 1_000) as i64)];
                 let time = Control { level: SOL_SOCKET, kind: SCM_TIMESTAMPING, data: time };
-                self.expect_control(call, &[time, error(ENOMSG, ORIGIN_TIMESTAMPING, 0, stage, byte)])?;
+                self.expect_control(call, &[time, error(ENOMSG, (ORIGIN_TIMESTAMPING, 0), 0, stage, byte)])?;
+            }
+            Entry::Reported { errno, kind: message, code } => {
+                let origin = if is_icmpv6 { ORIGIN_ICMPV6 } else { ORIGIN_ICMP };
+                self.expect_control(call, &[error(errno, (origin, message), i64::from(code), 0, 0)])?;
             }
         }
         done(0)

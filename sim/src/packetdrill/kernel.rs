@@ -13,7 +13,7 @@ use super::knobs::{Change, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
 use super::settings::Settings;
 use super::stream::config_of;
-use super::symbols::evaluate;
+use super::symbols::{evaluate, symbol};
 
 /// What a call has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub(super) struct File {
     pub(super) bytes_written: u32,
     /// Why the connection ended has been told.
     pub(super) error_told: bool,
+    /// What the network has reported of an open connection, until it is told (`IP_RECVERR`).
+    pub(super) reported: Option<&'static str>,
     /// `connect` has said that it is done.
     pub(super) connect_told: bool,
     /// `shutdown(SHUT_RD)`.
@@ -108,6 +110,7 @@ impl File {
             bytes_read: 0,
             bytes_written: 0,
             error_told: false,
+            reported: None,
             connect_told: false,
             read_shut: false,
             error_queue: None,
@@ -447,6 +450,9 @@ impl Kernel {
         };
         let value = match name.as_str() {
             "SO_ERROR" => {
+                if let Some(errno) = file.reported.take() {
+                    return expect_errno(wanted, Some(errno)).and_then(|()| done(0));
+                }
                 let reason = handle.and_then(|handle| self.host.stack.connection_error(handle));
                 let errno = reason.filter(|_| !std::mem::replace(&mut file.error_told, true));
                 let errno = errno.and_then(|reason| errno_of(reason, &file.knobs));
@@ -586,7 +592,7 @@ fn expect_errno(wanted: Option<&Expr>, errno: Option<&'static str>) -> Result<()
     let matches = match wanted {
         None | Some(Expr::Ellipsis) => true,
         Some(Expr::Word(name)) => errno == Some(name.as_str()),
-        Some(other) => evaluate(other).ok() == Some(errno.map_or(0, errno_number)),
+        Some(other) => evaluate(other).ok() == Some(errno.and_then(symbol).unwrap_or(0)),
     };
     if matches { Ok(()) } else { mismatch(format!("SO_ERROR {wanted:?}"), got) }
 }
@@ -614,25 +620,5 @@ pub(super) fn errno_of(reason: CloseReason, knobs: &SocketKnobs) -> Option<&'sta
         CloseReason::ParameterProblem => Some("EPROTO"),
         CloseReason::Aborted => Some("ECONNABORTED"),
         _ => None,
-    }
-}
-
-/// Linux's numbers, for scripts that ask `SO_ERROR` for one.
-fn errno_number(name: &str) -> i64 {
-    match name {
-        "EACCES" => 13,
-        "ENONET" => 64,
-        "EPROTO" => 71,
-        "ENOPROTOOPT" => 92,
-        "EMSGSIZE" => 90,
-        "EOPNOTSUPP" => 95,
-        "ENETUNREACH" => 101,
-        "ECONNABORTED" => 103,
-        "ECONNRESET" => 104,
-        "ETIMEDOUT" => 110,
-        "ECONNREFUSED" => 111,
-        "EHOSTDOWN" => 112,
-        "EHOSTUNREACH" => 113,
-        _ => -1,
     }
 }

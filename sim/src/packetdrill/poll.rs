@@ -61,7 +61,7 @@ impl Kernel {
                     return if waits { OUT | WRNORM } else { 0 };
                 }
                 let mut ready = 0;
-                if file.error_queue.as_ref().is_some_and(ErrorQueue::is_ready) {
+                if file.reported.is_some() || file.error_queue.as_ref().is_some_and(ErrorQueue::is_ready) {
                     ready |= ERR;
                 }
                 let at_end = stack.readable_bytes(handle) == 0

@@ -279,6 +279,7 @@ impl Kernel {
         let now = self.host.instant();
         let Some(file) = self.files.get(&number) else { return failed("EBADF") };
         let (offset, error_told, read_shut) = (file.bytes_read, file.error_told, file.read_shut);
+        let reported = file.reported;
         let host = &mut self.host;
         let mut bytes = vec![0; len.min(host.stack.readable_bytes(handle))];
         let result = if flags & MSG_PEEK != 0 {
@@ -311,6 +312,12 @@ impl Kernel {
                     Some(errno) => failed(errno),
                     None => done(0),
                 }
+            }
+            Err(RecvError::WouldBlock) if reported.is_some() => {
+                if let Some(file) = self.files.get_mut(&number) {
+                    file.reported = None;
+                }
+                failed(reported.unwrap_or_default())
             }
             Err(_) if read_shut => done(0),
             Err(RecvError::WouldBlock) if waits => Ok(Progress::Blocked),
@@ -396,6 +403,9 @@ impl Kernel {
         let now = self.host.instant();
         let host = &mut self.host;
         let Some(file) = self.files.get_mut(&number) else { return failed("EBADF") };
+        if let Some(errno) = file.reported.take() {
+            return if state.bytes > 0 { done(i64::from(state.bytes)) } else { failed(errno) };
+        }
         if let Some(room) = host.stack.fast_open_room(handle) {
             let part = (len - state.bytes).min(room as u32);
             let data = stream_bytes(Stream::FromStack, file.bytes_written, part);

@@ -98,7 +98,20 @@ const SYMBOLS: &[(&str, i64)] = &[
     ("SO_EE_ORIGIN_TXSTATUS", 4),
     ("SO_EE_ORIGIN_ZEROCOPY", 5),
     ("SO_EE_CODE_ZEROCOPY_COPIED", 1),
+    ("EACCES", 13),
     ("ENOMSG", 42),
+    ("ENONET", 64),
+    ("EPROTO", 71),
+    ("EMSGSIZE", 90),
+    ("ENOPROTOOPT", 92),
+    ("EOPNOTSUPP", 95),
+    ("ENETUNREACH", 101),
+    ("ECONNABORTED", 103),
+    ("ECONNRESET", 104),
+    ("ETIMEDOUT", 110),
+    ("ECONNREFUSED", 111),
+    ("EHOSTDOWN", 112),
+    ("EHOSTUNREACH", 113),
     ("SCM_TIMESTAMPING", 37),
     ("SCM_TSTAMP_SND", 0),
     ("SCM_TSTAMP_SCHED", 1),
@@ -190,7 +203,8 @@ pub(super) const TCP_INFO_SYMBOLS: &[(&str, i64)] = &[
     ("TCPI_OPT_TFO_CHILD", 128),
 ];
 
-fn symbol(name: &str) -> Option<i64> {
+/// The number of a constant.
+pub(super) fn symbol(name: &str) -> Option<i64> {
     SYMBOLS.iter().chain(TCP_INFO_SYMBOLS).find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 

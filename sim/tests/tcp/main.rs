@@ -6,6 +6,7 @@ mod closing;
 mod handshake;
 mod loss;
 mod peer;
+mod reasons;
 mod receiving;
 mod sending;
 mod spoofing;

@@ -15,7 +15,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_abort_on_overflow", &[0], "resets for a full accept queue"),
     ("tcp_stdurg", &[], ""),
     ("tcp_shrink_window", &[0], "windows that shrink"),
-    ("tcp_thin_linear_timeouts", &[0], "linear timeouts of thin streams"),
     ("tcp_autocorking", &[0], "automatic corking"),
     ("tcp_tw_reuse", &[], ""),
     ("tcp_fack", &[0], "FACK"),
@@ -204,6 +203,7 @@ impl Knobs {
             ("tcp_retries2", [count]) => self.tcp.retries = small(*count),
             ("tcp_orphan_retries", [count]) => self.tcp.orphan_retries = small(*count),
             ("tcp_keepalive_probes" | "tcp.keepcnt", [count]) => self.keep_alive.probes = small(*count),
+            ("tcp_thin_linear_timeouts", [value]) => self.tcp.thin_linear_timeouts = *value != 0,
             ("tcp_frto", [value]) => self.tcp.frto = *value != 0,
             // 1: RACK; 2: its window never grows; 4: no losses by duplicates alone.
             ("tcp_recovery", [flags]) if flags & 1 != 0 && flags & 2 == 0 => self.tcp.rack_threshold = flags & 4 == 0,
