@@ -28,6 +28,8 @@ use crate::wire::protocol;
 pub struct ConnectOptions {
     /// The local address and port; by default the routes and chance decide.
     pub local: Option<Endpoint>,
+    /// The first and the last port that chance may choose, where they are not those of all others (RFC 6056 §3.2).
+    pub ports: Option<(u16, u16)>,
     /// The connection's settings instead of the stack's.
     pub tcp: Option<TcpConfig>,
     /// Give up if the connection is not established by then.
@@ -97,25 +99,34 @@ impl Stack<'_> {
             return Err(ConnectError::TooManyConnections);
         }
         let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port(), link };
+        let config = options.tcp.unwrap_or(self.config.tcp);
         let flow_hash = match wanted.port {
-            0 => self.choose_port(&mut flow)?,
+            0 => self.choose_port(&mut flow, options.ports, config.time_wait_reuse)?,
             _ => self.flow_hash(&flow),
         };
-        if wanted.port != 0 && self.find_flow(flow_hash, &flow).is_some() {
+        // Whoever asks for a port by its number gets it from TIME-WAIT at once, as in Linux.
+        let patience = if wanted.port == 0 { config.time_wait_reuse } else { Some(Duration::ZERO) };
+        if self.is_taken(flow_hash, &flow, patience) {
             return Err(ConnectError::AddressInUse(flow.local_address()));
         }
+        let former = self.leave_time_wait(flow_hash, &flow);
 
-        let config = options.tcp.unwrap_or(self.config.tcp);
+        let iss = initial_sequence(&self.sequence_secret, &flow, self.now);
         let opening = Opening {
             flow,
             flow_hash,
-            iss: initial_sequence(&self.sequence_secret, &flow, self.now),
+            // RFC 9293 §3.6.1: above the sequence numbers that the former connection has used.
+            iss: former.as_ref().map_or(iss, |former| iss.max(former.snd_nxt + u32::from(u16::MAX))),
             timestamp_offset: timestamp_offset(&self.sequence_secret, &flow),
             advertised_mss: advertised_mss(self.mtu(hop.interface), &address, &config),
             now: self.now,
         };
         let mut connection = Connection::connecting(&opening, config);
         connection.path = Path::through(hop.interface);
+        if let Some(former) = former.filter(|_| wanted.port == 0) {
+            // As in Linux, the SYN echoes what came last from the peer.
+            connection.timestamps.recent = former.timestamps.recent;
+        }
         if options.fast_open && connection.config.fast_open.client {
             connection.fast_open.role = Role::Client;
             let has_cookie = self.fast_open_cookies.advice(address, self.now).has_cookie();
@@ -151,16 +162,22 @@ impl Stack<'_> {
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
     /// one further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
     /// returns the flow's hash.
-    fn choose_port(&mut self, flow: &mut Flow) -> Result<u32, ConnectError> {
+    fn choose_port(
+        &mut self,
+        flow: &mut Flow,
+        range: Option<(u16, u16)>,
+        patience: Option<Duration>,
+    ) -> Result<u32, ConnectError> {
+        let (first, last) = range.unwrap_or((*EPHEMERAL_PORTS.start(), *EPHEMERAL_PORTS.end()));
+        let count = u32::from(last.saturating_sub(first)) + 1;
         flow.local_port = 0;
         let start = flow.hash(&self.port_random);
-        for _ in EPHEMERAL_PORTS {
+        for _ in 0..count {
             // Also one further for each port that is taken: the next search begins behind it.
             self.port_offset = self.port_offset.wrapping_add(1);
-            let place = start.wrapping_add(self.port_offset) % EPHEMERAL_PORTS.len() as u32;
-            flow.local_port = EPHEMERAL_PORTS.start() + place as u16;
+            flow.local_port = first + (start.wrapping_add(self.port_offset) % count) as u16;
             let hash = self.flow_hash(flow);
-            if self.find_flow(hash, flow).is_none() {
+            if !self.is_taken(hash, flow, patience) {
                 return Ok(hash);
             }
         }

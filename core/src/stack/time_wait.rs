@@ -1,6 +1,7 @@
 //! The table of connections in TIME-WAIT: how they enter it, answer from it and leave it (RFC 9293 §3.10.7.4, §3.6.1).
 
 use super::Stack;
+use super::flow::Flow;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use crate::counters::DropReason;
@@ -8,6 +9,7 @@ use crate::pool::Pool;
 use crate::tcp::Segment;
 use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::time_wait::{TimeWait, Verdict};
+use crate::time::Duration;
 
 impl Stack<'_> {
     /// Moves a connection in TIME-WAIT to the table of those, once it has nothing left to send. If the table is full, the
@@ -46,6 +48,24 @@ impl Stack<'_> {
             // With `Limits::time_wait` at 0 nobody waits.
             Err(_) => self.flows.remove(flow_hash, connection_number),
         }
+    }
+
+    /// Whether a flow has a connection whose place a new one cannot have: any but those in TIME-WAIT for as long as `patience`, with
+    /// timestamps that tell old segments from new ones (RFC 6191 §2).
+    pub(super) fn is_taken(&self, flow_hash: u32, flow: &Flow, patience: Option<Duration>) -> bool {
+        let Some(number) = self.find_flow(flow_hash, flow) else { return false };
+        let Node::TimeWait(index) = self.nodes.node(number) else { return true };
+        let entry = self.time_wait.get(index).filter(|entry| entry.timestamps.agreed);
+        let since = entry.map(|entry| entry.deadline - self.config.tcp.time_wait);
+        !since.is_some_and(|since| patience.is_some_and(|patience| self.now >= since + patience))
+    }
+
+    /// Ends the TIME-WAIT of a flow; what there was to know of it.
+    pub(super) fn leave_time_wait(&mut self, flow_hash: u32, flow: &Flow) -> Option<TimeWait> {
+        let Node::TimeWait(index) = self.nodes.node(self.find_flow(flow_hash, flow)?) else { return None };
+        let entry = self.time_wait.get(index).cloned();
+        self.remove_time_wait(index);
+        entry
     }
 
     #[inline]

@@ -615,7 +615,7 @@ impl Connection {
 
     /// Bytes of payload that our SYN may carry to a server of which so much is known.
     pub(crate) fn syn_data_room(&self, advice: &Advice) -> u32 {
-        let mss = advice.mss.unwrap_or(default_mss(&self.flow)).min(self.advertised_mss);
+        let mss = advice.mss.map_or(self.advertised_mss, |mss| mss.min(self.advertised_mss));
         Cookie::room_beside(mss)
     }
 

@@ -121,8 +121,8 @@ impl Cookie {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FastOpenState {
     pub(crate) role: Role,
-    /// Bytes of payload in our first SYN. They are not outstanding: what the SYN and ACK does not acknowledge of them is sent as
-    /// if for the first time.
+    /// Bytes of payload in our first SYN, until it is acknowledged: what the SYN and ACK leaves out of them is outstanding
+    /// from then on.
     pub(crate) syn_data: u16,
     /// Our SYN asked for a cookie, and whether with the experimental option.
     pub(crate) asked: Option<bool>,
@@ -290,7 +290,7 @@ impl Advice {
     }
 }
 
-/// How long SYNs go without data after one with data was lost; doubled for each further one. A middlebox may drop them
+/// How long SYNs go without data after two with data were lost in a row; doubled for each further one. A middlebox may drop them
 /// (RFC 7413 §7.1, RFC 7413 §4.1.3).
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -340,7 +340,10 @@ impl CookieCache {
         let server = self.entry(address, now);
         server.mss = mss;
         server.lost = server.lost.saturating_add(1);
-        server.silent_until = now + SILENCE.backed_off(u32::from(server.lost - 1));
+        // One may have been lost by chance.
+        if let Some(repeated) = u32::from(server.lost).checked_sub(2) {
+            server.silent_until = now + SILENCE.backed_off(repeated);
+        }
     }
 
     fn entry(&mut self, address: IpAddr, now: Instant) -> &mut Server {
@@ -448,13 +451,15 @@ mod tests {
         let at = Instant::from_secs;
         cache.answered(server, at(0), 1_460, Some(cookie(&[1; 8])), None);
         cache.data_lost(server, at(0), 1_460);
+        assert!(cache.advice(server, at(0)).has_cookie(), "one may be lost by chance");
+        cache.data_lost(server, at(0), 1_460);
         assert_eq!(cache.advice(server, at(59)).option, None);
         assert!(cache.advice(server, at(60)).has_cookie());
         cache.data_lost(server, at(60), 1_460);
         assert_eq!(cache.advice(server, at(179)).option, None);
         cache.answered(server, at(180), 1_460, None, None);
         cache.data_lost(server, at(181), 1_460);
-        assert!(cache.advice(server, at(241)).has_cookie(), "an answer ends the row");
+        assert!(cache.advice(server, at(182)).has_cookie(), "an answer ends the row");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, S
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::figures::Busy;
+use crate::tcp::rate::clock;
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::CongestionState;
 use crate::tcp::seq::Seq;
@@ -153,7 +154,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         return outcome.output();
     }
     connection.ecn.syn_ack_arrives(segment);
-    fast_open_answer(connection, context, segment);
+    let is_data_missing = fast_open_answer(connection, context, segment);
     connection.snd_una = segment.ack;
     connection.snd_wl2 = segment.ack;
     measure_syn(connection, context.now, &options);
@@ -164,6 +165,12 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     connection.timers.stop(Timer::Retransmit);
     connection.acks.last_data = context.now;
     outcome.signals |= connection.established(context.now);
+    if is_data_missing {
+        resend_syn_data(connection, context);
+    } else if connection.has_unsent() {
+        // The user was waiting to send: what goes now acknowledges the SYN, and ACKs can wait for more of it.
+        connection.leave_interactive_mode();
+    }
     connection.ack_now();
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
@@ -171,11 +178,14 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     outcome.output()
 }
 
-/// What a SYN and ACK tells a Fast Open client (RFC 7413 §4.2.1): a cookie, and what of the data in the SYN has arrived.
-fn fast_open_answer(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) {
+/// What a SYN and ACK tells a Fast Open client (RFC 7413 §4.2.1): a cookie, and what of the data in the SYN has arrived. True if
+/// some of that has not.
+fn fast_open_answer(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> bool {
     if connection.fast_open.role == Role::Client {
         let (remote, now) = (connection.flow.remote, context.now);
-        let cookie = Cookie::find(segment.options);
+        // Whoever sends data without a cookie has not asked for one.
+        let asks = !connection.config.fast_open.client_without_cookie;
+        let cookie = Cookie::find(segment.options).filter(|_| asks);
         let mss = connection.peer_mss;
         let was_repeated = connection.timeouts > 0;
         let ignores_data = connection.fast_open.syn_data > 0 && segment.ack == connection.snd_nxt;
@@ -186,19 +196,36 @@ fn fast_open_answer(connection: &mut Connection, context: &mut Context<'_, '_>, 
             context.fast_open.answered(remote, now, mss, cookie, asked);
         }
     }
-    syn_data_acknowledged(connection, segment.ack);
+    let is_data_missing = syn_data_acknowledged(connection, context, segment.ack);
     connection.send.acknowledge(context.pool, context.account, segment.ack);
+    is_data_missing
 }
 
-/// Our SYN is acknowledged, and perhaps data that was in it.
-fn syn_data_acknowledged(connection: &mut Connection, ack: Seq) {
-    let acknowledged = ack.since(connection.snd_nxt);
-    let sent = core::mem::take(&mut connection.fast_open.syn_data);
-    if sent > 0 && acknowledged > 0 {
-        connection.fast_open.data_acknowledged = acknowledged == u32::from(sent);
-        connection.bytes_sent += u64::from(acknowledged);
-        connection.snd_nxt = ack;
+/// Our SYN is acknowledged, and perhaps data that was in it. What is missing of that becomes outstanding, in segments of the
+/// size that both sides know by now. True if there is any.
+fn syn_data_acknowledged(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq) -> bool {
+    let sent = u32::from(core::mem::take(&mut connection.fast_open.syn_data));
+    if sent == 0 {
+        return false;
     }
+    let end = connection.snd_nxt + sent;
+    connection.fast_open.data_acknowledged = ack == end;
+    connection.bytes_sent += u64::from(sent);
+    connection.snd_nxt = ack;
+    while connection.snd_nxt < end && connection.records.reserve(context.pool, context.account) {
+        let len = end.since(connection.snd_nxt).min(connection.mss);
+        connection.snd_nxt += len;
+        let stamp = connection.rate.on_sent(context.now, connection.in_flight(), len);
+        let is_last = connection.snd_nxt == end;
+        connection.records.push(context.pool, connection.snd_nxt, len, is_last, clock(context.now), stamp);
+    }
+    connection.snd_nxt > ack
+}
+
+/// The data of our SYN that the peer did not take goes again, at once (RFC 7413 §4.2.2): it was not lost to congestion.
+fn resend_syn_data(connection: &mut Connection, context: &mut Context<'_, '_>) {
+    connection.resend_longer(context, 0);
+    connection.restart_retransmit_timer(context.now);
 }
 
 /// The payload of a SYN that Fast Open lets in (RFC 7413 §4.2.2); as much of it as there is room for.
@@ -220,8 +247,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     let mut outcome = Outcome::default();
     if is_answer_to_simultaneous_open(connection, segment) {
         let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
-        // The peer may not take our SYN and ACK for one, nor know then that we have its own.
-        connection.ack_now();
+        // RFC 9293 §3.5, figure 7: ours does the same for the peer, and no ACK is needed.
         return in_other_states(connection, context, &rest);
     }
     let rcv_nxt = connection.rcv_nxt();
@@ -285,12 +311,15 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             outcome.reset = Some(Reset::Answer(segment.ack));
             return outcome;
         }
-        syn_data_acknowledged(connection, segment.ack);
+        let is_data_missing = syn_data_acknowledged(connection, context, segment.ack);
         if connection.ecn.mode == EcnMode::Accurate {
             connection.ecn.accurate.handshake_ends(segment.flags, segment.options, !segment.payload.is_empty());
         }
         connection.rtt.syn_acknowledged(context.now);
         outcome.signals |= connection.established(context.now);
+        if is_data_missing {
+            resend_syn_data(connection, context);
+        }
         outcome.output = true;
     }
     if segment.ack > connection.snd_nxt || segment.ack < connection.snd_una - connection.oldest_ack() {

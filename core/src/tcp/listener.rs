@@ -149,6 +149,8 @@ impl HalfOpen {
     pub(crate) fn begin_with_data(&self, now: Instant, config: TcpConfig) -> Connection {
         let mut connection = self.connection(now, config);
         connection.syn_due = true;
+        // The window of a SYN without ACK is for what follows our own SYN.
+        connection.snd_wnd += 1;
         connection.fast_open.role = Role::Server;
         connection.fast_open.pending = Some(self.listener.index);
         connection

@@ -219,7 +219,7 @@ fn fast_open(connection: &mut Connection, context: &Context<'_, '_>) -> (Option<
     }
     let config = connection.config.fast_open;
     let advice = context.fast_open.advice(connection.flow.remote, context.now);
-    let without_cookie = config.client_without_cookie && !advice.has_cookie();
+    let without_cookie = config.client_without_cookie;
     if !advice.has_cookie() && !without_cookie {
         connection.fast_open.asked = advice.option.map(|cookie| cookie.experimental);
         return (advice.option, 0);

@@ -7,7 +7,7 @@
 
 use crate::config::MtuProbing;
 use crate::tcp::Context;
-use crate::tcp::connection::{CloseReason, Connection, MIN_MSS, Opening, Outcome};
+use crate::tcp::connection::{CloseReason, Connection, MIN_MSS, Opening, Outcome, State};
 use crate::tcp::recovery::CongestionState;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
@@ -155,7 +155,8 @@ impl Connection {
         let in_flight = sequence >= self.snd_una && sequence < self.snd_nxt;
         // RFC 8201 §4: "must discard it".
         let is_too_small = !self.flow.is_ipv4() && mtu < LEAST_MTU_V6;
-        if !in_flight || is_too_small || !self.config.path_mtu_discovery || !self.state.is_synchronized() {
+        let may_be_smaller = self.state.is_synchronized() || self.state == State::SynSent;
+        if !in_flight || is_too_small || !self.config.path_mtu_discovery || !may_be_smaller {
             return None;
         }
         if mtu < LEAST_MTU_V4 {
@@ -167,8 +168,19 @@ impl Connection {
         }
         self.path_mtu.mtu = mtu;
         self.path_mtu.high = self.path_mtu.high.min(mtu);
+        if self.state == State::SynSent {
+            return Some(self.syn_too_big());
+        }
         self.set_mss();
         Some(self.resend_what_is_too_large(context))
+    }
+
+    /// The peer learns of the smaller MTU as well, as in Linux. Only what Fast Open put into the SYN can have been too much: the SYN
+    /// goes again without it.
+    fn syn_too_big(&mut self) -> Outcome {
+        self.advertised_mss = self.advertised_mss.min(self.path_mtu.mtu - self.headers());
+        self.syn_due = self.fast_open.syn_data > 0;
+        Outcome { output: self.syn_due, ..Outcome::default() }
     }
 
     /// RFC 4821 §7.7, §4.3: timeouts without any progress may mean that large packets vanish.

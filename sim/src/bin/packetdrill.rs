@@ -2,7 +2,7 @@
 //! `FAIL PATH:LINE: expected ..., got ...`.
 
 use clap::Parser;
-use ethertab_sim::packetdrill::{Report, Settings, run};
+use ethertab_sim::packetdrill::{IpVersion, Report, Settings, run};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -146,6 +146,7 @@ fn run_all(arguments: &Arguments) -> Result<bool, String> {
     for path in &scripts {
         let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let text = String::from_utf8_lossy(&bytes);
+        let settings = settings_for(path, &settings, arguments.ip_version.is_none());
         let report = if arguments.parse { parse_only(&text, &settings) } else { run_one(path, &text, &settings) };
         match &report.failure {
             None => {
@@ -177,9 +178,28 @@ fn run_all(arguments: &Arguments) -> Result<bool, String> {
     Ok(failed == 0)
 }
 
+/// The settings of one script. As where packetdrill runs suites, a name that ends in `v6` is that of a script about IPv6.
+fn settings_for(path: &Path, settings: &Settings, version_is_free: bool) -> Settings {
+    let is_about_v6 = path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("v6"));
+    match version_is_free && is_about_v6 {
+        true => Settings { ip_version: IpVersion::V6, ..settings.clone() },
+        false => settings.clone(),
+    }
+}
+
 fn run_one(path: &Path, text: &str, settings: &Settings) -> Report {
     let folder = path.parent().unwrap_or(Path::new(""));
-    run(text, settings, &mut |name| fs::read_to_string(folder.join(name)))
+    run(text, settings, &mut |name| read_named(folder, name))
+}
+
+/// A file that a script in `folder` names. Suites share a folder `common`, which lies further up where they are not complete.
+fn read_named(folder: &Path, name: &str) -> io::Result<String> {
+    let file = Path::new(name).file_name().unwrap_or_default();
+    let shared = folder.ancestors().map(|above| above.join("common").join(file));
+    fs::read_to_string(folder.join(name)).or_else(|missing| {
+        let found = shared.filter(|path| path.is_file()).find_map(|path| fs::read_to_string(path).ok());
+        found.ok_or(missing)
+    })
 }
 
 fn parse_only(text: &str, settings: &Settings) -> Report {

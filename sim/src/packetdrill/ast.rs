@@ -1,5 +1,7 @@
 //! What a script says, once parsed.
 
+use std::net::IpAddr;
+
 use super::options::TcpOption;
 
 /// A script: its own command-line options, and what happens when.
@@ -64,8 +66,8 @@ pub enum Direction {
 pub struct PacketSpec {
     /// Which way it goes.
     pub direction: Direction,
-    /// Outer headers (`ipv4 ... :`, `gre :`, `mpls ... :`), as written.
-    pub encapsulation: Option<String>,
+    /// Outer headers (`ipv4 ... :`, `gre :`, `mpls ... :`), the outermost first.
+    pub outer: Vec<OuterHeader>,
     /// What is said of the IP header.
     pub ip: IpSpec,
     /// The ports in the order of the packet's header, where given.
@@ -74,6 +76,55 @@ pub struct PacketSpec {
     pub body: Body,
     /// What a fuzzer is to do to it (`{mut ...}`), as written.
     pub mutation: Option<String>,
+}
+
+/// A header around a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OuterHeader {
+    /// IPv4 or IPv6.
+    Ip {
+        /// Its source.
+        source: IpAddr,
+        /// Its destination, of the same family.
+        destination: IpAddr,
+    },
+    /// GRE (RFC 2784, RFC 2890).
+    Gre(Gre),
+    /// A stack of MPLS labels (RFC 3032).
+    Mpls(Vec<MplsLabel>),
+    /// PSP, which encrypts what is inside.
+    Psp {
+        /// The security parameters index.
+        spi: u32,
+    },
+}
+
+/// A GRE header. Its flags say which of the other fields are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gre {
+    /// Flags and version.
+    pub flags: u16,
+    /// Checksum, as the script says it.
+    pub checksum: u16,
+    /// The field behind the checksum.
+    pub offset: u16,
+    /// Key.
+    pub key: u32,
+    /// Sequence number.
+    pub sequence: u32,
+}
+
+/// An entry of a stack of MPLS labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MplsLabel {
+    /// The label, of 20 bits.
+    pub label: u32,
+    /// The traffic class, of 3 bits.
+    pub class: u8,
+    /// The last of the stack.
+    pub bottom: bool,
+    /// Time to live.
+    pub ttl: u8,
 }
 
 /// What a script says of an IP header.

@@ -7,7 +7,7 @@ use ethertab::{FastOpenKeys, State};
 
 use super::ast::Call;
 use super::flow::{Stream, stream_bytes};
-use super::kernel::{CallState, FileKind, Kernel, Outcome, Progress, done, errno_of, failed};
+use super::kernel::{CallState, FileKind, Kernel, Outcome, done, errno_of, failed};
 use super::settings::Settings;
 use super::stream::names_no_family;
 
@@ -109,11 +109,18 @@ impl Kernel {
         let Some(file) = self.files.get(&number) else { return failed("EBADF") };
         let handle = match file.kind {
             FileKind::Open(handle) => {
-                let is_open = self.host.stack.connection_state(handle).is_some_and(State::is_synchronized);
-                match self.host.stack.fast_open_room(handle) {
-                    None if !state.resumed => return failed(if is_open { "EISCONN" } else { "EALREADY" }),
-                    _ => handle,
+                let connection_state = self.host.stack.connection_state(handle);
+                let waits_for_data = self.host.stack.fast_open_room(handle).is_some();
+                if !state.resumed && !waits_for_data {
+                    match connection_state {
+                        Some(State::SynSent | State::SynReceived) => return failed("EALREADY"),
+                        Some(State::Closed) | None => {}
+                        Some(_) if file.connect_told => return failed("EISCONN"),
+                        // Nobody was told yet that the connection is there: now it is.
+                        Some(_) => {}
+                    }
                 }
+                handle
             }
             _ if !file.knobs.tcp.fast_open.client => return failed("EOPNOTSUPP"),
             _ => match self.open_connection(number, remote, true)? {
@@ -122,20 +129,19 @@ impl Kernel {
             },
         };
         let stack = &self.host.stack;
-        if let (Some(State::Closed), Some(reason)) = (stack.connection_state(handle), stack.connection_error(handle))
-            && let Some(file) = self.files.get_mut(&number)
+        if let Some(State::SynSent) = stack.connection_state(handle) {
+            if !waits && stack.fast_open_room(handle).is_none() {
+                return failed("EINPROGRESS");
+            }
+        } else if let Some(file) = self.files.get_mut(&number)
+            && let Some(reason) = stack.connection_error(handle)
         {
             file.error_told = true;
             return failed(errno_of(reason, &file.knobs).unwrap_or("ECONNABORTED"));
+        } else if let Some(file) = self.files.get_mut(&number) {
+            file.connect_told = true;
         }
-        if !waits && self.host.stack.fast_open_room(handle).is_none() {
-            return failed("EINPROGRESS");
-        }
-        match self.write_stream(number, handle, len, waits, state)? {
-            // The SYN has left with nothing but its cookie.
-            Progress::Done(Ok(0)) if !waits => failed("EINPROGRESS"),
-            progress => Ok(progress),
-        }
+        self.write_stream(number, handle, len, waits, state)
     }
 }
 

@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::ast::OuterHeader;
+use super::encapsulation::encapsulate;
 use super::settings::Settings;
-use super::wire::{Packet, Payload};
+use super::wire::{Packet, Payload, ethernet_frame};
 use crate::capture::{Capture, CaptureConfig, Direction};
 
 /// What the stack's clock shows when a script begins, in microseconds: later than 0, so that nothing passes by being 0.
@@ -102,9 +104,16 @@ impl Host {
         Instant::from_micros(EPOCH + self.now)
     }
 
-    /// Delivers a packet to the stack, and takes what it sends in answer.
-    pub(super) fn inject(&mut self, packet: &Packet) {
-        let frame = packet.to_frame(OUR_MAC, GATEWAY_MAC);
+    /// Delivers a packet to the stack, with other headers around it perhaps, and takes what it sends in answer.
+    ///
+    /// # Errors
+    /// Names what cannot be put around a packet.
+    pub(super) fn inject(&mut self, packet: &Packet, outer: &[OuterHeader]) -> Result<(), String> {
+        let is_ipv4 = packet.source.is_ipv4();
+        let Some((bytes, is_ipv4)) = encapsulate(outer, packet.to_bytes(), is_ipv4) else {
+            return Err(format!("encapsulation in {outer:?}"));
+        };
+        let frame = ethernet_frame(OUR_MAC, GATEWAY_MAC, is_ipv4, &bytes);
         let mut meta = FrameMeta::received(frame.len());
         if packet.payload_len() > usize::from(self.segment_size) {
             meta.segment_size = self.segment_size;
@@ -113,6 +122,7 @@ impl Host {
         self.capture.record(now, self.capture_interface, Direction::In, &frame);
         self.stack.receive(&mut self.pool, now, self.interface, &frame, meta);
         self.transmit();
+        Ok(())
     }
 
     /// Takes what the stack has to send now.

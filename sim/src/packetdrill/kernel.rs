@@ -125,6 +125,8 @@ pub(super) enum Subject {
     Port(u16),
     /// A connection, by our port and the peer's.
     Connection(u16, u16),
+    /// The same, and it begins now: an earlier one may have had the ports.
+    NewConnection(u16, u16),
 }
 
 /// The state of a call while it blocks.
@@ -136,6 +138,8 @@ pub(super) struct CallState {
     pub(super) bytes: u32,
     /// What it says of the data.
     pub(super) flags: SendFlags,
+    /// It waits for the end of the handshake.
+    pub(super) connecting: bool,
     /// When it gives up, in microseconds since the script began.
     pub(super) deadline: Option<u64>,
 }
@@ -412,24 +416,24 @@ impl Kernel {
                 Err(_) => return unsupported(name, "an option with a structure"),
             },
         };
+        if let Change::Refused(errno) = change {
+            return failed(errno);
+        }
         let handle = match file.kind {
-            _ if change == Change::Invalid => return failed("EINVAL"),
             FileKind::Open(handle) => handle,
-            FileKind::Listening(listener) if change == Change::FastOpen => {
-                let stack = &mut self.host.stack;
-                let limited = stack.set_fast_open(listener, file.knobs.fast_open_queue);
-                let keyed =
-                    file.knobs.fast_open_keys.map_or(Ok(()), |keys| stack.set_fast_open_keys(Some(listener), keys));
-                return limited.and(keyed).map_or_else(|_| failed("EINVAL"), |()| done(0));
-            }
             FileKind::Listening(listener) => {
-                let told = self.host.stack.set_listener_config(listener, &config_of(&file.knobs));
+                let stack = &mut self.host.stack;
+                let told = match change {
+                    Change::FastOpen => stack.set_fast_open(listener, file.knobs.fast_open_queue),
+                    Change::FastOpenKeys(keys) => stack.set_fast_open_keys(Some(listener), keys),
+                    _ => stack.set_listener_config(listener, &config_of(&file.knobs)),
+                };
                 return told.map_or_else(|_| failed("EINVAL"), |()| done(0));
             }
             _ => return done(0),
         };
         let told = match change {
-            Change::FastOpen | Change::Invalid => return failed("EINVAL"),
+            Change::FastOpen | Change::FastOpenKeys(_) | Change::Refused(_) => return failed("EINVAL"),
             Change::Config => self.host.stack.set_connection_config(now, handle, &config_of(&file.knobs)),
             Change::NoDelay => self.host.stack.set_nodelay(handle, true),
             Change::QuickAck(quick) => self.host.stack.set_quick_ack(handle, quick),

@@ -32,6 +32,7 @@ pub mod ast;
 mod code;
 mod compare;
 mod dialect;
+mod encapsulation;
 mod error_queue;
 mod fast_open;
 mod flow;
@@ -129,12 +130,15 @@ pub fn parse(text: &str, settings: &Settings) -> Result<ast::Script, ScriptError
 /// The settings are those of the command line; they win over what the script sets for itself, except for the IP version,
 /// since a script that names one is about that one.
 pub fn run(text: &str, settings: &Settings, load: &mut dyn FnMut(&str) -> std::io::Result<String>) -> Report {
-    let result = prepare(text, settings).and_then(|(script, settings)| Ok((run::Run::new(settings, load)?, script)));
-    match result {
-        Ok((run, script)) => run.run(&script),
-        Err(failure) => {
-            Report { failure: Some(failure), notes: Vec::new(), printed: Vec::new(), checks: 0, pcapng: None }
-        }
+    let unrun = |failure| Report { failure, notes: Vec::new(), printed: Vec::new(), checks: 0, pcapng: None };
+    let (script, settings) = match prepare(text, settings) {
+        Ok((_, settings)) if settings.dry_run => return unrun(None),
+        Ok(prepared) => prepared,
+        Err(failure) => return unrun(Some(failure)),
+    };
+    match run::Run::new(settings, &script, load) {
+        Ok(run) => run.run(&script),
+        Err(failure) => unrun(Some(failure)),
     }
 }
 

@@ -5,6 +5,7 @@ use winnow::combinator::{alt, cut_err, delimited, opt, peek, preceded, repeat, s
 use winnow::token::any;
 
 use super::ast::{Body, Direction, Flags, IcmpSpec, IpSpec, PacketSpec, Quoted, TcpSpec, Tos};
+use super::encapsulation::outer_headers;
 use super::lexer::{Kind, Token};
 use super::options::TcpOption;
 use super::parser::{Parsed, Tokens, kind, mark, unsigned, word};
@@ -31,31 +32,21 @@ pub(super) fn packet<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<PacketSpe
     let mut direction = alt((mark("<").value(Direction::Inbound), mark(">").value(Direction::Outbound)));
     let direction = direction.parse_next(input)?;
     cut_err(|input: &mut Tokens<'t, 's>| {
-        let outer: Vec<String> = repeat(0.., outer_header).parse_next(input)?;
-        let encapsulation = (!outer.is_empty()).then(|| outer.join(" "));
+        let outer = outer_headers.parse_next(input)?;
         if let Some(quoted) = opt(quoted_before_icmp).parse_next(input)? {
             let (ports, mut body) = icmp.parse_next(input)?;
             if let Body::Icmp(message) = &mut body {
                 message.quoted = quoted;
             }
             let ip = IpSpec::default();
-            return Ok(PacketSpec { direction, encapsulation, ip, ports, body, mutation: None });
+            return Ok(PacketSpec { direction, outer, ip, ports, body, mutation: None });
         }
         let ip = opt(ip_info).parse_next(input)?.unwrap_or_default();
         let (ports, body) = alt((udp, icmp, tcp)).context("flags, udp or icmp").parse_next(input)?;
         let mutation = opt(mutation).parse_next(input)?;
-        Ok(PacketSpec { direction, encapsulation, ip, ports, body, mutation })
+        Ok(PacketSpec { direction, outer, ip, ports, body, mutation })
     })
     .parse_next(input)
-}
-
-/// `ipv4 A > B:`, `gre ...:` or `mpls ...:`, as text.
-fn outer_header<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<String> {
-    let name = any.verify(|token: &&Token<'_>| matches!(token.text, "ipv4" | "ipv6" | "gre" | "GREv0" | "mpls"));
-    let rest = repeat::<_, _, Vec<&Token<'s>>, _, _>(0.., any.verify(|token: &&Token<'_>| token.text != ":"));
-    let (name, rest) = (name, cut_err((rest, mark(":")))).map(|(name, (rest, ()))| (name, rest)).parse_next(input)?;
-    let words: Vec<&str> = std::iter::once(name.text).chain(rest.iter().map(|token| token.text)).collect();
-    Ok(words.join(" "))
 }
 
 fn ip_info<'t, 's: 't>(input: &mut Tokens<'t, 's>) -> Parsed<IpSpec> {
@@ -428,7 +419,7 @@ mod tests {
         let Body::Icmp(icmp) = &all[3].body else { panic!() };
         assert_eq!((icmp.mtu, icmp.quoted, all[3].ip.hop_limit), (Some(1200), Quoted::Tcp(1, 1000), Some(5)));
         assert_eq!((all[4].ports, &all[4].body), (Some((5, 6)), &Body::Udp(1)));
-        assert!(all[5].encapsulation.is_some());
+        assert_eq!(all[5].outer.len(), 2);
         assert_eq!(all[6].ip.tos, Tos::Masked { mask: 0xff, value: 18 << 2 | 3 });
         assert!(matches!(&all[8].body, Body::Icmp(icmp) if icmp.quoted == Quoted::Tcp(1, 0)));
         assert!(matches!(&all[7].body, Body::Icmp(icmp) if icmp.id == Some(7) && icmp.quoted == Quoted::Raw(64)));

@@ -50,7 +50,13 @@ type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 impl<'a> Run<'a> {
     /// Sets up a host for a script.
-    pub(super) fn new(settings: Settings, load: &'a mut dyn FnMut(&str) -> std::io::Result<String>) -> Result<Self> {
+    pub(super) fn new(
+        settings: Settings,
+        script: &Script,
+        load: &'a mut dyn FnMut(&str) -> std::io::Result<String>,
+    ) -> Result<Self> {
+        let has_ports = |event: &Event| matches!(&event.action, Action::Packet(packet) if packet.ports.is_some());
+        let names_ports = script.events.iter().any(has_ports);
         let knobs = Knobs { ipv6: settings.addresses().0.is_ipv6(), ..Knobs::new(settings.dialect) };
         // A seed of its own makes every run the same.
         let mut config = Config::new([0x7061_636b, 0x6574_6472]);
@@ -72,7 +78,7 @@ impl<'a> Run<'a> {
             subject: None,
         };
         Ok(Run {
-            traffic: Traffic::new(&settings),
+            traffic: Traffic::new(&settings, names_ports),
             settings,
             load,
             includes: 0,
@@ -205,12 +211,13 @@ impl<'a> Run<'a> {
     }
 
     /// Lets packets go that are none of the script's business any more: those of connections that it has closed, once it
-    /// speaks of another one, or expects nothing more.
+    /// speaks of another one, or expects nothing more; and those of connections that came before the one it speaks of, unless it names
+    /// ports.
     fn drop_leftovers(&mut self, expects_more: bool) {
         let current = self.traffic.current_ports().filter(|_| expects_more);
-        let closed = &self.kernel.closed;
+        let (closed, traffic) = (&self.kernel.closed, &self.traffic);
         self.kernel.host.sent.retain(|sent| match sent.ports() {
-            Some(ports) => !closed.contains(&ports) || current == Some(ports),
+            Some(ports) => (!closed.contains(&ports) && !traffic.has_moved_on(ports)) || current == Some(ports),
             None => true,
         });
     }
@@ -570,7 +577,7 @@ impl Subject {
     /// The stack's port that it is about.
     pub(super) fn local_port(self) -> u16 {
         match self {
-            Subject::Port(port) | Subject::Connection(port, _) => port,
+            Subject::Port(port) | Subject::Connection(port, _) | Subject::NewConnection(port, _) => port,
         }
     }
 }

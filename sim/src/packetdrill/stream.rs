@@ -103,9 +103,6 @@ impl Kernel {
             Err(errno) => return failed(errno),
         };
         if self.host.stack.fast_open_room(handle).is_some() {
-            if let Ok(file) = self.file(call) {
-                file.connect_told = true;
-            }
             return done(0);
         }
         if nonblocking { failed("EINPROGRESS") } else { Ok(Progress::Blocked) }
@@ -122,6 +119,7 @@ impl Kernel {
         let Some(file) = self.files.get_mut(&number) else { return Ok(Err("EBADF")) };
         let options = ConnectOptions {
             local: file.local,
+            ports: file.knobs.ports,
             tcp: Some(config_of(&file.knobs)),
             timeout: file.knobs.connect_timeout,
             fast_open,
@@ -129,7 +127,10 @@ impl Kernel {
         let handle = match self.host.stack.connect(now, remote, options) {
             Ok(handle) => handle,
             Err(ConnectError::NoRoute(_)) => return Ok(Err("ENETUNREACH")),
-            Err(ConnectError::AddressInUse(_)) => return Ok(Err("EADDRINUSE")),
+            Err(ConnectError::AddressInUse(_)) if file.knobs.dialect == Dialect::FreeBsd => {
+                return Ok(Err("EADDRINUSE"));
+            }
+            Err(ConnectError::AddressInUse(_)) => return Ok(Err("EADDRNOTAVAIL")),
             Err(ConnectError::PortsExhausted | ConnectError::AddressNotAvailable(_)) => {
                 return Ok(Err("EADDRNOTAVAIL"));
             }
@@ -137,7 +138,7 @@ impl Kernel {
             Err(_) => return Ok(Err("EINVAL")),
         };
         let local_port = self.host.stack.connection_info(handle).map_or(0, |info| info.local.port());
-        self.subject = Some(Subject::Connection(local_port, remote.port()));
+        self.subject = Some(Subject::NewConnection(local_port, remote.port()));
         file.kind = FileKind::Open(handle);
         file.ports = Some((local_port, remote.port()));
         Ok(Ok(handle))
@@ -163,12 +164,15 @@ impl Kernel {
     fn connecting(&mut self, call: &Call, handle: ConnectionHandle, state: &CallState) -> Outcome {
         let connection_state = self.host.stack.connection_state(handle);
         let reason = self.host.stack.connection_error(handle);
+        let waits_for_data = self.host.stack.fast_open_room(handle).is_some();
         let file = match self.file(call) {
             Ok(file) => file,
             Err(errno) => return failed(errno),
         };
         match connection_state {
             Some(State::SynSent | State::SynReceived) if state.resumed => Ok(Progress::Blocked),
+            // The SYN waits for data, and the user was told that all is well.
+            Some(State::SynSent) if waits_for_data => failed("EISCONN"),
             Some(State::SynSent | State::SynReceived) => failed("EALREADY"),
             Some(State::Closed) | None => {
                 file.error_told = true;
@@ -412,11 +416,24 @@ impl Kernel {
             let taken = host.stack.send(&mut host.pool, now, handle, &data).unwrap_or(0) as u32;
             file.bytes_written = file.bytes_written.wrapping_add(taken);
             state.bytes += taken;
-            return if waits { Ok(Progress::Blocked) } else { done(i64::from(taken)) };
+            if !waits {
+                // Without data there is nothing but the handshake to tell of.
+                return if taken == 0 { failed("EINPROGRESS") } else { done(i64::from(taken)) };
+            }
+            // The SYN takes no more than that along.
+            host.transmit();
         }
-        if let Some(State::SynSent) = host.stack.connection_state(handle) {
+        let is_connecting = matches!(host.stack.connection_state(handle), Some(State::SynSent));
+        if is_connecting && !waits {
             // Linux waits for the handshake, or refuses to.
-            return if waits { Ok(Progress::Blocked) } else { failed("EAGAIN") };
+            return failed("EAGAIN");
+        }
+        if std::mem::replace(&mut state.connecting, is_connecting) && !is_connecting {
+            file.connect_told = true;
+            if let Some(reason) = host.stack.connection_error(handle) {
+                file.error_told = true;
+                return failed(errno_of(reason, &file.knobs).unwrap_or("ECONNABORTED"));
+            }
         }
         while state.bytes < len {
             let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
@@ -438,7 +455,7 @@ impl Kernel {
                 Err(_) => return failed("EPIPE"),
             }
         }
-        done(i64::from(state.bytes))
+        if is_connecting { Ok(Progress::Blocked) } else { done(i64::from(state.bytes)) }
     }
 
     fn write_datagram(&mut self, call: &Call, len: usize, address: Option<&Expr>) -> Outcome {

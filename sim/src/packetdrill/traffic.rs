@@ -27,6 +27,8 @@ pub(super) struct Traffic {
     /// What packets without ports belong to.
     current: Current,
     next_remote_port: u16,
+    /// Packets of the script have ports.
+    names_ports: bool,
     scaled_echoes: bool,
     /// Fast Open cookies of the stack, by the names that the script has for them.
     cookies: BTreeMap<String, Vec<u8>>,
@@ -40,11 +42,12 @@ enum Current {
 }
 
 impl Traffic {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, names_ports: bool) -> Self {
         Traffic {
             flows: Vec::new(),
             current: Current::Port(settings.bind_port),
             next_remote_port: FIRST_REMOTE_PORT,
+            names_ports,
             scaled_echoes: settings.tcp_ts_ecr_scaled,
             cookies: named_cookies(settings),
         }
@@ -54,6 +57,7 @@ impl Traffic {
     pub(super) fn set_subject(&mut self, subject: Subject) {
         self.current = match subject {
             Subject::Port(_) => Current::Port(subject.local_port()),
+            Subject::NewConnection(local, remote) => self.add(local, remote),
             Subject::Connection(local, remote) => match self.find(local, remote) {
                 Some(index) => Current::Flow(index),
                 None => self.add(local, remote),
@@ -66,6 +70,14 @@ impl Traffic {
         match self.current {
             Current::Flow(index) => Some((self.flows[index].local_port, self.flows[index].remote_port)),
             Current::Port(_) => None,
+        }
+    }
+
+    /// Whether the script speaks of a connection that began after this one, and has no other way to say which it means.
+    pub(super) fn has_moved_on(&self, (local, remote): (u16, u16)) -> bool {
+        match (self.find(local, remote), self.current) {
+            (Some(index), Current::Flow(current)) => index < current && !self.names_ports,
+            _ => false,
         }
     }
 
@@ -104,9 +116,6 @@ impl Traffic {
 
     /// Sends a packet of the script to the stack.
     pub(super) fn inject(&mut self, kernel: &mut Kernel, spec: &PacketSpec) -> Result<(), Difference> {
-        if let Some(outer) = &spec.encapsulation {
-            return Err((format!("encapsulation ({outer})"), "a stack without it".into()));
-        }
         if let Some(mutation) = &spec.mutation {
             return Err((format!("a fuzzer to {mutation}"), "an interpreter without one".into()));
         }
@@ -180,8 +189,7 @@ impl Traffic {
         }
         packet.hop_limit = spec.ip.hop_limit.unwrap_or(packet.hop_limit);
         packet.flow_label = spec.ip.flow_label.unwrap_or(0);
-        kernel.host.inject(&packet);
-        Ok(())
+        kernel.host.inject(&packet, &spec.outer).map_err(|outer| (outer, "an interpreter without it".into()))
     }
 
     /// Begins to expect a packet.
@@ -287,8 +295,8 @@ impl Expectation<'_> {
         let spec = self.spec;
         let whole = || compare::spec_text(spec);
         let packet = sent.packet.as_ref().map_err(|problem| (whole(), (*problem).to_string()))?;
-        if let Some(outer) = &spec.encapsulation {
-            return Err((format!("encapsulation ({outer})"), "a stack without it".into()));
+        if let Some(outer) = spec.outer.first() {
+            return Err((format!("encapsulation in {outer:?}"), "a stack without it".into()));
         }
         let index = traffic.outbound_flow(spec, packet)?;
         let label = |difference: Difference, got: &Packet| {

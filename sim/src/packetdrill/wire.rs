@@ -99,40 +99,8 @@ impl Packet {
             (_, sum) => sum,
         };
         body[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
-        let mut out = self.header(protocol, body.len());
-        out.extend(body);
-        out
-    }
-
-    /// The packet in an Ethernet frame.
-    pub(super) fn to_frame(&self, destination: MacAddr, source: MacAddr) -> Vec<u8> {
-        let ethertype: u16 = if self.source.is_ipv4() { 0x0800 } else { 0x86dd };
-        [&destination.0[..], &source.0, &ethertype.to_be_bytes(), &self.to_bytes()].concat()
-    }
-
-    fn header(&self, protocol: u8, body_len: usize) -> Vec<u8> {
-        match (self.source, self.destination) {
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let first = 6 << 28 | u32::from(self.tos) << 20 | (self.flow_label & 0xf_ffff);
-                let mut out = first.to_be_bytes().to_vec();
-                out.extend((body_len as u16).to_be_bytes());
-                out.extend([protocol, self.hop_limit]);
-                out.extend(source.octets());
-                out.extend(destination.octets());
-                out
-            }
-            (source, destination) => {
-                let mut out = vec![0x45, self.tos];
-                out.extend((20 + body_len as u16).to_be_bytes());
-                // No identification, Don't Fragment.
-                out.extend([0, 0, 0x40, 0, self.hop_limit, protocol, 0, 0]);
-                out.extend(v4(source).octets());
-                out.extend(v4(destination).octets());
-                let sum = checksum(0, &out);
-                out[10..12].copy_from_slice(&sum.to_be_bytes());
-                out
-            }
-        }
+        let fields = (self.tos, self.hop_limit, self.flow_label);
+        [ip_header_with((self.source, self.destination), fields, protocol, body.len()), body].concat()
     }
 
     fn pseudo_header(&self, protocol: u8, len: usize) -> u32 {
@@ -309,6 +277,44 @@ impl Message {
     }
 }
 
+/// A frame around an IP packet.
+pub(super) fn ethernet_frame(destination: MacAddr, source: MacAddr, is_ipv4: bool, packet: &[u8]) -> Vec<u8> {
+    let ethertype: u16 = if is_ipv4 { 0x0800 } else { 0x86dd };
+    [&destination.0[..], &source.0, &ethertype.to_be_bytes(), packet].concat()
+}
+
+/// An IP header from one address to another, before `body_len` bytes of a protocol.
+pub(super) fn ip_header(addresses: (IpAddr, IpAddr), protocol: u8, body_len: usize) -> Vec<u8> {
+    ip_header_with(addresses, (0, HOP_LIMIT, 0), protocol, body_len)
+}
+
+/// The same with these TOS, TTL and flow label.
+fn ip_header_with(
+    (source, destination): (IpAddr, IpAddr),
+    (tos, hop_limit, flow_label): (u8, u8, u32),
+    protocol: u8,
+    body_len: usize,
+) -> Vec<u8> {
+    if let (IpAddr::V6(source), IpAddr::V6(destination)) = (source, destination) {
+        let first = 6 << 28 | u32::from(tos) << 20 | (flow_label & 0xf_ffff);
+        let mut out = first.to_be_bytes().to_vec();
+        out.extend((body_len as u16).to_be_bytes());
+        out.extend([protocol, hop_limit]);
+        out.extend(source.octets());
+        out.extend(destination.octets());
+        return out;
+    }
+    let mut out = vec![0x45, tos];
+    out.extend((20 + body_len as u16).to_be_bytes());
+    // No identification, Don't Fragment.
+    out.extend([0, 0, 0x40, 0, hop_limit, protocol, 0, 0]);
+    out.extend(v4(source).octets());
+    out.extend(v4(destination).octets());
+    let sum = checksum(0, &out);
+    out[10..12].copy_from_slice(&sum.to_be_bytes());
+    out
+}
+
 fn v4(address: IpAddr) -> Ipv4Addr {
     match address {
         IpAddr::V4(address) => address,
@@ -362,7 +368,7 @@ mod tests {
             ] {
                 let mut packet = Packet::new(a.parse().unwrap(), b.parse().unwrap(), payload);
                 packet.tos = 3;
-                let frame = packet.to_frame(macs.0, macs.1);
+                let frame = ethernet_frame(macs.0, macs.1, packet.source.is_ipv4(), &packet.to_bytes());
                 assert_eq!(Packet::from_frame(&frame), Ok(Some(packet)));
             }
         }
@@ -375,7 +381,7 @@ mod tests {
             "192.168.0.1".parse().unwrap(),
             Payload::Tcp(Segment { options: vec![], ..segment() }),
         );
-        let frame = packet.to_frame(MacAddr([2; 6]), MacAddr([4; 6]));
+        let frame = ethernet_frame(MacAddr([2; 6]), MacAddr([4; 6]), true, &packet.to_bytes());
         for at in 14..frame.len() {
             let mut bad = frame.clone();
             bad[at] ^= 1;

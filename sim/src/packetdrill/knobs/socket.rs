@@ -32,6 +32,10 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) quick_ack: bool,
     /// `TCP_INQ`: reads tell how much is left.
     pub(in crate::packetdrill) inq: bool,
+    /// `IP_LOCAL_PORT_RANGE`: the first and the last port that `connect` may choose.
+    pub(in crate::packetdrill) ports: Option<(u16, u16)>,
+    /// What holds while `TCP_NOTSENT_LOWAT` is 0.
+    pub(in crate::packetdrill) unsent_limit_by_default: u32,
     /// `TCP_FASTOPEN`: connections that a listener lets begin with data.
     pub(in crate::packetdrill) fast_open_queue: u16,
     pub(in crate::packetdrill) fast_open_keys: Option<FastOpenKeys>,
@@ -69,7 +73,6 @@ const KEPT: &[(&str, i64, i64)] = &[
     ("IP_FREEBIND", 0, i64::MAX),
     ("IP_TRANSPARENT", 0, i64::MAX),
     ("IP_BIND_ADDRESS_NO_PORT", 0, 1),
-    ("IP_LOCAL_PORT_RANGE", 0, i64::MAX),
     ("IP_RECVTOS", 0, i64::MAX),
     ("IP_RECVTTL", 0, i64::MAX),
     ("IPV6_RECVTCLASS", 0, 1),
@@ -98,10 +101,12 @@ pub(in crate::packetdrill) enum Change {
     NoDelay,
     /// `TCP_QUICKACK`.
     QuickAck(bool),
-    /// `TCP_FASTOPEN` and `TCP_FASTOPEN_KEY`.
+    /// `TCP_FASTOPEN`.
     FastOpen,
-    /// The value is none that the option can have.
-    Invalid,
+    /// `TCP_FASTOPEN_KEY`.
+    FastOpenKeys(FastOpenKeys),
+    /// It cannot be set, or not to this value: the error.
+    Refused(&'static str),
 }
 
 impl SocketKnobs {
@@ -118,6 +123,8 @@ impl SocketKnobs {
             discovery: i64::from(knobs.tcp.path_mtu_discovery),
             quick_ack: true,
             inq: false,
+            ports: None,
+            unsent_limit_by_default: knobs.tcp.unsent_limit,
             fast_open_queue: 0,
             fast_open_keys: None,
             fast_open_connect: false,
@@ -142,7 +149,7 @@ impl SocketKnobs {
         let seconds = || Duration::from_secs(value.clamp(0, i64::from(u32::MAX)) as u64);
         if let Some((kept, _, most)) = KEPT.iter().find(|(kept, ..)| *kept == name) {
             if !(0..=*most).contains(&value) {
-                return Ok(Change::Invalid);
+                return Ok(Change::Refused("EINVAL"));
             }
             self.kept.insert(kept, value);
             return Ok(Change::Config);
@@ -160,7 +167,7 @@ impl SocketKnobs {
             _ => true,
         };
         if !valid {
-            return Ok(Change::Invalid);
+            return Ok(Change::Refused("EINVAL"));
         }
         match name {
             // Linux takes a negative one for the largest, and 0 for 1.
@@ -203,6 +210,11 @@ impl SocketKnobs {
             }
             "SO_ZEROCOPY" => self.zero_copy = value != 0,
             "TCP_INQ" | "TCP_CM_INQ" => self.inq = value != 0,
+            // The last port in the upper half, the first in the lower.
+            "IP_LOCAL_PORT_RANGE" => {
+                let (first, last) = (value as u16, (value >> 16) as u16);
+                self.ports = (first > 0 && first <= last).then_some((first, last));
+            }
             "SO_MAX_PACING_RATE" => {
                 // Linux takes all bits set for no limit.
                 self.tcp.max_pacing_rate =
@@ -215,10 +227,10 @@ impl SocketKnobs {
             }
             "TCP_MAXSEG" => self.tcp.max_segment = value.clamp(0, 65_535) as u16,
             "TCP_WINDOW_CLAMP" => self.tcp.window_clamp = value.clamp(0, i64::from(u32::MAX)) as u32,
-            // Linux takes 0, too, for no limit.
+            // Linux takes 0 for what the sysctl says.
             "TCP_NOTSENT_LOWAT" => {
                 self.unsent_limit = value;
-                self.tcp.unsent_limit = if value == 0 { u32::MAX } else { positive(value) };
+                self.tcp.unsent_limit = if value == 0 { self.unsent_limit_by_default } else { positive(value) };
             }
             "IP_TOS" | "IPV6_TCLASS" => self.tcp.traffic_class = small(value),
             // -1 is the stack's.
@@ -231,7 +243,7 @@ impl SocketKnobs {
                 self.fast_open_queue = value.clamp(0, i64::from(u16::MAX)) as u16;
                 return Ok(Change::FastOpen);
             }
-            "TCP_FASTOPEN_CONNECT" if !self.tcp.fast_open.client => return Ok(Change::Invalid),
+            "TCP_FASTOPEN_CONNECT" if !self.tcp.fast_open.client => return Ok(Change::Refused("EOPNOTSUPP")),
             "TCP_FASTOPEN_CONNECT" => self.fast_open_connect = value != 0,
             "TCP_FASTOPEN_NO_COOKIE" => {
                 self.tcp.fast_open.client_without_cookie = value != 0;
@@ -253,9 +265,9 @@ impl SocketKnobs {
             "TCP_FASTOPEN_KEY" => Ok(match keys_of_option(value) {
                 Some(keys) => {
                     self.fast_open_keys = Some(keys);
-                    Change::FastOpen
+                    Change::FastOpenKeys(keys)
                 }
-                None => Change::Invalid,
+                None => Change::Refused("EINVAL"),
             }),
             _ => unsupported(setting, absent_option(name)),
         }
@@ -297,6 +309,7 @@ impl SocketKnobs {
             "TCP_SYNCNT" => i64::from(self.tcp.syn_retries),
             "TCP_LINGER2" if self.tcp.fin_wait_2 == Duration::ZERO => -1,
             "TCP_LINGER2" => self.tcp.fin_wait_2.as_secs() as i64,
+            "IP_LOCAL_PORT_RANGE" => self.ports.map_or(0, |(first, last)| i64::from(last) << 16 | i64::from(first)),
             "SO_MAX_PACING_RATE" => i64::from(self.tcp.max_pacing_rate.map_or(u32::MAX, NonZeroU32::get)),
             _ => match KEPT.iter().find(|(kept, ..)| *kept == name) {
                 Some((kept, first, _)) => self.kept.get(kept).copied().unwrap_or(*first),

@@ -16,7 +16,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("tcp_stdurg", &[], ""),
     ("tcp_shrink_window", &[0], "windows that shrink"),
     ("tcp_autocorking", &[0], "automatic corking"),
-    ("tcp_tw_reuse", &[], ""),
     ("tcp_fack", &[0], "FACK"),
     ("tcp_plb_enabled", &[0], "protective load balancing"),
     ("tcp_challenge_ack_limit", &[], ""),
@@ -78,8 +77,8 @@ impl Knobs {
             self.tcp.receive_buffer = number(value).map_or(self.tcp.receive_buffer, positive);
             return Ok(());
         }
-        if name.starts_with("kern.") || name.starts_with("net.core.") {
-            // Upper limits, clocks and modules of the kernel.
+        if ["kern.", "net.core.", "net.mptcp."].iter().any(|area| name.starts_with(area)) {
+            // Upper limits, clocks and modules of the kernel, and a protocol that only sockets of its own speak.
             return Ok(());
         }
         let short = ["net.ipv4.", "net.ipv6.", "net.inet.", "net.inet6.", "tcp_cubic."]
@@ -168,6 +167,12 @@ impl Knobs {
                 self.tcp.buffer_tuning = *value != 0;
             }
             ("tcp_notsent_lowat", [limit]) => self.tcp.unsent_limit = positive(*limit),
+            // 2 is for loopback alone.
+            ("tcp_tw_reuse", [on]) => self.tcp.time_wait_reuse = (*on == 1).then_some(Duration::from_secs(1)),
+            ("tcp_tw_reuse_delay", [millis]) => {
+                let delay = Duration::from_millis((*millis).max(0) as u64);
+                self.tcp.time_wait_reuse = self.tcp.time_wait_reuse.map(|_| delay);
+            }
             ("tcp_syn_retries", [count]) => self.tcp.syn_retries = small(*count),
             ("tcp_syn_linear_timeouts", [count]) => self.tcp.linear_syn_timeouts = small(*count),
             ("tcp_synack_retries" | "tcp.syncache.rexmtlimit", [count]) => self.tcp.syn_ack_retries = small(*count),
