@@ -57,7 +57,8 @@ impl Stack<'_> {
         let Node::TimeWait(index) = self.nodes.node(number) else { return true };
         let entry = self.time_wait.get(index).filter(|entry| entry.timestamps.agreed);
         let since = entry.map(|entry| entry.deadline - self.config.tcp.time_wait);
-        !since.is_some_and(|since| patience.is_some_and(|patience| self.now >= since + patience))
+        let free_at = since.zip(patience).map(|(since, patience)| since + patience);
+        free_at.is_none_or(|free_at| self.now < free_at)
     }
 
     /// Ends the TIME-WAIT of a flow; what there was to know of it.
