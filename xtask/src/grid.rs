@@ -1,4 +1,5 @@
-//! `cargo xtask bench grid`: congestion controllers on a grid of paths, by the program `xtask/bench/grid`.
+//! Benchmarks that are native programs of their own: `cargo xtask bench grid`, congestion controllers on a grid of paths, and
+//! `cargo xtask bench flood`, what a hostile peer's segments cost.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -26,14 +27,8 @@ pub(crate) struct GridOptions {
 /// Builds the program, and lets it measure: the page `docs/GRID.md`, its figures, and the same as JSON.
 pub(crate) fn bench(project: &Project, json: Option<PathBuf>, options: &GridOptions) -> Result<ExitCode> {
     let json = std::path::absolute(json.unwrap_or_else(|| PathBuf::from(".build/grid.json")))?;
-    let mut program = Command::new(cargo());
-    program
-        .current_dir(&project.root)
-        // Beside the other benchmark programs, with which it shares no dependencies.
-        .env("CARGO_TARGET_DIR", project.root.join(".build/bench/target/grid"))
-        .args(["run", "--release", "--quiet", "--locked", "--manifest-path", "xtask/bench/Cargo.toml"])
-        .args(["--package", "ethertab-bench-grid", "--", "--json"])
-        .arg(json);
+    let mut program = program(project, "ethertab-bench-grid");
+    program.arg("--json").arg(json);
     if options.quick {
         program.arg("--quick");
     }
@@ -46,7 +41,28 @@ pub(crate) fn bench(project: &Project, json: Option<PathBuf>, options: &GridOpti
     if !options.quick && options.part.is_none() {
         program.args(["--docs", "docs"]);
     }
-    // It takes over the terminal, for its progress and its tables.
+    run(program)
+}
+
+/// `cargo xtask bench flood`: the instructions that a hostile peer's segments cost, by the program `xtask/bench/flood` under valgrind.
+pub(crate) fn flood(project: &Project) -> Result<ExitCode> {
+    run(program(project, "ethertab-bench-flood"))
+}
+
+/// A program of the workspace `xtask/bench` that runs natively.
+fn program(project: &Project, package: &str) -> Command {
+    let mut program = Command::new(cargo());
+    program
+        .current_dir(&project.root)
+        // Beside the other benchmark programs, with which it shares no dependencies.
+        .env("CARGO_TARGET_DIR", project.root.join(".build/bench/target/grid"))
+        .args(["run", "--release", "--quiet", "--locked", "--manifest-path", "xtask/bench/Cargo.toml"])
+        .args(["--package", package, "--"]);
+    program
+}
+
+/// It takes over the terminal, for its progress and its tables.
+fn run(mut program: Command) -> Result<ExitCode> {
     let status = program.status().context("cannot start cargo")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

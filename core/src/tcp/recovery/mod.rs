@@ -79,6 +79,8 @@ pub(crate) struct Recovery {
     pub(crate) undo_marker: Option<Seq>,
     /// Retransmissions since then that no DSACK has reported as duplicates; -1 if there were none.
     pub(crate) undo_retransmits: i32,
+    /// SND.NXT when losses proved to be none in the midst of a recovery.
+    undone_to: Seq,
     /// TSval of the first of them (RFC 3522 §3.2 RetransmitTS).
     resent_at: Option<u32>,
     reduction: RateReduction,
@@ -113,6 +115,7 @@ impl Recovery {
             may_restore: false,
             high_seq: iss,
             undo_marker: None,
+            undone_to: iss,
             undo_retransmits: 0,
             resent_at: None,
             reduction: RateReduction::default(),

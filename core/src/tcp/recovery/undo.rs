@@ -76,7 +76,9 @@ impl Connection {
 
     /// The hole was filled by a segment that was late, not lost. True if there are retransmissions to wait for.
     pub(super) fn undo_partially(&mut self, context: &mut Context<'_, '_>, news: &AckNews) -> bool {
-        if self.recovery.undo_marker.is_none() || !self.was_delayed(news) {
+        // Once for each window of data: it looks at all of that, and a peer may say whatever it likes.
+        let is_due = self.recovery.undo_marker.is_some() && self.snd_una >= self.recovery.undone_to;
+        if !is_due || !self.was_delayed(news) {
             return false;
         }
         if self.sack {
@@ -88,6 +90,7 @@ impl Connection {
         if !self.is_any_resent(context) {
             self.recovery.resent_at = None;
         }
+        self.recovery.undone_to = self.snd_nxt;
         self.undo_losses(context);
         self.keep_open(context);
         false
