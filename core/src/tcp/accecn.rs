@@ -45,6 +45,9 @@ fn ace_flags(value: u32) -> TcpFlags {
     TcpFlags(((value & ACE_MASK) << ACE_SHIFT) as u16)
 }
 
+/// What no SYN and ACK has that reflects an ECN field: an agreement all the same (RFC 9768 §3.1.3).
+const UNUSED: u32 = 0b101;
+
 /// How the handshake tells which ECN field a SYN, or SYN and ACK, arrived with (RFC 9768 table 2).
 pub(crate) fn reflected(field: Ecn) -> TcpFlags {
     ace_flags(match field {
@@ -144,7 +147,7 @@ impl AccEcn {
     pub(crate) fn syn_ack_arrives(&mut self, flags: TcpFlags, field: Ecn, options: &[u8]) {
         self.syn_field = field;
         self.reflects = true;
-        if ace(flags) != ace(reflected(Ecn::NotEct)) {
+        if !matches!(ace(flags), UNUSED) && ace(flags) != ace(reflected(Ecn::NotEct)) {
             self.mangled = true;
         } else if field == Ecn::Ce {
             self.received += 1;
@@ -156,18 +159,24 @@ impl AccEcn {
     }
 
     /// The acknowledgment that ends a server's handshake (RFC 9768 §3.2.2.1 and §3.2.2.4).
-    pub(crate) fn handshake_ends(&mut self, flags: TcpFlags, options: &[u8], has_payload: bool) {
+    ///
+    /// `validates` is false where the path is to be taken for one that mangles nothing: then a mark that is told counts.
+    pub(crate) fn handshake_ends(&mut self, flags: TcpFlags, options: &[u8], has_payload: bool, validates: bool) {
         self.find_option(options);
         self.mangled |= match ace(flags) {
             0 => true,
-            0b001 | 0b101 | 0b111 => false,
-            value => !has_payload && value != ace(reflected(Ecn::NotEct)),
+            0b001 | UNUSED | 0b111 => false,
+            value if validates => !has_payload && value != ace(reflected(Ecn::NotEct)),
+            value => {
+                self.delivered += u32::from(!has_payload && value == ace(reflected(Ecn::Ce)));
+                false
+            }
         };
     }
 
-    /// The peer's SYN and ACK has come again: its ECN field is told again.
-    pub(crate) fn reflect(&mut self) {
-        self.reflects = true;
+    /// The peer's SYN and ACK has come again, with this ECN field: the ACK tells it.
+    pub(crate) fn reflect(&mut self, field: Ecn) {
+        (self.syn_field, self.reflects) = (field, true);
     }
 
     /// An acceptable segment has arrived, with so much payload. True if an ACK is due with the data that it has.
@@ -402,9 +411,12 @@ mod tests {
             (ace_flags(6), true, Ecn::Ect0),
         ] {
             let mut ecn = AccEcn::accepted(Ecn::NotEct, false);
-            ecn.handshake_ends(flags, &[], has_payload);
+            ecn.handshake_ends(flags, &[], has_payload, true);
             assert_eq!(ecn.sending(false).1, field);
         }
+        let mut ecn = AccEcn::accepted(Ecn::NotEct, false);
+        ecn.handshake_ends(reflected(Ecn::Ce), &[], false, false);
+        assert_eq!((ecn.sending(false).1, ecn.delivered), (Ecn::Ect0, 1));
     }
 
     #[test]

@@ -97,7 +97,9 @@ impl EcnState {
     /// The peer's SYN and ACK has come (RFC 3168 §6.1.1, RFC 9768 table 2).
     pub(crate) fn syn_ack_arrives(&mut self, segment: &Segment<'_>) {
         let flags = segment.flags & (TcpFlags::AE | TcpFlags::CWR | TcpFlags::ECE);
-        let is_classic = flags.contains(TcpFlags::ECE) && !flags.contains(TcpFlags::CWR);
+        // With AE it is what nonces were once told with, and for Accurate ECN an agreement like others (RFC 9768 §3.1.3).
+        let tells_nonce = self.mode == EcnMode::Accurate && flags.contains(TcpFlags::AE);
+        let is_classic = flags.contains(TcpFlags::ECE) && !flags.contains(TcpFlags::CWR) && !tells_nonce;
         self.mode = match self.mode {
             EcnMode::Classic | EcnMode::Accurate if is_classic => EcnMode::Classic,
             // All three flags together come from a middlebox or a host that sends back what it does not know.

@@ -313,7 +313,12 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         }
         let is_data_missing = syn_data_acknowledged(connection, context, segment.ack);
         if connection.ecn.mode == EcnMode::Accurate {
-            connection.ecn.accurate.handshake_ends(segment.flags, segment.options, !segment.payload.is_empty());
+            connection.ecn.accurate.handshake_ends(
+                segment.flags,
+                segment.options,
+                !segment.payload.is_empty(),
+                connection.config.ecn_fallback,
+            );
         }
         connection.rtt.syn_acknowledged(context.now);
         outcome.signals |= connection.established(context.now);
@@ -420,7 +425,7 @@ fn echoes_what_was_not_sent(connection: &Connection, now: Instant, options: &Tcp
 fn not_acceptable(connection: &mut Connection, context: &mut Context<'_, '_>, segment: &Segment<'_>) -> Outcome {
     if segment.has(TcpFlags::SYN) {
         // RFC 9768 §3.2.2.1: a SYN and ACK that comes again is answered as the first was.
-        connection.ecn.accurate.reflect();
+        connection.ecn.accurate.reflect(segment.ecn);
     }
     if segment.has(TcpFlags::SYN) && connection.state == State::SynReceived {
         // Our SYN and ACK was lost: it is what the peer needs, not a bare ACK.

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use ethertab::State;
+
 use super::ast::{Call, Expr, Field};
 use super::kernel::{FileKind, Kernel, Outcome, Problem, done, errno_of, failed, mismatch, unsupported};
 use super::poll::peer_has_closed;
@@ -119,6 +121,9 @@ impl Kernel {
         let now = self.host.now();
         for file in self.files.values_mut() {
             if let FileKind::Open(handle) = file.kind {
+                if let Some(state) = self.host.stack.connection_state(handle).filter(|state| *state != State::Closed) {
+                    file.knobs.half_closed = state == State::CloseWait;
+                }
                 while let Some(report) = self.host.stack.take_error_report(handle) {
                     let errno = errno_of(report.reason, &file.knobs).filter(|_| file.knobs.receive_errors);
                     let Some(errno) = errno else { continue };
@@ -137,7 +142,7 @@ impl Kernel {
                 FileKind::Open(handle) => self.host.stack.connection_info(handle),
                 _ => None,
             };
-            match info.filter(|info| info.state != ethertab::State::Closed) {
+            match info.filter(|info| info.state != State::Closed) {
                 Some(info) => {
                     let acknowledged = file.bytes_written.wrapping_sub(info.send_queue);
                     let sent = acknowledged.wrapping_add(info.unacknowledged.min(info.send_queue));

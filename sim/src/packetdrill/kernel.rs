@@ -609,6 +609,7 @@ pub(super) fn errno_of(reason: CloseReason, knobs: &SocketKnobs) -> Option<&'sta
         // Nobody has asked for the connection: a Fast Open child of a listener.
         CloseReason::Refused if knobs.accepted && knobs.dialect == Dialect::Linux => Some("ECONNRESET"),
         CloseReason::Refused => Some("ECONNREFUSED"),
+        CloseReason::Reset if knobs.half_closed && knobs.dialect == Dialect::Linux => Some("EPIPE"),
         CloseReason::Reset => Some("ECONNRESET"),
         CloseReason::TimedOut => Some("ETIMEDOUT"),
         // RFC 1122 §4.2.3.9's codes, as Linux turns them into errors.

@@ -46,6 +46,8 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) dialect: Dialect,
     /// The socket was accepted.
     pub(in crate::packetdrill) accepted: bool,
+    /// The peer had closed its side when the connection was seen last, and ours was open.
+    pub(in crate::packetdrill) half_closed: bool,
     /// Whether the errors are those of IPv6, of which a few differ.
     pub(in crate::packetdrill) ipv6: bool,
 }
@@ -131,6 +133,7 @@ impl SocketKnobs {
             kept: BTreeMap::new(),
             dialect: knobs.dialect,
             accepted: false,
+            half_closed: false,
             ipv6: knobs.ipv6,
         }
     }
