@@ -517,7 +517,7 @@ impl Stack<'_> {
             State::TimeWait if !connection.in_flows => return self.remove_connection(pool, index),
             State::TimeWait => {}
             _ if connection.config.linger == Some(Duration::ZERO) => return self.abort(pool, now, handle),
-            _ if connection.receive.readable() > 0 => {
+            _ if connection.receive.readable() > 0 && connection.config.manner.is_linux() => {
                 self.send_reset(pool, index, Reset::Ours);
                 return self.remove_connection(pool, index);
             }

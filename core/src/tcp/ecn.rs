@@ -168,7 +168,10 @@ impl EcnState {
             // RFC 9768 §3.2.2 and RFC 9768 §2.5: every segment, ACKs too.
             EcnMode::Accurate => {
                 let (flags, ecn) = self.accurate.sending(is_bare_ack);
-                return (flags, if is_new_data || manner.is_linux() { ecn } else { Ecn::NotEct });
+                return match manner {
+                    Manner::Linux => (flags, ecn),
+                    Manner::FreeBsd(_) => (flags, if is_new_data { Ecn::Ect0 } else { Ecn::NotEct }),
+                };
             }
             EcnMode::Classic => {}
         }

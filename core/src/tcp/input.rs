@@ -8,6 +8,7 @@ use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, S
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::figures::Busy;
+use crate::tcp::manner::Manner;
 use crate::tcp::rate::clock;
 use crate::tcp::reassembly::Placement;
 use crate::tcp::recovery::CongestionState;
@@ -189,7 +190,11 @@ fn fast_open_answer(connection: &mut Connection, context: &mut Context<'_, '_>, 
         let mss = connection.peer_mss;
         let was_repeated = connection.timeouts > 0;
         let ignores_data = connection.fast_open.syn_data > 0 && segment.ack == connection.snd_nxt;
-        if was_repeated && cookie.is_none() && ignores_data {
+        let is_useless = match connection.config.manner {
+            Manner::Linux => was_repeated && ignores_data,
+            Manner::FreeBsd(_) => ignores_data || connection.fast_open.asked.is_some(),
+        };
+        if cookie.is_none() && is_useless {
             context.fast_open.data_lost(remote, now, mss);
         } else {
             let asked = connection.fast_open.asked.filter(|_| !was_repeated);
@@ -613,6 +618,9 @@ fn our_fin_acknowledged(connection: &mut Connection, context: &mut Context<'_, '
 
 fn enter_time_wait(connection: &mut Connection, outcome: &mut Outcome) {
     connection.state = State::TimeWait;
+    if !connection.config.manner.is_linux() {
+        connection.ecn.mode = EcnMode::Off;
+    }
     connection.reason = Some(CloseReason::Finished);
     connection.timers.stop_all();
     outcome.signals |= Signals::CLOSED;

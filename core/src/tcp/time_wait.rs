@@ -50,6 +50,9 @@ impl TimeWait {
             // RFC 9293 and RFC 5961 §3.2 let the exact one close the connection.
             return if segment.seq == self.rcv_nxt && !config.rfc1337 { Verdict::Remove } else { Verdict::Ignore };
         }
+        if segment.has(TcpFlags::SYN | TcpFlags::FIN) && !config.manner.takes_syn_fin(false) {
+            return Verdict::Ignore;
+        }
         if !segment.has(TcpFlags::ACK) {
             // RFC 9293 §3.6.1 (RFC 1122 §4.2.2.13): accepted if beyond what the old connection has used; RFC 6191 §2: also if
             // its timestamp is.

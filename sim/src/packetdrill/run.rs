@@ -505,9 +505,13 @@ impl<'a> Run<'a> {
             for (name, value) in knobs::tcp_info(&info) {
                 self.environment.define(name, value);
             }
-        } else if self.kernel.files.values().any(|file| matches!(file.kind, FileKind::Fresh)) {
+        } else if let Some(state) = self.kernel.files.values().find_map(|file| match file.kind {
+            FileKind::Fresh => Some(knobs::TCP_CLOSE),
+            FileKind::Listening(_) => Some(knobs::TCP_LISTEN),
+            _ => None,
+        }) {
             // A socket without a connection.
-            self.environment.define("tcpi_state", knobs::TCP_CLOSE);
+            self.environment.define("tcpi_state", state);
         }
         match self.environment.run(text) {
             Ok(()) => Ok(()),

@@ -6,8 +6,8 @@
 
 use ethertab::time::Duration;
 use ethertab::{
-    Algorithm, EcnMode, FastOpenKeys, FreeBsdKnobs, KeepAlive, Manner, MtuProbing, SlowStartExit, TcpConfig,
-    UnusedWindow,
+    AccEcnOption, Algorithm, EcnMode, FastOpenKeys, FreeBsdKnobs, KeepAlive, Manner, MtuProbing, SlowStartExit,
+    TcpConfig, UnusedWindow,
 };
 use std::fmt;
 
@@ -21,7 +21,7 @@ mod tcp_info;
 
 pub(super) use counters::counter;
 pub(super) use socket::{Change, SocketKnobs};
-pub(super) use tcp_info::{TCP_CLOSE, tcp_info};
+pub(super) use tcp_info::{TCP_CLOSE, TCP_LISTEN, tcp_info};
 
 /// A setting that the stack under test has no knob for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,17 +58,12 @@ pub(super) struct Knobs {
 impl Knobs {
     pub(super) fn new(dialect: Dialect) -> Self {
         let mut tcp = linux_defaults();
+        let mut keep_alive = KeepAlive::default();
         if dialect == Dialect::FreeBsd {
             freebsd_defaults(&mut tcp);
+            keep_alive.probes = 8;
         }
-        Knobs {
-            tcp,
-            keep_alive: KeepAlive::default(),
-            connect_timeout: None,
-            fast_open_keys: DEFAULT_KEYS,
-            dialect,
-            ipv6: false,
-        }
+        Knobs { tcp, keep_alive, connect_timeout: None, fast_open_keys: DEFAULT_KEYS, dialect, ipv6: false }
     }
 }
 
@@ -96,6 +91,7 @@ fn freebsd_defaults(tcp: &mut TcpConfig) {
     tcp.challenge_interval = Duration::ZERO;
     tcp.rfc1337 = true;
     tcp.syn_retries = 12;
+    tcp.accecn_option = AccEcnOption::Off;
     (tcp.min_rto, tcp.max_rto) = (Duration::from_millis(30), Duration::from_secs(64));
 }
 

@@ -7,6 +7,9 @@ use crate::packetdrill::poll::peer_has_closed;
 /// `tcpi_state` of a closed connection.
 pub(in crate::packetdrill) const TCP_CLOSE: i64 = 7;
 
+/// That of a listener.
+pub(in crate::packetdrill) const TCP_LISTEN: i64 = 10;
+
 /// The fields of Linux's `TCP_INFO` that the stack can tell. Counts of packets are rounded up.
 pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo) -> Vec<(&'static str, i64)> {
     let mss = i64::from(info.mss).max(1);
@@ -21,7 +24,7 @@ pub(in crate::packetdrill) fn tcp_info(info: &ConnectionInfo) -> Vec<(&'static s
         State::Closed => TCP_CLOSE,
         State::CloseWait => 8,
         State::LastAck => 9,
-        State::Listen => 10,
+        State::Listen => TCP_LISTEN,
         State::Closing => 11,
     };
     let ca_state = match info.congestion_state {
