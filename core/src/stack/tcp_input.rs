@@ -350,7 +350,7 @@ impl Stack<'_> {
         let (seq, ack, flags, window) = match reset {
             Reset::Answer(seq) => (seq, Seq(0), TcpFlags::RST, 0),
             Reset::Ours if connection.peer_known => {
-                let window = output::advertise(connection);
+                let window = if connection.config.manner.is_linux() { output::advertise(connection) } else { 0 };
                 (connection.snd_nxt, connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK, window)
             }
             Reset::Ours => (connection.snd_nxt, Seq(0), TcpFlags::RST, 0),

@@ -14,6 +14,7 @@ pub enum Manner {
     /// - receive buffers are rounded up to whole segments of the peer, and what they have room for is in the window, announced or
     ///   not; a reset at the window's right edge is outside of it, and so is one in the place of the peer's FIN;
     /// - what an old segment acknowledges counts; the window is announced as it is, in small steps too;
+    /// - a reset tells no window, and the peer's FIN is acknowledged at once;
     /// - `close` sends a FIN, whether the user has read all or not;
     /// - while our FIN is outstanding, what acknowledges data or a FIN has it again;
     /// - a reduction for ECN is told with what is sent again, too; only new data is ECN-capable, with Accurate ECN as well;

@@ -90,7 +90,7 @@ fn freebsd_defaults(tcp: &mut TcpConfig) {
     // FreeBSD counts challenges a second, of which scripts stay far below.
     tcp.challenge_interval = Duration::ZERO;
     tcp.rfc1337 = true;
-    tcp.syn_retries = 12;
+    (tcp.syn_retries, tcp.linear_syn_timeouts) = (12, 0);
     tcp.accecn_option = AccEcnOption::Off;
     (tcp.min_rto, tcp.max_rto) = (Duration::from_millis(30), Duration::from_secs(64));
 }
