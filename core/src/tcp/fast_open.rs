@@ -335,13 +335,12 @@ impl CookieCache {
         }
     }
 
-    /// A SYN with data got no answer, one without did.
-    pub(crate) fn data_lost(&mut self, address: IpAddr, now: Instant, mss: u16) {
+    /// A SYN with data got no answer, one without did. So many in a row may have been lost by chance.
+    pub(crate) fn data_lost(&mut self, address: IpAddr, now: Instant, mss: u16, by_chance: u32) {
         let server = self.entry(address, now);
         server.mss = mss;
         server.lost = server.lost.saturating_add(1);
-        // One may have been lost by chance.
-        if let Some(repeated) = u32::from(server.lost).checked_sub(2) {
+        if let Some(repeated) = u32::from(server.lost).checked_sub(by_chance + 1) {
             server.silent_until = now + SILENCE.backed_off(repeated);
         }
     }
@@ -450,15 +449,15 @@ mod tests {
         let (mut cache, server) = (CookieCache::new(), address("10.0.0.1"));
         let at = Instant::from_secs;
         cache.answered(server, at(0), 1_460, Some(cookie(&[1; 8])), None);
-        cache.data_lost(server, at(0), 1_460);
+        cache.data_lost(server, at(0), 1_460, 1);
         assert!(cache.advice(server, at(0)).has_cookie(), "one may be lost by chance");
-        cache.data_lost(server, at(0), 1_460);
+        cache.data_lost(server, at(0), 1_460, 1);
         assert_eq!(cache.advice(server, at(59)).option, None);
         assert!(cache.advice(server, at(60)).has_cookie());
-        cache.data_lost(server, at(60), 1_460);
+        cache.data_lost(server, at(60), 1_460, 1);
         assert_eq!(cache.advice(server, at(179)).option, None);
         cache.answered(server, at(180), 1_460, None, None);
-        cache.data_lost(server, at(181), 1_460);
+        cache.data_lost(server, at(181), 1_460, 1);
         assert!(cache.advice(server, at(182)).has_cookie(), "an answer ends the row");
     }
 

@@ -190,12 +190,12 @@ fn fast_open_answer(connection: &mut Connection, context: &mut Context<'_, '_>, 
         let mss = connection.peer_mss;
         let was_repeated = connection.timeouts > 0;
         let ignores_data = connection.fast_open.syn_data > 0 && segment.ack == connection.snd_nxt;
-        let is_useless = match connection.config.manner {
-            Manner::Linux => was_repeated && ignores_data,
-            Manner::FreeBsd(_) => ignores_data || connection.fast_open.asked.is_some(),
+        let (is_useless, by_chance) = match connection.config.manner {
+            Manner::Linux => (was_repeated && ignores_data, 1),
+            Manner::FreeBsd(_) => (ignores_data || connection.fast_open.asked.is_some(), 0),
         };
         if cookie.is_none() && is_useless {
-            context.fast_open.data_lost(remote, now, mss);
+            context.fast_open.data_lost(remote, now, mss, by_chance);
         } else {
             let asked = connection.fast_open.asked.filter(|_| !was_repeated);
             context.fast_open.answered(remote, now, mss, cookie, asked);
