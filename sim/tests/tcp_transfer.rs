@@ -1,7 +1,7 @@
 //! TCP between two hosts of a world: transfers over bad cables, and every way in which a connection ends.
 
 use ethertab::time::{Duration, Instant};
-use ethertab::{CloseReason, Limits};
+use ethertab::{CloseReason, Limits, TcpConfig};
 use ethertab_sim::apps::{Finish, Plan, Reading};
 use ethertab_sim::world::HostOptions;
 use ethertab_sim::{BurstLoss, HostId, Impairment, Queue, World};
@@ -378,4 +378,24 @@ fn churn_returns_all_memory() {
     let failed = clients.iter().filter(|client| !world.conversation(**client).went_well()).count();
     assert_eq!((failed, world.accepted(server).len()), (0, 2_000), "{world}");
     assert_memory_returned(&mut world, &[a, b]);
+}
+
+#[test]
+fn a_buffer_of_fixed_size_is_kept_full_by_a_user_who_writes_when_told() {
+    const BUFFER: u32 = 256 * 1024;
+    const BYTES: u64 = 20_000_000;
+    let mut world = World::new(1);
+    let mut tcp = TcpConfig::default();
+    (tcp.send_buffer, tcp.receive_buffer, tcp.buffer_tuning) = (BUFFER, BUFFER, false);
+    let options = || HostOptions { tcp, ..HostOptions::default() };
+    let a = world.host_with("a", &[V4.0], options()).unwrap();
+    let b = world.host_with("b", &[V4.1], options()).unwrap();
+    let cable = Impairment { rate: Some(25_000_000), ..Impairment::latency(Duration::from_millis(50)) };
+    world.cable(a, b, cable).unwrap();
+    world.serve(b, 80, Plan::receive()).unwrap();
+    let client = world.connect(a, V4.2, Plan::send(BYTES)).unwrap();
+    assert!(world.run_until_true(Duration::from_secs(60), |world| world.conversation(client).is_over()), "{world}");
+    let seconds = world.now().since(Instant::ZERO).as_micros() as f64 / 1e6;
+    let share = BYTES as f64 / seconds / (f64::from(BUFFER) / 0.1);
+    assert!(share > 0.85, "{share:.2} of the buffer in a round trip");
 }

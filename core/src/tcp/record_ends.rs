@@ -10,51 +10,52 @@ const PER_BLOCK: u16 = (BLOCK_SIZE / 4) as u16;
 #[derive(Clone, Debug)]
 pub(crate) struct RecordEnds {
     first: Seq,
-    /// Whether there is a first.
-    any: bool,
     block: u32,
+    /// Where the second is in the ring.
     head: u16,
     len: u16,
 }
 
 impl RecordEnds {
-    pub(crate) const NONE: RecordEnds = RecordEnds { first: Seq(0), any: false, block: NO_BLOCK, head: 0, len: 0 };
+    pub(crate) const NONE: RecordEnds = RecordEnds { first: Seq(0), block: NO_BLOCK, head: 0, len: 0 };
 
     /// The next end.
     #[inline]
     pub(crate) fn first(&self) -> Option<Seq> {
-        self.any.then_some(self.first)
+        (self.len > 0).then_some(self.first)
     }
 
     /// Whether there is room for one more; takes a block for it if need be.
     pub(crate) fn reserve(&mut self, pool: &mut Pool<'_>, account: &mut Account) -> bool {
-        if self.any && self.block == NO_BLOCK {
+        if self.len > 0 && self.block == NO_BLOCK {
             self.block = pool.allocate(account).unwrap_or(NO_BLOCK);
         }
-        !self.any || (self.block != NO_BLOCK && self.len < PER_BLOCK)
+        self.len == 0 || (self.block != NO_BLOCK && self.len <= PER_BLOCK)
     }
 
     /// A record ends at `end`, behind all others; there is [room](RecordEnds::reserve) for it.
     pub(crate) fn push(&mut self, pool: &mut Pool<'_>, end: Seq) {
-        if !self.any {
-            (self.any, self.first) = (true, end);
+        if self.len == 0 {
+            self.first = end;
         } else if self.block != NO_BLOCK {
-            pool.set_word(self.block, usize::from((self.head + self.len) % PER_BLOCK), end.0);
-            self.len += 1;
+            pool.set_word(self.block, usize::from((self.head + self.len - 1) % PER_BLOCK), end.0);
+        } else {
+            return;
         }
+        self.len += 1;
     }
 
     /// All up to `nxt` was sent.
     #[inline]
     pub(crate) fn sent(&mut self, pool: &mut Pool<'_>, account: &mut Account, nxt: Seq) {
-        while self.any && self.first <= nxt {
+        while self.len > 0 && self.first <= nxt {
             self.pop(pool, account);
         }
     }
 
     #[cold]
     fn pop(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
-        if self.len == 0 {
+        if self.len == 1 {
             return self.clear(pool, account);
         }
         self.first = Seq(pool.word(self.block, usize::from(self.head)));

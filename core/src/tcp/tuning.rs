@@ -87,13 +87,14 @@ impl Connection {
     }
 
     /// Whether a user who waits for room is told: of a third of the buffer, as in Linux, since waking them for every segment
-    /// would be a waste. Of an eighth already where all that is queued was sent and the windows would take more: until the user
+    /// would be a waste. Of a sixteenth already where all that is queued was sent and the windows would take more: until the user
     /// writes, the path is idle.
     pub(crate) fn has_room_to_tell(&self) -> bool {
         let starves = self.send.end() <= self.snd_nxt
             && self.usable_window() > 0
             && self.outstanding() + self.mss <= self.congestion.cwnd();
-        self.writable() >= self.send.limit() / if starves { 8 } else { 3 }
+        let limit = self.send.limit();
+        self.writable() >= if starves { (limit / 16).max(self.mss).min(limit / 3) } else { limit / 3 }
     }
 
     /// The send buffer holds two congestion windows: one in flight, one to come.
