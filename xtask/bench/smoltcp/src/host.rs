@@ -1,14 +1,11 @@
-//! A host made of one smoltcp interface, used as its documentation advises: every call that it
-//! offers for bounded work, recycled sockets, no burst limit, its default algorithms.
+//! A host made of one smoltcp interface, with recycled sockets and its default algorithms.
 
-use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
-use ethertab_bench_common::{FRAME_BYTES, Failure, Host, Side};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use ethertab_bench_common::{Failure, Host, Side};
+use ethertab_bench_smoltcp_node::Node;
+use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
-use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
 const SERVER_PORT: u16 = 80;
 
@@ -19,10 +16,7 @@ const FIRST_PORT: u16 = 49_152;
 const IDLE_BUFFER_BYTES: usize = 64;
 
 pub(crate) struct SmoltcpHost {
-    interface: Interface,
-    sockets: SocketSet<'static>,
-    /// Answers that smoltcp gave while it took a frame, as a card's send ring would hold them.
-    replies: VecDeque<Vec<u8>>,
+    node: Node,
     buffer_bytes: usize,
     /// Closed sockets with buffers of `buffer_bytes`, to be opened again.
     spare: Vec<SocketHandle>,
@@ -38,7 +32,7 @@ impl SmoltcpHost {
             return handle;
         }
         let bytes = if idle { IDLE_BUFFER_BYTES } else { self.buffer_bytes };
-        self.sockets.add(Socket::new(SocketBuffer::new(vec![0; bytes]), SocketBuffer::new(vec![0; bytes])))
+        self.node.sockets.add(Socket::new(SocketBuffer::new(vec![0; bytes]), SocketBuffer::new(vec![0; bytes])))
     }
 
     fn listen(&mut self, idle: bool) {
@@ -47,7 +41,7 @@ impl SmoltcpHost {
     }
 
     fn socket(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
-        self.sockets.get_mut(handle)
+        self.node.sockets.get_mut(handle)
     }
 }
 
@@ -55,20 +49,10 @@ impl Host for SmoltcpHost {
     type Socket = SocketHandle;
 
     fn new(side: Side, buffer_bytes: usize, idle: usize) -> Result<Self, Failure> {
-        let hardware = EthernetAddress([2, 0, 0, 0, 0, side.number()]);
-        let mut config = Config::new(hardware.into());
-        config.random_seed = u64::from(side.number());
-        let mut replies = VecDeque::new();
-        let mut port = Port::new(&mut replies);
-        let mut interface = Interface::new(config, &mut port, Instant::ZERO);
-        interface.update_ip_addrs(|addresses| {
-            // Two fit by default, and there are none yet.
-            let _ = addresses.push(IpCidr::new(IpAddress::v4(10, 0, 0, side.number()), 24));
-        });
+        let number = side.number();
+        let node = Node::new([2, 0, 0, 0, 0, number], address(side), 24, u64::from(number), idle + 8);
         let mut host = Self {
-            interface,
-            sockets: SocketSet::new(Vec::with_capacity(idle + 8)),
-            replies,
+            node: node.ok_or(Failure::Refused)?,
             buffer_bytes,
             spare: Vec::new(),
             listening: None,
@@ -82,38 +66,28 @@ impl Host for SmoltcpHost {
     }
 
     fn receive(&mut self, now: u64, frame: &[u8]) {
-        let mut port = Port { arrived: Some(frame), ..Port::new(&mut self.replies) };
-        self.interface.poll_ingress_single(instant(now), &mut port, &mut self.sockets);
+        self.node.receive(now, frame);
     }
 
     fn transmit(&mut self, now: u64, frame: &mut [u8]) -> Option<usize> {
-        if let Some(reply) = self.replies.pop_front() {
-            frame[..reply.len()].copy_from_slice(&reply);
-            return Some(reply.len());
-        }
-        let mut port = Port { leaving: Some(frame), ..Port::new(&mut self.replies) };
-        self.interface.poll_egress(instant(now), &mut port, &mut self.sockets);
-        port.written
+        self.node.transmit(now, frame)
     }
 
     fn handle_timeout(&mut self, now: u64) {
-        // Sockets look at the clock when they send.
-        self.interface.poll_maintenance(instant(now));
+        self.node.maintain(now);
     }
 
     fn next_timeout(&mut self, now: u64) -> Option<u64> {
-        let deadline = self.interface.poll_at(instant(now), &self.sockets)?;
-        Some(deadline.total_micros().max(0) as u64)
+        self.node.next_timeout(now)
     }
 
     fn connect(&mut self, _now: u64, idle: bool) -> Result<SocketHandle, Failure> {
         let handle = self.closed_socket(idle);
         let port = self.next_port;
         self.next_port = port.checked_add(1).unwrap_or(self.first_passing_port);
-        self.sockets
-            .get_mut::<Socket<'_>>(handle)
-            .connect(self.interface.context(), (IpAddress::v4(10, 0, 0, Side::Server.number()), SERVER_PORT), port)
-            .map_err(|_| Failure::Refused)?;
+        let socket = self.node.sockets.get_mut::<Socket<'_>>(handle);
+        let connected = socket.connect(self.node.interface.context(), (address(Side::Server), SERVER_PORT), port);
+        connected.map_err(|_| Failure::Refused)?;
         Ok(handle)
     }
 
@@ -157,82 +131,6 @@ impl Host for SmoltcpHost {
     }
 }
 
-fn instant(micros: u64) -> Instant {
-    Instant::from_micros(micros as i64)
-}
-
-/// The device for one call: at most one frame in and one out.
-struct Port<'a> {
-    arrived: Option<&'a [u8]>,
-    leaving: Option<&'a mut [u8]>,
-    /// Length of the frame in `leaving`.
-    written: Option<usize>,
-    replies: &'a mut VecDeque<Vec<u8>>,
-}
-
-impl<'a> Port<'a> {
-    fn new(replies: &'a mut VecDeque<Vec<u8>>) -> Self {
-        Self { arrived: None, leaving: None, written: None, replies }
-    }
-}
-
-impl Device for Port<'_> {
-    type RxToken<'a>
-        = Arrived<'a>
-    where
-        Self: 'a;
-    type TxToken<'a>
-        = Slot<'a>
-    where
-        Self: 'a;
-
-    fn receive(&mut self, _now: Instant) -> Option<(Arrived<'_>, Slot<'_>)> {
-        let arrived = self.arrived.take()?;
-        Some((Arrived(arrived), Slot::Reply(self.replies)))
-    }
-
-    fn transmit(&mut self, _now: Instant) -> Option<Slot<'_>> {
-        match (&mut self.leaving, self.written) {
-            (Some(frame), None) => Some(Slot::Frame { frame, written: &mut self.written }),
-            _ => None,
-        }
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        // Checksums are computed and verified by default, and bursts have no limit.
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME_BYTES;
-        capabilities
-    }
-}
-
-struct Arrived<'a>(&'a [u8]);
-
-impl RxToken for Arrived<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
-        read(self.0)
-    }
-}
-
-enum Slot<'a> {
-    Frame { frame: &'a mut [u8], written: &'a mut Option<usize> },
-    Reply(&'a mut VecDeque<Vec<u8>>),
-}
-
-impl TxToken for Slot<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
-        match self {
-            Slot::Frame { frame, written } => {
-                *written = Some(length);
-                write(&mut frame[..length])
-            }
-            Slot::Reply(replies) => {
-                let mut reply = vec![0; length];
-                let result = write(&mut reply);
-                replies.push_back(reply);
-                result
-            }
-        }
-    }
+fn address(side: Side) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, side.number())
 }
