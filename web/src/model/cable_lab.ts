@@ -1,6 +1,13 @@
 /** Two stacks and a cable between them, which delays, loses and slows down. */
 
-import { createStack, type Impairment, type Link, plug, type Stack } from "ethertab";
+import {
+  createStack,
+  type Impairment,
+  type Link,
+  plug,
+  type Stack,
+  type TcpOptions,
+} from "ethertab";
 import type { ConnectionRow, Lab } from "./lab.js";
 import { type Transfer, transfer } from "./transfer.js";
 import { Watch } from "./watch.js";
@@ -65,6 +72,7 @@ export class CableLab implements Lab {
   readonly right: Stack;
   readonly watch: Watch;
   readonly #link: Link;
+  #transfer: Transfer | null = null;
 
   constructor(left: Stack, right: Stack, settings: CableSettings) {
     this.left = left;
@@ -80,9 +88,16 @@ export class CableLab implements Lab {
     this.#link.set(impairmentAt(settings));
   }
 
+  /** Changes the sender's congestion control, of a running transfer too. */
+  setCongestionControl(congestionControl: NonNullable<TcpOptions["congestionControl"]>): void {
+    this.left.setTcpOptions({ congestionControl });
+    this.#transfer?.socket.setTcpOptions({ congestionControl });
+  }
+
   /** Sends bytes from left to right, and checks every one of them there. */
   send(bytes: number, signal: AbortSignal): Transfer {
-    return transfer(this.left, this.right, ADDRESSES.right, bytes, signal);
+    this.#transfer = transfer(this.left, this.right, ADDRESSES.right, bytes, signal);
+    return this.#transfer;
   }
 
   /** Milliseconds that a ping from left to right took. */

@@ -92,6 +92,29 @@ test("without a guest the page says how to get one, and moves bytes over a cable
     }
   }));
 
+test("a connection shows its figures, and its congestion control can be chosen while it runs", () =>
+  withPage(browser, bare.url, DESKTOP, async (page) => {
+    const connections = panel(page, "Connections");
+    const details = connections.getByRole("button", { name: /^Details of .* at left$/ }).first();
+    await details.focus();
+    await details.press("Enter");
+    assert.equal(await details.getAttribute("aria-expanded"), "true");
+    const detail = connections.getByRole("group", { name: "Selected connection" });
+    await detail.getByText("CUBIC").waitFor();
+    for (const name of ["ssthresh", "srtt", "path MTU", "retransmission"]) {
+      await detail.getByText(name, { exact: true }).first().waitFor();
+    }
+    await page.getByLabel("Congestion control").selectOption("BBR");
+    await detail.getByText("BBR", { exact: true }).waitFor();
+    await press(page, "Stop");
+    await detail.getByText("is over; its last figures").waitFor();
+    await detail.getByRole("button", { name: "Close" }).click();
+    assert.equal(await detail.count(), 0);
+    await press(page, "Start the transfer");
+    await details.click();
+    await detail.getByText("BBR", { exact: true }).waitFor();
+  }));
+
 test("a transfer can be stopped, and the cable changed", () =>
   withPage(browser, bare.url, DESKTOP, async (page) => {
     await press(page, "Stop");
