@@ -226,9 +226,10 @@ impl Connection {
         let record = self.records.mark_sacked(context.pool, number);
         self.recovery.rack.delivered(news.now, &record, self.rtt.min_rtt());
         if !record.was_resent() {
-            // It fills a hole, and was never sent again: it was overtaken.
+            // It fills a hole, and was never sent again: it was overtaken. Several blocks of one ACK tell nothing of who came
+            // first: the newest comes first among them (RFC 2018 §4).
             let start = record.start();
-            if start < highest && news.overtaken.is_none_or(|low| start < low) {
+            if start < news.highest_before && news.overtaken.is_none_or(|low| start < low) {
                 news.overtaken = Some(start);
             }
             news.original |= record.end <= self.recovery.high_seq;
