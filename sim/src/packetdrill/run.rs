@@ -167,6 +167,9 @@ impl<'a> Run<'a> {
             return self.fail(expected, format!("the time being {} already", seconds(begun)));
         }
         self.advance(due)?;
+        if matches!(&event.action, Action::Call(call) if call.name == "socket") {
+            self.traffic.new_socket();
+        }
         self.refuse_unexpected(due, rest)?;
         match &event.action {
             Action::Packet(packet) => {
@@ -200,6 +203,7 @@ impl<'a> Run<'a> {
         let Some(sent) = self.kernel.host.sent.front() else { return Ok(()) };
         let hopeless = match next.map(|event| event.time) {
             None => !self.settings.ignore_unexpected,
+            Some(_) if self.traffic.may_be_left_behind(sent) => false,
             Some(Time::Relative(_)) => sent.at + self.tolerance(now.saturating_sub(sent.at)) < now,
             Some(_) => false,
         };

@@ -29,6 +29,8 @@ pub(super) struct Traffic {
     next_remote_port: u16,
     /// Packets of the script have ports.
     names_ports: bool,
+    /// How many connections there were when the script made its last socket.
+    before_socket: usize,
     scaled_echoes: bool,
     /// Fast Open cookies of the stack, by the names that the script has for them.
     cookies: BTreeMap<String, Vec<u8>>,
@@ -48,6 +50,7 @@ impl Traffic {
             current: Current::Port(settings.bind_port),
             next_remote_port: FIRST_REMOTE_PORT,
             names_ports,
+            before_socket: 0,
             scaled_echoes: settings.tcp_ts_ecr_scaled,
             cookies: named_cookies(settings),
         }
@@ -71,6 +74,17 @@ impl Traffic {
             Current::Flow(index) => Some((self.flows[index].local_port, self.flows[index].remote_port)),
             Current::Port(_) => None,
         }
+    }
+
+    /// The script makes a socket: what comes before is perhaps no longer what it speaks of.
+    pub(super) fn new_socket(&mut self) {
+        self.before_socket = self.flows.len();
+    }
+
+    /// Whether a packet may be one of a connection that the script leaves behind with its next expectation.
+    pub(super) fn may_be_left_behind(&self, sent: &Sent) -> bool {
+        let is_older = |(local, remote)| self.find(local, remote).is_some_and(|index| index < self.before_socket);
+        !self.names_ports && sent.ports().is_some_and(is_older)
     }
 
     /// Whether the script speaks of a connection that began after this one, and has no other way to say which it means.

@@ -239,7 +239,8 @@ impl SocketKnobs {
             // -1 is the stack's.
             "IP_TTL" | "IPV6_UNICAST_HOPS" => self.tcp.hop_limit = small(value),
             "TCP_KEEPINIT" => self.connect_timeout = Some(seconds()),
-            "TCP_SYNCNT" => self.tcp.syn_retries = small(value),
+            // Scripts that count SYNs themselves are older than Linux 6.5, where linear timeouts came on top of the count.
+            "TCP_SYNCNT" => (self.tcp.syn_retries, self.tcp.linear_syn_timeouts) = (small(value), 0),
             "TCP_LINGER2" if value == 0 => {}
             "TCP_LINGER2" => self.tcp.fin_wait_2 = seconds().min(LONGEST_FIN_WAIT_2),
             "TCP_FASTOPEN" => {
