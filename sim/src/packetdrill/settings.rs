@@ -30,10 +30,11 @@ impl IpVersion {
 
     /// Symbols that are defined where scripts run over it, unless they are given: the family, and what Linux's and
     /// packetdrill's own suites are run with.
-    pub(super) fn symbols(self) -> [(&'static str, &'static str); 3] {
+    pub(super) fn symbols(self) -> [(&'static str, &'static str); 4] {
         let family = if self == IpVersion::V6 { "IPV6" } else { "IPV4" };
         let (level, kind) = if self == IpVersion::V4 { ("SOL_IP", "IP_RECVERR") } else { ("SOL_IPV6", "IPV6_RECVERR") };
-        [(family, ""), ("CMSG_LEVEL_IP", level), ("CMSG_TYPE_RECVERR", kind)]
+        // Scripts about errors leave the code open.
+        [(family, ""), ("CMSG_LEVEL_IP", level), ("CMSG_TYPE_RECVERR", kind), ("CODE", "host_unreachable")]
     }
 }
 
