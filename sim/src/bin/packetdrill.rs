@@ -58,12 +58,30 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     pcapng: Option<PathBuf>,
     /// Only parse
-    #[arg(long)]
+    #[arg(long, alias = "dry_run")]
     parse: bool,
+    /// Size of the segments that a large packet of a script counts as
+    #[arg(long)]
+    mss: Option<String>,
+    /// What may differ without failing a script: packet, syscall or both
+    #[arg(long)]
+    non_fatal: Option<String>,
     /// Print what scripts print and what a loose run lets pass
     #[arg(long, short)]
     verbose: bool,
     /// For packetdrill's sake: these name real devices and machines, of which there are none
+    #[arg(long, hide = true)]
+    send_omit_free: bool,
+    #[arg(long, hide = true)]
+    is_anyip: bool,
+    #[arg(long, hide = true)]
+    persistent_tun_dev: bool,
+    #[arg(long, hide = true)]
+    debug: bool,
+    #[arg(long, hide = true)]
+    so_filename: Option<String>,
+    #[arg(long, hide = true)]
+    so_flags: Option<String>,
     #[arg(long, hide = true)]
     gateway_ip: Option<String>,
     #[arg(long, hide = true)]
@@ -100,6 +118,8 @@ impl Arguments {
             ("local_ip", &self.local_ip),
             ("remote_ip", &self.remote_ip),
             ("mtu", &self.mtu),
+            ("mss", &self.mss),
+            ("non_fatal", &self.non_fatal),
             ("tolerance_usecs", &self.tolerance_usecs),
             ("tolerance_percent", &self.tolerance_percent),
             ("tcp_ts_tick_usecs", &self.tcp_ts_tick_usecs),

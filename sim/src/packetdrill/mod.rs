@@ -161,7 +161,7 @@ fn prepare(text: &str, given: &Settings) -> Result<(ast::Script, Settings), Fail
         };
     }
     given_wins!(local_ip, remote_ip, bind_port, connect_port, mtu, mss, tolerance_usecs, tolerance_percent);
-    given_wins!(tcp_ts_tick_usecs, tcp_ts_ecr_scaled, strict_segments);
+    given_wins!(tcp_ts_tick_usecs, tcp_ts_ecr_scaled, strict_segments, calls_may_fail, packets_may_differ);
     if !own_version {
         settings.ip_version = given.ip_version;
     }
