@@ -378,6 +378,14 @@ impl Stack<'_> {
         Ok(taken)
     }
 
+    /// The user has more to send than they want to queue now: the event `WRITABLE` tells of acknowledgments as if
+    /// [`send`](Self::send) had found the buffer full.
+    pub fn ask_for_room(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = held_mut(&mut self.connections, handle) {
+            connection.wants_room = true;
+        }
+    }
+
     /// The user is told when there is room: by the acknowledgment of what is queued, or, if nothing is and the pool is
     /// short of blocks, after a while (as Linux does in `sk_stream_wait_memory`).
     fn wait_for_room(&mut self, index: u32) {

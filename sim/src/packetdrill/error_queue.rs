@@ -11,6 +11,7 @@ use ethertab::State;
 use super::ast::{Call, Expr, Field};
 use super::kernel::{FileKind, Kernel, Outcome, Problem, done, errno_of, failed, mismatch, unsupported};
 use super::poll::peer_has_closed;
+use super::stream::limited_memory;
 use super::symbols::{evaluate, symbol};
 
 const SOL_SOCKET: i64 = 1;
@@ -120,6 +121,11 @@ impl Kernel {
     pub(super) fn advance_error_queues(&mut self) {
         let now = self.host.now();
         for file in self.files.values_mut() {
+            if let (FileKind::Open(handle), Some(size)) = (&file.kind, limited_memory(&file.knobs))
+                && let Some(info) = self.host.stack.connection_info(*handle)
+            {
+                file.send_queue.is_writable(size, file.bytes_written, &info);
+            }
             if let FileKind::Open(handle) = file.kind {
                 if let Some(state) = self.host.stack.connection_state(handle).filter(|state| *state != State::Closed) {
                     file.knobs.half_closed = state == State::CloseWait;

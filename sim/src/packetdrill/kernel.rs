@@ -11,6 +11,7 @@ use super::error_queue::ErrorQueue;
 use super::host::Host;
 use super::knobs::{Change, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
+use super::send_queue::SendQueue;
 use super::settings::Settings;
 use super::stream::config_of;
 use super::symbols::{evaluate, symbol};
@@ -96,6 +97,7 @@ pub(super) struct File {
     pub(super) read_shut: bool,
     /// What is to be told about sends, if anything was asked for.
     pub(super) error_queue: Option<ErrorQueue>,
+    pub(super) send_queue: SendQueue,
 }
 
 impl File {
@@ -114,6 +116,7 @@ impl File {
             connect_told: false,
             read_shut: false,
             error_queue: None,
+            send_queue: SendQueue::default(),
         }
     }
 }
@@ -138,6 +141,8 @@ pub(super) struct CallState {
     pub(super) bytes: u32,
     /// What it says of the data.
     pub(super) flags: SendFlags,
+    /// It waits for room in the send buffer.
+    pub(super) waits_for_room: bool,
     /// It waits for the end of the handshake.
     pub(super) connecting: bool,
     /// When it gives up, in microseconds since the script began.

@@ -47,6 +47,7 @@ mod parser;
 mod pipe;
 mod poll;
 mod run;
+mod send_queue;
 mod settings;
 mod shell;
 mod stream;

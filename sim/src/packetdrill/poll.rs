@@ -5,6 +5,7 @@ use ethertab::{RecvError, State};
 use super::ast::{Call, Expr};
 use super::error_queue::ErrorQueue;
 use super::kernel::{CallState, FileKind, Kernel, Outcome, Progress, done, failed, mismatch};
+use super::stream::limited_memory;
 use super::symbols::evaluate;
 
 const IN: i64 = 0x1;
@@ -81,7 +82,11 @@ impl Kernel {
                 let limit = info.send_queue as usize + stack.writable_bytes(handle);
                 let unsent = info.send_queue.saturating_sub(info.unacknowledged);
                 let is_low = unsent.saturating_mul(2) < config.unsent_limit;
-                if !may_send || (is_low && stack.writable_bytes(handle) * 3 >= limit) {
+                let has_room = match limited_memory(&file.knobs) {
+                    Some(size) => file.send_queue.clone().is_writable(size, file.bytes_written, &info),
+                    None => stack.writable_bytes(handle) * 3 >= limit,
+                };
+                if !may_send || (is_low && has_room) {
                     ready |= OUT | WRNORM;
                 }
                 if matches!(info.state, State::Closed | State::TimeWait) {

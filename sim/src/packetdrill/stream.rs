@@ -1,8 +1,8 @@
 //! Calls that open connections and move data, for TCP and UDP.
 
 use ethertab::{
-    ConnectError, ConnectOptions, ConnectionHandle, Endpoint, ListenOptions, RecvError, SendError, SendFlags, State,
-    TcpConfig, UdpMeta,
+    ConnectError, ConnectOptions, ConnectionHandle, ConnectionInfo, Endpoint, ListenOptions, RecvError, SendError,
+    SendFlags, State, TcpConfig, UdpMeta,
 };
 use std::net::SocketAddr;
 
@@ -13,6 +13,7 @@ use super::kernel::{
     CallState, File, FileKind, Kernel, Outcome, Problem, Progress, Subject, done, errno_of, failed, mismatch,
 };
 use super::knobs::SocketKnobs;
+use super::send_queue::BufferSize;
 use super::symbols::evaluate;
 
 const MSG_OOB: i64 = 1;
@@ -435,15 +436,40 @@ impl Kernel {
                 return failed(errno_of(reason, &file.knobs).unwrap_or("ECONNABORTED"));
             }
         }
+        let memory = limited_memory(&file.knobs);
+        let open = |info: &ConnectionInfo| matches!(info.state, State::Established | State::CloseWait);
+        if let (Some(size), Some(info)) = (memory, host.stack.connection_info(handle)) {
+            file.send_queue.begin(size, file.bytes_written, &info);
+        }
         while state.bytes < len {
-            let chunk = stream_bytes(Stream::FromStack, file.bytes_written, (len - state.bytes).min(CHUNK));
-            let is_last = state.bytes + chunk.len() as u32 == len;
-            let flags = SendFlags { end_of_record: state.flags.end_of_record && is_last, ..state.flags };
+            let mut part = (len - state.bytes).min(CHUNK);
+            let info = host.stack.connection_info(handle).filter(|info| memory.is_some() && open(info));
+            if let (Some(size), Some(info)) = (memory, &info) {
+                let (queue, written) = (&mut file.send_queue, file.bytes_written);
+                let is_told = !state.waits_for_room || queue.is_writable(size, written, info);
+                let room = if is_told { queue.room(size, written, file.knobs.tcp.unsent_limit, info) } else { 0 };
+                state.waits_for_room = room == 0;
+                if room == 0 {
+                    host.stack.ask_for_room(handle);
+                }
+                part = part.min(room);
+            }
+            let chunk = stream_bytes(Stream::FromStack, file.bytes_written, part);
+            let is_last = state.bytes + part == len;
+            let goes_on =
+                info.as_ref().is_some_and(|info| part > 0 && !is_last && !file.send_queue.forces_push(part, info));
+            let more = state.flags.more || goes_on;
+            let end_of_record = state.flags.end_of_record && is_last;
+            let flags = SendFlags { more, end_of_record, ..state.flags };
             match host.stack.send_with_flags(&mut host.pool, now, handle, &chunk, flags) {
                 Ok(0) if waits => return Ok(Progress::Blocked),
                 Ok(0) if state.bytes > 0 => break,
                 Ok(0) => return failed("EAGAIN"),
                 Ok(taken) => {
+                    let queue = &mut file.send_queue;
+                    if info.is_some_and(|info| queue.wrote(file.bytes_written, taken as u32, &info)) {
+                        host.transmit();
+                    }
                     file.bytes_written = file.bytes_written.wrapping_add(taken as u32);
                     state.bytes += taken as u32;
                 }
@@ -510,8 +536,16 @@ pub(super) fn config_of(knobs: &SocketKnobs) -> TcpConfig {
         // Send buffers grow by themselves there (net.inet.tcp.sendbuf_auto).
         config.send_buffer = config.send_buffer.max(FREEBSD_SEND_BUFFER);
     }
+    if let Some(size) = limited_memory(knobs) {
+        (config.initial_send_buffer, config.send_buffer) = (size.most(), size.most());
+    }
     config.keep_alive = knobs.keep_alive_on.then_some(knobs.keep_alive);
     config
+}
+
+/// The size of a send buffer that is counted as in Linux.
+pub(super) fn limited_memory(knobs: &SocketKnobs) -> Option<BufferSize> {
+    knobs.send_memory.filter(|_| knobs.dialect == Dialect::Linux)
 }
 
 /// What a send buffer of FreeBSD's may grow to in a script, in bytes.

@@ -13,6 +13,7 @@ use std::fmt;
 
 use super::dialect::Dialect;
 use super::fast_open::DEFAULT_KEYS;
+use super::send_queue::BufferSize;
 
 mod counters;
 mod socket;
@@ -50,6 +51,8 @@ pub(super) struct Knobs {
     /// How long `connect` may take, if that is bounded by time.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) fast_open_keys: FastOpenKeys,
+    /// Send buffers, if a script has set how large they are.
+    pub(super) send_memory: Option<BufferSize>,
     pub(super) dialect: Dialect,
     /// Whether packets are those of IPv6.
     pub(super) ipv6: bool,
@@ -63,7 +66,15 @@ impl Knobs {
             freebsd_defaults(&mut tcp);
             keep_alive.probes = 8;
         }
-        Knobs { tcp, keep_alive, connect_timeout: None, fast_open_keys: DEFAULT_KEYS, dialect, ipv6: false }
+        Knobs {
+            tcp,
+            keep_alive,
+            connect_timeout: None,
+            fast_open_keys: DEFAULT_KEYS,
+            send_memory: None,
+            dialect,
+            ipv6: false,
+        }
     }
 }
 

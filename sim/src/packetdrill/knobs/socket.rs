@@ -7,6 +7,7 @@ use ethertab::time::Duration;
 use ethertab::{FastOpenKeys, KeepAlive, TcpConfig};
 
 use crate::packetdrill::fast_open::keys_of_option;
+use crate::packetdrill::send_queue::BufferSize;
 
 use super::{Dialect, Knobs, Unsupported, congestion_control, positive, small, unsupported};
 
@@ -19,6 +20,8 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) keep_alive_on: bool,
     /// How long `connect` may take, if that is bounded by time.
     pub(in crate::packetdrill) connect_timeout: Option<Duration>,
+    /// The send buffer, if its size was set.
+    pub(in crate::packetdrill) send_memory: Option<BufferSize>,
     /// `SO_LINGER`: seconds that `close` waits.
     pub(in crate::packetdrill) linger: Option<i64>,
     /// `SO_ZEROCOPY`: sends with `MSG_ZEROCOPY` are reported.
@@ -118,6 +121,7 @@ impl SocketKnobs {
             keep_alive: knobs.keep_alive,
             keep_alive_on: false,
             connect_timeout: knobs.connect_timeout,
+            send_memory: knobs.send_memory,
             linger: None,
             zero_copy: false,
             receive_errors: false,
@@ -141,9 +145,11 @@ impl SocketKnobs {
     /// Applies a sysctl to a socket that is not in use yet. `stack` are the settings of all others.
     pub(in crate::packetdrill) fn sysctl(&mut self, stack: &Knobs, name: &str, value: &str) {
         let (tcp, keep_alive, connect_timeout) = (self.tcp, self.keep_alive, self.connect_timeout);
-        let mut knobs = Knobs { tcp, keep_alive, connect_timeout, ..stack.clone() };
+        let send_memory = self.send_memory;
+        let mut knobs = Knobs { tcp, keep_alive, connect_timeout, send_memory, ..stack.clone() };
         // What is unknown is told once, for the stack.
         let _ = knobs.sysctl(name, value);
+        self.send_memory = knobs.send_memory;
         (self.tcp, self.keep_alive, self.connect_timeout) = (knobs.tcp, knobs.keep_alive, knobs.connect_timeout);
     }
 
@@ -180,6 +186,7 @@ impl SocketKnobs {
             "TCP_THIN_LINEAR_TIMEOUTS" => self.tcp.thin_linear_timeouts = value != 0,
             "IP_RECVERR" | "IPV6_RECVERR" => self.receive_errors = value != 0,
             "SO_SNDBUF" | "SO_SNDBUFFORCE" => {
+                self.send_memory = Some(BufferSize::Fixed(positive(value).saturating_mul(2)));
                 (self.tcp.initial_send_buffer, self.tcp.send_buffer) = (positive(value), positive(value));
             }
             // Linux doubles the value for its overhead, and half of that is window.
@@ -281,6 +288,9 @@ impl SocketKnobs {
     pub(in crate::packetdrill) fn get(&self, name: &str) -> Result<i64, Unsupported> {
         let doubled = if self.dialect == Dialect::Linux { 2 } else { 1 };
         Ok(match name {
+            "SO_SNDBUF" if self.dialect == Dialect::Linux && self.send_memory.is_some() => {
+                self.send_memory.map_or(0, |size| i64::from(size.first()))
+            }
             "SO_SNDBUF" => doubled * i64::from(self.tcp.initial_send_buffer),
             "SO_RCVBUF" => doubled * i64::from(self.tcp.initial_receive_buffer),
             "SO_KEEPALIVE" => i64::from(self.keep_alive_on),

@@ -4,6 +4,7 @@ use ethertab::time::Duration;
 use ethertab::{AccEcnOption, EcnMode, Manner, MtuProbing, SlowStartExit, SynCookies, UnusedWindow};
 
 use crate::packetdrill::fast_open::keys_of_sysctl;
+use crate::packetdrill::send_queue::BufferSize;
 
 use super::{Knobs, Unsupported, congestion_control, number, positive, small, unsupported};
 
@@ -159,6 +160,7 @@ impl Knobs {
             ("hystart", [0]) => self.tcp.slow_start_exit = SlowStartExit::Loss,
             ("hystart", [_]) => self.tcp.slow_start_exit = SlowStartExit::HyStart,
             ("tcp_wmem", [_, default, most]) => {
+                self.send_memory = Some(BufferSize::Grows(positive(*default), positive(*most)));
                 (self.tcp.initial_send_buffer, self.tcp.send_buffer) = (positive(*default), positive(*most));
             }
             ("tcp.recvspace", [space]) => self.tcp.initial_receive_buffer = positive(*space),
