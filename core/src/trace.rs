@@ -143,6 +143,8 @@ pub(crate) struct Trace<'m> {
     records: Storage<'m, TraceRecord>,
     first: usize,
     len: usize,
+    /// There is room for records.
+    is_on: bool,
     lost: u64,
     /// The segment under way.
     pub(crate) arrived: Option<Arrived>,
@@ -152,12 +154,13 @@ pub(crate) struct Trace<'m> {
 
 impl<'m> Trace<'m> {
     pub(crate) fn new(records: Storage<'m, TraceRecord>) -> Self {
-        Trace { records, first: 0, len: 0, lost: 0, arrived: None, before: None }
+        let is_on = records.capacity() > 0;
+        Trace { records, is_on, first: 0, len: 0, lost: 0, arrived: None, before: None }
     }
 
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.records.capacity() > 0
+        self.is_on
     }
 
     /// Adds a record; the oldest makes room.

@@ -126,6 +126,14 @@ impl Path {
         }
     }
 
+    /// The sum of the pseudo-header of a segment of `len` bytes, which is the same in both directions; none before the path is known.
+    #[inline]
+    pub(crate) fn pseudo_sum(&self, len: usize) -> Option<Sum> {
+        let mut sum = self.pseudo_sum;
+        sum.add_u16(len as u16);
+        (self.header_len > 0).then_some(sum)
+    }
+
     /// Length of the headers that [`finish`](Self::finish) writes before the segment.
     #[inline]
     pub(crate) fn header_len(&self) -> usize {

@@ -100,8 +100,8 @@ impl Stack<'_> {
         let verified = packet.meta.checksum == ChecksumState::Verified;
         if !verified && input::is_predicted(connection, segment) {
             let header_len = packet.payload.len() - segment.payload.len();
-            let mut sum = pseudo_sum(packet);
-            sum.add(checksum::sum(&packet.payload[..header_len]));
+            let mut sum = connection.path.pseudo_sum(packet.payload.len()).unwrap_or_else(|| pseudo_sum(packet));
+            sum.add(checksum::sum_header(&packet.payload[..header_len]));
             let mut context = Context {
                 now: self.now,
                 pool,

@@ -529,6 +529,12 @@ impl Connection {
     /// Payload bytes of a full segment that is sent now: less than [`mss`](Self::mss) when it has a SACK option.
     #[inline]
     pub(crate) fn segment_size(&self, now: Instant) -> u32 {
+        let may_have_more = self.receive.has_sack_blocks() || self.ecn.mode == EcnMode::Accurate;
+        if may_have_more { self.size_beside_options(now) } else { self.mss }
+    }
+
+    #[inline(never)] // Few segments have options that others have not.
+    fn size_beside_options(&self, now: Instant) -> u32 {
         let has_blocks = self.sack && self.receive.has_sack_blocks();
         let with_counters = self.wants_accecn_option(now);
         if !has_blocks && !with_counters {

@@ -11,7 +11,6 @@ use crate::tcp::figures::Busy;
 use crate::tcp::manner::Manner;
 use crate::tcp::rate::clock;
 use crate::tcp::reassembly::Placement;
-use crate::tcp::recovery::CongestionState;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
@@ -504,31 +503,46 @@ fn acknowledgment(
     // RFC 5681 §2: what is no duplicate acknowledgment. Nor is one that has been overtaken by data of the peer, as in Linux.
     let says_more = advances || segment.len() > 0 || segment.seq > connection.snd_wl1 || window != connection.snd_wnd;
     let is_echo = connection.ecn.is_echo(segment.flags);
-    let is_quiet = !advances
-        && says_more
-        && options.sack.is_empty()
-        && !is_echo
-        && connection.ecn.mode != EcnMode::Accurate
-        && connection.recovery.state() == CongestionState::Open
-        && connection.recovery.probe_end.is_none();
-    if is_quiet {
-        update_window(connection, segment, window, advances);
-    } else {
+    let is_plain = says_more && options.sack.is_empty() && !is_echo && connection.is_undisturbed();
+    if is_plain && !advances {
+        update_window(connection, segment, window, false);
+    } else if is_plain && connection.all_is_fresh() {
         let echo = options.timestamps.map(|timestamps| timestamps.echo);
-        let mut news = connection.ack_news(context, says_more, echo);
-        news.marked = u32::from(is_echo);
-        if advances {
-            advance(connection, context, segment.ack, outcome);
-        }
-        update_window(connection, segment, window, advances);
-        connection.ack_arrived(context, segment, &options.sack, &mut news);
+        let mut news = connection.ack_news(context, true, echo);
+        advance(connection, context, segment.ack, outcome);
+        update_window(connection, segment, window, true);
+        connection.ack_arrived::<true>(context, segment, &options.sack, &mut news);
         connection.figures.delivered = connection.figures.delivered.wrapping_add(news.delivered);
-        if is_echo {
-            connection.ecn.accurate.echoed(news.delivered);
-        }
+    } else {
+        disturbed_acknowledgment(connection, context, segment, options, (window, says_more, is_echo), outcome);
     }
     outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);
+}
+
+/// The same for what may tell of losses, reordering or marks.
+#[inline(never)] // Out of the way of the usual ACK.
+fn disturbed_acknowledgment(
+    connection: &mut Connection,
+    context: &mut Context<'_, '_>,
+    segment: &Segment<'_>,
+    options: &TcpOptions,
+    (window, says_more, is_echo): (u32, bool, bool),
+    outcome: &mut Outcome,
+) {
+    let echo = options.timestamps.map(|timestamps| timestamps.echo);
+    let mut news = connection.ack_news(context, says_more, echo);
+    news.marked = u32::from(is_echo);
+    let advances = segment.ack > connection.snd_una;
+    if advances {
+        advance(connection, context, segment.ack, outcome);
+    }
+    update_window(connection, segment, window, advances);
+    connection.ack_arrived::<false>(context, segment, &options.sack, &mut news);
+    connection.figures.delivered = connection.figures.delivered.wrapping_add(news.delivered);
+    if is_echo {
+        connection.ecn.accurate.echoed(news.delivered);
+    }
 }
 
 /// RFC 9293 §3.10.7.4: only a segment that is not older may change the window. What acknowledges more is not older, also

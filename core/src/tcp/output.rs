@@ -40,6 +40,8 @@ pub(crate) struct Built {
 struct Plan {
     seq: Seq,
     len: u32,
+    /// It is new data, and less than a segment now has room for.
+    small: bool,
     flags: TcpFlags,
     kind: Kind,
 }
@@ -84,7 +86,7 @@ pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
             header_len,
         };
         header.emit(out);
-        let mut sum = checksum::sum(&out[..header_len]);
+        let mut sum = checksum::sum_header(&out[..header_len]);
         let len = header_len + plan.len as usize;
         if plan.len > 0 {
             sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
@@ -235,7 +237,7 @@ fn fast_open(connection: &mut Connection, context: &Context<'_, '_>) -> (Option<
 fn watch_tail(connection: &mut Connection, context: &Context<'_, '_>) {
     if connection.recovery.tail_unwatched {
         connection.recovery.tail_unwatched = false;
-        connection.set_probe_timer(context, connection.head_timeout(context));
+        connection.watch_tail(context);
     }
 }
 
@@ -279,7 +281,7 @@ fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Pl
 }
 
 fn empty(seq: Seq, kind: Kind) -> Plan {
-    Plan { seq, len: 0, flags: TcpFlags::ACK, kind }
+    Plan { seq, len: 0, small: false, flags: TcpFlags::ACK, kind }
 }
 
 /// Whether pacing lets the next segment leave; if not, a timer will.
@@ -300,7 +302,7 @@ fn plan_syn(connection: &Connection) -> Option<Plan> {
         State::SynReceived => TcpFlags::SYN | TcpFlags::ACK,
         _ => TcpFlags::SYN,
     };
-    connection.syn_due.then_some(Plan { seq: connection.iss, len: 0, flags, kind: Kind::Syn })
+    connection.syn_due.then_some(Plan { seq: connection.iss, len: 0, small: false, flags, kind: Kind::Syn })
 }
 
 /// Data, or a FIN: what is lost goes before what is new, unless recovery says otherwise.
@@ -361,7 +363,7 @@ fn plan_again(connection: &Connection, from: Seq, record: &Record, kind: Kind) -
     if len > 0 && record.is_pushed() && from + len == to.min(data_end) {
         flags |= TcpFlags::PSH;
     }
-    Some(Plan { seq: from, len, flags, kind })
+    Some(Plan { seq: from, len, small: false, flags, kind })
 }
 
 /// RFC 8985 §7.3: new data if there is some, else the last segment again, whatever the congestion window says.
@@ -399,7 +401,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
     if connection.path_mtu.is_searching() && len == full {
         match connection.next_mtu_probe(context.now, queued) {
             NextProbe::Len(len) if connection.records.reserve(context.pool, context.account) => {
-                return Some(Plan { seq: from, len, flags: TcpFlags::ACK, kind: Kind::New });
+                return Some(Plan { seq: from, len, small: false, flags: TcpFlags::ACK, kind: Kind::New });
             }
             NextProbe::Waits => return None,
             _ => {}
@@ -431,7 +433,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
         // RFC 9293 §3.9.1.2: "the last buffered segment" carries PSH.
         flags |= TcpFlags::PSH;
     }
-    Some(Plan { seq: from, len, flags, kind: Kind::New })
+    Some(Plan { seq: from, len, small: len > 0 && len < full, flags, kind: Kind::New })
 }
 
 /// Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1) with Nagle's algorithm (§3.7.4).
@@ -499,7 +501,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             connection.snd_nxt = end;
             connection.record_ends.sent(context.pool, context.account, end);
             connection.recovery.sent();
-            if plan.len > 0 && plan.len < connection.segment_size(context.now) {
+            if plan.small {
                 connection.small_sent = end;
             } else if connection.small_sent < connection.snd_una {
                 connection.small_sent = connection.snd_una;

@@ -181,6 +181,8 @@ pub(crate) struct Records {
     len: u16,
     lost: u16,
     resent: u16,
+    /// Segments that were sent more than once.
+    repeated: u16,
     /// Segments that the peer has beyond a gap: those SACKed, or, without SACK, those that duplicate acknowledgments make
     /// likely.
     pub(crate) sacked: u16,
@@ -201,6 +203,7 @@ impl Records {
             len: 0,
             lost: 0,
             resent: 0,
+            repeated: 0,
             sacked: 0,
             lists: [List::EMPTY; 2],
             hint: NO_LINK,
@@ -235,6 +238,12 @@ impl Records {
     #[inline]
     pub(crate) fn in_flight(&self) -> u32 {
         (self.len() + self.resent()).saturating_sub(u32::from(self.sacked) + self.lost())
+    }
+
+    /// Whether every segment is in flight and was sent once.
+    #[inline]
+    pub(crate) fn are_fresh(&self) -> bool {
+        self.lost | self.resent | self.repeated | self.sacked == 0
     }
 
     /// The numbers of all records.
@@ -340,6 +349,7 @@ impl Records {
             return None;
         }
         self.leave(pool, number, &record);
+        self.repeated -= u16::from(record.was_resent());
         self.head = number.wrapping_add(1);
         self.len -= 1;
         if self.fresh == number {
@@ -365,9 +375,13 @@ impl Records {
     /// Takes the record off its list and out of the counts.
     #[inline]
     fn leave(&mut self, pool: &mut Pool<'_>, number: u32, record: &Record) {
-        if record.is_fresh() {
-            return;
+        if !record.is_fresh() {
+            self.leave_list(pool, number, record);
         }
+    }
+
+    #[inline(never)] // Off the way of what is acknowledged in order.
+    fn leave_list(&mut self, pool: &mut Pool<'_>, number: u32, record: &Record) {
         if record.is_sacked() {
             self.sacked -= 1;
             self.resent -= u16::from(record.is_resent());
@@ -480,6 +494,7 @@ impl Records {
         debug_assert!(record.is_waiting());
         self.unlink(pool, Queue::Waiting, number, &record);
         self.resent += 1;
+        self.repeated += u16::from(!record.was_resent());
         let flags = record.flags | flag::RESENT | flag::EVER_RESENT;
         self.set(pool, number, &Record { flags, sent, stamp, ..record });
         self.link_after(pool, Queue::Resent, self.lists[Queue::Resent as usize].last, number);
@@ -488,6 +503,7 @@ impl Records {
     /// The last record was sent again as a probe, which does not count as being in flight.
     pub(crate) fn mark_probed(&mut self, pool: &mut Pool<'_>, number: u32, sent: u32, stamp: Stamp) {
         let record = self.get(pool, number);
+        self.repeated += u16::from(!record.was_resent());
         self.set(pool, number, &Record { flags: record.flags | flag::EVER_RESENT, sent, stamp, ..record });
     }
 

@@ -64,7 +64,7 @@ impl RttEstimator {
     }
 
     /// The retransmission timeout: `SRTT + max(4·RTTVAR, min_rto)`, backed off, at most `max_rto`.
-    #[inline]
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn rto(&self, config: &TcpConfig) -> Duration {
         let timeout = self.timeout(config).backed_off(u32::from(self.backoff));
         let is_first = self.srtt == 0 && self.backoff == 0;

@@ -258,10 +258,17 @@ impl Connection {
 
     /// SND.UNA has moved on, the records have not yet.
     #[inline]
-    pub(crate) fn note_cumulative(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
+    pub(crate) fn note_cumulative<const USUAL: bool>(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         news.advanced = true;
         while let Some(record) = self.records.pop(context.pool, context.account, self.snd_una) {
             news.acked += 1;
+            if USUAL {
+                news.first_acked.get_or_insert(record.sent);
+                news.last_acked = record.sent;
+                self.recovery.rack.delivered(news.now, &record, 0);
+                self.delivered(context, &record, news);
+                continue;
+            }
             if record.was_resent() {
                 news.resent_acked = true;
             } else if !record.is_sacked() {
@@ -285,7 +292,7 @@ impl Connection {
                 }
             }
         }
-        if news.acked == 0 {
+        if USUAL || news.acked == 0 {
             return;
         }
         if !self.sack {

@@ -48,14 +48,18 @@ impl Timer {
 #[derive(Clone, Debug)]
 pub(crate) struct Timers {
     deadlines: [Instant; Timer::ALL.len()],
+    /// Not after the earliest of them. A timer that is stopped or put off leaves it behind, until it has passed.
+    earliest: Instant,
 }
 
 impl Timers {
-    pub(crate) const NONE: Timers = Timers { deadlines: [Instant::FAR_FUTURE; Timer::ALL.len()] };
+    pub(crate) const NONE: Timers =
+        Timers { deadlines: [Instant::FAR_FUTURE; Timer::ALL.len()], earliest: Instant::FAR_FUTURE };
 
     #[inline]
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         self.deadlines[timer as usize] = at;
+        self.earliest = self.earliest.min(at);
     }
 
     /// Sets a timer that comes before that of retransmission, which is put off if need be.
@@ -91,16 +95,19 @@ impl Timers {
         Some(self.deadlines[timer as usize]).filter(|_| self.is_set(timer))
     }
 
-    /// The earliest deadline, [`Instant::FAR_FUTURE`] if no timer is set.
+    /// No timer expires before this; [`Instant::FAR_FUTURE`] if none is set.
     #[inline]
     pub(crate) fn next(&self) -> Instant {
-        self.deadlines.iter().copied().fold(Instant::FAR_FUTURE, Ord::min)
+        self.earliest
     }
 
     /// Stops and returns a timer that is due.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<Timer> {
-        let timer = Timer::ALL.into_iter().find(|&timer| self.deadlines[timer as usize] <= now)?;
-        self.stop(timer);
-        Some(timer)
+        let timer = Timer::ALL.into_iter().find(|&timer| self.deadlines[timer as usize] <= now);
+        if let Some(timer) = timer {
+            self.stop(timer);
+        }
+        self.earliest = self.deadlines.iter().copied().fold(Instant::FAR_FUTURE, Ord::min);
+        timer
     }
 }

@@ -72,12 +72,8 @@ impl Ipv4Header {
             return Err(WireError::BadLength);
         }
         let datagram = bytes.get(..usize::from(total_len)).ok_or(WireError::Truncated)?;
-        let mut sum = checksum::sum(header);
-        let (options, payload) = datagram[HEADER_LEN..].split_at(header_len - HEADER_LEN);
-        if !options.is_empty() {
-            sum.add_bytes(options);
-        }
-        if !sum.is_valid() {
+        let (whole, payload) = datagram.split_at(header_len);
+        if !checksum::sum_header(whole).is_valid() {
             return Err(WireError::BadChecksum);
         }
         let fragment = u16_at(header, field::FRAGMENT);

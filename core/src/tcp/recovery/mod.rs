@@ -205,16 +205,35 @@ impl Connection {
         is_older(echo, self.timestamps.value(context.now - age))
     }
 
-    /// An ACK of `ack` with SACK blocks has come; what it says of SND.UNA and the window is done. `news` were readied
-    /// before.
+    /// Whether the state is such that only SACK blocks, marks and duplicates could change it.
     #[inline]
-    pub(crate) fn ack_arrived(
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.recovery.state == CongestionState::Open
+            && self.recovery.probe_end.is_none()
+            && self.ecn.mode != EcnMode::Accurate
+    }
+
+    /// Whether every outstanding segment was sent once and is in flight, to a peer that would tell otherwise. An ACK of more,
+    /// without SACK blocks and marks, then is the usual one, for which [`ack_arrived`](Self::ack_arrived) has a short way.
+    #[inline]
+    pub(crate) fn all_is_fresh(&self) -> bool {
+        self.sack && self.records.are_fresh()
+    }
+
+    /// An ACK has come; what it says of SND.UNA and the window is done. `news` were readied before. If it is the `USUAL` one of an
+    /// [undisturbed](Self::is_undisturbed) connection of which [all is fresh](Self::all_is_fresh), the compiler drops what cannot be.
+    #[inline]
+    pub(crate) fn ack_arrived<const USUAL: bool>(
         &mut self,
         context: &mut Context<'_, '_>,
         segment: &Segment<'_>,
         sacks: &SackBlocks,
         news: &mut AckNews,
     ) {
+        if USUAL {
+            self.note_cumulative::<USUAL>(context, news);
+            return self.recover::<USUAL>(context, news);
+        }
         let ack = segment.ack;
         if self.sack && !sacks.is_empty() {
             self.note_sacks(context, ack, sacks, news);
@@ -227,7 +246,7 @@ impl Connection {
             return;
         }
         if self.snd_una > news.una_before {
-            self.note_cumulative(context, news);
+            self.note_cumulative::<USUAL>(context, news);
         }
         // Not what ends the handshake, whose flags mean something else, nor what may be older than the ACK before.
         let tells_marks = news.una_before != self.iss && (news.advanced || news.delivered > 0 || self.ecn.is_newer);
@@ -236,13 +255,20 @@ impl Connection {
             let (flags, options) = (segment.flags, segment.options);
             news.marked = self.ecn.accurate.acknowledged(flags, options, news.delivered, bytes, self.mss);
         }
-        self.recover(context, news);
+        self.recover::<USUAL>(context, news);
     }
 
     /// What follows from the news of an ACK.
     #[inline]
-    fn recover(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
+    fn recover<const USUAL: bool>(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         let measured = self.measure(context, news);
+        if USUAL {
+            if news.delivered > 0 {
+                self.recovery.rack.update_reordering_window(self.snd_una, self.snd_nxt);
+            }
+            self.set_loss_timer(context);
+            return self.tell_controller::<USUAL>(context, news);
+        }
         // RFC 6298 §5.3, also where only a part of a segment is acknowledged.
         let mut restart_timer = news.advanced || (measured && news.sacked && self.head_is_older(context, news));
         if news.delivered > 0 {
@@ -264,20 +290,20 @@ impl Connection {
         if restart_timer || self.outstanding() == 0 {
             self.set_loss_timer(context);
         }
-        self.tell_controller(context, news);
+        self.tell_controller::<USUAL>(context, news);
     }
 
     /// Tells the congestion controller, and reduces the rate in proportion to what was delivered.
     #[inline]
-    fn tell_controller(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
-        let lost = self.recovery.newly_lost;
+    fn tell_controller<const USUAL: bool>(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
+        let lost = if USUAL { 0 } else { self.recovery.newly_lost };
         if news.delivered == 0 && lost == 0 {
             return;
         }
         let mss = self.mss;
         let min_rtt = Duration::from_micros(u64::from(self.rtt.min_rtt()));
         let flight = self.in_flight();
-        let is_reducing = self.recovery.is_reducing();
+        let is_reducing = !USUAL && self.recovery.is_reducing();
         // Data delivered out of order lets the window grow only where that is usual (Linux's `tcp_may_raise_cwnd`).
         let counts = news.acked > 0 || self.recovery.reordering() > u32::from(self.config.reordering);
         let sample = AckSample {

@@ -86,8 +86,19 @@ impl Connection {
         context.now - age + rto
     }
 
+    /// The last of several segments has left: the probe timer starts for them.
+    #[inline(never)] // Called from two places: one copy is enough.
+    pub(crate) fn watch_tail(&mut self, context: &Context<'_, '_>) {
+        // The only one outstanding has just left.
+        let until = match self.records.len() {
+            1 => context.now + self.rtt.rto(&self.config),
+            _ => self.head_timeout(context),
+        };
+        self.set_probe_timer(context, until);
+    }
+
     /// Sets the tail loss probe (RFC 8985 §7.2), at `until` at the latest; false where none is due.
-    pub(crate) fn set_probe_timer(&mut self, context: &Context<'_, '_>, until: Instant) -> bool {
+    fn set_probe_timer(&mut self, context: &Context<'_, '_>, until: Instant) -> bool {
         let state = self.recovery.state;
         let is_quiet = matches!(state, CongestionState::Open | CongestionState::Reduction);
         if !self.config.tail_loss_probe || !self.sack || !is_quiet || self.records.is_empty() {
