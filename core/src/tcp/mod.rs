@@ -1,6 +1,6 @@
 //! TCP (RFC 9293), one connection state machine split by concern.
 //!
-//! [`connection`] is the transmission control block and its states; [`input`] processes an arriving segment in the
+//! [`connection`] is the transmission control block, [`state`] has its states; [`input`] processes an arriving segment in the
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
 //! decides what to send next, [`acks`] when to acknowledge; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
 //! [`send_buffer`] and [`reassembly`] over pool blocks, segment [`records`] with the [`scoreboard`] over them, [`rack`] and loss
@@ -40,6 +40,7 @@ pub(crate) mod scoreboard;
 pub(crate) mod send_buffer;
 pub(crate) mod seq;
 mod settings;
+pub(crate) mod state;
 pub(crate) mod time_wait;
 pub(crate) mod timers;
 pub(crate) mod timestamps;
