@@ -324,7 +324,8 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
                 connection.config.ecn_fallback,
             );
         }
-        connection.rtt.syn_acknowledged(context.now);
+        let flight = (connection.snd_una, connection.snd_nxt);
+        connection.rtt.syn_acknowledged(context.now, &connection.config, flight);
         outcome.signals |= connection.established(context.now);
         if is_data_missing {
             resend_syn_data(connection, context);
@@ -596,11 +597,12 @@ fn advance(connection: &mut Connection, context: &mut Context<'_, '_>, ack: Seq,
 
 /// The round trip of our SYN, if its acknowledgment tells one (RFC 6298 §3, RFC 7323 §4.1).
 fn measure_syn(connection: &mut Connection, now: Instant, options: &TcpOptions) {
-    if !connection.rtt.syn_acknowledged(now)
+    let flight = (connection.snd_una, connection.snd_nxt);
+    if !connection.rtt.syn_acknowledged(now, &connection.config, flight)
         && let Some(timestamps) = options.timestamps.filter(|_| connection.timestamps.agreed)
         && let Some(round_trip) = connection.timestamps.round_trip(now, timestamps.echo)
     {
-        connection.rtt.measured(now, round_trip, round_trip);
+        connection.rtt.measured(now, &connection.config, flight, (round_trip, round_trip));
     }
 }
 

@@ -164,7 +164,8 @@ impl HalfOpen {
         connection.timeouts = self.acknowledged.unwrap_or(self.retransmits);
         if self.retransmits == 0 && !self.repeated {
             let sent = self.deadline - self.rto(&config);
-            connection.rtt.measured(now, now.since(sent), now.since(sent));
+            let (flight, rtt) = ((connection.snd_una, connection.snd_nxt), now.since(sent));
+            connection.rtt.measured(now, &connection.config, flight, (rtt, rtt));
         }
         connection.retransmits = u32::from(connection.timeouts);
         for count in 0..self.retransmits {

@@ -1,6 +1,7 @@
 //! Round-trip time and retransmission timeout (RFC 6298).
 
 use crate::config::TcpConfig;
+use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 
 /// RFC 6298 §5.7: "the RTO MUST be re-initialized to 3 seconds when data transmission begins".
@@ -13,9 +14,17 @@ const MIN_RTT_WINDOW: u32 = 300;
 /// echoes of timestamps.
 #[derive(Clone, Debug)]
 pub(crate) struct RttEstimator {
-    /// 0 before the first measurement.
-    srtt: u32,
-    rttvar: u32,
+    /// Eight times SRTT, 0 before the first measurement.
+    srtt_8: u32,
+    /// Four times the smoothed deviation: what RFC 6298 adds to SRTT.
+    deviation_4: u32,
+    /// The largest of these in this round trip, and not below the least timeout.
+    largest: u32,
+    /// What is added to SRTT. It grows at once and shrinks once in a round trip: with measurements by every ACK, RTTVAR would
+    /// forget much faster than the RFC meant it to (RFC 7323 appendix G).
+    variation: u32,
+    /// The round trip ends when this is acknowledged.
+    round_end: Seq,
     /// How often the timeout was doubled since the last measurement (RFC 6298 §5.5).
     backoff: u8,
     /// The handshake was sent twice, so that nothing is known of the path but that it may be slow.
@@ -31,8 +40,11 @@ pub(crate) struct RttEstimator {
 impl RttEstimator {
     pub(crate) fn new() -> Self {
         RttEstimator {
-            srtt: 0,
-            rttvar: 0,
+            srtt_8: 0,
+            deviation_4: 0,
+            largest: 0,
+            variation: 0,
+            round_end: Seq(0),
             backoff: 0,
             handshake_repeated: false,
             syn_sent: None,
@@ -43,13 +55,13 @@ impl RttEstimator {
 
     /// The smoothed round-trip time, once measured.
     pub(crate) fn srtt(&self) -> Option<Duration> {
-        (self.srtt != 0).then(|| Duration::from_micros(u64::from(self.srtt)))
+        (self.srtt_8 != 0).then(|| Duration::from_micros(u64::from(self.srtt_micros())))
     }
 
     /// The smoothed round-trip time in microseconds, 0 before the first measurement.
     #[inline]
     pub(crate) fn srtt_micros(&self) -> u32 {
-        self.srtt
+        self.srtt_8 >> 3
     }
 
     /// The smallest round-trip time of the last minutes in microseconds, `u32::MAX` before the first measurement.
@@ -60,14 +72,14 @@ impl RttEstimator {
 
     /// The variation of the round-trip time.
     pub(crate) fn rttvar(&self) -> Duration {
-        Duration::from_micros(u64::from(self.rttvar))
+        Duration::from_micros(u64::from(self.deviation_4 >> 2))
     }
 
-    /// The retransmission timeout: `SRTT + max(4·RTTVAR, min_rto)`, backed off, at most `max_rto`.
+    /// The retransmission timeout: SRTT and its variation, which is at least `min_rto`, backed off, at most `max_rto`.
     #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn rto(&self, config: &TcpConfig) -> Duration {
         let timeout = self.timeout(config).backed_off(u32::from(self.backoff));
-        let is_first = self.srtt == 0 && self.backoff == 0;
+        let is_first = self.srtt_8 == 0 && self.backoff == 0;
         let slop = if is_first { Duration::ZERO } else { config.manner.rexmit_slop() };
         (timeout + slop).min(config.max_rto)
     }
@@ -78,7 +90,7 @@ impl RttEstimator {
         let timeout = match self.srtt() {
             None if self.handshake_repeated => config.initial_rto.max(AFTER_REPEATED_HANDSHAKE),
             None => config.initial_rto,
-            Some(srtt) => srtt + Duration::from_micros(4 * u64::from(self.rttvar)).max(config.min_rto),
+            Some(srtt) => srtt + Duration::from_micros(u64::from(self.variation)).max(config.min_rto),
         };
         timeout.min(config.max_rto)
     }
@@ -108,32 +120,52 @@ impl RttEstimator {
     }
 
     /// The SYN is acknowledged. False if it was sent again: then only timestamps can tell the round trip.
-    pub(crate) fn syn_acknowledged(&mut self, now: Instant) -> bool {
+    pub(crate) fn syn_acknowledged(&mut self, now: Instant, config: &TcpConfig, flight: (Seq, Seq)) -> bool {
         let Some(sent) = self.syn_sent.take() else { return false };
         let rtt = now.since(sent);
-        self.measured(now, rtt, rtt);
+        self.measured(now, config, flight, (rtt, rtt));
         true
     }
 
-    /// RFC 6298 §2.2 and §2.3. Of the segments that an ACK has measured, `rtt` is the round trip of the first, delayed
-    /// acknowledgment included, and `newest` that of the last. A round trip of 0 µs counts as 1 µs, so that "measured" can be
-    /// told. Only a measurement ends the back-off (Karn): on a path that has become slower, nothing would ever be measured otherwise.
+    /// RFC 6298 §2.2 and §2.3, as Linux has them. Of the segments that an ACK has measured, the first time is the round trip of the
+    /// first, delayed acknowledgment included, and the other that of the last; `flight` is from SND.UNA to SND.NXT. A round trip of 0 µs
+    /// counts as 1 µs, so that "measured" can be told. Only a measurement ends the back-off (Karn): on a path that has become slower,
+    /// nothing would ever be measured otherwise.
     #[inline]
-    pub(crate) fn measured(&mut self, now: Instant, rtt: Duration, newest: Duration) {
+    pub(crate) fn measured(
+        &mut self,
+        now: Instant,
+        config: &TcpConfig,
+        (una, nxt): (Seq, Seq),
+        (rtt, newest): (Duration, Duration),
+    ) {
         self.backoff = 0;
-        let limit = |rtt: Duration| rtt.as_micros().clamp(1, u64::from(u32::MAX) / 8) as u32;
+        let limit = |rtt: Duration| rtt.as_micros().clamp(1, u64::from(u32::MAX) / 16) as u32;
         let (rtt, newest) = (limit(rtt), limit(newest));
         let seconds = now.as_secs() as u32;
         if newest <= self.min || seconds.wrapping_sub(self.min_at) > MIN_RTT_WINDOW {
             (self.min, self.min_at) = (newest, seconds);
         }
-        if self.srtt == 0 {
-            self.srtt = rtt;
-            self.rttvar = rtt / 2;
-        } else {
-            let deviation = self.srtt.abs_diff(rtt);
-            self.rttvar = self.rttvar - self.rttvar / 4 + deviation / 4;
-            self.srtt = (self.srtt - self.srtt / 8 + rtt / 8).max(1);
+        let least = limit(config.min_rto);
+        if self.srtt_8 == 0 {
+            self.srtt_8 = rtt << 3;
+            self.deviation_4 = rtt << 1;
+            self.variation = self.deviation_4.max(least);
+            (self.largest, self.round_end) = (self.variation, nxt);
+            return;
+        }
+        let srtt = self.srtt_8 >> 3;
+        self.srtt_8 = (self.srtt_8 - srtt + rtt).max(8);
+        let smoothed = self.deviation_4 >> 2;
+        let deviation = srtt.abs_diff(rtt);
+        // A round trip that has become shorter is no reason to wait longer.
+        let growth = deviation.saturating_sub(smoothed) >> if rtt < srtt { 3 } else { 0 };
+        self.deviation_4 = self.deviation_4 - smoothed.saturating_sub(deviation) + growth;
+        self.largest = self.largest.max(self.deviation_4);
+        self.variation = self.variation.max(self.largest);
+        if una > self.round_end {
+            self.variation -= (self.variation - self.largest) >> 2;
+            (self.largest, self.round_end) = (least, nxt);
         }
     }
 }
@@ -151,10 +183,19 @@ mod tests {
         let config = TcpConfig::default();
         let mut rtt = RttEstimator::new();
         assert_eq!(rtt.rto(&config), ms(1_000), "§2.1");
-        rtt.measured(Instant::ZERO, ms(400), ms(400));
-        assert_eq!(rtt.rto(&config), ms(400 + 4 * 200), "§2.2");
+        let measured = |rtt: &mut RttEstimator, una: u32, millis| {
+            rtt.measured(Instant::ZERO, &config, (Seq(una), Seq(una + 10)), (ms(millis), ms(millis)));
+            rtt.rto(&config)
+        };
+        assert_eq!(measured(&mut rtt, 0, 400), ms(400 + 4 * 200), "§2.2");
         for _ in 0..100 {
-            rtt.measured(Instant::ZERO, ms(400), ms(400));
+            assert_eq!(measured(&mut rtt, 5, 400), ms(1_200), "within a round trip nothing is forgotten");
+        }
+        let after = [11, 22, 33].map(|una| measured(&mut rtt, una, 400));
+        let expected = [1_200_000, 1_050_000, 937_500].map(Duration::from_micros);
+        assert_eq!(after, expected, "a quarter of the difference for each of those after");
+        for una in 4..40 {
+            measured(&mut rtt, 11 * una, 400);
         }
         assert!(rtt.rto(&config) <= ms(601), "the variation dies out, the floor stays");
         rtt.back_off();
@@ -171,10 +212,11 @@ mod tests {
         let mut rtt = RttEstimator::new();
         rtt.syn_sent(Instant::ZERO);
         rtt.back_off();
-        assert!(!rtt.syn_acknowledged(Instant::from_millis(5_000)));
+        let config = TcpConfig::default();
+        assert!(!rtt.syn_acknowledged(Instant::from_millis(5_000), &config, (Seq(0), Seq(1))));
         assert_eq!(rtt.srtt(), None);
         rtt.syn_sent(Instant::from_millis(6_000));
-        assert!(rtt.syn_acknowledged(Instant::from_millis(6_030)));
+        assert!(rtt.syn_acknowledged(Instant::from_millis(6_030), &config, (Seq(0), Seq(1))));
         assert_eq!(rtt.srtt(), Some(ms(30)));
     }
 
@@ -182,7 +224,8 @@ mod tests {
     fn the_smallest_round_trip_is_forgotten_after_minutes() {
         let mut rtt = RttEstimator::new();
         for (at, measured, expected) in [(0, 20, 20), (200, 50, 20), (299, 30, 20), (301, 40, 40), (302, 35, 35)] {
-            rtt.measured(Instant::from_secs(at), ms(measured), ms(measured));
+            let config = TcpConfig::default();
+            rtt.measured(Instant::from_secs(at), &config, (Seq(0), Seq(1)), (ms(measured), ms(measured)));
             assert_eq!(rtt.min_rtt(), expected * 1_000);
         }
     }

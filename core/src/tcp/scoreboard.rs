@@ -366,7 +366,7 @@ impl Connection {
             (smoothed, newest) = (smoothed.min(most), newest.min(most));
             news.rtt = Some(newest);
         }
-        self.rtt.measured(context.now, smoothed, newest);
+        self.rtt.measured(context.now, &self.config, (self.snd_una, self.snd_nxt), (smoothed, newest));
         true
     }
 
