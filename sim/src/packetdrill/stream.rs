@@ -356,6 +356,7 @@ impl Kernel {
             Err(errno) => return failed(errno),
         };
         let waits = !file.nonblocking && flags & MSG_DONTWAIT == 0;
+        let zero_copy = flags & MSG_ZEROCOPY != 0 && file.knobs.zero_copy;
         let is_stream = matches!(file.kind, FileKind::Open(_) | FileKind::Fresh);
         if is_stream && is_null(call) && len > 0 {
             return failed("EFAULT");
@@ -377,7 +378,14 @@ impl Kernel {
                     end_of_record: flags & MSG_EOR != 0,
                     urgent: flags & MSG_OOB != 0,
                 };
-                let result = self.write_stream(number, handle, len, waits, state)?;
+                let mut result = Progress::Done(Ok(0));
+                for end in record_ends(call, len, zero_copy) {
+                    state.flags.end_of_record = end < len || flags & MSG_EOR != 0;
+                    result = self.write_stream(number, handle, end, waits, state)?;
+                    if result != Progress::Done(Ok(i64::from(end))) {
+                        break;
+                    }
+                }
                 self.sent(call, flags, result)
             }
             FileKind::Udp(_) => self.write_datagram(call, len.max(0) as usize, address),
@@ -564,10 +572,34 @@ fn is_null(call: &Call) -> bool {
 
 /// The bytes that a list of `{..., LEN}` speaks of.
 fn vector_len(vector: Option<&Expr>) -> i64 {
-    let Some(Expr::List(items)) = vector else { return 0 };
-    let len = |item: &Expr| match item {
+    vector_lens(vector).sum()
+}
+
+fn vector_lens(vector: Option<&Expr>) -> impl Iterator<Item = i64> {
+    let items = match vector {
+        Some(Expr::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    items.iter().map(|item| match item {
         Expr::Struct(fields) => fields.last().and_then(|field| evaluate(&field.value).ok()).unwrap_or(0),
         _ => 0,
-    };
-    items.iter().map(len).sum()
+    })
+}
+
+/// Separate pieces of memory that a packet of Linux's holds.
+const MOST_FRAGMENTS: usize = 17;
+
+/// Where the packets end at the latest that a send of `len` bytes makes. What is not copied stays in the pieces that the user has handed
+/// over.
+fn record_ends(call: &Call, len: u32, zero_copy: bool) -> Vec<u32> {
+    let vector = call.arguments.get(1).and_then(|message| message.field("msg_iov")).filter(|_| zero_copy);
+    let pieces: Vec<i64> = vector_lens(vector).filter(|len| *len > 0).collect();
+    let mut ends = Vec::new();
+    for packet in pieces.chunks(MOST_FRAGMENTS) {
+        ends.push(ends.last().copied().unwrap_or(0) + packet.iter().sum::<i64>() as u32);
+    }
+    match ends.last() {
+        Some(last) if *last == len => ends,
+        _ => vec![len],
+    }
 }
