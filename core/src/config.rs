@@ -247,9 +247,6 @@ pub struct TcpConfig {
     pub advertised_mss: Option<u16>,
     /// Time in TIME-WAIT (twice the maximum segment lifetime): 60 s as in Linux.
     pub time_wait: Duration,
-    /// A connection may be opened with the ports of one that has been in TIME-WAIT for so long, if both sides' timestamps tell their
-    /// segments apart (RFC 6191 §2; Linux's `tcp_tw_reuse`). None, the default: ports are free again when TIME-WAIT ends.
-    pub time_wait_reuse: Option<Duration>,
     /// Time in FIN-WAIT-2 after `close`, when the peer does not close its side: 60 s as in Linux, but at least 3.5
     /// retransmission timeouts. Zero does not wait at all: the peer gets a reset, as with Linux's negative `TCP_LINGER2`.
     pub fin_wait_2: Duration,
@@ -397,7 +394,6 @@ impl Default for TcpConfig {
             exact_resets: true,
             challenge_syns: true,
             time_wait: Duration::from_secs(60),
-            time_wait_reuse: None,
             fin_wait_2: Duration::from_secs(60),
             user_timeout: None,
             keep_alive: None,

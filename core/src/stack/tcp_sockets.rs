@@ -30,6 +30,9 @@ pub struct ConnectOptions {
     pub local: Option<Endpoint>,
     /// The first and the last port that chance may choose, where they are not those of all others (RFC 6056 §3.2).
     pub ports: Option<(u16, u16)>,
+    /// Chance may also choose the port of a connection that has been in TIME-WAIT for so long, if timestamps tell the segments of the
+    /// two apart (RFC 6191 §2; Linux's `tcp_tw_reuse`). None, the default: ports are free again when TIME-WAIT ends.
+    pub time_wait_reuse: Option<Duration>,
     /// The connection's settings instead of the stack's.
     pub tcp: Option<TcpConfig>,
     /// Give up if the connection is not established by then.
@@ -101,11 +104,11 @@ impl Stack<'_> {
         let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port(), link };
         let config = options.tcp.unwrap_or(self.config.tcp);
         let flow_hash = match wanted.port {
-            0 => self.choose_port(&mut flow, options.ports, config.time_wait_reuse)?,
+            0 => self.choose_port(&mut flow, &options)?,
             _ => self.flow_hash(&flow),
         };
         // Whoever asks for a port by its number gets it from TIME-WAIT at once, as in Linux.
-        let patience = if wanted.port == 0 { config.time_wait_reuse } else { Some(Duration::ZERO) };
+        let patience = if wanted.port == 0 { options.time_wait_reuse } else { Some(Duration::ZERO) };
         if self.is_taken(flow_hash, &flow, patience) {
             return Err(ConnectError::AddressInUse(flow.local_address()));
         }
@@ -162,13 +165,8 @@ impl Stack<'_> {
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
     /// one further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
     /// returns the flow's hash.
-    fn choose_port(
-        &mut self,
-        flow: &mut Flow,
-        range: Option<(u16, u16)>,
-        patience: Option<Duration>,
-    ) -> Result<u32, ConnectError> {
-        let (first, last) = range.unwrap_or((*EPHEMERAL_PORTS.start(), *EPHEMERAL_PORTS.end()));
+    fn choose_port(&mut self, flow: &mut Flow, options: &ConnectOptions) -> Result<u32, ConnectError> {
+        let (first, last) = options.ports.unwrap_or((*EPHEMERAL_PORTS.start(), *EPHEMERAL_PORTS.end()));
         let count = u32::from(last.saturating_sub(first)) + 1;
         flow.local_port = 0;
         let start = flow.hash(&self.port_random);
@@ -177,7 +175,7 @@ impl Stack<'_> {
             self.port_offset = self.port_offset.wrapping_add(1);
             flow.local_port = first + (start.wrapping_add(self.port_offset) % count) as u16;
             let hash = self.flow_hash(flow);
-            if !self.is_taken(hash, flow, patience) {
+            if !self.is_taken(hash, flow, options.time_wait_reuse) {
                 return Ok(hash);
             }
         }

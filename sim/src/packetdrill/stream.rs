@@ -121,6 +121,7 @@ impl Kernel {
         let options = ConnectOptions {
             local: file.local,
             ports: file.knobs.ports,
+            time_wait_reuse: self.knobs.time_wait_reuse,
             tcp: Some(config_of(&file.knobs)),
             timeout: file.knobs.connect_timeout,
             fast_open,

@@ -50,6 +50,8 @@ pub(super) struct Knobs {
     pub(super) keep_alive: KeepAlive,
     /// How long `connect` may take, if that is bounded by time.
     pub(super) connect_timeout: Option<Duration>,
+    /// How long after their connection has ended ports may serve another one, if before the end of TIME-WAIT.
+    pub(super) time_wait_reuse: Option<Duration>,
     pub(super) fast_open_keys: FastOpenKeys,
     /// Send buffers, if a script has set how large they are.
     pub(super) send_memory: Option<BufferSize>,
@@ -70,6 +72,7 @@ impl Knobs {
             tcp,
             keep_alive,
             connect_timeout: None,
+            time_wait_reuse: None,
             fast_open_keys: DEFAULT_KEYS,
             send_memory: None,
             dialect,

@@ -170,10 +170,10 @@ impl Knobs {
             }
             ("tcp_notsent_lowat", [limit]) => self.tcp.unsent_limit = positive(*limit),
             // 2 is for loopback alone.
-            ("tcp_tw_reuse", [on]) => self.tcp.time_wait_reuse = (*on == 1).then_some(Duration::from_secs(1)),
+            ("tcp_tw_reuse", [on]) => self.time_wait_reuse = (*on == 1).then_some(Duration::from_secs(1)),
             ("tcp_tw_reuse_delay", [millis]) => {
                 let delay = Duration::from_millis((*millis).max(0) as u64);
-                self.tcp.time_wait_reuse = self.tcp.time_wait_reuse.map(|_| delay);
+                self.time_wait_reuse = self.time_wait_reuse.map(|_| delay);
             }
             ("tcp_syn_retries", [count]) => self.tcp.syn_retries = small(*count),
             ("tcp_syn_linear_timeouts", [count]) => self.tcp.linear_syn_timeouts = small(*count),
