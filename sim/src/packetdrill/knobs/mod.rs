@@ -97,7 +97,8 @@ fn linux_defaults() -> TcpConfig {
 fn freebsd_defaults(tcp: &mut TcpConfig) {
     tcp.manner = Manner::FreeBsd(FreeBsdKnobs::default());
     (tcp.initial_receive_buffer, tcp.receive_buffer) = (65_536, 2 * 1024 * 1024);
-    tcp.initial_send_buffer = 32_768;
+    // Larger than the default, which suites that count on it set: others write more than that at once.
+    tcp.initial_send_buffer = 65_536;
     // Its default stack has neither RACK nor probes of the tail.
     (tcp.tail_loss_probe, tcp.frto) = (false, false);
     (tcp.ecn_accept, tcp.ecn_request) = (EcnMode::Classic, EcnMode::Off);
