@@ -59,7 +59,7 @@ const PLAIN_SYN_AFTER: u8 = 4;
 
 impl Manner {
     pub(crate) fn is_linux(&self) -> bool {
-        *self == Manner::Linux
+        matches!(self, Manner::Linux)
     }
 
     /// What is added to a retransmission timeout.
