@@ -157,6 +157,16 @@ impl Kernel {
         done(0)
     }
 
+    /// A write has found a file full: when there is room again, that is news to whoever watches it.
+    pub(super) fn ran_out_of_room(&mut self, number: i64) {
+        for file in self.files.values_mut() {
+            if let FileKind::Epoll(watches) = &mut file.kind {
+                let of_file = watches.iter_mut().filter(|watch| watch.file == number);
+                of_file.for_each(|watch| watch.reported &= !(OUT | WRNORM));
+            }
+        }
+    }
+
     pub(super) fn epoll_wait(&mut self, call: &Call, state: &mut CallState) -> Outcome {
         let (most, timeout) = (self.number(call, 2)?, self.number(call, 3)?);
         let deadline = self.deadline(state, timeout);

@@ -473,7 +473,10 @@ impl Kernel {
             match host.stack.send_with_flags(&mut host.pool, now, handle, &chunk, flags) {
                 Ok(0) if waits => return Ok(Progress::Blocked),
                 Ok(0) if state.bytes > 0 => break,
-                Ok(0) => return failed("EAGAIN"),
+                Ok(0) => {
+                    self.ran_out_of_room(number);
+                    return failed("EAGAIN");
+                }
                 Ok(taken) => {
                     let queue = &mut file.send_queue;
                     if info.is_some_and(|info| queue.wrote(file.bytes_written, taken as u32, &info)) {
@@ -489,6 +492,9 @@ impl Kernel {
                 }
                 Err(_) => return failed("EPIPE"),
             }
+        }
+        if state.bytes < len {
+            self.ran_out_of_room(number);
         }
         if is_connecting { Ok(Progress::Blocked) } else { done(i64::from(state.bytes)) }
     }
