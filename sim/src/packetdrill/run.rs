@@ -509,12 +509,12 @@ impl<'a> Run<'a> {
             for (name, value) in knobs::tcp_info(&info) {
                 self.environment.define(name, value);
             }
-        } else if let Some(state) = self.kernel.files.values().find_map(|file| match file.kind {
+        } else if let Some(state) = self.kernel.files.values().rev().find_map(|file| match file.kind {
             FileKind::Fresh => Some(knobs::TCP_CLOSE),
             FileKind::Listening(_) => Some(knobs::TCP_LISTEN),
             _ => None,
         }) {
-            // A socket without a connection.
+            // The newest socket, without a connection.
             self.environment.define("tcpi_state", state);
         }
         match self.environment.run(text) {
