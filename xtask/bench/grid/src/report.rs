@@ -28,7 +28,7 @@ Where the law meets the rate (2 % loss at 10 Mbit/s with 10 ms, and at 100 Mbit/
 has both: a window that is the path's content on average leaves it empty half of the time and waits in its queue the other half, and a
 segment's own time on the line makes the round trip an eighth longer than the path's. With buffers of 32 KiB, which are 22
 segments, what arrives behind a loss takes the room of what could be sent until it is repaired. Windows are halved in whole segments, as in
-Linux: of seven, three remain.";
+Linux: of seven, three remain. And a timeout waits for at least 200 ms, two hundred round trips of a millisecond.";
 
 pub(crate) fn markdown(results: &Results) -> anyhow::Result<String> {
     let mut page = String::from(INTRODUCTION);
@@ -110,7 +110,10 @@ fn linux(page: &mut String, results: &Results) -> anyhow::Result<()> {
         page,
         "Two network namespaces, a TAP device in each, and the same cable between them in real time: Linux's CUBIC, runs of 9 s of"
     )?;
-    writeln!(page, "which the last 6 s count, five of them. Mbit/s.\n")?;
+    writeln!(
+        page,
+        "which the last 6 s count, five of them, so that with losses at 100 ms and more the first slow start counts for much. Mbit/s.\n"
+    )?;
     let ours = Contender::ours();
     let names: String = ours.iter().map(|contender| format!(" {contender} |")).collect();
     writeln!(page, "| point | path | Linux CUBIC |{names}")?;
