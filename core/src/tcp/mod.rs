@@ -12,6 +12,7 @@
 //! [`Segment`], and writes the headers around what [`output`] plans.
 
 pub(crate) mod accecn;
+mod ack_step;
 pub(crate) mod acks;
 pub(crate) mod challenge;
 pub(crate) mod congestion;
