@@ -11,7 +11,7 @@ use crate::info::{id, millis};
 /// Numbers of each record: five that all events have, then those of its kind, then NaN.
 const WIDTH: usize = 11;
 
-/// The records that wait at a host, the oldest first and at most `most`: [`WIDTH`] numbers each. They wait no more.
+/// The records that wait at a host, the oldest first and at most `most`: 11 numbers each. They wait no more.
 #[wasm_bindgen]
 pub fn take_trace(host: u32, most: u32) -> Result<Vec<f64>, Failure> {
     enter(|engine| {

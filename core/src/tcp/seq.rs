@@ -25,31 +25,37 @@ impl Seq {
     }
 }
 
+/// How far `seq` is ahead of `other`, or behind it (RFC 9293 §3.4).
+#[inline]
+fn ahead(seq: &Seq, other: &Seq) -> i32 {
+    seq.0.wrapping_sub(other.0) as i32
+}
+
 impl PartialOrd for Seq {
     #[inline]
     fn partial_cmp(&self, other: &Seq) -> Option<Ordering> {
-        Some((self.0.wrapping_sub(other.0) as i32).cmp(&0))
+        Some(ahead(self, other).cmp(&0))
     }
 
     // Each is one subtraction and one comparison, which compilers do not find behind `partial_cmp`.
     #[inline]
     fn lt(&self, other: &Seq) -> bool {
-        (self.0.wrapping_sub(other.0) as i32) < 0
+        ahead(self, other) < 0
     }
 
     #[inline]
     fn le(&self, other: &Seq) -> bool {
-        self.0.wrapping_sub(other.0) as i32 <= 0
+        ahead(self, other) <= 0
     }
 
     #[inline]
     fn gt(&self, other: &Seq) -> bool {
-        self.0.wrapping_sub(other.0) as i32 > 0
+        ahead(self, other) > 0
     }
 
     #[inline]
     fn ge(&self, other: &Seq) -> bool {
-        self.0.wrapping_sub(other.0) as i32 >= 0
+        ahead(self, other) >= 0
     }
 }
 

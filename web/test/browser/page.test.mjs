@@ -246,7 +246,10 @@ test("a state that v86 cannot use is refused with the reason", () =>
 for (const colorScheme of ["light", "dark"]) {
   test(`nothing is wider than a narrow phone, without a guest (${colorScheme})`, () =>
     withPage(browser, bare.url, { ...NARROW, colorScheme }, async (page) => {
-      await panel(page, "Connections").getByRole("button", { name: /at left$/ }).first().click();
+      await panel(page, "Connections")
+        .getByRole("button", { name: /at left$/ })
+        .first()
+        .click();
       await page.getByText("All 20.0 MiB arrived").waitFor({ timeout: PATIENCE });
       await page.getByRole("group", { name: "Selected connection" }).waitFor();
       await page.getByRole("listbox").press("End");
