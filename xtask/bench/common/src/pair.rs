@@ -241,7 +241,7 @@ impl<H: Host> Pair<H> {
 }
 
 /// Returns how many frames there were.
-#[inline(never)] // Little code of the programs beside that of the stacks.
+#[inline]
 fn deliver<H: Host>(host: &mut H, now: u64, frame: &mut [u8; FRAME_BYTES], from: &mut Cable) -> u64 {
     let mut frames = 0;
     while let Some(length) = from.pop(frame) {
@@ -251,7 +251,7 @@ fn deliver<H: Host>(host: &mut H, now: u64, frame: &mut [u8; FRAME_BYTES], from:
     frames
 }
 
-#[inline(never)]
+#[inline]
 fn drain<H: Host>(host: &mut H, now: u64, frame: &mut [u8; FRAME_BYTES], to: &mut Cable) {
     while to.has_room() {
         match host.transmit(now, frame) {
