@@ -72,11 +72,12 @@ pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, MtuProbing,
 pub use counters::{Counters, DropReason};
 pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
 pub use pool::{BLOCK_SIZE, Pool};
-pub use stack::addressing::{ConfigError, InterfaceAddress, Route, ScopeError};
+pub use stack::addressing::{ConfigError, InterfaceAddress, ScopeError};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
 pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
+pub use stack::routes::Route;
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, ErrorReport, FrameMeta, ListenError, ListenOptions, RecvError,

@@ -5,8 +5,7 @@
 //! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
 //! them comes [`Stack::transmit`] again.
 //!
-//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses,
-//! routes), `resolution` (ARP and neighbour discovery over the [`neighbor`] table), `ip_input`, `transmit`, `icmp`,
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], `resolution` (ARP and neighbour discovery over the [`neighbor`] table), `ip_input`, `transmit`, `icmp`,
 //! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -25,6 +24,7 @@ pub(crate) mod path;
 pub(crate) mod path_mtus;
 pub(crate) mod ping;
 mod resolution;
+pub(crate) mod routes;
 mod tcp_errors;
 mod tcp_input;
 mod tcp_settings;
@@ -56,7 +56,7 @@ use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use crate::trace::Trace;
-use addressing::{InterfaceAddress, NextHop, Route};
+use addressing::InterfaceAddress;
 use error_reports::ErrorReports;
 use icmp::TokenBucket;
 use interface::Interface;
@@ -65,6 +65,7 @@ use neighbor::NeighborTable;
 use nodes::{Node, Nodes};
 use path_mtus::PathMtus;
 use ping::Ping;
+use routes::{NextHop, Route};
 use udp::UdpSocket;
 
 /// What is known about a frame besides its bytes.

@@ -4,11 +4,12 @@ use core::fmt;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
-use super::addressing::{NextHop, ScopeError};
+use super::addressing::ScopeError;
 use super::flow::Flow;
 use super::icmp::Problem;
 use super::ip_input::Packet;
 use super::nodes::Node;
+use super::routes::NextHop;
 use super::transmit::emit_ip_header;
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
