@@ -16,7 +16,7 @@ use crate::tcp::pmtu::reported_mtu;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 use crate::wire::{
-    AdvertisementFlags, Icmpv4Message, Icmpv6Message, NdpOptions, WireError, icmpv4, icmpv6, ipv4, ipv6, protocol,
+    AdvertisementFlags, Icmpv4Message, Icmpv6Message, NdpOptions, WireError, icmpv4, icmpv6, ipv4, ipv6, ndp, protocol,
 };
 
 /// A token bucket that keeps the rate of ICMP errors down (RFC 4443 §2.4 (f)): 1,000 a second, 50 at once, as in Linux.
@@ -168,7 +168,7 @@ impl Stack<'_> {
     fn is_valid_discovery(&mut self, packet: &Packet<'_>, target: Ipv6Addr, options: &[u8]) -> bool {
         let code = packet.payload.get(1).copied().unwrap_or(0);
         let options = NdpOptions::new(options);
-        let valid = packet.hop_limit == icmpv6::NDP_HOP_LIMIT
+        let valid = packet.hop_limit == ndp::NDP_HOP_LIMIT
             && code == 0
             && !target.is_multicast()
             && options.are_well_formed()

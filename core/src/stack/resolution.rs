@@ -15,8 +15,8 @@ use crate::pool::Pool;
 use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{
-    AdvertisementFlags, ArpOperation, ArpPacket, EthernetHeader, Ipv6Header, MacAddr, NdpOptions, arp, ethernet,
-    icmpv6, ipv6, protocol,
+    AdvertisementFlags, ArpOperation, ArpPacket, EthernetHeader, Ipv6Header, MacAddr, NdpOption, NdpOptions, arp,
+    ethernet, ipv6, ndp, protocol,
 };
 
 /// Sockets that one call takes off a neighbour's list.
@@ -32,7 +32,7 @@ pub(super) enum Resolution {
     TableFull,
 }
 
-const NDP_FRAME: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + icmpv6::NEIGHBOR_LEN;
+const NDP_FRAME: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + ndp::NEIGHBOR_LEN;
 
 impl Stack<'_> {
     /// Adds a neighbour by hand. The entry is never asked about and never removed.
@@ -156,9 +156,9 @@ impl Stack<'_> {
                     Some(mac) => (target, mac),
                     None => (group, MacAddr::for_multicast(IpAddr::V6(group))),
                 };
-                let mut message = [0; icmpv6::NEIGHBOR_LEN];
-                let len =
-                    icmpv6::emit_neighbor_solicitation(source, destination, &mut message, target, Some(source_mac));
+                let mut message = [0; ndp::NEIGHBOR_LEN];
+                let option = Some(NdpOption::SourceLinkLayerAddress(source_mac));
+                let len = ndp::emit_neighbor_solicitation(source, destination, &mut message, target, option);
                 self.send_ndp(pool, interface, mac, source, destination, &message[..len]);
             }
             _ => {}
@@ -190,7 +190,7 @@ impl Stack<'_> {
             flow_label: 0,
             payload_len: message.len() as u16,
             next_header: protocol::ICMPV6,
-            hop_limit: icmpv6::NDP_HOP_LIMIT,
+            hop_limit: ndp::NDP_HOP_LIMIT,
             source,
             destination,
         };
@@ -241,8 +241,8 @@ impl Stack<'_> {
         flags: AdvertisementFlags,
     ) {
         let mac = self.mac(interface);
-        let mut message = [0; icmpv6::NEIGHBOR_LEN];
-        let len = icmpv6::emit_neighbor_advertisement(target, destination, &mut message, flags, target, Some(mac));
+        let mut message = [0; ndp::NEIGHBOR_LEN];
+        let len = ndp::emit_neighbor_advertisement(target, destination, &mut message, flags, target, Some(mac));
         let to = to.unwrap_or(MacAddr::for_multicast(IpAddr::V6(destination)));
         self.send_ndp(pool, interface, to, target, destination, &message[..len]);
     }

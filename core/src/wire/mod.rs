@@ -13,6 +13,7 @@ pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 pub mod summary;
 pub mod tcp;
 pub mod tcp_options;
@@ -25,9 +26,12 @@ pub use arp::{ArpOperation, ArpPacket};
 pub use ecn::Ecn;
 pub use ethernet::{EthernetHeader, MacAddr, MacAddrParseError};
 pub use icmpv4::Icmpv4Message;
-pub use icmpv6::{AdvertisementFlags, Icmpv6Message, NdpOption, NdpOptions, PrefixInformation};
+pub use icmpv6::Icmpv6Message;
 pub use ipv4::Ipv4Header;
 pub use ipv6::{ExtensionError, Ipv6Header};
+pub use ndp::{
+    AdvertisementFlags, NdpOption, NdpOptions, Preference, PrefixInformation, RouteInformation, RouterAdvertisement,
+};
 pub use tcp::{TcpFlags, TcpHeader};
 pub use tcp_options::{SackBlocks, TcpOptions, Timestamps};
 pub use udp::UdpHeader;

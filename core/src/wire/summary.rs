@@ -294,8 +294,8 @@ fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
         Icmpv6Message::TimeExceeded { code, .. } => field(out, "time exceeded code=", code.into()),
         Icmpv6Message::ParameterProblem { pointer, .. } => field(out, "parameter problem at byte ", pointer),
         Icmpv6Message::RouterSolicitation { .. } => out.write_str("router solicitation"),
-        Icmpv6Message::RouterAdvertisement { router_lifetime, .. } => {
-            field(out, "router advertisement lifetime=", router_lifetime.into())
+        Icmpv6Message::RouterAdvertisement { advertisement, .. } => {
+            field(out, "router advertisement lifetime=", advertisement.router_lifetime.into())
         }
         Icmpv6Message::NeighborSolicitation { target, .. } => {
             write!(out, "neighbor solicitation who-has {target}")
@@ -307,11 +307,11 @@ fn icmpv6(message: &Icmpv6Message<'_>, out: &mut dyn Write) -> fmt::Result {
                 None => Ok(()),
             }
         }
-        // RFC 2710 §3, RFC 3810 §5.2 and RFC 4861 §4.5: what every host sends or hears in its first minute.
+        Icmpv6Message::Redirect { .. } => out.write_str("redirect"),
+        // RFC 2710 §3 and RFC 3810 §5.2: what every host sends or hears in its first minute.
         Icmpv6Message::Other { kind: 130, .. } => out.write_str("multicast listener query"),
         Icmpv6Message::Other { kind: 131 | 143, .. } => out.write_str("multicast listener report"),
         Icmpv6Message::Other { kind: 132, .. } => out.write_str("multicast listener done"),
-        Icmpv6Message::Other { kind: 137, .. } => out.write_str("redirect"),
         Icmpv6Message::Other { kind, code } => other(out, kind, code),
     }
 }
