@@ -20,6 +20,7 @@ pub(crate) enum Use {
     Identifiers = 4,
     SynCookies = 5,
     FastOpen = 6,
+    DhcpClient = 32,
 }
 
 impl Generator {

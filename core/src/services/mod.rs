@@ -4,12 +4,18 @@
 //! Whoever owns the UDP sockets (ports 67 and 53) carries the messages. Tables have the capacity they are given at
 //! construction; a message costs a few passes over a table at most.
 
+pub mod dhcp_client;
 pub mod dhcp_config;
 pub mod dhcp_leases;
 pub mod dhcp_reply;
 pub mod dhcp_server;
 pub mod dns_server;
+mod list;
 
+pub use dhcp_client::{
+    DhcpClient, DhcpClientConfig, DhcpClientCounters, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute,
+    DhcpTransmit,
+};
 pub use dhcp_config::{DhcpConfig, DhcpConfigError, MAX_DNS_SERVERS};
 pub use dhcp_leases::{ClientId, Lease, LeaseState};
 pub use dhcp_reply::DhcpReply;
@@ -18,6 +24,7 @@ pub use dns_server::{
     AddNameError, Answer, DnsAction, DnsConfig, DnsCounters, DnsEntry, DnsServer, PendingQuestion, QueryId,
     UnknownNames,
 };
+pub use list::List;
 
 use core::fmt;
 

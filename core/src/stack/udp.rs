@@ -1,7 +1,7 @@
 //! UDP sockets (RFC 768, RFC 1122 §4.1).
 
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::addressing::ScopeError;
@@ -47,7 +47,8 @@ pub struct UdpMeta {
     /// The other end. The scope id of a link-local address says by which interface it is reached; a received datagram's
     /// can be answered as it is.
     pub remote: SocketAddr,
-    /// Our address: the one it was sent to, or is to be sent from.
+    /// Our address: the one it was sent to, or is to be sent from. The unspecified address is one to broadcast from by a given
+    /// interface that has none yet (DHCP, RFC 2131 §4.1).
     pub local: Option<IpAddr>,
     /// The interface that it came in by (none if that was removed meanwhile), or is to leave by, which goes before the
     /// scope id of `remote`; needed for broadcasts and groups on a host with several.
@@ -234,17 +235,23 @@ impl Stack<'_> {
             Some(interface) => Some(interface),
             None => self.link_to(meta.remote, meta.local.or(local.address)).map_err(UdpSendError::Scope)?,
         };
+        // RFC 1122 §3.2.1.3 (a): the unspecified address is a source only while a host finds out its own.
+        let unnumbered = meta.local.filter(|local| {
+            local.is_unspecified() && destination == IpAddr::V4(Ipv4Addr::BROADCAST) && meta.interface.is_some()
+        });
+        let link = meta.link.or(unnumbered.map(|_| MacAddr::BROADCAST));
         let hop = match interface {
             Some(interface) => self.next_hop_on(interface, destination).or_else(|| {
                 // A given station needs no route.
-                let source = self.source_on(interface, destination)?;
-                meta.link.map(|_| NextHop { interface, address: destination, source })
+                let source = unnumbered.or_else(|| self.source_on(interface, destination))?;
+                link.map(|_| NextHop { interface, address: destination, source })
             }),
             None => self.route(destination),
         };
         let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
         let source = meta.local.or(local.address).unwrap_or(hop.source);
-        if !self.is_local_on(hop.interface, source) || source.is_ipv4() != destination.is_ipv4() {
+        let ours = unnumbered.is_some() || self.is_local_on(hop.interface, source);
+        if !ours || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
@@ -278,7 +285,7 @@ impl Stack<'_> {
         let mut prefix = [0; SEND_HEADER];
         let interface = self.interfaces.key(u32::from(hop.interface.0)).ok_or(UdpSendError::NoRoute(destination))?;
         prefix[..INTERFACE_KEY].copy_from_slice(&encode_interface(interface));
-        if let Some(MacAddr(mac)) = meta.link {
+        if let Some(MacAddr(mac)) = link {
             prefix[INTERFACE_KEY] = 1;
             prefix[INTERFACE_KEY + 1..].copy_from_slice(&mac);
         }

@@ -41,6 +41,8 @@ pub mod option {
     pub const INTERFACE_MTU: u8 = 26;
     /// Broadcast address of the subnet.
     pub const BROADCAST_ADDRESS: u8 = 28;
+    /// Time servers, most preferred first.
+    pub const NTP_SERVERS: u8 = 42;
     /// The address that the client would like, or has.
     pub const REQUESTED_ADDRESS: u8 = 50;
     /// Lease time in seconds; `u32::MAX` is for ever.
@@ -63,6 +65,14 @@ pub mod option {
     pub const REBINDING_TIME: u8 = 59;
     /// Client identifier (RFC 4361).
     pub const CLIENT_ID: u8 = 61;
+    /// The server may grant an address at once (RFC 4039); empty.
+    pub const RAPID_COMMIT: u8 = 80;
+    /// What a relay says of where the client is (RFC 3046).
+    pub const RELAY_AGENT: u8 = 82;
+    /// Hosts that can do without IPv4 should, for so many seconds (RFC 8925).
+    pub const IPV6_ONLY_PREFERRED: u8 = 108;
+    /// Routes with their masks (RFC 3442).
+    pub const CLASSLESS_ROUTES: u8 = 121;
     /// Last option; has no length.
     pub const END: u8 = 255;
 }
@@ -263,6 +273,18 @@ impl<'a> Message<'a> {
     #[inline(never)] // Called for each option that a server looks at.
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
         self.options().find(|(found, _)| *found == code).map(|(_, value)| value)
+    }
+
+    /// Copies the value of an option that may be split over several instances (RFC 3396 §7), as much as fits into `out`, and
+    /// returns its length.
+    pub fn gather(&self, code: u8, out: &mut [u8]) -> usize {
+        let mut len = 0;
+        for (_, value) in self.options().filter(|(found, _)| *found == code) {
+            let part = &value[..value.len().min(out.len() - len)];
+            out[len..len + part.len()].copy_from_slice(part);
+            len += part.len();
+        }
+        len
     }
 
     /// The value of an option that holds one address; `None` if it is missing or has another length.

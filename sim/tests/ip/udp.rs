@@ -93,3 +93,26 @@ fn a_length_that_lies_is_dropped() {
         assert_eq!(host.drops(DropReason::UdpMalformed), 6);
     }
 }
+
+/// RFC 2131 §4.1: a DHCP client broadcasts from 0.0.0.0, by an interface that has no address.
+#[test]
+fn a_host_without_an_address_can_broadcast() {
+    let mut host = Host::new();
+    host.stack.remove_address(crate::host::NIC, pair(false).0).unwrap();
+    let socket = host.stack.bind_udp(Endpoint::any(68)).unwrap();
+    let unspecified = "0.0.0.0".parse().unwrap();
+    let mut meta = UdpMeta::to("255.255.255.255:67".parse().unwrap());
+    let send =
+        |host: &mut Host, meta: &UdpMeta| host.stack.udp_send(&mut host.pool, host.now, socket, meta, b"discover");
+    meta.local = Some(unspecified);
+    assert_eq!(send(&mut host, &meta), Err(UdpSendError::NoRoute(meta.remote.ip())), "no interface is given");
+    meta.interface = Some(crate::host::NIC);
+    assert_eq!(send(&mut host, &meta), Ok(()));
+    let frames = host.take_all();
+    assert_eq!(frames[0][..6], [0xff; 6]);
+    assert_eq!(parse_ip(&frames[0]).map(|(source, destination, ..)| (source, destination)), {
+        Some((unspecified, meta.remote.ip()))
+    });
+    meta.remote = "10.0.0.2:67".parse().unwrap();
+    assert!(send(&mut host, &meta).is_err(), "it has no address to be answered at");
+}
