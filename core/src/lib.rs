@@ -77,7 +77,7 @@ pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
 pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
-pub use stack::routes::Route;
+pub use stack::routes::{Route, RouteOrigin, RouterPreference};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, ErrorReport, FrameMeta, ListenError, ListenOptions, RecvError,
@@ -103,6 +103,8 @@ pub mod memory {
     pub use crate::stack::neighbor::Neighbor;
     pub use crate::stack::path_mtus::PathMtu;
     pub use crate::stack::ping::Ping;
+    pub use crate::stack::prefix_trie::TrieNode;
+    pub use crate::stack::routes::RouteEntry;
     pub use crate::stack::udp::UdpSocket;
     pub use crate::tcp::connection::Connection;
     pub use crate::tcp::listener::{HalfOpen, Listener};

@@ -1,7 +1,7 @@
 //! Interfaces and their addresses.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::interface::Interface;
@@ -157,8 +157,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::NoInterface);
         }
         remove_all(&mut self.addresses, |entry| entry.interface == interface);
-        remove_all(&mut self.routes, |route| route.interface == interface);
-        self.invalidate_paths();
+        self.forget_routes(interface);
         // Sockets that were parked there are ready from now on, perhaps on this very interface's list, which is why the
         // list comes last.
         self.forget_neighbors(pool, interface);
@@ -171,7 +170,12 @@ impl Stack<'_> {
                 Node::Connection(index) => self.schedule_connection(index),
                 Node::HalfOpen(index) => self.schedule_half_open(index),
                 Node::Udp(index) => self.schedule_udp(pool, index),
-                Node::TimeWait(_) | Node::Neighbor(_) | Node::Listener(_) | Node::Ping(_) | Node::TimeWaitTimer => {}
+                Node::TimeWait(_)
+                | Node::Neighbor(_)
+                | Node::Listener(_)
+                | Node::Ping(_)
+                | Node::Route(_)
+                | Node::TimeWaitTimer => {}
             }
         }
         Ok(())
@@ -199,7 +203,7 @@ impl Stack<'_> {
             .push(InterfaceAddress { interface, prefix, announce: true })
             .map_err(|_| ConfigError::LimitReached("addresses"))?;
         found.announcements += 1;
-        self.invalidate_paths();
+        self.enter_address(interface, prefix, true);
         Ok(())
     }
 
@@ -215,8 +219,9 @@ impl Stack<'_> {
         {
             found.announcements -= 1;
         }
+        let prefix = self.addresses[place].prefix;
         swap_remove(&mut self.addresses, place);
-        self.invalidate_paths();
+        self.withdraw_address(interface, prefix);
         Ok(())
     }
 
@@ -243,20 +248,6 @@ impl Stack<'_> {
 
     pub(super) fn mac(&self, interface: InterfaceId) -> MacAddr {
         self.interfaces.get(u32::from(interface.0)).map_or(MacAddr([0; 6]), |found| found.config.mac)
-    }
-
-    /// Whether the address is one of ours.
-    #[inline]
-    pub(super) fn is_local(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|entry| entry.prefix.address == address)
-    }
-
-    /// Whether the address is one of ours that packets from this interface may be for: any, but a link-local one only if
-    /// it is the interface's own (RFC 4007 §6).
-    #[inline]
-    pub(super) fn is_local_on(&self, interface: InterfaceId, address: IpAddr) -> bool {
-        let anywhere = !is_link_local(address);
-        self.addresses.iter().any(|entry| entry.prefix.address == address && (anywhere || entry.interface == interface))
     }
 
     /// The link that `remote` is on if its address is link-local: what its scope id says, else that of our link-local
@@ -286,12 +277,6 @@ impl Stack<'_> {
         }
     }
 
-    /// Whether the address is the directed broadcast address of a network of ours.
-    #[inline(never)] // Called from many places: one copy is enough.
-    pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.addresses.iter().any(|entry| entry.prefix.broadcast() == Some(address))
-    }
-
     /// Whether the interface has the address whose solicited-node group this is (RFC 4291 §2.7.1).
     pub(super) fn is_solicited_node_of(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
         self.addresses.iter().any(|entry| match entry.prefix.address {
@@ -317,7 +302,7 @@ impl Stack<'_> {
 }
 
 /// Removes an entry; the last one takes its place.
-pub(super) fn swap_remove<T>(entries: &mut Storage<'_, T>, place: usize) {
+fn swap_remove<T>(entries: &mut Storage<'_, T>, place: usize) {
     let last = entries.len() - 1;
     entries.swap(place, last);
     entries.truncate(last);

@@ -14,7 +14,8 @@ use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;
 use crate::stack::path_mtus::PathMtu;
 use crate::stack::ping::Ping;
-use crate::stack::routes::Route;
+use crate::stack::prefix_trie::{TrieNode, nodes_for};
+use crate::stack::routes::{RouteEntry, entries_for};
 use crate::stack::udp::UdpSocket;
 use crate::storage::Storage;
 use crate::tcp::connection::Connection;
@@ -30,8 +31,10 @@ pub struct StackMemory<'m> {
     pub interfaces: Storage<'m, Slot<Interface>>,
     /// One for each of `Limits::addresses`.
     pub addresses: Storage<'m, InterfaceAddress>,
-    /// One for each of `Limits::routes`.
-    pub routes: Storage<'m, Route>,
+    /// [`TableSizes::routes`].
+    pub routes: Storage<'m, Slot<RouteEntry>>,
+    /// [`TableSizes::route_nodes`].
+    pub route_nodes: Storage<'m, TrieNode>,
     /// One for each of `Limits::neighbors`.
     pub neighbors: Storage<'m, Slot<Neighbor>>,
     /// [`TableSizes::neighbor_buckets`].
@@ -71,6 +74,10 @@ pub struct StackMemory<'m> {
 /// The lengths of the tables that are not simply a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSizes {
+    /// Entries of the table of routes, those of the addresses too.
+    pub routes: usize,
+    /// Nodes of the trie that finds them.
+    pub route_nodes: usize,
     /// Nodes: everything that can be on a list or have a deadline.
     pub nodes: usize,
     /// Buckets of the table of flows.
@@ -85,6 +92,8 @@ impl TableSizes {
     /// The lengths for these limits.
     pub const fn of(limits: &Limits) -> Self {
         TableSizes {
+            routes: entries_for(limits),
+            route_nodes: nodes_for(entries_for(limits)),
             nodes: Nodes::new(limits).count(),
             flow_buckets: buckets_for(limits.connections + limits.syn_queue + limits.time_wait),
             port_buckets: buckets_for(limits.listeners + limits.udp_sockets),
@@ -120,7 +129,8 @@ impl<'m> StackMemory<'m> {
         StackMemory {
             interfaces: Storage::with_capacity(limits.interfaces),
             addresses: Storage::with_capacity(limits.addresses),
-            routes: Storage::with_capacity(limits.routes),
+            routes: Storage::with_capacity(sizes.routes),
+            route_nodes: Storage::with_capacity(sizes.route_nodes),
             neighbors: Storage::with_capacity(limits.neighbors),
             neighbor_buckets: Storage::with_capacity(sizes.neighbor_buckets),
             neighbor_links: Storage::with_capacity(limits.neighbors),
@@ -146,7 +156,8 @@ impl<'m> StackMemory<'m> {
         let mut result = Ok(());
         need(&mut result, "interfaces", limits.interfaces, self.interfaces.capacity());
         need(&mut result, "addresses", limits.addresses, self.addresses.capacity());
-        need(&mut result, "routes", limits.routes, self.routes.capacity());
+        need(&mut result, "routes", sizes.routes, self.routes.capacity());
+        need(&mut result, "route_nodes", sizes.route_nodes, self.route_nodes.capacity());
         need(&mut result, "neighbors", limits.neighbors, self.neighbors.capacity());
         need(&mut result, "neighbor_buckets", sizes.neighbor_buckets, self.neighbor_buckets.capacity());
         need(&mut result, "neighbor_links", limits.neighbors, self.neighbor_links.capacity());
@@ -202,7 +213,8 @@ fn need(result: &mut Result<(), MemoryTooSmall>, table: &'static str, needed: us
 pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BUCKETS: usize> {
     interfaces: [Slot<Interface>; OTHERS],
     addresses: [InterfaceAddress; OTHERS],
-    routes: [Route; OTHERS],
+    routes: [[Slot<RouteEntry>; ROUTES]; OTHERS],
+    route_nodes: [[TrieNode; nodes_for(ROUTES)]; OTHERS],
     neighbors: [Slot<Neighbor>; OTHERS],
     neighbor_buckets: [Bucket; BUCKETS],
     neighbor_links: [Link; OTHERS],
@@ -220,6 +232,9 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     deadlines: [Deadline; NODES],
     deadline_positions: [u32; NODES],
 }
+
+/// Entries of the table of routes for each route and address that there can be.
+const ROUTES: usize = entries_for(&limits_of(0, 1, 0));
 
 /// The `NODES` of [`Tables`] with so many connections and other things.
 pub const fn nodes(connections: usize, others: usize) -> usize {
@@ -263,7 +278,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
         Tables {
             interfaces: [const { Slot::EMPTY }; OTHERS],
             addresses: [InterfaceAddress::EMPTY; OTHERS],
-            routes: [Route::EMPTY; OTHERS],
+            routes: [const { [const { Slot::EMPTY }; ROUTES] }; OTHERS],
+            route_nodes: [[TrieNode::EMPTY; nodes_for(ROUTES)]; OTHERS],
             neighbors: [const { Slot::EMPTY }; OTHERS],
             neighbor_buckets: [Bucket::EMPTY; BUCKETS],
             neighbor_links: [Link::UNLINKED; OTHERS],
@@ -293,7 +309,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
         StackMemory {
             interfaces: Storage::borrowed(&mut self.interfaces),
             addresses: Storage::borrowed(&mut self.addresses),
-            routes: Storage::borrowed(&mut self.routes),
+            routes: Storage::borrowed(self.routes.as_flattened_mut()),
+            route_nodes: Storage::borrowed(self.route_nodes.as_flattened_mut()),
             neighbors: Storage::borrowed(&mut self.neighbors),
             neighbor_buckets: Storage::borrowed(&mut self.neighbor_buckets),
             neighbor_links: Storage::borrowed(&mut self.neighbor_links),

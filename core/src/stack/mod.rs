@@ -23,6 +23,7 @@ mod nodes;
 pub(crate) mod path;
 pub(crate) mod path_mtus;
 pub(crate) mod ping;
+pub(crate) mod prefix_trie;
 mod resolution;
 pub(crate) mod routes;
 mod tcp_errors;
@@ -65,7 +66,7 @@ use neighbor::NeighborTable;
 use nodes::{Node, Nodes};
 use path_mtus::PathMtus;
 use ping::Ping;
-use routes::{NextHop, Route};
+use routes::{NextHop, RouteTable};
 use udp::UdpSocket;
 
 /// What is known about a frame besides its bytes.
@@ -114,7 +115,7 @@ pub struct Stack<'m> {
 
     interfaces: Slab<'m, Interface>,
     addresses: Storage<'m, InterfaceAddress>,
-    routes: Storage<'m, Route>,
+    routes: RouteTable<'m>,
     /// Source and destination of the last IPv4 packet to one of our addresses, and under which generation they passed the
     /// checks: the next packet mostly has the same.
     last_to_us_v4: (u32, Ipv4Addr, Ipv4Addr),
@@ -190,7 +191,7 @@ impl<'m> Stack<'m> {
             generation: 1,
             interfaces: Slab::new(memory.interfaces, limits.interfaces),
             addresses: memory.addresses,
-            routes: memory.routes,
+            routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),
             last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
             last_route: None,
             neighbors: NeighborTable::new(
@@ -267,6 +268,7 @@ impl<'m> Stack<'m> {
                 Node::TimeWaitTimer => self.time_wait_timeout(),
                 Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
                 Node::Ping(index) => self.ping_timeout(index),
+                Node::Route(index) => self.route_timeout(index),
                 Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
             }
         }
@@ -291,7 +293,9 @@ impl<'m> Stack<'m> {
                 Node::Ping(index) => {
                     self.pings.key(index).map(|key| (Signals::CLOSED, Event::Ping(PingHandle(key), Signals::CLOSED)))
                 }
-                Node::HalfOpen(_) | Node::TimeWait(_) | Node::Neighbor(_) | Node::TimeWaitTimer => None,
+                Node::HalfOpen(_) | Node::TimeWait(_) | Node::Neighbor(_) | Node::Route(_) | Node::TimeWaitTimer => {
+                    None
+                }
             };
             if let Some((signals, event)) = event
                 && !signals.is_empty()

@@ -57,6 +57,8 @@ pub struct Neighbor {
     /// Requests sent since the state was entered.
     pub(crate) solicits: u8,
     pub(crate) last_solicit: Option<Instant>,
+    /// It did not answer, and was not heard of since: a router that is avoided (RFC 4861 §6.3.6).
+    pub(crate) has_failed: bool,
     /// When the state's timer runs out; [`Instant::FAR_FUTURE`] if it has none.
     pub(crate) deadline: Instant,
     /// IP packets that wait for the address, or for their turn once it is known.
@@ -168,6 +170,7 @@ impl<'m> NeighborTable<'m> {
             state,
             solicits: 0,
             last_solicit: None,
+            has_failed: false,
             deadline: Instant::FAR_FUTURE,
             pending: RecordQueue::new(PENDING_PACKET),
             parked: List::default(),

@@ -1,5 +1,6 @@
 //! Node numbers: one numbering of everything that can be on a list, have a deadline or be found by a hash.
 
+use super::routes::entries_for;
 use crate::config::Limits;
 
 /// Where each table's entries begin in the numbering.
@@ -11,6 +12,7 @@ pub(crate) struct Nodes {
     listeners: u32,
     udp_sockets: u32,
     pings: u32,
+    routes: u32,
     time_wait_timer: u32,
 }
 
@@ -24,6 +26,8 @@ pub(crate) enum Node {
     Listener(u32),
     Udp(u32),
     Ping(u32),
+    /// An entry of the table of routes.
+    Route(u32),
     /// The timer of the oldest connection in TIME-WAIT.
     TimeWaitTimer,
 }
@@ -36,8 +40,9 @@ impl Nodes {
         let listeners = neighbors + limits.neighbors as u32;
         let udp_sockets = listeners + limits.listeners as u32;
         let pings = udp_sockets + limits.udp_sockets as u32;
-        let time_wait_timer = pings + limits.pings as u32;
-        Nodes { half_open, time_wait, neighbors, listeners, udp_sockets, pings, time_wait_timer }
+        let routes = pings + limits.pings as u32;
+        let time_wait_timer = routes + entries_for(limits) as u32;
+        Nodes { half_open, time_wait, neighbors, listeners, udp_sockets, pings, routes, time_wait_timer }
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -54,6 +59,7 @@ impl Nodes {
             Node::Listener(index) => self.listeners + index,
             Node::Udp(index) => self.udp_sockets + index,
             Node::Ping(index) => self.pings + index,
+            Node::Route(index) => self.routes + index,
             Node::TimeWaitTimer => self.time_wait_timer,
         }
     }
@@ -67,7 +73,8 @@ impl Nodes {
             n if n < self.listeners => Node::Neighbor(n - self.neighbors),
             n if n < self.udp_sockets => Node::Listener(n - self.listeners),
             n if n < self.pings => Node::Udp(n - self.udp_sockets),
-            n if n < self.time_wait_timer => Node::Ping(n - self.pings),
+            n if n < self.routes => Node::Ping(n - self.pings),
+            n if n < self.time_wait_timer => Node::Route(n - self.routes),
             _ => Node::TimeWaitTimer,
         }
     }

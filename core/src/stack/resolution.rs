@@ -409,6 +409,7 @@ impl Stack<'_> {
         let (interface, was_stale) = (neighbor.interface, neighbor.state == NeighborState::Stale);
         neighbor.mac = mac;
         neighbor.state = state;
+        neighbor.has_failed = false;
         neighbor.solicits = 0;
         let deadline = match state {
             NeighborState::Reachable => self.now + REACHABLE_TIME,
@@ -502,6 +503,7 @@ impl Stack<'_> {
     fn fail_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32) {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
         neighbor.state = NeighborState::Failed;
+        neighbor.has_failed = true;
         neighbor.deadline = Instant::FAR_FUTURE;
         for _ in 0..neighbor.pending.len() {
             self.counters.drop(DropReason::NeighborUnreachable);

@@ -4,5 +4,6 @@
 mod host;
 mod icmp;
 mod neighbors;
+mod routes;
 mod scope;
 mod udp;

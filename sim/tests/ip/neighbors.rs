@@ -26,7 +26,7 @@ fn claim(address: IpAddr, mac: MacAddr, to: IpAddr) -> Vec<u8> {
 }
 
 /// Whether a frame asks for the station of an address: an ARP request or a neighbour solicitation.
-fn asks_for(frame: &[u8], address: IpAddr) -> bool {
+pub(crate) fn asks_for(frame: &[u8], address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             frame[12..14] == ARP.to_be_bytes() && frame[21] == 1 && frame[38..42] == address.octets()
