@@ -9,11 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
+use ethertab::services::{DhcpClient, DhcpClientConfig};
 use ethertab::time::Instant;
-use ethertab::{ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Pool, Prefix, Stack};
+use ethertab::{BindError, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Pool, Prefix, Stack};
 use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::dhcp::Dhcp;
 use crate::port::Port;
 
 /// Frames that a turn takes from the port, and as many that it takes from the stack, so that neither starves the other
@@ -83,6 +85,7 @@ pub struct Driver<P> {
     port_is_full: bool,
     /// Turns in a row that have left frames waiting at the port.
     turns_behind: usize,
+    dhcp: Option<Dhcp>,
     capture: Option<Capture>,
     buf: Vec<u8>,
     /// The origin of the stack's time.
@@ -116,6 +119,7 @@ impl<P: Port> Driver<P> {
             port,
             port_is_full: false,
             turns_behind: 0,
+            dhcp: None,
             capture: None,
             started: Clock::now(),
             woken,
@@ -129,6 +133,30 @@ impl<P: Port> Driver<P> {
     /// As [`Stack::add_address`] has them.
     pub fn add_address(&mut self, prefix: Prefix) -> Result<(), ConfigError> {
         self.stack.add_address(self.now(), self.interface, prefix)
+    }
+
+    /// Lets a DHCP client give the interface its address and routes, and take them away again when its lease ends. The client's UDP
+    /// socket is one of the stack's: events about it need no attention.
+    ///
+    /// # Errors
+    /// If UDP port 68 is taken.
+    pub fn start_dhcp(&mut self, config: DhcpClientConfig) -> Result<(), BindError> {
+        let now = self.now();
+        self.dhcp = Some(Dhcp::new(&mut self.stack, now, self.interface, config)?);
+        Ok(())
+    }
+
+    /// The DHCP client, which knows the lease and the network's parameters.
+    pub fn dhcp(&self) -> Option<&DhcpClient> {
+        self.dhcp.as_ref().map(Dhcp::client)
+    }
+
+    /// Gives the lease back. The next two turns tell the server and then take the address away.
+    pub fn release_dhcp(&mut self) {
+        let now = self.now();
+        if let Some(dhcp) = &mut self.dhcp {
+            dhcp.release(now);
+        }
     }
 
     /// The time now, for the stack's calls: microseconds since the driver was made.
@@ -204,6 +232,9 @@ impl<P: Port> Driver<P> {
         if self.turns_behind == 0 && self.stack.next_timeout().is_some_and(|due| due <= now) {
             self.stack.handle_timeout(&mut self.pool, now);
         }
+        if let Some(dhcp) = &mut self.dhcp {
+            dhcp.run(&mut self.stack, &mut self.pool, now);
+        }
         self.deliver_to_port(now)?;
         for _ in 0..FRAMES_PER_TURN {
             if self.port_is_full {
@@ -249,7 +280,8 @@ impl<P: Port> Driver<P> {
         }
         // What has arrived at a full port waits for the port, not for the clock.
         let to_port = self.cable.lane(Side::A).next_arrival().filter(|_| !waits_for_port);
-        let due = [self.stack.next_timeout(), to_port, self.cable.lane(Side::B).next_arrival()];
+        let dhcp = self.dhcp.as_ref().and_then(Dhcp::next_timeout);
+        let due = [self.stack.next_timeout(), dhcp, to_port, self.cable.lane(Side::B).next_arrival()];
         let now = self.now();
         let wait = due.into_iter().flatten().min().map(|due| Duration::from_micros(due.since(now).as_micros()));
         wait.into_iter().chain(limit).min()

@@ -39,6 +39,7 @@
 #![cfg(unix)]
 #![forbid(unsafe_code)]
 
+mod dhcp;
 mod driver;
 mod port;
 #[cfg(target_os = "linux")]

@@ -57,7 +57,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "linux",
-        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3",
+        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3, and DHCP clients and servers",
         quick: false,
         needs: &[
             Tap,
@@ -67,6 +67,10 @@ const SUITES: &[Suite] = &[
             Program("nginx"),
             Program("nmap"),
             Program("hping3"),
+            Program("dnsmasq"),
+            Program("udhcpc"),
+            Program("dhclient"),
+            Program("dhcpcd"),
             Program("tshark"),
         ],
         run: linux,

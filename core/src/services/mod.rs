@@ -14,7 +14,7 @@ mod list;
 
 pub use dhcp_client::{
     DhcpClient, DhcpClientConfig, DhcpClientCounters, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute,
-    DhcpTransmit,
+    DhcpTransmit, MAX_ROUTES,
 };
 pub use dhcp_config::{DhcpConfig, DhcpConfigError, MAX_DNS_SERVERS};
 pub use dhcp_leases::{ClientId, Lease, LeaseState};

@@ -7,6 +7,7 @@
 
 mod apps;
 mod connections;
+mod dhcp;
 mod host;
 mod http;
 mod judge;

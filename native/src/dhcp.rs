@@ -1,0 +1,121 @@
+//! DHCP for a driver's interface: core's client on UDP port 68, and what it finds out in the stack's tables.
+
+use std::net::IpAddr;
+
+use ethertab::services::{DhcpClient, DhcpClientConfig, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute, List};
+use ethertab::time::Instant;
+use ethertab::wire::dhcp::CLIENT_PORT;
+use ethertab::{BindError, Endpoint, InterfaceId, Pool, Prefix, Stack, UdpHandle, UdpMeta};
+
+/// Octets of the longest datagram that is read; what the client says it takes fits.
+const MAX_MESSAGE: usize = 1_500;
+
+/// What the stack was given because of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Configured {
+    address: Prefix,
+    routes: List<DhcpRoute, { ethertab::services::MAX_ROUTES }>,
+}
+
+impl From<&DhcpLease> for Configured {
+    fn from(lease: &DhcpLease) -> Self {
+        let address = Prefix { address: IpAddr::V4(lease.address), length: lease.prefix_len };
+        Configured { address, routes: lease.routes }
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Dhcp {
+    client: DhcpClient,
+    interface: InterfaceId,
+    socket: UdpHandle,
+    configured: Option<Configured>,
+    /// The lease was given back, and the message that says so is about to leave from its address.
+    is_leaving: bool,
+}
+
+impl Dhcp {
+    pub(crate) fn new(
+        stack: &mut Stack<'_>,
+        now: Instant,
+        interface: InterfaceId,
+        config: DhcpClientConfig,
+    ) -> Result<Self, BindError> {
+        let socket = stack.bind_udp(Endpoint::any(CLIENT_PORT))?;
+        let client = DhcpClient::new(now, config);
+        Ok(Dhcp { client, interface, socket, configured: None, is_leaving: false })
+    }
+
+    pub(crate) fn client(&self) -> &DhcpClient {
+        &self.client
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        if self.is_leaving { Some(Instant::ZERO) } else { self.client.next_timeout() }
+    }
+
+    pub(crate) fn release(&mut self, now: Instant) {
+        self.client.release(now);
+    }
+
+    /// Takes what has arrived, does what is due, sends, and changes the stack's addresses and routes.
+    pub(crate) fn run(&mut self, stack: &mut Stack<'_>, pool: &mut Pool<'_>, now: Instant) {
+        if self.is_leaving {
+            self.is_leaving = false;
+            self.configure(stack, now, None);
+        }
+        let mut buf = [0; MAX_MESSAGE];
+        while let Some((len, meta)) = stack.udp_recv(pool, self.socket, &mut buf) {
+            if meta.interface == Some(self.interface) {
+                self.client.handle(now, &buf[..len]);
+            }
+        }
+        if self.client.next_timeout().is_some_and(|due| due <= now) {
+            self.client.handle_timeout(now);
+        }
+        while let Some(event) = self.client.poll_event() {
+            self.react(stack, now, event);
+        }
+        while let Some(sent) = self.client.transmit(now, &mut buf) {
+            let mut meta = UdpMeta::to(sent.destination.into());
+            meta.local = Some(sent.source.into());
+            meta.interface = Some(self.interface);
+            // A message that the stack cannot send is lost like others, and comes again.
+            let _ = stack.udp_send(pool, now, self.socket, &meta, &buf[..sent.len]);
+        }
+    }
+
+    fn react(&mut self, stack: &mut Stack<'_>, now: Instant, event: DhcpClientEvent) {
+        match event {
+            DhcpClientEvent::Check(_) => self.client.address_is_free(now),
+            DhcpClientEvent::Bound(_) | DhcpClientEvent::Renewed(_) => {
+                let lease = self.client.lease().map(Configured::from);
+                self.configure(stack, now, lease);
+            }
+            DhcpClientEvent::Lost(_) if self.client.state() == DhcpClientState::Stopped => self.is_leaving = true,
+            DhcpClientEvent::Lost(_) => self.configure(stack, now, None),
+            _ => {}
+        }
+    }
+
+    /// Replaces what the stack was given. What the stack refuses, such as a router outside the subnet, is left out.
+    fn configure(&mut self, stack: &mut Stack<'_>, now: Instant, wanted: Option<Configured>) {
+        if self.configured == wanted {
+            return;
+        }
+        if let Some(old) = self.configured.take() {
+            for route in old.routes.iter() {
+                let _ = stack.remove_route(route.destination);
+            }
+            let _ = stack.remove_address(self.interface, old.address.address);
+        }
+        if let Some(new) = wanted {
+            let _ = stack.add_address(now, self.interface, new.address);
+            for route in new.routes.iter() {
+                let _ = stack.add_route_on(self.interface, route.destination, route.router.into());
+            }
+            self.configured = Some(new);
+        }
+    }
+}
