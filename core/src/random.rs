@@ -20,6 +20,7 @@ pub(crate) enum Use {
     Identifiers = 4,
     SynCookies = 5,
     FastOpen = 6,
+    Neighbors = 7,
     DhcpClient = 32,
 }
 
@@ -42,6 +43,11 @@ impl Generator {
     /// The next 32 random bits.
     pub(crate) fn next_u32(&mut self) -> u32 {
         (self.next_u64() >> 32) as u32
+    }
+
+    /// A random number below `limit`, as evenly as 64 bits allow; 0 if there is none.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        (u128::from(self.next_u64()) * u128::from(limit) >> 64) as u64
     }
 
     /// The keyed function itself (SipHash-2-4): for values that must not be guessed.

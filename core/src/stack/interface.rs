@@ -1,9 +1,12 @@
 //! An interface: the stack's port to a network, and what waits to leave through it.
 
+use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use crate::config::InterfaceConfig;
 use crate::links::List;
 use crate::pool::{Account, Pool};
+use crate::random::Generator;
 use crate::record_queue::RecordQueue;
+use crate::time::{Duration, Instant};
 
 /// Bytes that a socket may send before the next one has its turn.
 pub(crate) const TURN_BYTES: u32 = 64 * 1024;
@@ -35,6 +38,33 @@ impl ControlKind {
 /// Packets of one kind that may wait on one interface.
 const CONTROL_QUOTA: [u16; 4] = [64, 64, 128, 64];
 
+/// How long the neighbours of an interface are believed, and when requests are repeated (RFC 4861 §6.3.2).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkTimes {
+    pub(crate) base_reachable_time: Duration,
+    /// Between half and three halves of it.
+    pub(crate) reachable_time: Duration,
+    pub(crate) retrans_timer: Duration,
+    pub(crate) drawn_at: Option<Instant>,
+}
+
+impl LinkTimes {
+    pub(crate) const DEFAULT: LinkTimes = LinkTimes {
+        base_reachable_time: REACHABLE_TIME,
+        reachable_time: REACHABLE_TIME,
+        retrans_timer: RETRANS_TIMER,
+        drawn_at: None,
+    };
+
+    /// RFC 4861 §6.3.2: a "uniformly distributed random value between MIN_RANDOM_FACTOR and MAX_RANDOM_FACTOR times
+    /// BaseReachableTime", which are 0.5 and 1.5.
+    pub(crate) fn draw(&mut self, now: Instant, random: &mut Generator) {
+        let base = self.base_reachable_time.as_micros();
+        self.reachable_time = Duration::from_micros(base / 2 + random.below(base));
+        self.drawn_at = Some(now);
+    }
+}
+
 /// An interface of a stack.
 #[derive(Clone, Debug)]
 pub struct Interface {
@@ -43,6 +73,7 @@ pub struct Interface {
     pub(crate) ready: List,
     /// Bytes that the first of them has sent in its turn.
     pub(crate) turn_used: u32,
+    pub(crate) times: LinkTimes,
     control: RecordQueue,
     control_counts: [u16; 4],
     /// Addresses that the neighbours are still to be told.
@@ -57,6 +88,7 @@ impl Interface {
             config,
             ready: List::default(),
             turn_used: 0,
+            times: LinkTimes::DEFAULT,
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; 4],
             announcements: 0,

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::resolution::{ALL_HOSTS, ALL_NODES};
+use super::neighbor_discovery::{ALL_HOSTS, ALL_NODES};
 use super::{FrameMeta, Stack};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;

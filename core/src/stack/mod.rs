@@ -5,11 +5,12 @@
 //! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
 //! them comes [`Stack::transmit`] again.
 //!
-//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], `resolution` (ARP and neighbour discovery over the [`neighbor`] table), `ip_input`, `transmit`, `icmp`,
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `transmit`, `icmp`,
 //! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod addressing;
+mod arp;
 mod error_reports;
 pub(crate) mod flow;
 mod half_open;
@@ -19,6 +20,7 @@ pub(crate) mod interface;
 mod ip_input;
 pub(crate) mod memory;
 pub(crate) mod neighbor;
+mod neighbor_discovery;
 mod nodes;
 pub(crate) mod path;
 pub(crate) mod path_mtus;
@@ -159,6 +161,7 @@ pub struct Stack<'m> {
     port_offset: u32,
     hash_secret: Generator,
     identifier_random: Generator,
+    neighbor_random: Generator,
     icmp_bucket: TokenBucket,
     counters: Counters,
 }
@@ -225,6 +228,7 @@ impl<'m> Stack<'m> {
             port_offset: 0,
             hash_secret: Generator::new(seed, Use::HashTables),
             identifier_random: Generator::new(seed, Use::Identifiers),
+            neighbor_random: Generator::new(seed, Use::Neighbors),
             icmp_bucket: TokenBucket::new(),
             counters: Counters::default(),
             config,

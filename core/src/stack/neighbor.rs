@@ -11,17 +11,23 @@ use crate::links::{Links, List};
 use crate::pool::{Account, Pool, Pressure};
 use crate::random::Generator;
 use crate::record_queue::RecordQueue;
-use crate::slab::{Slab, Slot};
+use crate::slab::{Key, Slab, Slot};
 use crate::storage::Storage;
+use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
 
-/// How long a confirmed entry is believed without asking again (RFC 4861 §10, REACHABLE_TIME).
+/// How long a confirmed entry is believed without asking again, on average (RFC 4861 §10, REACHABLE_TIME).
 pub(crate) const REACHABLE_TIME: Duration = Duration::from_secs(30);
 /// Time between two requests for one address (RFC 1122 §2.3.2.1: at most one a second; RFC 4861 §10, RETRANS_TIMER).
 pub(crate) const RETRANS_TIMER: Duration = Duration::from_secs(1);
-/// Requests until a neighbour is given up (RFC 4861 §10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
+/// Requests to all until an address is given up, and to a known station until it is not believed to be there any more (RFC 4861
+/// §10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
 pub(crate) const MAX_SOLICIT: u8 = 3;
+/// How long an entry that is used again waits for other proof before it is asked (RFC 4861 §10).
+pub(crate) const DELAY_FIRST_PROBE_TIME: Duration = Duration::from_secs(5);
+/// RFC 7048 §3: "with exponential back-off [...] BACKOFF_MULTIPLE" is 3.
+const BACKOFF_MULTIPLE: u64 = 3;
 /// Entries that are looked at for one to make room.
 const EVICTION_TRIES: usize = 32;
 /// Bytes of packets that wait for one neighbour, if there are several.
@@ -29,7 +35,7 @@ const PENDING_BYTES: usize = 8 * 1024;
 /// Bytes of a single packet that waits, however large it is, and of what the queue needs besides.
 const PENDING_PACKET: u32 = 65_535 + 64;
 
-/// The state of an entry.
+/// The state of an entry (RFC 4861 §7.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NeighborState {
@@ -37,14 +43,27 @@ pub enum NeighborState {
     Incomplete,
     /// Confirmed lately.
     Reachable,
-    /// Known, not confirmed lately; used, and asked again when used.
+    /// Known, not confirmed lately; nobody has used it since.
     Stale,
-    /// Being asked again.
+    /// Used again; what is sent may show by itself that it is there, so that it is not asked for five seconds.
+    Delay,
+    /// Being asked itself.
     Probe,
-    /// Did not answer.
+    /// Does not answer when it is asked itself. It is still used while all are asked who has the address (RFC 7048 §3).
+    Unreachable,
+    /// Nobody has answered.
     Failed,
     /// Set by the user, never asked and never removed.
     Permanent,
+}
+
+/// The connection that found its path through a neighbour last, and where it stood. What it has achieved since is asked for when the
+/// entry's timer runs out: "forward progress" (RFC 4861 §7.3.1) costs no packet anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeighborUser {
+    pub(crate) connection: Key,
+    /// Its SND.UNA and RCV.NXT.
+    pub(crate) progress: (Seq, Seq),
 }
 
 /// An entry of the neighbour table.
@@ -54,8 +73,11 @@ pub struct Neighbor {
     pub(crate) address: IpAddr,
     pub(crate) mac: MacAddr,
     pub(crate) state: NeighborState,
+    /// It has said that it is a router (RFC 4861 §5.1, IsRouter).
+    pub(crate) is_router: bool,
     /// Requests sent since the state was entered.
     pub(crate) solicits: u8,
+    pub(crate) user: Option<NeighborUser>,
     pub(crate) last_solicit: Option<Instant>,
     /// It did not answer, and was not heard of since: a router that is avoided (RFC 4861 §6.3.6).
     pub(crate) has_failed: bool,
@@ -70,15 +92,23 @@ pub struct Neighbor {
 impl Neighbor {
     /// Whether frames can be sent to it.
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(
-            self.state,
-            NeighborState::Reachable | NeighborState::Stale | NeighborState::Probe | NeighborState::Permanent
-        )
+        !matches!(self.state, NeighborState::Incomplete | NeighborState::Failed)
     }
 
     /// Whether a request is under way.
     pub(crate) fn is_asked(&self) -> bool {
-        matches!(self.state, NeighborState::Incomplete | NeighborState::Probe)
+        matches!(self.state, NeighborState::Incomplete | NeighborState::Probe | NeighborState::Unreachable)
+    }
+
+    /// How long the answer to a request is waited for that was just sent (RFC 7048 §3 for all but the usual).
+    pub(crate) fn patience(&self, retrans_timer: Duration) -> Duration {
+        match self.state {
+            NeighborState::Unreachable => {
+                let factor = BACKOFF_MULTIPLE.pow(u32::from(self.solicits.saturating_sub(1).min(MAX_SOLICIT)));
+                Duration::from_micros(retrans_timer.as_micros().saturating_mul(factor))
+            }
+            _ => retrans_timer,
+        }
     }
 
     /// Whether nobody would miss the entry: an active one is not evicted for a new one, nor one with which something waits.
@@ -148,6 +178,11 @@ impl<'m> NeighborTable<'m> {
         Some(self.last_hit)
     }
 
+    /// The entry that [`find`](Self::find) has found last.
+    pub(crate) fn last_found(&mut self) -> Option<&mut Neighbor> {
+        self.entries.get_mut(self.last_hit)
+    }
+
     /// Adds an entry, if need be in the place of the least recently used inactive one, whose memory is released. None
     /// if there is none among the oldest.
     pub(crate) fn insert(
@@ -168,7 +203,9 @@ impl<'m> NeighborTable<'m> {
             address,
             mac: MacAddr([0; 6]),
             state,
+            is_router: false,
             solicits: 0,
+            user: None,
             last_solicit: None,
             has_failed: false,
             deadline: Instant::FAR_FUTURE,

@@ -1,24 +1,23 @@
-//! Address resolution: ARP (RFC 826) and neighbour discovery (RFC 4861 §7.2) over the neighbour table.
+//! Address resolution over the neighbour table, and what becomes of its entries: neighbour unreachability detection (RFC 4861
+//! §7.3, RFC 7048), which is the same for both families. The packets are in [`arp`](super::arp) and
+//! [`neighbor_discovery`](super::neighbor_discovery).
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use super::Stack;
 use super::addressing::{ConfigError, is_group};
-use super::interface::ControlKind;
-use super::ip_input::Packet;
-use super::neighbor::{MAX_SOLICIT, Neighbor, NeighborState, REACHABLE_TIME, RETRANS_TIMER};
+use super::interface::LinkTimes;
+use super::neighbor::{DELAY_FIRST_PROBE_TIME, MAX_SOLICIT, NeighborState, NeighborUser, REACHABLE_TIME};
 use super::nodes::Node;
 use crate::address::is_unicast;
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
-use crate::time::Instant;
-use crate::wire::ethernet::ethertype;
-use crate::wire::{
-    AdvertisementFlags, ArpOperation, ArpPacket, EthernetHeader, Ipv6Header, MacAddr, NdpOption, NdpOptions, arp,
-    ethernet, ipv6, ndp, protocol,
-};
+use crate::time::{Duration, Instant};
+use crate::wire::{ArpOperation, ArpPacket, MacAddr, NdpOption, ipv6, ndp};
 
+/// How often the time that neighbours are believed is drawn (Linux's; RFC 4861 §6.3.4: at least every few hours).
+const REDRAW_INTERVAL: Duration = Duration::from_secs(300);
 /// Sockets that one call takes off a neighbour's list.
 const UNPARKED_PER_CALL: usize = 64;
 
@@ -31,8 +30,6 @@ pub(super) enum Resolution {
     /// The table is full of active entries.
     TableFull,
 }
-
-const NDP_FRAME: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + ndp::NEIGHBOR_LEN;
 
 impl Stack<'_> {
     /// Adds a neighbour by hand. The entry is never asked about and never removed.
@@ -88,7 +85,8 @@ impl Stack<'_> {
                 neighbor.state = NeighborState::Incomplete;
                 neighbor.solicits = 0;
                 // One request a second at most, also over several attempts.
-                let earliest = neighbor.last_solicit.map_or(self.now, |last| last + RETRANS_TIMER);
+                let last = neighbor.last_solicit;
+                let earliest = last.map_or(self.now, |last| last + self.link_times(interface).retrans_timer);
                 if earliest > self.now {
                     self.set_neighbor_deadline(entry, earliest);
                 } else {
@@ -96,14 +94,20 @@ impl Stack<'_> {
                 }
                 return Resolution::Pending(entry);
             }
+            // RFC 4861 §7.3.3: "the first time a node sends a packet to a neighbor whose entry is STALE, the sender changes the
+            // state to DELAY".
             NeighborState::Stale => {
                 let mac = neighbor.mac;
-                neighbor.state = NeighborState::Probe;
-                neighbor.solicits = 0;
-                self.solicit(pool, entry);
+                neighbor.state = NeighborState::Delay;
+                neighbor.user = None;
+                self.set_neighbor_deadline(entry, self.now + DELAY_FIRST_PROBE_TIME);
                 return Resolution::Ready(mac);
             }
-            NeighborState::Reachable | NeighborState::Probe | NeighborState::Permanent => {}
+            NeighborState::Reachable
+            | NeighborState::Delay
+            | NeighborState::Probe
+            | NeighborState::Unreachable
+            | NeighborState::Permanent => {}
         }
         Resolution::Ready(neighbor.mac)
     }
@@ -137,7 +141,9 @@ impl Stack<'_> {
         neighbor.last_solicit = Some(now);
         let (interface, address) = (neighbor.interface, neighbor.address);
         let known = (neighbor.state == NeighborState::Probe).then_some(neighbor.mac);
-        self.set_neighbor_deadline(entry, now + RETRANS_TIMER);
+        let retrans_timer = self.link_times(interface).retrans_timer;
+        let patience = self.neighbors.get(entry).map_or(retrans_timer, |neighbor| neighbor.patience(retrans_timer));
+        self.set_neighbor_deadline(entry, now + patience);
         let source_mac = self.mac(interface);
         match (address, self.source_on(interface, address)) {
             (IpAddr::V4(target_ip), Some(IpAddr::V4(sender_ip))) => {
@@ -165,216 +171,14 @@ impl Stack<'_> {
         }
     }
 
-    fn send_arp(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, to: MacAddr, packet: &ArpPacket) {
-        let mut frame = [0; ethernet::HEADER_LEN + arp::LEN];
-        let header = EthernetHeader { destination: to, source: self.mac(interface), ethertype: ethertype::ARP };
-        header.emit(&mut frame);
-        packet.emit(&mut frame[ethernet::HEADER_LEN..]);
-        self.queue_control(pool, interface, ControlKind::Neighbor, &[&frame]);
-    }
-
-    fn send_ndp(
-        &mut self,
-        pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        to: MacAddr,
-        source: Ipv6Addr,
-        destination: Ipv6Addr,
-        message: &[u8],
-    ) {
-        let mut frame = [0; NDP_FRAME];
-        let link = EthernetHeader { destination: to, source: self.mac(interface), ethertype: ethertype::IPV6 };
-        link.emit(&mut frame);
-        let header = Ipv6Header {
-            traffic_class: 0,
-            flow_label: 0,
-            payload_len: message.len() as u16,
-            next_header: protocol::ICMPV6,
-            hop_limit: ndp::NDP_HOP_LIMIT,
-            source,
-            destination,
-        };
-        header.emit(&mut frame[ethernet::HEADER_LEN..]);
-        let at = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
-        frame[at..at + message.len()].copy_from_slice(message);
-        self.queue_control(pool, interface, ControlKind::Neighbor, &[&frame[..at + message.len()]]);
-    }
-
-    /// Tells the neighbours of addresses that were added (RFC 5227 §3, RFC 4861 §7.2.6).
-    pub(super) fn announce_addresses(&mut self, pool: &mut Pool<'_>, interface: InterfaceId) {
-        for place in 0..self.addresses.len() {
-            let entry = self.addresses[place];
-            if entry.interface != interface || !entry.announce {
-                continue;
-            }
-            self.addresses[place].announce = false;
-            let mac = self.mac(interface);
-            match entry.prefix.address {
-                IpAddr::V4(address) => {
-                    let packet = ArpPacket {
-                        operation: ArpOperation::Request,
-                        sender_mac: mac,
-                        sender_ip: address,
-                        target_mac: MacAddr([0; 6]),
-                        target_ip: address,
-                    };
-                    self.send_arp(pool, interface, MacAddr::BROADCAST, &packet);
-                }
-                IpAddr::V6(address) => {
-                    let flags = AdvertisementFlags { router: false, solicited: false, override_: true };
-                    self.advertise_neighbor(pool, interface, address, ALL_NODES, None, flags);
-                }
-            }
-        }
-        if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
-            found.announcements = 0;
-        }
-    }
-
-    fn advertise_neighbor(
-        &mut self,
-        pool: &mut Pool<'_>,
-        interface: InterfaceId,
-        target: Ipv6Addr,
-        destination: Ipv6Addr,
-        to: Option<MacAddr>,
-        flags: AdvertisementFlags,
-    ) {
-        let mac = self.mac(interface);
-        let mut message = [0; ndp::NEIGHBOR_LEN];
-        let len = ndp::emit_neighbor_advertisement(target, destination, &mut message, flags, target, Some(mac));
-        let to = to.unwrap_or(MacAddr::for_multicast(IpAddr::V6(destination)));
-        self.send_ndp(pool, interface, to, target, destination, &message[..len]);
-    }
-
-    /// RFC 826 "Packet Reception", with the checks that keep strangers from changing the table.
-    pub(super) fn arp_input(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, bytes: &[u8]) {
-        let Ok(packet) = ArpPacket::parse(bytes) else {
-            self.counters.drop(DropReason::ArpMalformed);
-            return;
-        };
-        let sender = IpAddr::V4(packet.sender_ip);
-        let is_probe = packet.sender_ip.is_unspecified();
-        let is_ours = self
-            .addresses
-            .iter()
-            .any(|entry| entry.interface == interface && entry.prefix.address == IpAddr::V4(packet.target_ip));
-        let is_conflict = self.is_local(sender);
-        if !packet.sender_mac.is_unicast()
-            || is_conflict
-            || (!is_probe && (!is_unicast(sender) || !self.is_on_link(interface, sender)))
-        {
-            self.counters.drop(DropReason::ArpSpoofed);
-            return;
-        }
-        if !is_probe {
-            let known = self.neighbors.find(&self.hash_secret, interface, sender);
-            // An answer to a request of ours confirms; anything else only tells.
-            let asked = known.and_then(|entry| self.neighbors.get(entry)).is_some_and(Neighbor::is_asked);
-            let answers_us = packet.operation == ArpOperation::Reply && is_ours && asked;
-            let state = if answers_us { NeighborState::Reachable } else { NeighborState::Stale };
-            self.learn(pool, interface, sender, packet.sender_mac, known, state, is_ours);
-        }
-        if packet.operation == ArpOperation::Request && is_ours {
-            let reply = ArpPacket {
-                operation: ArpOperation::Reply,
-                sender_mac: self.mac(interface),
-                sender_ip: packet.target_ip,
-                target_mac: packet.sender_mac,
-                target_ip: packet.sender_ip,
-            };
-            self.send_arp(pool, interface, packet.sender_mac, &reply);
-        }
-    }
-
-    /// RFC 4861 §7.2.3, after the checks of §7.1.1 that it shares with advertisements. The source is unspecified in duplicate
-    /// address detection.
-    pub(super) fn neighbor_solicitation(
-        &mut self,
-        pool: &mut Pool<'_>,
-        packet: &Packet<'_>,
-        (source, destination): (Ipv6Addr, Ipv6Addr),
-        target: Ipv6Addr,
-        options: &[u8],
-    ) {
-        let interface = packet.interface;
-        // §7.1.1: "If the IP source address is the unspecified address, the IP destination address is a solicited-node
-        // multicast address." Such a group is made of the last 24 bits of an address, its own among them.
-        if source.is_unspecified() && destination != ipv6::solicited_node_multicast(destination) {
-            self.counters.drop(DropReason::NeighborDiscoveryInvalid);
-            return;
-        }
-        let is_ours = self
-            .addresses
-            .iter()
-            .any(|entry| entry.interface == interface && entry.prefix.address == IpAddr::V6(target));
-        if !is_ours {
-            self.counters.drop(DropReason::IpNotForUs);
-            return;
-        }
-        if source.is_unspecified() {
-            let flags = AdvertisementFlags { router: false, solicited: false, override_: true };
-            self.advertise_neighbor(pool, interface, target, ALL_NODES, None, flags);
-            return;
-        }
-        let address = IpAddr::V6(source);
-        if !self.is_on_link(interface, address) {
-            self.counters.drop(DropReason::NeighborDiscoveryInvalid);
-            return;
-        }
-        let mac = NdpOptions::new(options).source_link_layer_address();
-        if let Some(mac) = mac {
-            if !mac.is_unicast() {
-                self.counters.drop(DropReason::NeighborDiscoveryInvalid);
-                return;
-            }
-            let known = self.neighbors.find(&self.hash_secret, interface, address);
-            self.learn(pool, interface, address, mac, known, NeighborState::Stale, true);
-        }
-        let flags = AdvertisementFlags { router: false, solicited: true, override_: true };
-        self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(packet.source_mac)), flags);
-    }
-
-    /// RFC 4861 §7.2.5, after the checks of §7.1.2: never makes an entry.
-    pub(super) fn neighbor_advertisement(
-        &mut self,
-        interface: InterfaceId,
-        target: Ipv6Addr,
-        flags: AdvertisementFlags,
-        options: &[u8],
-    ) {
-        let address = IpAddr::V6(target);
-        let Some(entry) = self.neighbors.find(&self.hash_secret, interface, address) else { return };
-        let Some(neighbor) = self.neighbors.get(entry) else { return };
-        let mac = NdpOptions::new(options).target_link_layer_address().filter(|mac| mac.is_unicast());
-        let state = if flags.solicited { NeighborState::Reachable } else { NeighborState::Stale };
-        match neighbor.state {
-            NeighborState::Permanent | NeighborState::Failed => {}
-            NeighborState::Incomplete => {
-                if let Some(mac) = mac {
-                    self.confirm_neighbor(entry, mac, state);
-                }
-            }
-            NeighborState::Reachable | NeighborState::Stale | NeighborState::Probe => {
-                let changes = mac.is_some_and(|mac| mac != neighbor.mac);
-                if changes && !flags.override_ {
-                    if neighbor.state == NeighborState::Reachable {
-                        let mac = neighbor.mac;
-                        self.confirm_neighbor(entry, mac, NeighborState::Stale);
-                    }
-                    return;
-                }
-                let mac = mac.unwrap_or(neighbor.mac);
-                if changes || flags.solicited {
-                    self.confirm_neighbor(entry, mac, state);
-                }
-            }
-        }
+    /// How long entries of an interface are believed, and when requests are repeated.
+    fn link_times(&self, interface: InterfaceId) -> LinkTimes {
+        self.interfaces.get(u32::from(interface.0)).map_or(LinkTimes::DEFAULT, |found| found.times)
     }
 
     /// A neighbour has told its station. `may_add` if it is about to be needed.
     #[expect(clippy::too_many_arguments, reason = "the fields of one observation")]
-    fn learn(
+    pub(super) fn learn(
         &mut self,
         pool: &mut Pool<'_>,
         interface: InterfaceId,
@@ -403,7 +207,7 @@ impl Stack<'_> {
     }
 
     /// The station of a neighbour is known: what waited for it can go.
-    fn confirm_neighbor(&mut self, entry: u32, mac: MacAddr, state: NeighborState) {
+    pub(super) fn confirm_neighbor(&mut self, entry: u32, mac: MacAddr, state: NeighborState) {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
         let moved = neighbor.mac != mac || !neighbor.is_usable();
         let (interface, was_stale) = (neighbor.interface, neighbor.state == NeighborState::Stale);
@@ -412,11 +216,12 @@ impl Stack<'_> {
         neighbor.has_failed = false;
         neighbor.solicits = 0;
         let deadline = match state {
-            NeighborState::Reachable => self.now + REACHABLE_TIME,
+            NeighborState::Reachable => self.now + self.reachable_time(interface),
             _ => Instant::FAR_FUTURE,
         };
         self.set_neighbor_deadline(entry, deadline);
-        if moved || !was_stale {
+        // Whoever uses one that is stale has to pass `resolve`.
+        if moved || (state == NeighborState::Stale && !was_stale) {
             self.invalidate_paths();
         }
         self.release_pending(entry, interface);
@@ -486,18 +291,86 @@ impl Stack<'_> {
             return;
         }
         match neighbor.state {
-            NeighborState::Incomplete | NeighborState::Probe if neighbor.solicits < MAX_SOLICIT => {
+            NeighborState::Incomplete | NeighborState::Probe | NeighborState::Unreachable
+                if neighbor.solicits < MAX_SOLICIT =>
+            {
                 self.solicit(pool, entry);
             }
-            NeighborState::Incomplete | NeighborState::Probe => self.fail_neighbor(pool, entry),
-            NeighborState::Reachable => {
-                neighbor.state = NeighborState::Stale;
-                neighbor.deadline = Instant::FAR_FUTURE;
-                // Whoever still uses it asks again through `resolve`.
+            // RFC 7048 §3: the station may have changed, so that all are asked before the neighbour is given up.
+            NeighborState::Probe => {
+                neighbor.state = NeighborState::Unreachable;
+                neighbor.solicits = 0;
+                self.solicit(pool, entry);
+                // There may be another way.
                 self.invalidate_paths();
             }
+            NeighborState::Incomplete | NeighborState::Unreachable => self.fail_neighbor(pool, entry),
+            NeighborState::Reachable | NeighborState::Delay => self.confirmation_is_missed(pool, entry),
             NeighborState::Stale | NeighborState::Failed | NeighborState::Permanent => {}
         }
+    }
+
+    /// Nothing was heard of a neighbour for REACHABLE_TIME, or for DELAY_FIRST_PROBE_TIME after it was used again. What its last
+    /// user has achieved meanwhile counts (RFC 4861 §7.3.1).
+    fn confirmation_is_missed(&mut self, pool: &mut Pool<'_>, entry: u32) {
+        let Some(neighbor) = self.neighbors.get(entry) else { return };
+        let reachable_time = self.link_times(neighbor.interface).reachable_time;
+        let user = neighbor.user.and_then(|user| Some((user, self.connections.lookup(user.connection)?)));
+        let confirmed = user.and_then(|(user, connection)| {
+            let progress = connection.progress();
+            let until = connection.last_received + reachable_time;
+            (progress != user.progress && until > self.now).then_some((NeighborUser { progress, ..user }, until))
+        });
+        let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
+        if let Some((user, until)) = confirmed {
+            neighbor.user = Some(user);
+            neighbor.state = NeighborState::Reachable;
+            self.set_neighbor_deadline(entry, until);
+        } else if neighbor.state == NeighborState::Delay {
+            neighbor.state = NeighborState::Probe;
+            neighbor.solicits = 0;
+            self.solicit(pool, entry);
+        } else {
+            self.neighbor_is_doubted(entry);
+        }
+    }
+
+    /// A neighbour that was reachable is no longer believed to be. Whoever still uses it finds that out through `resolve`.
+    pub(super) fn neighbor_is_doubted(&mut self, entry: u32) {
+        let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
+        if neighbor.state == NeighborState::Reachable {
+            neighbor.state = NeighborState::Stale;
+            neighbor.deadline = Instant::FAR_FUTURE;
+            self.invalidate_paths();
+        }
+    }
+
+    /// A connection has found its path through the neighbour that was looked up last.
+    pub(super) fn note_neighbor_user(&mut self, index: u32) {
+        let (Some(key), Some(connection)) = (self.connections.key(index), self.connections.get(index)) else { return };
+        if let Some(neighbor) = self.neighbors.last_found() {
+            neighbor.user = Some(NeighborUser { connection: key, progress: connection.progress() });
+        }
+    }
+
+    /// The peer of a connection does not answer. "When [...] the number of transmissions [...] reaches or exceeds threshold R1, pass
+    /// negative advice (see Section 3.3.1.4 of [RFC 1122]) to the IP layer, to trigger dead-gateway diagnosis" (RFC 9293 §3.8.3).
+    #[cold]
+    pub(super) fn doubt_next_hop(&mut self, index: u32) {
+        let Some(flow) = self.connections.get(index).map(|connection| connection.flow) else { return };
+        let Some(hop) = self.hop_to(flow.link, flow.remote) else { return };
+        if let Some(entry) = self.neighbors.find(&self.hash_secret, hop.interface, hop.address) {
+            self.neighbor_is_doubted(entry);
+        }
+    }
+
+    /// How long a neighbour that was confirmed is believed; drawn anew now and then (RFC 4861 §6.3.4, as often as in Linux).
+    fn reachable_time(&mut self, interface: InterfaceId) -> Duration {
+        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return REACHABLE_TIME };
+        if found.times.drawn_at.is_none_or(|drawn| self.now.since(drawn) >= REDRAW_INTERVAL) {
+            found.times.draw(self.now, &mut self.neighbor_random);
+        }
+        found.times.reachable_time
     }
 
     fn fail_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32) {
@@ -579,8 +452,3 @@ impl Stack<'_> {
         }
     }
 }
-
-/// The group of all hosts on a link (RFC 1112 §4).
-pub(super) const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
-/// The group of all IPv6 nodes on a link (RFC 4291 §2.7.1).
-pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

@@ -328,6 +328,9 @@ impl Stack<'_> {
                 self.trace_fired(index, timer);
             }
             self.with_connection(pool, index, |connection, context| connection.timer_expired(context, timer));
+            if timer == Timer::Retransmit && self.connections.get(index).is_some_and(|found| found.doubts_path(now)) {
+                self.doubt_next_hop(index);
+            }
         }
         if let Some(connection) = self.connections.get(index) {
             let deadline = connection.timers.next();

@@ -168,6 +168,7 @@ impl Stack<'_> {
         let (flow, config) = (connection.flow, connection.config);
         match self.path_for(pool, &flow, &config) {
             PathSearch::Found(path) => {
+                self.note_neighbor_user(index);
                 let mtu = self.path_mtu(path.interface, flow.remote);
                 let moved = path.interface != interface;
                 if let Some(connection) = self.connections.get_mut(index) {

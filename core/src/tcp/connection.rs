@@ -327,6 +327,11 @@ impl Connection {
         }
     }
 
+    /// SND.UNA and RCV.NXT: while one of them moves, packets reach the peer and are answered.
+    pub(crate) fn progress(&self) -> (Seq, Seq) {
+        (self.snd_una, self.rcv_nxt())
+    }
+
     /// RCV.NXT: the next sequence number expected, a FIN included.
     #[inline]
     pub(crate) fn rcv_nxt(&self) -> Seq {

@@ -3,6 +3,7 @@
 
 mod host;
 mod icmp;
+mod neighbor_states;
 mod neighbors;
 mod routes;
 mod scope;

@@ -125,16 +125,16 @@ fn n1_packets_go_with_the_neighbor_that_fails_before_their_turn() {
     host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 100]).unwrap();
     host.take_all();
     host.receive(&claim(theirs, PEER_MAC, ours));
-    host.now += Duration::from_secs(31);
+    host.now += Duration::from_secs(45);
     host.stack.handle_timeout(&mut host.pool, host.now);
     let local = Some(Endpoint { address: Some(ours), port: 0 });
     let options = ConnectOptions { local, ..ConnectOptions::default() };
     host.stack.connect(host.now, (theirs, 80).into(), options).unwrap();
     host.stack.remove_address(nic, ip("10.0.0.130")).unwrap();
     while host.stack.transmit(&mut host.pool, host.now, nic, &mut buf).is_some() {}
-    for _ in 0..3 {
-        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Probe));
-        host.now += Duration::from_secs(1);
+    for seconds in [5, 1, 1, 1, 1, 3, 9] {
+        assert_ne!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Failed));
+        host.now += Duration::from_secs(seconds);
         host.stack.handle_timeout(&mut host.pool, host.now);
     }
     assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Failed));
@@ -207,19 +207,22 @@ fn n1_an_entry_is_asked_again_and_forgotten_when_nobody_answers() {
         send_datagram(&mut host, theirs, 10);
         host.receive(&claim(theirs, PEER_MAC, ours));
         host.take_all();
-        host.pass(Duration::from_secs(31));
-        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Stale));
-        // Used, it is believed while it is asked.
-        let sent = send_datagram(&mut host, theirs, 10);
-        assert_eq!(datagrams(&sent), [10]);
-        let question = sent
-            .iter()
-            .find(|frame| asks_for(frame, theirs))
-            .cloned()
-            .or_else(|| host.take_all().into_iter().find(|frame| asks_for(frame, theirs)));
-        assert_eq!(question.expect("a question")[..6], PEER_MAC.0, "it is asked itself, not everybody");
-        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Probe));
-        host.pass(Duration::from_secs(4));
+        // RFC 4861 §6.3.2: up to one and a half times 30 s.
+        host.pass(Duration::from_secs(45));
+        assert_eq!(host.neighbor(theirs), Some((Some(PEER_MAC), NeighborState::Stale)));
+        // Used, it is believed, and for five seconds not even asked.
+        assert_eq!(datagrams(&send_datagram(&mut host, theirs, 10)), [10]);
+        assert_eq!(host.neighbor(theirs).map(|found| found.1), Some(NeighborState::Delay));
+        let used = host.now;
+        let questions: Vec<_> = host
+            .pass(Duration::from_secs(30))
+            .into_iter()
+            .filter(|(_, frame)| asks_for(frame, theirs))
+            .map(|(at, frame)| (at.since(used).as_secs(), frame[..6] == PEER_MAC.0))
+            .collect();
+        // It is asked itself, then all are, ever less often (RFC 7048 §3).
+        let expected = [(5, true), (6, true), (7, true), (8, false), (9, false), (12, false)];
+        assert_eq!(questions, expected, "IPv6: {ipv6}");
         assert_eq!(host.neighbor(theirs), Some((None, NeighborState::Failed)));
         // A new station, as after a change of the network card.
         let other = MacAddr([2, 0, 0, 0, 0, 77]);
