@@ -47,7 +47,7 @@ impl Generator {
 
     /// A random number below `limit`, as evenly as 64 bits allow; 0 if there is none.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        (u128::from(self.next_u64()) * u128::from(limit) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(limit)) >> 64) as u64
     }
 
     /// The keyed function itself (SipHash-2-4): for values that must not be guessed.

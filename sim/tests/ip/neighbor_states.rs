@@ -181,8 +181,7 @@ fn n1_timeouts_of_a_connection_make_its_neighbor_doubtful() {
     for ipv6 in [false, true] {
         let (mut world, [a, _], connection, cable) = connected(ipv6);
         assert_eq!(state_at(&world, a), Some(Reachable));
-        let mut broken = Impairment::default();
-        broken.loss = 1.0;
+        let broken = Impairment { loss: 1.0, ..Impairment::default() };
         world.network_mut().impair(cable, broken).unwrap();
         let now = world.now();
         let (stack, pool) = world.stack_mut(a).unwrap();
