@@ -9,21 +9,21 @@ use super::nodes::Node;
 use super::path::Path;
 use super::transmit::advertised_mss;
 use crate::address::Endpoint;
+use crate::config::TcpConfig;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, Signals};
 use crate::pool::Pool;
 use crate::slab::Key;
 use crate::tcp::challenge::ChallengeLimit;
-use crate::tcp::connection::{Connection, PeerSyn, State, default_mss};
+use crate::tcp::connection::{PeerSyn, State, default_mss};
 use crate::tcp::cookies::{self, Offer, SynCookies};
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::Cookie;
-use crate::tcp::isn::{initial_sequence, timestamp_offset};
+use crate::tcp::isn::Beginning;
 use crate::tcp::listener::HalfOpen;
 use crate::tcp::output::{self, Bare};
 use crate::tcp::seq::Seq;
 use crate::tcp::{Segment, accecn, input, timestamps};
-use crate::time::Instant;
 use crate::wire::tcp::MAX_HEADER_LEN;
 use crate::wire::{Ecn, TcpFlags, TcpOptions, protocol};
 
@@ -101,20 +101,20 @@ impl Stack<'_> {
         used: Option<Seq>,
     ) {
         let Some(key) = self.listeners.key(listener_index) else { return };
-        let Some(listener) = self.listeners.get_mut(listener_index) else { return };
+        let Some(listener) = self.listeners.get(listener_index) else { return };
         if listener.queued >= listener.backlog {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return;
         }
-        let config = listener.config;
+        let config = &listener.config;
         let is_full = self.half_open.is_full();
         let with_cookie = match config.syn_cookies {
             SynCookies::Off => false,
             SynCookies::UnderPressure => is_full || listener.half_open > listener.backlog,
             SynCookies::Always => true,
         };
-        let peer = PeerSyn::new(segment, &config);
-        let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), key, peer);
+        let peer = PeerSyn::new(segment, config);
+        let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), (key, config), peer);
         if let Some(used) = used {
             // RFC 9293 §3.6.1: it begins above the sequence numbers that the old one has used.
             half_open.iss = half_open.iss.max(used + u32::from(u16::MAX));
@@ -126,7 +126,6 @@ impl Stack<'_> {
         if with_cookie && used.is_none() {
             return self.send_cookie(pool, half_open);
         }
-        half_open.restart_timer(self.now, &config);
         let deadline = half_open.deadline;
         match self.half_open.insert(half_open) {
             Ok(half_open) => {
@@ -147,26 +146,26 @@ impl Stack<'_> {
         &self,
         interface: InterfaceId,
         (flow, flow_hash): (&Flow, u32),
-        listener: Key,
+        (listener, config): (Key, &TcpConfig),
         peer: PeerSyn,
     ) -> HalfOpen {
-        let config = self.listeners.lookup(listener).map_or(self.config.tcp, |found| found.config);
+        let beginning = Beginning::of(flow, &self.sequence_secret, self.now);
         HalfOpen {
             flow: *flow,
             flow_hash,
             listener,
             path: Path::through(interface),
             parked: None,
-            iss: initial_sequence(&self.sequence_secret, flow, self.now),
+            iss: beginning.sequence,
             peer,
-            timestamp_offset: timestamp_offset(&self.sequence_secret, flow),
+            timestamp_offset: beginning.timestamp_offset,
             cookie: None,
-            advertised_mss: advertised_mss(self.mtu(interface), &flow.remote, &config),
+            advertised_mss: advertised_mss(self.mtu(interface), &flow.remote, config),
             retransmits: 0,
             ecn_mangled: false,
             repeated: false,
             acknowledged: None,
-            deadline: Instant::FAR_FUTURE,
+            deadline: self.now + config.syn_ack_timeout(0),
             syn_ack_due: true,
             challenges: ChallengeLimit::new(),
         }
@@ -177,8 +176,8 @@ impl Stack<'_> {
     fn fast_open_request(&mut self, pool: &mut Pool<'_>, half_open: &mut HalfOpen, segment: &Segment<'_>) -> bool {
         let now = self.now;
         let Some(listener) = self.listeners.lookup_mut(half_open.listener) else { return false };
-        let config = listener.config;
-        if !config.fast_open.server || !listener.fast_open.allows(now) {
+        let settings = listener.config.fast_open;
+        if !settings.server || !listener.fast_open.allows(now) {
             return false;
         }
         let Flow { local, remote, .. } = half_open.flow;
@@ -189,15 +188,14 @@ impl Stack<'_> {
         if !asks {
             return false;
         }
-        if !(is_valid || config.fast_open.server_without_cookie) || self.connections.is_full() {
+        if !(is_valid || settings.server_without_cookie) || self.connections.is_full() {
             half_open.cookie = found.map(|found| keys.cookie(remote, local, found.experimental));
             return false;
         }
-        let connection = half_open.begin_with_data(now, config);
-        let Some(index) = self.enqueue(connection, half_open.listener.index, None) else { return false };
-        if let Some(listener) = self.listeners.lookup_mut(half_open.listener) {
-            listener.fast_open.pending += 1;
-        }
+        let begun = half_open.begin(&mut self.connections, now, &listener.config, HalfOpen::begin_with_data);
+        let Some(index) = begun else { return false };
+        listener.fast_open.pending += 1;
+        self.enqueue(index, half_open.listener.index, None);
         self.with_connection(pool, index, |connection, context| {
             input::syn_data_arrives(connection, context, segment.payload)
         });
@@ -209,7 +207,6 @@ impl Stack<'_> {
         let now = self.now;
         let Some(listener) = self.listeners.lookup_mut(half_open.listener) else { return };
         listener.cookies_until = now + cookies::LIFETIME;
-        let config = listener.config;
         let (flow, peer) = (half_open.flow, &mut half_open.peer);
         let mss = peer.mss.unwrap_or(default_mss(&flow));
         half_open.iss = cookies::sequence(&self.cookie_secret, &flow, now, peer.seq, mss);
@@ -227,7 +224,7 @@ impl Stack<'_> {
         }
         self.counters.tcp_cookies_sent += 1;
         let mut bytes = [0; MAX_HEADER_LEN];
-        let built = output::build_syn_ack(&half_open, now, &config, &mut bytes);
+        let built = output::build_syn_ack(&half_open, now, &listener.config, &mut bytes);
         let segment = &mut bytes[..built.len];
         output::finish_checksum(&flow, built.sum, segment);
         self.queue_packet(pool, flow.link, ControlKind::Tcp, (flow.local, flow.remote), protocol::TCP, [segment, &[]]);
@@ -253,13 +250,13 @@ impl Stack<'_> {
             self.counters.tcp_cookies_invalid += 1;
             return false;
         };
-        let config = listener.config;
+        let config = &listener.config;
         if listener.queued >= listener.backlog || self.connections.is_full() {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return true;
         }
         let found = TcpOptions::parse(segment.options).timestamps.filter(|_| config.timestamps);
-        let offset = timestamp_offset(&self.sequence_secret, flow);
+        let Beginning { timestamp_offset: offset, .. } = Beginning::of(flow, &self.sequence_secret, now);
         let offer = found.map(|timestamps| Offer::found_in(timestamps.echo.wrapping_sub(offset)));
         let peer = PeerSyn {
             seq: irs,
@@ -274,11 +271,13 @@ impl Stack<'_> {
             },
             ecn_field: Ecn::NotEct,
         };
-        let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), key, peer);
+        let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), (key, config), peer);
         // When the SYN and ACK was sent is not known.
         (half_open.iss, half_open.repeated) = (iss, true);
+        let index = half_open.begin(&mut self.connections, now, config, HalfOpen::promote);
         self.counters.tcp_cookies_accepted += 1;
-        if let Some(index) = self.enqueue(half_open.promote(now, config), listener_index, None) {
+        if let Some(index) = index {
+            self.enqueue(index, listener_index, None);
             self.deliver(pool, index, segment);
         }
         true
@@ -360,20 +359,23 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return;
         }
-        let connection = half_open.promote(self.now, listener.config);
-        if let Some(index) = self.enqueue(connection, listener_index, Some(half_open_index)) {
-            self.deliver(pool, index, segment);
-        }
+        let begun = half_open.begin(&mut self.connections, self.now, &listener.config, HalfOpen::promote);
+        let Some(index) = begun else { return };
+        self.enqueue(index, listener_index, Some(half_open_index));
+        self.deliver(pool, index, segment);
     }
 
-    /// Puts a connection into the tables, in the place of the half-open one if there was any, and into the queue of those that wait to be
-    /// accepted; returns its index.
-    fn enqueue(&mut self, mut connection: Connection, listener_index: u32, half_open: Option<u32>) -> Option<u32> {
-        connection.set_path_mtu(self.path_mtu(connection.path.interface, connection.flow.remote));
-        connection.listener = Some(listener_index);
-        let flow_hash = connection.flow_hash;
-        let key = self.connections.insert(connection).ok()?;
-        let number = self.nodes.number(Node::Connection(key.index));
+    /// Lets the table of flows lead to a connection that has begun, instead of to the half-open one if there was any, and puts it into
+    /// the queue of those that wait to be accepted.
+    fn enqueue(&mut self, index: u32, listener_index: u32, half_open: Option<u32>) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let (flow_hash, interface, remote) = (connection.flow_hash, connection.path.interface, connection.flow.remote);
+        let mtu = self.path_mtu(interface, remote);
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.listener = Some(listener_index);
+            connection.set_path_mtu(mtu);
+        }
+        let number = self.nodes.number(Node::Connection(index));
         if let Some(half_open) = half_open {
             self.flows.replace(flow_hash, self.nodes.number(Node::HalfOpen(half_open)), number);
             self.forget_half_open(half_open);
@@ -388,9 +390,8 @@ impl Stack<'_> {
         }
         self.notify(Node::Listener(listener_index));
         if self.trace.is_on() {
-            self.trace_new(key.index, State::Listen);
+            self.trace_new(index, State::Listen);
         }
-        Some(key.index)
     }
 
     pub(super) fn half_open_timeout(&mut self, index: u32) {
@@ -401,12 +402,12 @@ impl Stack<'_> {
             self.deadlines.set_no_later(number, half_open.deadline);
             return;
         }
-        let config = self.listeners.lookup(half_open.listener).map(|listener| listener.config);
+        let config = self.listeners.lookup(half_open.listener).map(|listener| &listener.config);
         let Some(config) = config.filter(|config| half_open.timed_out(config)) else {
             self.remove_half_open(index);
             return;
         };
-        half_open.restart_timer(now, &config);
+        half_open.restart_timer(now, config);
         self.deadlines.set_no_later(number, half_open.deadline);
         self.schedule_half_open(index);
     }

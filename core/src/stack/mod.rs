@@ -66,6 +66,7 @@ use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
 use neighbor::NeighborTable;
 use nodes::{Node, Nodes};
+use path::LastPath;
 use path_mtus::PathMtus;
 use ping::Ping;
 use routes::{NextHop, RouteTable};
@@ -123,6 +124,8 @@ pub struct Stack<'m> {
     last_to_us_v4: (u32, Ipv4Addr, Ipv4Addr),
     /// The last answer of `route`, and under which generation it was given.
     last_route: Option<(u32, IpAddr, NextHop)>,
+    /// The last answer of `path_for`.
+    last_path: Option<LastPath>,
     neighbors: NeighborTable<'m>,
 
     connections: Slab<'m, Connection>,
@@ -197,6 +200,7 @@ impl<'m> Stack<'m> {
             routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),
             last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
             last_route: None,
+            last_path: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,
                 memory.neighbor_buckets,

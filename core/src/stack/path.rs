@@ -3,7 +3,9 @@
 use core::net::IpAddr;
 
 use crate::checksum::{self, Sum};
+use crate::config::TcpConfig;
 use crate::event::InterfaceId;
+use crate::stack::flow::Flow;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{Ecn, EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, ethernet, ipv4, ipv6, protocol, tcp};
 
@@ -30,11 +32,50 @@ pub(crate) struct Hop {
     pub(crate) interface: InterfaceId,
     pub(crate) source_mac: MacAddr,
     pub(crate) destination_mac: MacAddr,
+    pub(crate) marks: Marks,
+}
+
+/// What a socket's settings ask of IP headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
     /// Whether routers must not fragment IPv4 packets.
     pub(crate) dont_fragment: bool,
     pub(crate) hop_limit: u8,
     /// The DSCP in its place, the two ECN bits clear.
     pub(crate) traffic_class: u8,
+}
+
+impl Marks {
+    /// With the stack's hop limit where the settings name none.
+    pub(crate) fn new(config: &TcpConfig, hop_limit: u8) -> Self {
+        Marks {
+            dont_fragment: config.path_mtu_discovery,
+            hop_limit: if config.hop_limit == 0 { hop_limit } else { config.hop_limit },
+            // The two lowest bits are not the user's (RFC 3168 §5).
+            traffic_class: config.traffic_class & !3,
+        }
+    }
+}
+
+/// The path that was made last: the next new connection often goes to the same host.
+#[derive(Clone, Debug)]
+pub(crate) struct LastPath {
+    flow: Flow,
+    marks: Marks,
+    path: Path,
+}
+
+impl LastPath {
+    pub(crate) fn new(flow: &Flow, marks: Marks, path: &Path) -> Self {
+        LastPath { flow: *flow, marks, path: path.clone() }
+    }
+
+    /// The path, if it is one of this flow and valid.
+    pub(crate) fn find(&self, generation: u32, flow: &Flow, marks: Marks) -> Option<&Path> {
+        let ends = |flow: &Flow| (flow.remote, flow.local, flow.link);
+        let is_same = self.path.is_valid(generation) && self.marks == marks && ends(&self.flow) == ends(flow);
+        is_same.then_some(&self.path)
+    }
 }
 
 impl Path {
@@ -70,14 +111,14 @@ impl Path {
         let ethertype = match (local, remote) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let header = Ipv4Header {
-                    dscp_ecn: hop.traffic_class,
+                    dscp_ecn: hop.marks.traffic_class,
                     total_len: 0,
                     // RFC 6864 §4.1: the ID of a datagram that is never fragmented means nothing. Others get one each.
                     identification: 0,
-                    dont_fragment: hop.dont_fragment,
+                    dont_fragment: hop.marks.dont_fragment,
                     more_fragments: false,
                     fragment_offset: 0,
-                    ttl: hop.hop_limit,
+                    ttl: hop.marks.hop_limit,
                     protocol: protocol::TCP,
                     source,
                     destination,
@@ -91,11 +132,11 @@ impl Path {
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let header = Ipv6Header {
-                    traffic_class: hop.traffic_class,
+                    traffic_class: hop.marks.traffic_class,
                     flow_label: 0,
                     payload_len: 0,
                     next_header: protocol::TCP,
-                    hop_limit: hop.hop_limit,
+                    hop_limit: hop.marks.hop_limit,
                     source,
                     destination,
                 };
@@ -180,9 +221,7 @@ mod tests {
             interface: InterfaceId(0),
             source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
             destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-            dont_fragment: true,
-            hop_limit: 64,
-            traffic_class: 0,
+            marks: Marks { dont_fragment: true, hop_limit: 64, traffic_class: 0 },
         };
         let ip = ethernet::HEADER_LEN;
         for ecn in [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce] {

@@ -7,6 +7,7 @@ use super::flow::Flow;
 use super::nodes::Node;
 use super::path::Path;
 use super::tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
+use super::time_wait::Availability;
 use super::transmit::advertised_mss;
 use super::udp::EPHEMERAL_PORTS;
 use crate::address::{Endpoint, is_unicast};
@@ -16,7 +17,7 @@ use crate::pool::Pool;
 use crate::slab::Slab;
 use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
 use crate::tcp::fast_open::{FastOpenKeys, ListenerFastOpen, Role};
-use crate::tcp::isn::{initial_sequence, timestamp_offset};
+use crate::tcp::isn::Beginning;
 use crate::tcp::listener::Listener;
 use crate::tcp::output;
 use crate::tcp::timers::Timer;
@@ -103,24 +104,27 @@ impl Stack<'_> {
         }
         let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port(), link };
         let config = options.tcp.unwrap_or(self.config.tcp);
-        let flow_hash = match wanted.port {
+        let (flow_hash, availability) = match wanted.port {
             0 => self.choose_port(&mut flow, &options)?,
-            _ => self.flow_hash(&flow),
+            _ => {
+                let hash = self.flow_hash(&flow);
+                // Whoever asks for a port by its number gets it from TIME-WAIT at once, as in Linux.
+                (hash, self.availability(hash, &flow, Some(Duration::ZERO)))
+            }
         };
-        // Whoever asks for a port by its number gets it from TIME-WAIT at once, as in Linux.
-        let patience = if wanted.port == 0 { options.time_wait_reuse } else { Some(Duration::ZERO) };
-        if self.is_taken(flow_hash, &flow, patience) {
-            return Err(ConnectError::AddressInUse(flow.local_address()));
-        }
-        let former = self.leave_time_wait(flow_hash, &flow);
+        let former = match availability {
+            Availability::Free => None,
+            Availability::InTimeWait(index) => self.leave_time_wait(index),
+            Availability::Taken => return Err(ConnectError::AddressInUse(flow.local_address())),
+        };
 
-        let iss = initial_sequence(&self.sequence_secret, &flow, self.now);
+        let Beginning { sequence: iss, timestamp_offset } = Beginning::of(&flow, &self.sequence_secret, self.now);
         let opening = Opening {
             flow,
             flow_hash,
             // RFC 9293 §3.6.1: above the sequence numbers that the former connection has used.
             iss: former.as_ref().map_or(iss, |former| iss.max(former.snd_nxt + u32::from(u16::MAX))),
-            timestamp_offset: timestamp_offset(&self.sequence_secret, &flow),
+            timestamp_offset,
             advertised_mss: advertised_mss(self.mtu(hop.interface), &address, &config),
             now: self.now,
         };
@@ -164,8 +168,8 @@ impl Stack<'_> {
 
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
     /// one further for each connection, so that ports neither repeat soon nor can be guessed. Sets the port and
-    /// returns the flow's hash.
-    fn choose_port(&mut self, flow: &mut Flow, options: &ConnectOptions) -> Result<u32, ConnectError> {
+    /// returns the flow's hash, and what is in its place.
+    fn choose_port(&mut self, flow: &mut Flow, options: &ConnectOptions) -> Result<(u32, Availability), ConnectError> {
         let (first, last) = options.ports.unwrap_or((*EPHEMERAL_PORTS.start(), *EPHEMERAL_PORTS.end()));
         let count = u32::from(last.saturating_sub(first)) + 1;
         flow.local_port = 0;
@@ -175,8 +179,9 @@ impl Stack<'_> {
             self.port_offset = self.port_offset.wrapping_add(1);
             flow.local_port = first + (start.wrapping_add(self.port_offset) % count) as u16;
             let hash = self.flow_hash(flow);
-            if !self.is_taken(hash, flow, options.time_wait_reuse) {
-                return Ok(hash);
+            let availability = self.availability(hash, flow, options.time_wait_reuse);
+            if availability != Availability::Taken {
+                return Ok((hash, availability));
             }
         }
         Err(ConnectError::PortsExhausted)

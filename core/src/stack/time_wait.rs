@@ -11,6 +11,16 @@ use crate::tcp::challenge::ChallengeLimit;
 use crate::tcp::time_wait::{TimeWait, Verdict};
 use crate::time::Duration;
 
+/// Whether a new connection can have a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Availability {
+    /// Nobody has it.
+    Free,
+    /// The entry with this index in the table of those in TIME-WAIT has it, and may give it up.
+    InTimeWait(u32),
+    Taken,
+}
+
 impl Stack<'_> {
     /// Moves a connection in TIME-WAIT to the table of those, once it has nothing left to send. If the table is full, the
     /// oldest makes room.
@@ -50,20 +60,22 @@ impl Stack<'_> {
         }
     }
 
-    /// Whether a flow has a connection whose place a new one cannot have: any but those in TIME-WAIT for as long as `patience`, with
-    /// timestamps that tell old segments from new ones (RFC 6191 §2).
-    pub(super) fn is_taken(&self, flow_hash: u32, flow: &Flow, patience: Option<Duration>) -> bool {
-        let Some(number) = self.find_flow(flow_hash, flow) else { return false };
-        let Node::TimeWait(index) = self.nodes.node(number) else { return true };
+    /// Whether a new connection can have a flow: what is in its place, if anything. It can have the place of one that has been in
+    /// TIME-WAIT for as long as `patience`, with timestamps that tell old segments from new ones (RFC 6191 §2).
+    pub(super) fn availability(&self, flow_hash: u32, flow: &Flow, patience: Option<Duration>) -> Availability {
+        let Some(number) = self.find_flow(flow_hash, flow) else { return Availability::Free };
+        let Node::TimeWait(index) = self.nodes.node(number) else { return Availability::Taken };
         let entry = self.time_wait.get(index).filter(|entry| entry.timestamps.agreed);
         let since = entry.map(|entry| entry.deadline - self.config.tcp.time_wait);
         let free_at = since.zip(patience).map(|(since, patience)| since + patience);
-        free_at.is_none_or(|free_at| self.now < free_at)
+        match free_at {
+            Some(free_at) if self.now >= free_at => Availability::InTimeWait(index),
+            _ => Availability::Taken,
+        }
     }
 
-    /// Ends the TIME-WAIT of a flow; what there was to know of it.
-    pub(super) fn leave_time_wait(&mut self, flow_hash: u32, flow: &Flow) -> Option<TimeWait> {
-        let Node::TimeWait(index) = self.nodes.node(self.find_flow(flow_hash, flow)?) else { return None };
+    /// Ends a TIME-WAIT; what there was to know of it.
+    pub(super) fn leave_time_wait(&mut self, index: u32) -> Option<TimeWait> {
         let entry = self.time_wait.get(index).cloned();
         self.remove_time_wait(index);
         entry

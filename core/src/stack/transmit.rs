@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::flow::Flow;
 use super::interface::{ControlKind, TURN_BYTES};
 use super::nodes::Node;
-use super::path::{Hop, Path};
+use super::path::{Hop, LastPath, Marks, Path};
 use super::resolution::Resolution;
 use super::{FrameMeta, Stack};
 use crate::config::TcpConfig;
@@ -165,8 +165,8 @@ impl Stack<'_> {
             self.leave_ready(interface, number);
             return false;
         };
-        let (flow, config) = (connection.flow, connection.config);
-        match self.path_for(pool, &flow, &config) {
+        let (flow, marks) = (connection.flow, Marks::new(&connection.config, self.config.hop_limit));
+        match self.path_for(pool, &flow, marks) {
             PathSearch::Found(path) => {
                 self.note_neighbor_user(index);
                 let mtu = self.path_mtu(path.interface, flow.remote);
@@ -204,12 +204,12 @@ impl Stack<'_> {
         self.leave_ready(interface, number);
         let half_open = self.half_open.get(index)?;
         let (flow, generation) = (half_open.flow, self.generation);
-        let config = self.listeners.lookup(half_open.listener)?.config;
         if !half_open.syn_ack_due {
             return None;
         }
         if !half_open.path.is_valid(generation) {
-            match self.path_for(pool, &flow, &config) {
+            let marks = Marks::new(&self.listeners.lookup(half_open.listener)?.config, self.config.hop_limit);
+            match self.path_for(pool, &flow, marks) {
                 PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
                     self.half_open.get_mut(index)?.parked = Some(entry);
@@ -223,6 +223,7 @@ impl Stack<'_> {
             }
         }
         let half_open = self.half_open.get_mut(index)?;
+        let config = &self.listeners.lookup(half_open.listener)?.config;
         let way_out = half_open.path.interface;
         if way_out != interface {
             // The SYN has come in elsewhere than the route leads back.
@@ -232,8 +233,8 @@ impl Stack<'_> {
         let mtu = self.interfaces.get(u32::from(way_out.0))?.config.mtu;
         half_open.advertised_mss = half_open.advertised_mss.min(mtu - path_headers(&flow.remote) as u16);
         let header_len = half_open.path.header_len();
-        let built = output::build_syn_ack(half_open, self.now, &config, &mut buf[header_len..]);
-        half_open.sent(self.now, &config);
+        let built = output::build_syn_ack(half_open, self.now, config, &mut buf[header_len..]);
+        half_open.sent(self.now, config);
         self.counters.tcp_retransmits += u64::from(half_open.retransmits > 0);
         self.deadlines.set_no_later(number, half_open.deadline);
         let len = half_open.path.finish(buf, built.len, built.sum, built.ecn);
@@ -328,27 +329,21 @@ impl Stack<'_> {
         EthernetHeader { destination, source: self.mac(interface), ethertype }.emit(buf);
     }
 
-    /// The path of a flow with these settings.
-    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, config: &TcpConfig) -> PathSearch {
+    /// The path of a flow with these marks.
+    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, marks: Marks) -> PathSearch {
+        if let Some(path) = self.last_path.as_ref().and_then(|last| last.find(self.generation, flow, marks)) {
+            return PathSearch::Found(path.clone());
+        }
         // An address that was removed is nobody's to send from.
         let hop = self.hop_to(flow.link, flow.remote).filter(|_| self.is_local(flow.local));
         let Some(hop) = hop else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
                 let source_mac = self.mac(hop.interface);
-                let dont_fragment = config.path_mtu_discovery;
-                let hop_limit = if config.hop_limit == 0 { self.config.hop_limit } else { config.hop_limit };
-                // The two lowest bits are not the user's (RFC 3168 §5).
-                let traffic_class = config.traffic_class & !3;
-                let hop = Hop {
-                    interface: hop.interface,
-                    source_mac,
-                    destination_mac,
-                    dont_fragment,
-                    hop_limit,
-                    traffic_class,
-                };
-                PathSearch::Found(Path::new(self.generation, &hop, flow.local, flow.remote))
+                let hop = Hop { interface: hop.interface, source_mac, destination_mac, marks };
+                let path = Path::new(self.generation, &hop, flow.local, flow.remote);
+                self.last_path = Some(LastPath::new(flow, marks, &path));
+                PathSearch::Found(path)
             }
             Resolution::Pending(entry) => PathSearch::Wait(entry),
             Resolution::TableFull => {

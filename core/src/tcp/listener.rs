@@ -5,6 +5,7 @@ use crate::address::Endpoint;
 use crate::config::TcpConfig;
 use crate::event::Signals;
 use crate::links::List;
+use crate::slab::Slab;
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::tcp::Segment;
@@ -145,43 +146,15 @@ impl HalfOpen {
         Bare { flow: self.flow, seq, ack, flags: TcpFlags::ACK, window, timestamps: self.timestamps(now) }
     }
 
-    /// The full connection, in SYN-RECEIVED with the SYN and ACK due, that is accepted before the handshake ends (RFC 7413 §4.2.2).
-    pub(crate) fn begin_with_data(&self, now: Instant, config: TcpConfig) -> Connection {
-        let mut connection = self.connection(now, config);
-        connection.syn_due = true;
-        // The window of a SYN without ACK is for what follows our own SYN.
-        connection.snd_wnd += 1;
-        connection.fast_open.role = Role::Server;
-        connection.fast_open.pending = Some(self.listener.index);
-        connection
-    }
-
-    /// The full connection, in SYN-RECEIVED with the SYN and ACK sent, for the peer's acknowledgment to be processed by.
-    pub(crate) fn promote(&self, now: Instant, config: TcpConfig) -> Connection {
-        let mut connection = self.connection(now, config);
-        connection.syn_due = false;
-        connection.snd_nxt = self.iss + 1;
-        connection.timeouts = self.acknowledged.unwrap_or(self.retransmits);
-        if self.retransmits == 0 && !self.repeated {
-            let sent = self.deadline - self.rto(&config);
-            let (flight, rtt) = ((connection.snd_una, connection.snd_nxt), now.since(sent));
-            connection.rtt.measured(now, &connection.config, flight, (rtt, rtt));
-        }
-        connection.retransmits = u32::from(connection.timeouts);
-        for count in 0..self.retransmits {
-            connection.figures.timed_out(count > 0);
-        }
-        connection.unanswered_since = self.first_sent(&config);
-        connection.restart_retransmit_timer(now);
-        connection
-    }
-
-    /// When the SYN and ACK was sent first.
-    fn first_sent(&self, config: &TcpConfig) -> Instant {
-        (0..=self.retransmits).fold(self.deadline, |at, retransmits| at - config.syn_ack_timeout(retransmits))
-    }
-
-    fn connection(&self, now: Instant, config: TcpConfig) -> Connection {
+    /// Makes a connection in the table, which `promote` or `begin_with_data` then brings to where it is; its index, unless the table
+    /// is full.
+    pub(crate) fn begin(
+        &self,
+        connections: &mut Slab<'_, Connection>,
+        now: Instant,
+        config: &TcpConfig,
+        become_one: fn(&HalfOpen, &mut Connection, Instant),
+    ) -> Option<u32> {
         let opening = Opening {
             flow: self.flow,
             flow_hash: self.flow_hash,
@@ -190,7 +163,8 @@ impl HalfOpen {
             advertised_mss: self.advertised_mss,
             now,
         };
-        let mut connection = Connection::connecting(&opening, config);
+        let index = connections.insert(Connection::connecting(&opening, *config)).ok()?.index;
+        let connection = connections.get_mut(index)?;
         connection.state = State::SynReceived;
         connection.figures.is_passive = true;
         // The peer's SYN.
@@ -199,6 +173,39 @@ impl HalfOpen {
         connection.peer_syn(now, &self.peer);
         let mangled = self.ecn_mangled || self.retransmits >= PLAIN_SYN_ACK_AFTER;
         connection.ecn = EcnState::accepted(self.peer.ecn, self.peer.ecn_field, mangled);
-        connection
+        become_one(self, connection, now);
+        Some(index)
+    }
+
+    /// In SYN-RECEIVED with the SYN and ACK due, to be accepted before the handshake ends (RFC 7413 §4.2.2).
+    pub(crate) fn begin_with_data(&self, connection: &mut Connection, _now: Instant) {
+        connection.syn_due = true;
+        // The window of a SYN without ACK is for what follows our own SYN.
+        connection.snd_wnd += 1;
+        connection.fast_open.role = Role::Server;
+        connection.fast_open.pending = Some(self.listener.index);
+    }
+
+    /// In SYN-RECEIVED with the SYN and ACK sent, for the peer's acknowledgment to be processed by.
+    pub(crate) fn promote(&self, connection: &mut Connection, now: Instant) {
+        connection.syn_due = false;
+        connection.snd_nxt = self.iss + 1;
+        connection.timeouts = self.acknowledged.unwrap_or(self.retransmits);
+        if self.retransmits == 0 && !self.repeated {
+            let sent = self.deadline - self.rto(&connection.config);
+            let (flight, rtt) = ((connection.snd_una, connection.snd_nxt), now.since(sent));
+            connection.rtt.measured(now, &connection.config, flight, (rtt, rtt));
+        }
+        connection.retransmits = u32::from(connection.timeouts);
+        for count in 0..self.retransmits {
+            connection.figures.timed_out(count > 0);
+        }
+        connection.unanswered_since = self.first_sent(&connection.config);
+        connection.restart_retransmit_timer(now);
+    }
+
+    /// When the SYN and ACK was sent first.
+    fn first_sent(&self, config: &TcpConfig) -> Instant {
+        (0..=self.retransmits).fold(self.deadline, |at, retransmits| at - config.syn_ack_timeout(retransmits))
     }
 }
