@@ -177,6 +177,13 @@ pub struct TcpConfig {
     pub buffer_tuning: bool,
     /// The largest window that is offered, in bytes (Linux's `TCP_WINDOW_CLAMP`); 0, the default, for what the buffer holds.
     pub window_clamp: u32,
+    /// What becomes of a segment that begins in the window and ends beyond it, which only a peer in error sends. On, the default: what
+    /// lies beyond is cut off (RFC 9293 §3.10.7.4), so that the rest is of use whatever the user has read. Off, as in Linux since
+    /// 6.17: it is taken whole if nothing waits to be read, and dropped otherwise.
+    pub trim_to_window: bool,
+    /// The window may shrink when the buffer does (Linux's `tcp_shrink_window`), which RFC 9293 §3.8.6 discourages; off by default. What
+    /// was promised is still accepted, since the peer may have sent it already (RFC 7323 §2.4).
+    pub shrink_window: bool,
     /// Bytes that the user wants to be told of at once (`SO_RCVLOWAT`): fewer are reported only with the end of the stream, or when the
     /// window is about to close. 1 by default; more than the receive buffer holds counts as that.
     pub receive_low_water: u32,
@@ -366,6 +373,8 @@ impl Default for TcpConfig {
             initial_receive_buffer: 256 * 1024,
             buffer_tuning: true,
             window_clamp: 0,
+            trim_to_window: true,
+            shrink_window: false,
             receive_low_water: 1,
             unsent_limit: u32::MAX,
             nagle: true,

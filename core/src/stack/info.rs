@@ -259,7 +259,7 @@ impl ConnectionInfo {
             send_queue: connection.send.len(),
             receive_queue: connection.receive.readable(),
             send_window: connection.snd_wnd,
-            receive_window: connection.rcv_edge.since(connection.rcv_nxt()),
+            receive_window: connection.promised_window(),
             mss: connection.mss,
             receive_mss: connection.acks.segment_size,
             advertised_mss: connection.advertised_mss,

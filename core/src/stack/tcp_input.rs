@@ -13,7 +13,8 @@ use crate::pool::Pool;
 use crate::tcp::connection::{CloseReason, Connection, Outcome, Reset, State};
 use crate::tcp::fast_open::Role;
 use crate::tcp::input::{self, Predicted};
-use crate::tcp::output::{self, Bare};
+use crate::tcp::output::Bare;
+use crate::tcp::receive_window;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
@@ -353,7 +354,8 @@ impl Stack<'_> {
         let (seq, ack, flags, window) = match reset {
             Reset::Answer(seq) => (seq, Seq(0), TcpFlags::RST, 0),
             Reset::Ours if connection.peer_known => {
-                let window = if connection.config.manner.is_linux() { output::advertise(connection) } else { 0 };
+                let window =
+                    if connection.config.manner.is_linux() { receive_window::advertise(connection) } else { 0 };
                 (connection.snd_nxt, connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK, window)
             }
             Reset::Ours => (connection.snd_nxt, Seq(0), TcpFlags::RST, 0),

@@ -19,7 +19,7 @@ use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
 use crate::tcp::fast_open::{FastOpenKeys, ListenerFastOpen, Role};
 use crate::tcp::isn::Beginning;
 use crate::tcp::listener::Listener;
-use crate::tcp::output;
+use crate::tcp::receive_window;
 use crate::tcp::timers::Timer;
 use crate::time::{Duration, Instant};
 use crate::wire::protocol;
@@ -466,7 +466,7 @@ impl Stack<'_> {
         let Some(connection) = held_mut(&mut self.connections, handle) else { return };
         connection.acknowledge_reading();
         connection.tune_receive_buffer(self.now, pool, &self.account);
-        if connection.acks.now || output::window_update_due(connection) {
+        if connection.acks.now || receive_window::window_update_due(connection) {
             connection.ack_now();
             self.schedule_connection(handle.0.index);
         }

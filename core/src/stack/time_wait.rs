@@ -29,7 +29,7 @@ impl Stack<'_> {
         if !connection.in_flows {
             return; // it is there already
         }
-        let window = connection.rcv_edge.since(connection.rcv_nxt()) >> connection.rcv_scale;
+        let window = connection.promised_window() >> connection.rcv_scale;
         let flow_hash = connection.flow_hash;
         let entry = TimeWait {
             flow: connection.flow,

@@ -117,7 +117,7 @@ impl Connection {
 
     /// The next ACKs are sent at once: the peer may be in slow start, or has lost ACKs of ours.
     pub(crate) fn ack_quickly(&mut self) {
-        let window = self.rcv_edge.since(self.rcv_nxt());
+        let window = self.promised_window();
         let count = (window / (2 * self.acks.segment_size)).clamp(2, MAX_QUICK);
         self.acks.quick = self.acks.quick.max(count as u8);
     }
@@ -182,11 +182,22 @@ impl Connection {
     pub(crate) fn acknowledge_fin(&mut self, now: Instant) {
         self.expect_answer_to_fin();
         self.receive.forget_duplicate();
-        if self.acks.wait == Duration::ZERO || !self.config.manner.is_linux() {
+        // A peer that is stopped by a closed window would send its FIN again and again.
+        if self.acks.wait == Duration::ZERO || !self.config.manner.is_linux() || self.receive.room() == 0 {
             self.acks.now = true;
         } else {
             self.acks.scheduled = true;
             self.acknowledge_in_order(now);
+        }
+    }
+
+    /// The peer has sent more than the window took: an ACK would only close that, unless the user reads soon. It is not put off where
+    /// even twice the buffer would not have taken it.
+    #[cold]
+    pub(crate) fn wait_for_reading(&mut self, now: Instant) {
+        self.acks.now = self.receive.readable() > self.receive.limit().saturating_mul(2);
+        if !self.acks.now {
+            self.delay_ack(now);
         }
     }
 

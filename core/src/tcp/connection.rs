@@ -132,6 +132,8 @@ pub struct Connection {
     pub(crate) tuning: ReceiveTuning,
     /// The right edge of the window as advertised; it never moves left.
     pub(crate) rcv_edge: Seq,
+    /// Bytes by which a window that may shrink (`shrink_window`) ends before that.
+    pub(crate) shrunk_by: u32,
     pub(crate) rcv_scale: u8,
     /// The sequence number of the peer's FIN, which may have come before the data.
     pub(crate) peer_fin: Option<Seq>,
@@ -293,6 +295,7 @@ impl Connection {
             peer_known: false,
             receive: ReceiveBuffer::new(Seq(0), config.first_receive_buffer()),
             rcv_edge: Seq(0),
+            shrunk_by: 0,
             rcv_scale: config.window_scale(),
             peer_fin: None,
             fin_received: false,

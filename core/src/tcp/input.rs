@@ -280,6 +280,10 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         }
         return not_acceptable(connection, context, segment);
     }
+    if !connection.config.trim_to_window && goes_too_far(connection, segment) {
+        context.counters.drop(DropReason::TcpNotAcceptable);
+        return not_acceptable(connection, context, segment);
+    }
 
     // Second, check the RST bit (RFC 5961 §3.2). The third check, of security compartments, does not apply (RFC 9293 appendix A.1).
     if segment.has(TcpFlags::RST) {
@@ -400,6 +404,14 @@ fn is_acceptable(seq: Seq, len: u32, rcv_nxt: Seq, window: u32) -> bool {
         return seq - rcv_nxt <= window;
     }
     seq - rcv_nxt < window || rcv_nxt - seq < len
+}
+
+/// Whether a segment is refused for its end beyond the window (see [`TcpConfig::trim_to_window`](crate::TcpConfig::trim_to_window)).
+/// Its FIN alone may lie there.
+#[cold]
+fn goes_too_far(connection: &Connection, segment: &Segment<'_>) -> bool {
+    let end = segment.seq + segment.payload.len() as u32;
+    end > connection.rcv_edge && (connection.receive.readable() > 0 || end > connection.receive.farthest())
 }
 
 /// RFC 7323 §5.3 R1. Not for a reset, which is checked by its sequence number alone; and not for a pure ACK that says nothing new,
@@ -530,6 +542,10 @@ fn text_and_fin(
         return;
     }
     // What lies beyond the window or the peer's FIN is cut off; a FIN that was cut off has not come.
+    let is_too_long = end > connection.rcv_edge && !connection.config.trim_to_window;
+    if is_too_long {
+        connection.rcv_edge = end;
+    }
     let mut limit = connection.rcv_edge;
     if let Some(fin) = connection.peer_fin {
         limit = limit.min(fin);
@@ -554,6 +570,9 @@ fn text_and_fin(
         connection.data_arrived(context.now, segment, options);
         ecn_field_arrives(connection, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
+        if is_too_long {
+            connection.wait_for_reading(context.now);
+        }
     } else if connection.peer_fin == Some(rcv_nxt) {
         // Nothing but its FIN is new.
     } else if segment.seq < rcv_nxt {

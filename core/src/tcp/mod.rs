@@ -3,8 +3,8 @@
 //! [`connection`] is the transmission control block, [`state`] has its states; [`input`] processes an arriving segment in the
 //! order of RFC 9293 §3.10.7 and changes state but never sends; [`output`] is the only place that
 //! decides what to send next, [`acks`] when to acknowledge; [`timers`] has a slot for each timer. The rest is what these stand on: [`seq`] arithmetic, the
-//! [`send_buffer`] and [`reassembly`] over pool blocks, segment [`records`] with the [`scoreboard`] over them, [`rack`] and loss
-//! [`recovery`], [`rtt`] estimation, [`congestion`] control with delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open
+//! [`send_buffer`] and [`reassembly`] over pool blocks, the [`receive_window`], segment [`records`] with the [`scoreboard`] over
+//! them, [`rack`] and loss [`recovery`], [`rtt`] estimation, [`congestion`] control with delivery [`rate`] samples and [`pacing`], the [`listener`] with its half-open
 //! connections, [`time_wait`], [`timestamps`], [`isn`] generation, the limit of [`challenge`] ACKs, what `icmp` errors mean, and
 //! the [`manner`] of kernels where they differ.
 //!
@@ -33,6 +33,7 @@ pub(crate) mod pmtu;
 pub(crate) mod rack;
 pub(crate) mod rate;
 pub(crate) mod reassembly;
+pub(crate) mod receive_window;
 pub(crate) mod record_ends;
 pub(crate) mod records;
 pub(crate) mod recovery;

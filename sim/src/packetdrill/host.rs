@@ -104,11 +104,11 @@ impl Host {
         Instant::from_micros(EPOCH + self.now)
     }
 
-    /// Delivers a packet to the stack, with other headers around it perhaps, and takes what it sends in answer.
+    /// Delivers a packet to the stack, with other headers around it perhaps.
     ///
     /// # Errors
     /// Names what cannot be put around a packet.
-    pub(super) fn inject(&mut self, packet: &Packet, outer: &[OuterHeader]) -> Result<(), String> {
+    pub(super) fn deliver(&mut self, packet: &Packet, outer: &[OuterHeader]) -> Result<(), String> {
         let is_ipv4 = packet.source.is_ipv4();
         let Some((bytes, is_ipv4)) = encapsulate(outer, packet.to_bytes(), is_ipv4) else {
             return Err(format!("encapsulation in {outer:?}"));
@@ -121,7 +121,6 @@ impl Host {
         let now = self.instant();
         self.capture.record(now, self.capture_interface, Direction::In, &frame);
         self.stack.receive(&mut self.pool, now, self.interface, &frame, meta);
-        self.transmit();
         Ok(())
     }
 

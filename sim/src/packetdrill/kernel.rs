@@ -11,6 +11,7 @@ use super::error_queue::ErrorQueue;
 use super::host::Host;
 use super::knobs::{Change, Knobs, SocketKnobs, Unsupported};
 use super::poll::Watch;
+use super::receive_queue::ReceiveQueue;
 use super::send_queue::SendQueue;
 use super::settings::Settings;
 use super::stream::config_of;
@@ -98,6 +99,8 @@ pub(super) struct File {
     /// What is to be told about sends, if anything was asked for.
     pub(super) error_queue: Option<ErrorQueue>,
     pub(super) send_queue: SendQueue,
+    /// What the peer has sent, if its memory counts.
+    pub(super) receive_queue: Option<ReceiveQueue>,
 }
 
 impl File {
@@ -117,6 +120,7 @@ impl File {
             read_shut: false,
             error_queue: None,
             send_queue: SendQueue::default(),
+            receive_queue: None,
         }
     }
 }
@@ -439,6 +443,13 @@ impl Kernel {
         };
         let told = match change {
             Change::FastOpen | Change::FastOpenKeys(_) | Change::Refused(_) => return failed("EINVAL"),
+            Change::Config if name.starts_with("SO_RCVBUF") && file.receive_queue.is_some() => {
+                if let (Some(queue), Some(size)) = (&mut file.receive_queue, file.knobs.receive_memory) {
+                    queue.resize(size);
+                }
+                self.expect_reading(number, handle, 0);
+                Ok(())
+            }
             Change::Config => self.host.stack.set_connection_config(now, handle, &config_of(&file.knobs)),
             Change::NoDelay => self.host.stack.set_nodelay(handle, true),
             Change::QuickAck(quick) => self.host.stack.set_quick_ack(handle, quick),

@@ -46,6 +46,7 @@ mod packet_parser;
 mod parser;
 mod pipe;
 mod poll;
+mod receive_queue;
 mod run;
 mod send_queue;
 mod settings;

@@ -57,7 +57,9 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let has_ports = |event: &Event| matches!(&event.action, Action::Packet(packet) if packet.ports.is_some());
         let names_ports = script.events.iter().any(has_ports);
-        let knobs = Knobs { ipv6: settings.addresses().0.is_ipv6(), ..Knobs::new(settings.dialect) };
+        let ipv6 = settings.addresses().0.is_ipv6();
+        let mss = u32::from(settings.mtu.saturating_sub(if ipv6 { 60 } else { 40 }));
+        let knobs = Knobs { ipv6, mss, ..Knobs::new(settings.dialect) };
         // A seed of its own makes every run the same.
         let mut config = Config::new([0x7061_636b, 0x6574_6472]);
         config.tcp = knobs.tcp;
@@ -509,6 +511,8 @@ impl<'a> Run<'a> {
             for (name, value) in knobs::tcp_info(&info) {
                 self.environment.define(name, value);
             }
+            let memory = self.kernel.receive_memory(number);
+            self.environment.define("SK_MEMINFO_RCVBUF", i64::from(memory.unwrap_or(2 * info.receive_buffer)));
         } else if let Some(state) = self.kernel.files.values().rev().find_map(|file| match file.kind {
             FileKind::Fresh => Some(knobs::TCP_CLOSE),
             FileKind::Listening(_) => Some(knobs::TCP_LISTEN),

@@ -35,12 +35,12 @@ pub(super) struct SendQueue {
     is_full: bool,
 }
 
-/// The size of a send buffer.
+/// The size of a send or receive buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BufferSize {
-    /// `SO_SNDBUF`, doubled.
+    /// `SO_SNDBUF` or `SO_RCVBUF`, doubled.
     Fixed(u32),
-    /// `tcp_wmem`: it grows from the second to the third.
+    /// `tcp_wmem` or `tcp_rmem`: it grows from the second to the third.
     Grows(u32, u32),
 }
 
@@ -49,6 +49,14 @@ impl BufferSize {
     pub(super) fn most(self) -> u32 {
         let (Self::Fixed(size) | Self::Grows(_, size)) = self;
         size.max(LEAST).saturating_add(LARGEST)
+    }
+
+    /// The memory to begin with, and what it may grow to.
+    pub(super) fn bounds(self) -> (u32, u32) {
+        match self {
+            Self::Fixed(size) => (size, size),
+            Self::Grows(first, most) => (first, most),
+        }
     }
 
     /// What it is to begin with.

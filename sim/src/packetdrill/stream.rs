@@ -13,6 +13,7 @@ use super::kernel::{
     CallState, File, FileKind, Kernel, Outcome, Problem, Progress, Subject, done, errno_of, failed, mismatch,
 };
 use super::knobs::SocketKnobs;
+use super::receive_queue::first_window;
 use super::send_queue::BufferSize;
 use super::symbols::evaluate;
 
@@ -286,8 +287,11 @@ impl Kernel {
         let Some(file) = self.files.get(&number) else { return failed("EBADF") };
         let (offset, error_told, read_shut) = (file.bytes_read, file.error_told, file.read_shut);
         let reported = file.reported;
+        let mut bytes = vec![0; len.min(self.host.stack.readable_bytes(handle))];
+        if flags & MSG_PEEK == 0 {
+            self.expect_reading(number, handle, bytes.len() as u32);
+        }
         let host = &mut self.host;
-        let mut bytes = vec![0; len.min(host.stack.readable_bytes(handle))];
         let result = if flags & MSG_PEEK != 0 {
             host.stack.peek(&host.pool, handle, &mut bytes)
         } else {
@@ -553,6 +557,12 @@ pub(super) fn config_of(knobs: &SocketKnobs) -> TcpConfig {
     }
     if let Some(size) = limited_memory(knobs) {
         (config.initial_send_buffer, config.send_buffer) = (size.most(), size.most());
+    }
+    if let Some(size) = knobs.receive_memory.filter(|_| knobs.dialect == Dialect::Linux) {
+        let limit = knobs.receive_limit.unwrap_or(first_window(size, knobs.mss));
+        config.initial_receive_buffer = limit;
+        config.receive_buffer = config.receive_buffer.max(limit);
+        config.buffer_tuning = false;
     }
     config.keep_alive = knobs.keep_alive_on.then_some(knobs.keep_alive);
     config

@@ -203,7 +203,7 @@ impl Traffic {
         }
         packet.hop_limit = spec.ip.hop_limit.unwrap_or(packet.hop_limit);
         packet.flow_label = spec.ip.flow_label.unwrap_or(0);
-        kernel.host.inject(&packet, &spec.outer).map_err(|outer| (outer, "an interpreter without it".into()))
+        kernel.deliver(&packet, &spec.outer).map_err(|outer| (outer, "an interpreter without it".into()))
     }
 
     /// Begins to expect a packet.

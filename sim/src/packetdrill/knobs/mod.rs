@@ -55,6 +55,10 @@ pub(super) struct Knobs {
     pub(super) fast_open_keys: FastOpenKeys,
     /// Send buffers, if a script has set how large they are.
     pub(super) send_memory: Option<BufferSize>,
+    /// The same of receive buffers.
+    pub(super) receive_memory: Option<BufferSize>,
+    /// The MSS that the interface's MTU allows.
+    pub(super) mss: u32,
     pub(super) dialect: Dialect,
     /// Whether packets are those of IPv6.
     pub(super) ipv6: bool,
@@ -75,6 +79,8 @@ impl Knobs {
             time_wait_reuse: None,
             fast_open_keys: DEFAULT_KEYS,
             send_memory: None,
+            receive_memory: None,
+            mss: 1_460,
             dialect,
             ipv6: false,
         }

@@ -22,6 +22,11 @@ pub(in crate::packetdrill) struct SocketKnobs {
     pub(in crate::packetdrill) connect_timeout: Option<Duration>,
     /// The send buffer, if its size was set.
     pub(in crate::packetdrill) send_memory: Option<BufferSize>,
+    /// The receive buffer, if a script has said how large they are, and the bytes that it holds now.
+    pub(in crate::packetdrill) receive_memory: Option<BufferSize>,
+    pub(in crate::packetdrill) receive_limit: Option<u32>,
+    /// The MSS that the interface's MTU allows.
+    pub(in crate::packetdrill) mss: u32,
     /// `SO_LINGER`: seconds that `close` waits.
     pub(in crate::packetdrill) linger: Option<i64>,
     /// `SO_ZEROCOPY`: sends with `MSG_ZEROCOPY` are reported.
@@ -122,6 +127,9 @@ impl SocketKnobs {
             keep_alive_on: false,
             connect_timeout: knobs.connect_timeout,
             send_memory: knobs.send_memory,
+            receive_memory: knobs.receive_memory,
+            receive_limit: None,
+            mss: knobs.mss,
             linger: None,
             zero_copy: false,
             receive_errors: false,
@@ -145,11 +153,11 @@ impl SocketKnobs {
     /// Applies a sysctl to a socket that is not in use yet. `stack` are the settings of all others.
     pub(in crate::packetdrill) fn sysctl(&mut self, stack: &Knobs, name: &str, value: &str) {
         let (tcp, keep_alive, connect_timeout) = (self.tcp, self.keep_alive, self.connect_timeout);
-        let send_memory = self.send_memory;
-        let mut knobs = Knobs { tcp, keep_alive, connect_timeout, send_memory, ..stack.clone() };
+        let (send_memory, receive_memory) = (self.send_memory, self.receive_memory);
+        let mut knobs = Knobs { tcp, keep_alive, connect_timeout, send_memory, receive_memory, ..stack.clone() };
         // What is unknown is told once, for the stack.
         let _ = knobs.sysctl(name, value);
-        self.send_memory = knobs.send_memory;
+        (self.send_memory, self.receive_memory) = (knobs.send_memory, knobs.receive_memory);
         (self.tcp, self.keep_alive, self.connect_timeout) = (knobs.tcp, knobs.keep_alive, knobs.connect_timeout);
     }
 
@@ -191,6 +199,8 @@ impl SocketKnobs {
             }
             // Linux doubles the value for its overhead, and half of that is window.
             "SO_RCVBUF" | "SO_RCVBUFFORCE" => {
+                let size = BufferSize::Fixed(positive(value).saturating_mul(2));
+                self.receive_memory = self.receive_memory.map(|_| size);
                 (self.tcp.initial_receive_buffer, self.tcp.receive_buffer) = (positive(value), positive(value));
             }
             "SO_KEEPALIVE" => {

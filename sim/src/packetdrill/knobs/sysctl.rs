@@ -15,7 +15,6 @@ const FIXED: &[(&str, &[i64], &str)] = &[
     ("hystart_detect", &[3], "a HyStart that looks for one sign only"),
     ("tcp_abort_on_overflow", &[0], "resets for a full accept queue"),
     ("tcp_stdurg", &[], ""),
-    ("tcp_shrink_window", &[0], "windows that shrink"),
     ("tcp_autocorking", &[0], "automatic corking"),
     ("tcp_fack", &[0], "FACK"),
     ("tcp_plb_enabled", &[0], "protective load balancing"),
@@ -153,7 +152,10 @@ impl Knobs {
             ("tcp.fastopen.client_enable", [value]) => self.tcp.fast_open.client = *value != 0,
             ("tcp_rmem", [_, default, most]) => {
                 (self.tcp.initial_receive_buffer, self.tcp.receive_buffer) = (linux_window(*default), positive(*most));
+                self.receive_memory = Some(BufferSize::Grows(positive(*default), positive(*most)));
+                self.tcp.trim_to_window = false;
             }
+            ("tcp_shrink_window", [value]) => self.tcp.shrink_window = *value != 0,
             ("tcp.cc.abe", [value]) => self.tcp.alternative_backoff = *value != 0,
             // FreeBSD's HyStart++ with the values of RFC 9406 §4.3.
             ("tcp.cc.hystartplusplus.css_rounds", [5]) => self.tcp.slow_start_exit = SlowStartExit::HyStartPlusPlus,
@@ -290,7 +292,7 @@ mod tests {
         assert!(matches!(knobs.tcp.manner, Manner::FreeBsd(own) if own.rexmit_slop == 100));
         assert_eq!(knobs.tcp.congestion, Algorithm::NewReno);
         for (name, value) in [
-            ("net.ipv4.tcp_shrink_window", "1"),
+            ("net.ipv4.tcp_fack", "1"),
             ("net.ipv4.tcp_magic", "1"),
             ("vm.swappiness", "1"),
             ("net.ipv4.tcp_congestion_control", "vegas"),
@@ -298,6 +300,6 @@ mod tests {
             assert!(knobs.sysctl(name, value).is_err(), "{name}");
         }
         assert!(!knobs.tcp.sack);
-        assert_eq!(knobs.sysctl("net.ipv4.tcp_shrink_window", "1").unwrap_err().needs, "windows that shrink");
+        assert_eq!(knobs.sysctl("net.ipv4.tcp_fack", "1").unwrap_err().needs, "FACK");
     }
 }
