@@ -10,7 +10,7 @@ use crate::tcp::fast_open::FastOpen;
 use crate::tcp::manner::Manner;
 use crate::tcp::recovery::DUPLICATE_THRESHOLD;
 use crate::time::Duration;
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, ipv6};
 
 /// How much of everything a stack can hold. Nothing grows beyond it; what happens at each limit is
 /// defined: a frame is dropped and counted, or the caller gets an error.
@@ -40,11 +40,21 @@ pub struct Limits {
     /// Destinations to which the path's MTU is remembered (RFC 8201 §5.2). Without any, a connection knows of its own reports only
     /// until it finds its path anew.
     pub path_mtus: usize,
+    /// Datagrams that are put together from fragments at a time.
+    pub reassemblies: usize,
+    /// Bytes of pool blocks that they hold. A sender may use half of it, and the longest datagram takes 74 KB.
+    pub reassembly_bytes: usize,
+    /// The longest datagram that is put together, in bytes with its headers: 65,575 at most, which is IPv6's; longer ones are
+    /// dropped. The stack needs so much memory once.
+    pub reassembly_size: usize,
     /// Records of the trace that wait to be [polled](crate::Stack::poll_trace); 0 for none.
     pub trace: usize,
     /// Pool blocks that the stack may hold ([`BLOCK_SIZE`](crate::BLOCK_SIZE) bytes each).
     pub pool_blocks: u32,
 }
+
+/// An IPv6 header and the longest payload that it can have, in bytes.
+const MAX_DATAGRAM: usize = ipv6::HEADER_LEN + u16::MAX as usize;
 
 impl Limits {
     /// A host in a simulated world: hundreds of them fit in one tab.
@@ -61,6 +71,9 @@ impl Limits {
             udp_sockets: 16,
             pings: 8,
             path_mtus: 16,
+            reassemblies: 16,
+            reassembly_bytes: 256 * 1_024,
+            reassembly_size: MAX_DATAGRAM,
             trace: 0,
             pool_blocks: 2_048,
         }
@@ -80,6 +93,9 @@ impl Limits {
             udp_sockets: 128,
             pings: 32,
             path_mtus: 64,
+            reassemblies: 64,
+            reassembly_bytes: 1_024 * 1_024,
+            reassembly_size: MAX_DATAGRAM,
             trace: 0,
             pool_blocks: 8_192,
         }
@@ -99,6 +115,9 @@ impl Limits {
             udp_sockets: 1_024,
             pings: 64,
             path_mtus: 1_024,
+            reassemblies: 1_024,
+            reassembly_bytes: 4 * 1_024 * 1_024,
+            reassembly_size: MAX_DATAGRAM,
             trace: 0,
             pool_blocks: 65_536,
         }

@@ -21,8 +21,16 @@ pub enum DropReason {
     IpMalformed,
     /// Bad IPv4 header checksum.
     IpChecksum,
-    /// A fragment; reassembly is not there yet.
-    IpFragment,
+    /// A fragment with lengths that cannot be, or a datagram made of such (RFC 791 §3.2, RFC 8200 §4.5, RFC 7112 §5, RFC 3168 §5.3).
+    IpFragmentMalformed,
+    /// Fragments that contradict each other, the whole datagram (RFC 5722 §3).
+    IpFragmentOverlap,
+    /// A fragment that came before.
+    IpFragmentDuplicate,
+    /// A datagram that did not become complete in time (RFC 1122 §3.3.2).
+    IpReassemblyTimeout,
+    /// A fragment or an incomplete datagram for which there was no room, or which had to make room.
+    IpReassemblyFull,
     /// A source or destination that must not come from the wire (RFC 1122 §3.2.1.3, RFC 4291 §2.5).
     IpMartian,
     /// Addressed to an address that is not ours.
@@ -93,7 +101,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 42] = [
+    pub const ALL: [(DropReason, &'static str); 46] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -102,7 +110,11 @@ impl DropReason {
         (DropReason::ArpSpoofed, "arp_spoofed"),
         (DropReason::IpMalformed, "ip_malformed"),
         (DropReason::IpChecksum, "ip_checksum"),
-        (DropReason::IpFragment, "ip_fragment"),
+        (DropReason::IpFragmentMalformed, "ip_fragment_malformed"),
+        (DropReason::IpFragmentOverlap, "ip_fragment_overlap"),
+        (DropReason::IpFragmentDuplicate, "ip_fragment_duplicate"),
+        (DropReason::IpReassemblyTimeout, "ip_reassembly_timeout"),
+        (DropReason::IpReassemblyFull, "ip_reassembly_full"),
         (DropReason::IpMartian, "ip_martian"),
         (DropReason::IpNotForUs, "ip_not_for_us"),
         (DropReason::IpExtension, "ip_extension"),
@@ -151,6 +163,10 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Bytes of those sent.
     pub bytes_sent: u64,
+    /// Fragments received, of datagrams for us.
+    pub fragments_received: u64,
+    /// Datagrams that were put together from them.
+    pub datagrams_reassembled: u64,
     /// TCP segments that took the header prediction's branch.
     pub tcp_predicted: u64,
     /// TCP segments sent again.
@@ -198,6 +214,8 @@ impl Counters {
             ("frames_sent", self.frames_sent),
             ("bytes_received", self.bytes_received),
             ("bytes_sent", self.bytes_sent),
+            ("fragments_received", self.fragments_received),
+            ("datagrams_reassembled", self.datagrams_reassembled),
             ("tcp_predicted", self.tcp_predicted),
             ("tcp_retransmits", self.tcp_retransmits),
             ("tcp_timeouts", self.tcp_timeouts),

@@ -104,6 +104,7 @@ pub mod memory {
     pub use crate::stack::path_mtus::PathMtu;
     pub use crate::stack::ping::Ping;
     pub use crate::stack::prefix_trie::TrieNode;
+    pub use crate::stack::reassembly::Reassembly;
     pub use crate::stack::routes::RouteEntry;
     pub use crate::stack::udp::UdpSocket;
     pub use crate::tcp::connection::Connection;

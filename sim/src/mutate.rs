@@ -254,6 +254,13 @@ pub fn repair_lengths(frame: &mut [u8]) {
     }
 }
 
+/// Makes the checksum of an IPv4 header without options right.
+pub(crate) fn repair_ip_checksum(frame: &mut [u8]) {
+    if get_u16(frame, 12) == 0x0800 {
+        put_checksum(frame, ETHERNET..ETHERNET + 20, ETHERNET + 10, 0);
+    }
+}
+
 /// Makes the checksums of IPv4, TCP, UDP and ICMP right, as far as the lengths in the headers fit the frame.
 pub fn repair_checksums(frame: &mut [u8]) {
     let Some(Layout { network, version, transport }) = layout(frame) else {

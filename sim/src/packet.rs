@@ -110,6 +110,37 @@ pub fn arp(operation: u16, sender: (MacAddr, [u8; 4]), target: (MacAddr, [u8; 4]
     out
 }
 
+/// A fragment of the packet in a frame: `len` bytes, as far as there are so many, at `offset` of what follows an IP header
+/// without options or extensions.
+pub fn fragment(frame: &[u8], identification: u32, (offset, len): (usize, usize), more: bool) -> Vec<u8> {
+    let is_ipv6 = frame[12] == 0x86;
+    let (headers, payload) = frame.split_at(ETHERNET + if is_ipv6 { 40 } else { 20 });
+    let part = &payload[offset.min(payload.len())..(offset + len).min(payload.len())];
+    let mut out = headers.to_vec();
+    if is_ipv6 {
+        out[18..20].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+        let next_header = std::mem::replace(&mut out[20], 44);
+        out.extend([next_header, 0]);
+        out.extend((offset as u16 | u16::from(more)).to_be_bytes());
+        out.extend(identification.to_be_bytes());
+    } else {
+        out[16..18].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+        out[18..20].copy_from_slice(&(identification as u16).to_be_bytes());
+        out[20..22].copy_from_slice(&((offset / 8) as u16 | (u16::from(more) << 13)).to_be_bytes());
+    }
+    out.extend(part);
+    // Of the IPv4 header only: the transport's checksum is the whole datagram's.
+    crate::mutate::repair_ip_checksum(&mut out);
+    out
+}
+
+/// The packet in a frame as fragments with `size` bytes of payload each, a multiple of eight.
+pub fn fragments(frame: &[u8], identification: u32, size: usize) -> Vec<Vec<u8>> {
+    let len = frame.len() - ETHERNET - if frame[12] == 0x86 { 40 } else { 20 };
+    let offsets = (0..len).step_by(size);
+    offsets.map(|offset| fragment(frame, identification, (offset, size), offset + size < len)).collect()
+}
+
 /// The protocol and payload of the IP packet in a frame, and its addresses.
 pub fn parse_ip(frame: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
     let packet = frame.get(ETHERNET..)?;

@@ -175,6 +175,7 @@ impl Stack<'_> {
                 | Node::Listener(_)
                 | Node::Ping(_)
                 | Node::Route(_)
+                | Node::Reassembly(_)
                 | Node::TimeWaitTimer => {}
             }
         }

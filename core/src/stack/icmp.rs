@@ -2,21 +2,23 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::Stack;
 use super::error_reports::ErrorReport;
 use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
+use super::{FrameMeta, Stack};
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
+use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::tcp::pmtu::reported_mtu;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
 use crate::wire::{
-    AdvertisementFlags, Icmpv4Message, Icmpv6Message, NdpOptions, WireError, icmpv4, icmpv6, ipv4, ipv6, ndp, protocol,
+    AdvertisementFlags, Ecn, Icmpv4Message, Icmpv6Message, MacAddr, NdpOptions, WireError, icmpv4, icmpv6, ipv4, ipv6,
+    ndp, protocol,
 };
 
 /// A token bucket that keeps the rate of ICMP errors down (RFC 4443 §2.4 (f)): 1,000 a second, 50 at once, as in Linux.
@@ -315,6 +317,33 @@ impl Stack<'_> {
         }
     }
 
+    /// Tells the sender of fragments that they did not come together in time; `quote` is the first of them.
+    pub(super) fn reassembly_time_exceeded(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        (source, destination): (IpAddr, IpAddr),
+        quote: &[u8],
+    ) {
+        let packet = Packet {
+            interface,
+            source_mac: MacAddr([0; 6]),
+            source,
+            destination,
+            cast: Cast::Unicast,
+            hop_limit: 0,
+            ecn: Ecn::NotEct,
+            whole: quote,
+            payload: &[],
+            meta: FrameMeta::default(),
+        };
+        let (kind, code) = match destination {
+            IpAddr::V4(_) => (icmpv4::kind::TIME_EXCEEDED, icmpv4::code::REASSEMBLY_TIME_EXCEEDED),
+            IpAddr::V6(_) => (icmpv6::kind::TIME_EXCEEDED, icmpv6::code::REASSEMBLY_TIME_EXCEEDED),
+        };
+        self.send_error(pool, &packet, kind, code, 0);
+    }
+
     fn send_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, kind: u8, code: u8, rest: u32) {
         // RFC 1122 §3.2.2: never about a packet to a group, nor from what is not one host.
         if packet.cast == Cast::Unicast {
@@ -421,10 +450,14 @@ fn quoted_v6(original: &[u8]) -> Option<Quoted<'_>> {
     }
     let source: [u8; 16] = header[8..24].try_into().ok()?;
     let destination: [u8; 16] = header[24..40].try_into().ok()?;
-    let (protocol, payload, is_fragment) =
-        ipv6::skip_extension_headers(header[6], &original[ipv6::HEADER_LEN..]).ok()?;
-    if is_fragment {
-        return None;
-    }
+    let upper = ipv6::skip_extension_headers(header[6], &original[ipv6::HEADER_LEN..]).ok()?;
+    let (protocol, payload) = match upper.protocol {
+        // A first fragment has the upper layer's header.
+        protocol::FRAGMENT => match ipv6::FragmentHeader::parse(upper.payload).ok()? {
+            (first, rest) if first.offset == 0 => (first.next_header, rest),
+            _ => return None,
+        },
+        protocol => (protocol, upper.payload),
+    };
     Some(Quoted { protocol, source: IpAddr::from(source), destination: IpAddr::from(destination), payload })
 }

@@ -80,7 +80,7 @@ impl Stack<'_> {
         }
     }
 
-    fn ipv4_input(
+    pub(super) fn ipv4_input(
         &mut self,
         pool: &mut Pool<'_>,
         interface: InterfaceId,
@@ -107,10 +107,6 @@ impl Stack<'_> {
                 return;
             }
         };
-        if header.is_fragment() {
-            self.counters.drop(DropReason::IpFragment);
-            return;
-        }
         let packet = Packet {
             interface,
             source_mac,
@@ -123,6 +119,9 @@ impl Stack<'_> {
             payload,
             meta,
         };
+        if header.is_fragment() {
+            return self.fragment_v4(pool, &packet, &header);
+        }
         match header.protocol {
             protocol::TCP => self.tcp_input(pool, &packet),
             protocol::UDP => self.udp_input(pool, &packet),
@@ -167,7 +166,7 @@ impl Stack<'_> {
             || self.is_directed_broadcast(source)
     }
 
-    fn ipv6_input(
+    pub(super) fn ipv6_input(
         &mut self,
         pool: &mut Pool<'_>,
         interface: InterfaceId,
@@ -206,7 +205,7 @@ impl Stack<'_> {
             payload,
             meta,
         };
-        let (next_header, payload, is_fragment) = match ipv6::skip_extension_headers(header.next_header, payload) {
+        let upper = match ipv6::skip_extension_headers(header.next_header, payload) {
             Ok(found) => found,
             Err(error) => {
                 self.counters.drop(DropReason::IpExtension);
@@ -218,24 +217,21 @@ impl Stack<'_> {
                 return;
             }
         };
-        if is_fragment {
-            self.counters.drop(DropReason::IpFragment);
-            return;
-        }
-        packet.payload = payload;
-        match next_header {
+        packet.payload = upper.payload;
+        match upper.protocol {
             protocol::TCP => self.tcp_input(pool, &packet),
             protocol::UDP => self.udp_input(pool, &packet),
             protocol::ICMPV6 => self.icmpv6_input(pool, &packet),
+            protocol::FRAGMENT => self.fragment_v6(pool, &packet, &upper),
             protocol::NO_NEXT_HEADER => {}
             _ => {
                 self.counters.drop(DropReason::ProtocolUnknown);
                 if cast != Cast::Unicast {
                     return; // RFC 4443 §2.4 (e.3)
                 }
-                // RFC 4443 §3.4, code 1; the pointer is that of the last next header field, here simplified to the
-                // fixed header's, which is right unless there were extension headers.
-                self.parameter_problem(pool, &packet, icmpv6::code::UNRECOGNIZED_NEXT_HEADER, NEXT_HEADER_AT);
+                // RFC 4443 §3.4: the pointer is that of the next header field which names it.
+                let (code, pointer) = (icmpv6::code::UNRECOGNIZED_NEXT_HEADER, upper.named_at as u32);
+                self.parameter_problem(pool, &packet, code, pointer);
             }
         }
     }
@@ -252,9 +248,6 @@ impl Stack<'_> {
             || self.is_local(IpAddr::V6(source))
     }
 }
-
-/// Offset of the next header field in the IPv6 header.
-const NEXT_HEADER_AT: u32 = 6;
 
 /// 240.0.0.0/4, reserved (RFC 1112 §4), the limited broadcast address included.
 fn is_class_e(address: Ipv4Addr) -> bool {

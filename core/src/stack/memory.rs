@@ -15,6 +15,7 @@ use crate::stack::nodes::Nodes;
 use crate::stack::path_mtus::PathMtu;
 use crate::stack::ping::Ping;
 use crate::stack::prefix_trie::{TrieNode, nodes_for};
+use crate::stack::reassembly::Reassembly;
 use crate::stack::routes::{RouteEntry, entries_for};
 use crate::stack::udp::UdpSocket;
 use crate::storage::Storage;
@@ -59,6 +60,14 @@ pub struct StackMemory<'m> {
     pub pings: Storage<'m, Slot<Ping>>,
     /// One for each of `Limits::path_mtus`.
     pub path_mtus: Storage<'m, PathMtu>,
+    /// One for each of `Limits::reassemblies`.
+    pub reassemblies: Storage<'m, Slot<Reassembly>>,
+    /// [`TableSizes::reassembly_buckets`].
+    pub reassembly_buckets: Storage<'m, Bucket>,
+    /// One for each of `Limits::reassemblies`.
+    pub reassembly_links: Storage<'m, Link>,
+    /// One for each of `Limits::reassembly_size`.
+    pub scratch: Storage<'m, u8>,
     /// One for each of `Limits::trace`.
     pub trace: Storage<'m, TraceRecord>,
     /// [`TableSizes::nodes`].
@@ -86,6 +95,8 @@ pub struct TableSizes {
     pub port_buckets: usize,
     /// Buckets of the table of neighbours.
     pub neighbor_buckets: usize,
+    /// Buckets of the table of datagrams that are put together.
+    pub reassembly_buckets: usize,
 }
 
 impl TableSizes {
@@ -98,6 +109,7 @@ impl TableSizes {
             flow_buckets: buckets_for(limits.connections + limits.syn_queue + limits.time_wait),
             port_buckets: buckets_for(limits.listeners + limits.udp_sockets),
             neighbor_buckets: buckets_for(limits.neighbors),
+            reassembly_buckets: buckets_for(limits.reassemblies),
         }
     }
 }
@@ -143,6 +155,10 @@ impl<'m> StackMemory<'m> {
             port_buckets: Storage::with_capacity(sizes.port_buckets),
             pings: Storage::with_capacity(limits.pings),
             path_mtus: Storage::with_capacity(limits.path_mtus),
+            reassemblies: Storage::with_capacity(limits.reassemblies),
+            reassembly_buckets: Storage::with_capacity(sizes.reassembly_buckets),
+            reassembly_links: Storage::with_capacity(limits.reassemblies),
+            scratch: Storage::with_capacity(limits.reassembly_size),
             trace: Storage::with_capacity(limits.trace),
             links: Storage::with_capacity(sizes.nodes),
             event_links: Storage::with_capacity(sizes.nodes),
@@ -170,6 +186,10 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "port_buckets", sizes.port_buckets, self.port_buckets.capacity());
         need(&mut result, "pings", limits.pings, self.pings.capacity());
         need(&mut result, "path_mtus", limits.path_mtus, self.path_mtus.capacity());
+        need(&mut result, "reassemblies", limits.reassemblies, self.reassemblies.capacity());
+        need(&mut result, "reassembly_buckets", sizes.reassembly_buckets, self.reassembly_buckets.capacity());
+        need(&mut result, "reassembly_links", limits.reassemblies, self.reassembly_links.capacity());
+        need(&mut result, "scratch", limits.reassembly_size, self.scratch.capacity());
         need(&mut result, "trace", limits.trace, self.trace.capacity());
         need(&mut result, "links", sizes.nodes, self.links.capacity());
         need(&mut result, "event_links", sizes.nodes, self.event_links.capacity());
@@ -227,6 +247,10 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     port_buckets: [Bucket; BUCKETS],
     pings: [Slot<Ping>; OTHERS],
     path_mtus: [PathMtu; OTHERS],
+    reassemblies: [Slot<Reassembly>; OTHERS],
+    reassembly_buckets: [Bucket; BUCKETS],
+    reassembly_links: [Link; OTHERS],
+    scratch: [u8; SCRATCH],
     links: [Link; NODES],
     event_links: [Link; NODES],
     deadlines: [Deadline; NODES],
@@ -235,6 +259,9 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
 
 /// Entries of the table of routes for each route and address that there can be.
 const ROUTES: usize = entries_for(&limits_of(0, 1, 0));
+
+/// The longest datagram, in bytes, that a stack with [`Tables`] puts together from fragments.
+const SCRATCH: usize = 4_096;
 
 /// The `NODES` of [`Tables`] with so many connections and other things.
 pub const fn nodes(connections: usize, others: usize) -> usize {
@@ -245,6 +272,7 @@ pub const fn nodes(connections: usize, others: usize) -> usize {
 pub const fn buckets(connections: usize, others: usize) -> usize {
     let sizes = TableSizes::of(&limits_of(connections, others, 0));
     let most = if sizes.flow_buckets > sizes.port_buckets { sizes.flow_buckets } else { sizes.port_buckets };
+    // There are as many datagrams as neighbours.
     if most > sizes.neighbor_buckets { most } else { sizes.neighbor_buckets }
 }
 
@@ -261,6 +289,9 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         udp_sockets: others,
         pings: others,
         path_mtus: others,
+        reassemblies: others,
+        reassembly_bytes: 16 * SCRATCH,
+        reassembly_size: SCRATCH,
         trace: 0,
         pool_blocks,
     }
@@ -292,6 +323,10 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             port_buckets: [Bucket::EMPTY; BUCKETS],
             pings: [const { Slot::EMPTY }; OTHERS],
             path_mtus: [PathMtu::EMPTY; OTHERS],
+            reassemblies: [const { Slot::EMPTY }; OTHERS],
+            reassembly_buckets: [Bucket::EMPTY; BUCKETS],
+            reassembly_links: [Link::UNLINKED; OTHERS],
+            scratch: [0; SCRATCH],
             links: [Link::UNLINKED; NODES],
             event_links: [Link::UNLINKED; NODES],
             deadlines: [Deadline::EMPTY; NODES],
@@ -323,6 +358,10 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             port_buckets: Storage::borrowed(&mut self.port_buckets),
             pings: Storage::borrowed(&mut self.pings),
             path_mtus: Storage::borrowed(&mut self.path_mtus),
+            reassemblies: Storage::borrowed(&mut self.reassemblies),
+            reassembly_buckets: Storage::borrowed(&mut self.reassembly_buckets),
+            reassembly_links: Storage::borrowed(&mut self.reassembly_links),
+            scratch: Storage::borrowed(&mut self.scratch),
             trace: Storage::borrowed(&mut []),
             links: Storage::borrowed(&mut self.links),
             event_links: Storage::borrowed(&mut self.event_links),

@@ -5,7 +5,7 @@
 //! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
 //! them comes [`Stack::transmit`] again.
 //!
-//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `transmit`, `icmp`,
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`, `transmit`, `icmp`,
 //! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -13,6 +13,7 @@ pub(crate) mod addressing;
 mod arp;
 mod error_reports;
 pub(crate) mod flow;
+mod fragment_input;
 mod half_open;
 pub(crate) mod icmp;
 pub(crate) mod info;
@@ -26,6 +27,7 @@ pub(crate) mod path;
 pub(crate) mod path_mtus;
 pub(crate) mod ping;
 pub(crate) mod prefix_trie;
+pub(crate) mod reassembly;
 mod resolution;
 pub(crate) mod routes;
 mod tcp_errors;
@@ -69,6 +71,7 @@ use nodes::{Node, Nodes};
 use path::LastPath;
 use path_mtus::PathMtus;
 use ping::Ping;
+use reassembly::ReassemblyTable;
 use routes::{NextHop, RouteTable};
 use udp::UdpSocket;
 
@@ -143,6 +146,9 @@ pub struct Stack<'m> {
     ports: HashIndex<'m>,
     pings: Slab<'m, Ping>,
     path_mtus: PathMtus<'m>,
+    reassembly: ReassemblyTable<'m>,
+    /// Room for the longest datagram, to put one together in. While that is delivered, it is not here.
+    scratch: Storage<'m, u8>,
     error_reports: ErrorReports,
     trace: Trace<'m>,
 
@@ -218,6 +224,13 @@ impl<'m> Stack<'m> {
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
             pings: Slab::new(memory.pings, limits.pings),
             path_mtus: PathMtus::new(memory.path_mtus),
+            reassembly: ReassemblyTable::new(
+                Slab::new(memory.reassemblies, limits.reassemblies),
+                HashIndex::new(memory.reassembly_buckets, limits.reassemblies),
+                Links::new(memory.reassembly_links, limits.reassemblies),
+                &limits,
+            ),
+            scratch: memory.scratch,
             error_reports: ErrorReports::default(),
             trace: Trace::new(memory.trace),
             links: Links::new(memory.links, nodes.count()),
@@ -277,6 +290,7 @@ impl<'m> Stack<'m> {
                 Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),
+                Node::Reassembly(index) => self.reassembly_timeout(pool, index),
                 Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
             }
         }
@@ -301,9 +315,12 @@ impl<'m> Stack<'m> {
                 Node::Ping(index) => {
                     self.pings.key(index).map(|key| (Signals::CLOSED, Event::Ping(PingHandle(key), Signals::CLOSED)))
                 }
-                Node::HalfOpen(_) | Node::TimeWait(_) | Node::Neighbor(_) | Node::Route(_) | Node::TimeWaitTimer => {
-                    None
-                }
+                Node::HalfOpen(_)
+                | Node::TimeWait(_)
+                | Node::Neighbor(_)
+                | Node::Route(_)
+                | Node::Reassembly(_)
+                | Node::TimeWaitTimer => None,
             };
             if let Some((signals, event)) = event
                 && !signals.is_empty()

@@ -13,6 +13,7 @@ pub(crate) struct Nodes {
     udp_sockets: u32,
     pings: u32,
     routes: u32,
+    reassemblies: u32,
     time_wait_timer: u32,
 }
 
@@ -28,6 +29,8 @@ pub(crate) enum Node {
     Ping(u32),
     /// An entry of the table of routes.
     Route(u32),
+    /// A datagram of which fragments have come.
+    Reassembly(u32),
     /// The timer of the oldest connection in TIME-WAIT.
     TimeWaitTimer,
 }
@@ -41,8 +44,9 @@ impl Nodes {
         let udp_sockets = listeners + limits.listeners as u32;
         let pings = udp_sockets + limits.udp_sockets as u32;
         let routes = pings + limits.pings as u32;
-        let time_wait_timer = routes + entries_for(limits) as u32;
-        Nodes { half_open, time_wait, neighbors, listeners, udp_sockets, pings, routes, time_wait_timer }
+        let reassemblies = routes + entries_for(limits) as u32;
+        let time_wait_timer = reassemblies + limits.reassemblies as u32;
+        Nodes { half_open, time_wait, neighbors, listeners, udp_sockets, pings, routes, reassemblies, time_wait_timer }
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -60,6 +64,7 @@ impl Nodes {
             Node::Udp(index) => self.udp_sockets + index,
             Node::Ping(index) => self.pings + index,
             Node::Route(index) => self.routes + index,
+            Node::Reassembly(index) => self.reassemblies + index,
             Node::TimeWaitTimer => self.time_wait_timer,
         }
     }
@@ -74,7 +79,8 @@ impl Nodes {
             n if n < self.udp_sockets => Node::Listener(n - self.listeners),
             n if n < self.pings => Node::Udp(n - self.udp_sockets),
             n if n < self.routes => Node::Ping(n - self.pings),
-            n if n < self.time_wait_timer => Node::Route(n - self.routes),
+            n if n < self.reassemblies => Node::Route(n - self.routes),
+            n if n < self.time_wait_timer => Node::Reassembly(n - self.reassemblies),
             _ => Node::TimeWaitTimer,
         }
     }

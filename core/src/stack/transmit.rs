@@ -83,7 +83,12 @@ impl Stack<'_> {
             Node::HalfOpen(index) => self.transmit_half_open(turn(index, pool, buf)),
             Node::Udp(index) => self.transmit_udp(turn(index, pool, buf)),
             Node::Neighbor(index) => self.transmit_pending(turn(index, pool, buf)),
-            Node::TimeWait(_) | Node::Listener(_) | Node::Ping(_) | Node::Route(_) | Node::TimeWaitTimer => {
+            Node::TimeWait(_)
+            | Node::Listener(_)
+            | Node::Ping(_)
+            | Node::Route(_)
+            | Node::Reassembly(_)
+            | Node::TimeWaitTimer => {
                 self.leave_ready(interface, number);
                 None
             }

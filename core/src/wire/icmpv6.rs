@@ -71,6 +71,8 @@ pub mod code {
     pub const UNRECOGNIZED_NEXT_HEADER: u8 = 1;
     /// Parameter problem: an option that is not known.
     pub const UNRECOGNIZED_OPTION: u8 = 2;
+    /// Parameter problem: a first fragment without the whole chain of headers (RFC 7112 §6).
+    pub const INCOMPLETE_HEADER_CHAIN: u8 = 3;
 }
 
 /// An ICMPv6 message. `original` is the start of the packet that an error is about, from its IPv6 header on.

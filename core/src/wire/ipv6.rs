@@ -137,67 +137,123 @@ impl fmt::Display for ExtensionError {
 
 impl core::error::Error for ExtensionError {}
 
-/// Steps over hop-by-hop options, destination options, and routing headers that have been served, and returns the
-/// upper-layer protocol, its bytes, and whether the packet is a fragment.
-///
-/// `next_header` and `payload` are those of the IPv6 header. A packet in one piece with a fragment header (RFC 6946)
-/// is no fragment. For a fragment the result is [`protocol::FRAGMENT`] and the bytes from the fragment header on,
-/// since what follows it need not be a header.
+/// What an IPv6 packet carries behind its extension headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpperLayer<'a> {
+    /// Which protocol, see [`protocol`]; [`protocol::FRAGMENT`] for a part of a packet.
+    pub protocol: u8,
+    /// Its bytes. Those of a fragment begin with the fragment header, since what follows it need not be a header.
+    pub payload: &'a [u8],
+    /// Offset from the start of the IPv6 header of the field that names the protocol.
+    pub named_at: usize,
+    /// Whether a fragment header was stepped over: that of a packet in one piece (RFC 6946), which is no fragment.
+    pub is_atomic_fragment: bool,
+}
+
+/// Steps over hop-by-hop options, destination options, and routing headers that have been served. `next_header` and
+/// `payload` are those of the IPv6 header.
 ///
 /// # Errors
 /// See [`ExtensionError`].
 #[inline]
-pub fn skip_extension_headers(next_header: u8, payload: &[u8]) -> Result<(u8, &[u8], bool), ExtensionError> {
+pub fn skip_extension_headers(next_header: u8, payload: &[u8]) -> Result<UpperLayer<'_>, ExtensionError> {
     match next_header {
-        protocol::TCP | protocol::UDP | protocol::ICMPV6 => Ok((next_header, payload, false)),
+        protocol::TCP | protocol::UDP | protocol::ICMPV6 => {
+            Ok(UpperLayer { protocol: next_header, payload, named_at: field::NEXT_HEADER, is_atomic_fragment: false })
+        }
         _ => walk_extension_headers(next_header, payload),
     }
 }
 
-fn walk_extension_headers(first_header: u8, payload: &[u8]) -> Result<(u8, &[u8], bool), ExtensionError> {
-    let mut next_header = first_header;
-    // Offset in the IPv6 packet of the field that names the current header.
-    let mut named_at = field::NEXT_HEADER;
+fn walk_extension_headers(first_header: u8, payload: &[u8]) -> Result<UpperLayer<'_>, ExtensionError> {
+    let mut found =
+        UpperLayer { protocol: first_header, payload, named_at: field::NEXT_HEADER, is_atomic_fragment: false };
     let mut at = 0;
     for count in 0..=MAX_EXTENSION_HEADERS {
         let rest = &payload[at..];
+        found.payload = rest;
         let is_known = matches!(
-            next_header,
+            found.protocol,
             protocol::HOP_BY_HOP | protocol::ROUTING | protocol::FRAGMENT | protocol::DESTINATION_OPTIONS
         );
         if !is_known {
-            return Ok((next_header, rest, false));
+            return Ok(found);
         }
-        if next_header == protocol::HOP_BY_HOP && count > 0 {
+        if found.protocol == protocol::HOP_BY_HOP && count > 0 {
             // RFC 8200 §4.1: hop-by-hop options come only right after the IPv6 header.
-            return Err(problem(super::icmpv6::code::UNRECOGNIZED_NEXT_HEADER, named_at));
+            return Err(problem(super::icmpv6::code::UNRECOGNIZED_NEXT_HEADER, found.named_at));
         }
         let start = rest.first_chunk::<8>().ok_or(ExtensionError::Malformed(WireError::Truncated))?;
-        let len = match next_header {
-            protocol::FRAGMENT => 8,
+        let len = match found.protocol {
+            protocol::FRAGMENT => FRAGMENT_HEADER_LEN,
             _ => (usize::from(start[1]) + 1) * 8,
         };
         let header = rest.get(..len).ok_or(ExtensionError::Malformed(WireError::Truncated))?;
-        match next_header {
+        match found.protocol {
             protocol::FRAGMENT => {
                 // Offset in the upper 13 bits, the M flag in the lowest; both clear: RFC 6946 §4.
                 if u16_at(start, 2..4) & 0xfff9 != 0 {
-                    return Ok((protocol::FRAGMENT, rest, true));
+                    return Ok(found);
                 }
+                found.is_atomic_fragment = true;
             }
             protocol::ROUTING => {
-                // RFC 8200 §4.4: an unknown routing type is ignored with no segments left, refused otherwise.
+                // RFC 8200 §4.4: an unknown routing type is ignored with no segments left, refused otherwise; type 0 is
+                // treated as unknown (RFC 5095 §3).
                 if start[3] != 0 {
                     return Err(problem(super::icmpv6::code::ERRONEOUS_HEADER_FIELD, HEADER_LEN + at + 2));
                 }
             }
             _ => check_options(&header[2..], HEADER_LEN + at + 2)?,
         }
-        next_header = start[0];
-        named_at = HEADER_LEN + at;
+        found.protocol = start[0];
+        found.named_at = HEADER_LEN + at;
         at += len;
     }
     Err(ExtensionError::Malformed(WireError::BadFormat))
+}
+
+/// Length of the fragment header in bytes.
+pub const FRAGMENT_HEADER_LEN: usize = 8;
+
+/// The fragment header (RFC 8200 §4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentHeader {
+    /// What the packet's fragmentable part begins with, see [`protocol`].
+    pub next_header: u8,
+    /// Where the payload belongs in the fragmentable part: bytes, a multiple of 8 up to 65,528.
+    pub offset: u16,
+    /// This is not the last fragment.
+    pub more_fragments: bool,
+    /// Tells the fragments of one packet from those of another.
+    pub identification: u32,
+}
+
+impl FragmentHeader {
+    /// Reads the header and returns what follows.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`] below 8 bytes.
+    pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        let (header, rest) = bytes.split_first_chunk::<FRAGMENT_HEADER_LEN>().ok_or(WireError::Truncated)?;
+        let place = u16_at(header, 2..4);
+        let parsed = Self {
+            next_header: header[0],
+            offset: place & !7,
+            more_fragments: place & 1 != 0,
+            identification: u32_at(header, 4..8),
+        };
+        Ok((parsed, rest))
+    }
+
+    /// Writes the header to the start of `out`, at least [`FRAGMENT_HEADER_LEN`] bytes.
+    pub fn emit(&self, out: &mut [u8]) {
+        debug_assert!(self.offset.is_multiple_of(8));
+        let place = self.offset | u16::from(self.more_fragments);
+        out[..2].copy_from_slice(&[self.next_header, 0]);
+        out[2..4].copy_from_slice(&place.to_be_bytes());
+        out[4..8].copy_from_slice(&self.identification.to_be_bytes());
+    }
 }
 
 /// Goes through the options of a hop-by-hop or destination options header that start at `offset` in the packet.
@@ -279,17 +335,33 @@ mod tests {
     #[test]
     fn a_recorded_router_alert_is_stepped_over() {
         let (header, payload) = Ipv6Header::parse(&samples::MLD_REPORT[14..]).unwrap();
-        assert_eq!(skip_extension_headers(header.next_header, payload), Ok((protocol::ICMPV6, &payload[8..], false)));
+        let expected = UpperLayer {
+            protocol: protocol::ICMPV6,
+            payload: &payload[8..],
+            named_at: HEADER_LEN,
+            is_atomic_fragment: false,
+        };
+        assert_eq!(skip_extension_headers(header.next_header, payload), Ok(expected));
     }
 
     #[test]
     fn a_fragment_is_reported_and_an_atomic_one_is_none() {
         let atomic = [protocol::UDP, 0, 0, 0, 1, 2, 3, 4, 0xaa];
-        assert_eq!(skip_extension_headers(protocol::FRAGMENT, &atomic), Ok((protocol::UDP, &atomic[8..], false)));
+        let found = skip_extension_headers(protocol::FRAGMENT, &atomic).unwrap();
+        assert_eq!((found.protocol, found.payload, found.is_atomic_fragment), (protocol::UDP, &atomic[8..], true));
         for (high, low) in [(0, 1), (1, 0), (0, 8)] {
             let fragment = [protocol::UDP, 0, high, low, 1, 2, 3, 4, 0xaa];
-            let expected = Ok((protocol::FRAGMENT, &fragment[..], true));
-            assert_eq!(skip_extension_headers(protocol::FRAGMENT, &fragment), expected);
+            let found = skip_extension_headers(protocol::FRAGMENT, &fragment).unwrap();
+            assert_eq!((found.protocol, found.payload), (protocol::FRAGMENT, &fragment[..]));
+            let (header, rest) = FragmentHeader::parse(found.payload).unwrap();
+            assert_eq!(
+                (header.offset, header.more_fragments),
+                (u16::from(high) << 8 | u16::from(low & 8), low & 1 != 0)
+            );
+            assert_eq!((header.next_header, header.identification, rest), (protocol::UDP, 0x0102_0304, &[0xaa][..]));
+            let mut out = [0xee; FRAGMENT_HEADER_LEN];
+            header.emit(&mut out);
+            assert_eq!(out, fragment[..FRAGMENT_HEADER_LEN]);
         }
     }
 
@@ -297,7 +369,7 @@ mod tests {
     fn unknown_options_ask_for_what_their_upper_bits_say() {
         let with_option = |kind: u8| {
             let header = [protocol::TCP, 0, 0, kind, 1, 0xee, 1, 0];
-            skip_extension_headers(protocol::DESTINATION_OPTIONS, &header).map(|(next, ..)| next)
+            skip_extension_headers(protocol::DESTINATION_OPTIONS, &header).map(|found| found.protocol)
         };
         let answer = |answer_multicast| {
             let code = icmpv6::code::UNRECOGNIZED_OPTION;
@@ -319,7 +391,8 @@ mod tests {
     #[test]
     fn routing_headers_pass_only_when_served() {
         let served = [protocol::TCP, 0, 4, 0, 0, 0, 0, 0];
-        assert_eq!(skip_extension_headers(protocol::ROUTING, &served), Ok((protocol::TCP, &[][..], false)));
+        let found = skip_extension_headers(protocol::ROUTING, &served).map(|found| (found.protocol, found.payload));
+        assert_eq!(found, Ok((protocol::TCP, &[][..])));
         let pending = [protocol::TCP, 0, 4, 1, 0, 0, 0, 0];
         let code = icmpv6::code::ERRONEOUS_HEADER_FIELD;
         let expected = Err(ExtensionError::ParameterProblem { code, pointer: 42, answer_multicast: false });

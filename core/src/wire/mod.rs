@@ -28,7 +28,7 @@ pub use ethernet::{EthernetHeader, MacAddr, MacAddrParseError};
 pub use icmpv4::Icmpv4Message;
 pub use icmpv6::Icmpv6Message;
 pub use ipv4::Ipv4Header;
-pub use ipv6::{ExtensionError, Ipv6Header};
+pub use ipv6::{ExtensionError, Ipv6Header, UpperLayer};
 pub use ndp::{
     AdvertisementFlags, NdpOption, NdpOptions, Preference, PrefixInformation, RouteInformation, RouterAdvertisement,
 };

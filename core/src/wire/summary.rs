@@ -97,18 +97,20 @@ fn ipv6(bytes: &[u8], out: &mut dyn Write) -> fmt::Result {
     };
     let Ipv6Header { source, destination, .. } = header;
     match ipv6::skip_extension_headers(header.next_header, payload) {
-        Ok((_, rest, true)) => {
-            between(out, &source, &destination)?;
-            field(out, "IPv6 fragment len=", rest.len() as u32)
-        }
-        Ok((protocol::ICMPV6, rest, false)) => {
-            between(out, &source, &destination)?;
-            match Icmpv6Message::parse(source, destination, rest) {
-                Ok(message) => icmpv6(&message, out),
-                Err(error) => broken(out, "ICMPv6 ", error),
+        Ok(upper) => match upper.protocol {
+            protocol::FRAGMENT => {
+                between(out, &source, &destination)?;
+                field(out, "IPv6 fragment len=", upper.payload.len() as u32)
             }
-        }
-        Ok((upper, rest, false)) => transport(source.into(), destination.into(), upper, rest, out),
+            protocol::ICMPV6 => {
+                between(out, &source, &destination)?;
+                match Icmpv6Message::parse(source, destination, upper.payload) {
+                    Ok(message) => icmpv6(&message, out),
+                    Err(error) => broken(out, "ICMPv6 ", error),
+                }
+            }
+            number => transport(source.into(), destination.into(), number, upper.payload, out),
+        },
         Err(error) => {
             between(out, &source, &destination)?;
             write!(out, "IPv6 {error}")

@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 13] = [
+    let scenes: [Overload; 17] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -34,6 +34,10 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("datagrams to a closed port", DropReason::IcmpRateLimited, closed_port),
         ("a ping too big to be answered", DropReason::PacketTooBig, big_ping),
         ("a ping from where no route leads", DropReason::NoRoute, stranger),
+        ("fragments that overlap", DropReason::IpFragmentOverlap, fragment_storm),
+        ("fragments that come twice", DropReason::IpFragmentDuplicate, fragment_storm),
+        ("fragments of more datagrams than there is room for", DropReason::IpReassemblyFull, fragment_storm),
+        ("fragments whose others never come", DropReason::IpReassemblyTimeout, fragment_storm),
         ("frames for an interface that was removed", DropReason::NoInterface, removed_interface),
     ];
     let mut drops = BTreeMap::new();
@@ -246,4 +250,23 @@ fn big_ping(host: &mut Host) {
 fn stranger(host: &mut Host) {
     host.receive(IpAddr::from([192, 0, 2, 1]), ICMP, &packet::icmp(8, 0, 1, b"far away"));
     host.drain();
+}
+
+/// Of each datagram two fragments come twice, of every third a third that overlaps them.
+fn fragment_storm(host: &mut Host) {
+    let whole = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, HOST, UDP, &packet::udp(7, 7, &[1; 5_000]));
+    let mut receive = |id, place, len| {
+        let frame = packet::fragment(&whole, id, (place, len), true);
+        host.stack.receive(&mut host.pool, host.now, NIC, &frame, FrameMeta::received(frame.len()));
+    };
+    for id in 0..300 {
+        for place in [0, 2_000, 0] {
+            receive(id, place, 1_000);
+        }
+        if id % 3 == 0 {
+            receive(id, 504, 1_000);
+        }
+    }
+    assert!(host.pool.peak_blocks() < 70, "{} blocks", host.pool.peak_blocks());
+    host.pass(Duration::from_secs(60));
 }

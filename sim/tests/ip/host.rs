@@ -32,7 +32,15 @@ impl Host {
     }
 
     pub(crate) fn with_mtu(mtu: u16) -> Host {
-        let mut stack = Stack::new(Config::new([1, 2]), Limits::small());
+        Host::with(mtu, Limits::small())
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> Host {
+        Host::with(1_500, limits)
+    }
+
+    fn with(mtu: u16, limits: Limits) -> Host {
+        let mut stack = Stack::new(Config::new([1, 2]), limits);
         let mut config = InterfaceConfig::ethernet(HOST_MAC);
         config.mtu = mtu;
         stack.add_interface(Instant::ZERO, config).unwrap();
