@@ -22,6 +22,7 @@ pub(crate) enum Use {
     FastOpen = 6,
     Neighbors = 7,
     DhcpClient = 32,
+    Resolver = 33,
 }
 
 impl Generator {

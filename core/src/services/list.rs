@@ -48,6 +48,15 @@ impl<T: Copy + PartialEq, const N: usize> List<T, N> {
     }
 }
 
+impl<T, const N: usize> IntoIterator for List<T, N> {
+    type Item = T;
+    type IntoIter = core::iter::Flatten<core::array::IntoIter<Option<T>, N>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.values.into_iter().flatten()
+    }
+}
+
 impl<T: Copy + PartialEq, const N: usize> FromIterator<T> for List<T, N> {
     /// The first `N` of the values.
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {

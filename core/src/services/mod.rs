@@ -11,6 +11,7 @@ pub mod dhcp_reply;
 pub mod dhcp_server;
 pub mod dns_server;
 mod list;
+pub mod resolver;
 
 pub use dhcp_client::{
     DhcpClient, DhcpClientConfig, DhcpClientCounters, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute,
@@ -25,6 +26,7 @@ pub use dns_server::{
     UnknownNames,
 };
 pub use list::List;
+pub use resolver::{Outcome, Resolver, ResolverConfig};
 
 use core::fmt;
 

@@ -197,6 +197,50 @@ impl Name {
         }
     }
 
+    /// The name for reverse lookups of an address (RFC 1035 §3.5, RFC 3596 §2.5).
+    pub fn reverse(address: IpAddr) -> Name {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut name = Name { octets: [0; MAX_NAME_LEN], len: 0 };
+        // At most 74 octets.
+        let mut append = |label: &[u8]| {
+            let _ = name.append(label);
+        };
+        match address {
+            IpAddr::V4(address) => {
+                for octet in address.octets().into_iter().rev() {
+                    let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| DIGITS[usize::from(digit)]);
+                    let zeros = usize::from(octet < 100) + usize::from(octet < 10);
+                    append(&digits[zeros..]);
+                }
+                append(b"in-addr");
+            }
+            IpAddr::V6(address) => {
+                for octet in address.octets().into_iter().rev() {
+                    append(&[DIGITS[usize::from(octet & 0xf)]]);
+                    append(&[DIGITS[usize::from(octet >> 4)]]);
+                }
+                append(b"ip6");
+            }
+        }
+        append(b"arpa");
+        append(&[]);
+        name
+    }
+
+    /// The name below `domain` with the same labels.
+    ///
+    /// # Errors
+    /// If that is too long.
+    pub fn within(&self, domain: &Name) -> Result<Name, DnsError> {
+        let mut name = *self;
+        name.len -= 1;
+        for label in domain.labels() {
+            name.append(label)?;
+        }
+        name.append(&[])?;
+        Ok(name)
+    }
+
     /// Appends a label; the empty one ends the name.
     fn append(&mut self, label: &[u8]) -> Result<(), DnsError> {
         let start = usize::from(self.len);
@@ -271,7 +315,7 @@ impl fmt::Debug for Name {
 }
 
 /// The header of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Chosen by the client, echoed.
     pub id: u16,
