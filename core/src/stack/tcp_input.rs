@@ -246,7 +246,7 @@ impl Stack<'_> {
     pub(super) fn connection_over(&mut self, pool: &mut Pool<'_>, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
         let (state, orphaned, listener) = (connection.state, connection.orphaned, connection.listener);
-        let may_have_data = connection.fast_open.role == Role::Server;
+        let may_have_data = connection.fast_open.role == Role::Server || connection.receive.readable() > 0;
         if state == State::TimeWait {
             if self.links.is_linked(self.nodes.number(Node::Connection(index))) {
                 return;
@@ -257,7 +257,7 @@ impl Stack<'_> {
             self.leave_lists(index);
         }
         match listener {
-            // It ended before anybody accepted it, who still gets data that came with Fast Open.
+            // It ended before anybody accepted it, who still gets what was acknowledged, as in Linux.
             Some(listener) if state == State::Closed && !may_have_data => {
                 self.leave_accept_queue(listener, index);
                 self.remove_connection(pool, index);

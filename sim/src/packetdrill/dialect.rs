@@ -1,7 +1,8 @@
 //! Whose habits a script counts on where kernels differ, and how it tells.
 
-use super::ast::{Action, Body, Direction, Script};
+use super::ast::{Action, Body, Direction, Event, Script};
 use super::options::{self, TcpOption};
+use super::wire::SYN;
 
 /// Whose habits a script counts on where the two differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,20 @@ impl Dialect {
         };
         let is_freebsd = script.events.iter().any(|event| syn_of_freebsd(&event.action));
         if is_freebsd { Dialect::FreeBsd } else { Dialect::Linux }
+    }
+
+    /// The shift of the window in the first SYN that a script of Linux's expects: of a window scale it can be told how large the
+    /// receive buffers of the machine are that it was written on, unless it sets them.
+    pub(super) fn window_scale(script: &Script) -> Option<u8> {
+        let list = |event: &Event| {
+            let Action::Packet(packet) = &event.action else { return None };
+            let (Direction::Outbound, Body::Tcp(tcp)) = (packet.direction, &packet.body) else { return None };
+            tcp.options.clone().filter(|_| tcp.flags.bits & SYN != 0)
+        };
+        script.events.iter().find_map(list)?.iter().find_map(|option| match option {
+            TcpOption::WindowScale(shift) => Some(*shift),
+            _ => None,
+        })
     }
 
     /// A symbol that is defined in scripts of the dialect, unless another of its conditions is chosen.

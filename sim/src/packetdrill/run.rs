@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::ast::{Action, Call, Direction, Event, Expr, Script, Time};
 use super::code::{CodeError, Environment};
+use super::dialect::Dialect;
 use super::host::Host;
 use super::kernel::{CallState, FileKind, Kernel, Problem, Progress, Subject};
 use super::knobs::{self, Knobs, Unsupported};
@@ -59,7 +60,10 @@ impl<'a> Run<'a> {
         let names_ports = script.events.iter().any(has_ports);
         let ipv6 = settings.addresses().0.is_ipv6();
         let mss = u32::from(settings.mtu.saturating_sub(if ipv6 { 60 } else { 40 }));
-        let knobs = Knobs { ipv6, mss, ..Knobs::new(settings.dialect) };
+        let mut knobs = Knobs { ipv6, mss, ..Knobs::new(settings.dialect) };
+        if let (Dialect::Linux, Some(shift @ 1..=14)) = (settings.dialect, Dialect::window_scale(script)) {
+            knobs.tcp.receive_buffer = 1 << (15 + shift);
+        }
         // A seed of its own makes every run the same.
         let mut config = Config::new([0x7061_636b, 0x6574_6472]);
         config.tcp = knobs.tcp;
