@@ -58,6 +58,12 @@ impl Sum {
         self.add_wide(u64::from(other.fold().swap_bytes()));
     }
 
+    /// Takes the sum of data that starts at an even offset out again: in ones' complement, adds its inverse.
+    #[inline]
+    pub fn remove(&mut self, other: Self) {
+        self.add_wide(u64::from(!other.fold()));
+    }
+
     /// The checksum: the inverted sum, to be stored with [`u16::to_be_bytes`].
     #[inline]
     pub fn finish(self) -> u16 {
@@ -86,6 +92,16 @@ impl Sum {
         sum = (sum >> 16) + (sum & 0xffff);
         sum as u16
     }
+}
+
+/// What a checksum becomes when a 16-bit word that it covers changes (RFC 1624 §3, equation 3).
+#[inline]
+pub fn changed(checksum: u16, old: u16, new: u16) -> u16 {
+    let mut sum = Sum::new();
+    for word in [!checksum, !old, new] {
+        sum.add_u16(word);
+    }
+    sum.finish()
 }
 
 /// The sum of `bytes`, padded with a zero byte when their length is odd.
@@ -189,6 +205,27 @@ fn sum_tail(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The example of RFC 1624 §4: "the correct result" where an earlier RFC had all ones.
+    #[test]
+    fn a_changed_word_changes_the_checksum_as_computing_it_anew_would() {
+        assert_eq!(changed(0xdd2f, 0x5555, 0x3285), 0x0000);
+        let mut words = [0x4500, 0x0054, 0x0000, 0x4000, 0x4001, 0x0000, 0x0a00, 0x0001, 0xc0a8, 0x0001u16];
+        let sum_of = |words: &[u16]| {
+            let mut sum = Sum::new();
+            words.iter().for_each(|word| sum.add_u16(*word));
+            sum
+        };
+        for (place, new) in [(4, 0x3f01), (6, 0xffff), (7, 0x0000), (9, 0x1234)] {
+            let (before, old) = (sum_of(&words).finish(), words[place]);
+            words[place] = new;
+            let expected = sum_of(&words).finish();
+            assert_eq!(changed(before, old, new), expected);
+            let mut by_sums = sum_of(&[!before, new]);
+            by_sums.remove(sum_of(&[old]));
+            assert_eq!(by_sums.finish(), expected);
+        }
+    }
 
     /// RFC 1071 §4.1, word by word.
     fn reference(bytes: &[u8]) -> u16 {

@@ -97,11 +97,21 @@ pub enum DropReason {
     IcmpRateLimited,
     /// A packet larger than the interface's MTU; fragmentation is not there yet.
     PacketTooBig,
+    /// A packet for another host, whose hop limit is used up (RFC 1812 §5.3.1, RFC 8200 §3).
+    HopLimitExceeded,
+    /// A packet for another host, from or to an address that is never forwarded: link-local, a group, reserved.
+    ForwardScope,
+    /// A packet for another host, whose source is not reached the way it came (RFC 3704).
+    ReversePath,
+    /// A packet for another host that leads to an interface which does not forward.
+    ForwardProhibited,
+    /// Too many forwarded packets wait to be sent.
+    ForwardQueueFull,
 }
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 46] = [
+    pub const ALL: [(DropReason, &'static str); 51] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -148,6 +158,11 @@ impl DropReason {
         (DropReason::ControlQueueFull, "control_queue_full"),
         (DropReason::IcmpRateLimited, "icmp_rate_limited"),
         (DropReason::PacketTooBig, "packet_too_big"),
+        (DropReason::HopLimitExceeded, "hop_limit_exceeded"),
+        (DropReason::ForwardScope, "forward_scope"),
+        (DropReason::ReversePath, "reverse_path"),
+        (DropReason::ForwardProhibited, "forward_prohibited"),
+        (DropReason::ForwardQueueFull, "forward_queue_full"),
     ];
 }
 
@@ -167,6 +182,8 @@ pub struct Counters {
     pub fragments_received: u64,
     /// Datagrams that were put together from them.
     pub datagrams_reassembled: u64,
+    /// Packets for others that were queued to be sent on.
+    pub forwarded: u64,
     /// TCP segments that took the header prediction's branch.
     pub tcp_predicted: u64,
     /// TCP segments sent again.
@@ -216,6 +233,7 @@ impl Counters {
             ("bytes_sent", self.bytes_sent),
             ("fragments_received", self.fragments_received),
             ("datagrams_reassembled", self.datagrams_reassembled),
+            ("forwarded", self.forwarded),
             ("tcp_predicted", self.tcp_predicted),
             ("tcp_retransmits", self.tcp_retransmits),
             ("tcp_timeouts", self.tcp_timeouts),

@@ -73,6 +73,7 @@ pub use counters::{Counters, DropReason};
 pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
 pub use pool::{BLOCK_SIZE, Pool};
 pub use stack::addressing::{ConfigError, InterfaceAddress, ScopeError};
+pub use stack::forward::{Forwarding, ReversePath};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
 pub use stack::neighbor::NeighborState;

@@ -159,6 +159,15 @@ impl Stack<'_> {
         }
     }
 
+    /// Whether one more message may be sent that nobody has asked for.
+    pub(super) fn take_icmp_token(&mut self) -> bool {
+        let allowed = self.icmp_bucket.take(self.now);
+        if !allowed {
+            self.counters.drop(DropReason::IcmpRateLimited);
+        }
+        allowed
+    }
+
     fn bad_icmp(&mut self, error: WireError) {
         self.counters.drop(match error {
             WireError::BadChecksum => DropReason::IcmpChecksum,
@@ -351,7 +360,7 @@ impl Stack<'_> {
         }
     }
 
-    fn send_error_from(
+    pub(super) fn send_error_from(
         &mut self,
         pool: &mut Pool<'_>,
         packet: &Packet<'_>,
@@ -360,11 +369,7 @@ impl Stack<'_> {
         code: u8,
         rest: u32,
     ) {
-        if !is_unicast(packet.source) {
-            return;
-        }
-        if !self.icmp_bucket.take(self.now) {
-            self.counters.drop(DropReason::IcmpRateLimited);
+        if !is_unicast(packet.source) || !may_be_reported(packet.whole) || !self.take_icmp_token() {
             return;
         }
         let mut message = [0; icmpv6::error_len(usize::MAX)];
@@ -379,6 +384,20 @@ impl Stack<'_> {
         let interface = Some(packet.interface);
         let payload: [&[u8]; 2] = [&message[..len], &[]];
         self.queue_packet(pool, interface, ControlKind::Icmp, addresses, icmp_protocol(source), payload);
+    }
+}
+
+/// RFC 1122 §3.2.2, RFC 4443 §2.4 (e): no error is about an ICMP error or a redirect, nor about a fragment that is not the first.
+fn may_be_reported(packet: &[u8]) -> bool {
+    let is_error_v4 = |kind: &u8| matches!(kind, 3..=5 | 11 | 12);
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => quoted_v4(packet).is_some_and(|quoted| {
+            quoted.protocol != protocol::ICMP || !quoted.payload.first().is_some_and(is_error_v4)
+        }),
+        _ => quoted_v6(packet).is_none_or(|quoted| {
+            let kind = quoted.payload.first().copied().unwrap_or(0);
+            quoted.protocol != protocol::ICMPV6 || (kind >= 128 && kind != icmpv6::kind::REDIRECT)
+        }),
     }
 }
 

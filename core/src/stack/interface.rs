@@ -6,6 +6,7 @@ use crate::links::List;
 use crate::pool::{Account, Pool};
 use crate::random::Generator;
 use crate::record_queue::RecordQueue;
+use crate::stack::forward::{FORWARD_BYTES, Forwarding};
 use crate::time::{Duration, Instant};
 
 /// Bytes that a socket may send before the next one has its turn.
@@ -76,6 +77,11 @@ pub struct Interface {
     pub(crate) times: LinkTimes,
     control: RecordQueue,
     control_counts: [u16; 4],
+    pub(crate) forwarding: Forwarding,
+    /// Frames that are forwarded.
+    pub(crate) forward: RecordQueue,
+    /// Control packets and forwarded ones take turns: whether a forwarded one goes next if there is one.
+    forward_first: bool,
     /// Addresses that the neighbours are still to be told.
     pub(crate) announcements: u16,
     /// Control packets and sockets take turns: whether a control packet goes next if there is one.
@@ -91,13 +97,24 @@ impl Interface {
             times: LinkTimes::DEFAULT,
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; 4],
+            forwarding: Forwarding::default(),
+            forward: RecordQueue::new(FORWARD_BYTES),
+            forward_first: false,
             announcements: 0,
             control_first: true,
         }
     }
 
+    /// Whether there are packets that no socket owns: ours or forwarded ones.
     pub(crate) fn has_control(&self) -> bool {
-        !self.control.is_empty()
+        !self.control.is_empty() || !self.forward.is_empty()
+    }
+
+    /// Whether the next packet that no socket owns is a forwarded one.
+    pub(crate) fn is_forward_next(&mut self) -> bool {
+        let is_next = !self.forward.is_empty() && (self.forward_first || self.control.is_empty());
+        self.forward_first = !is_next;
+        is_next
     }
 
     /// Queues a packet that no socket owns; false if its kind's quota or the memory is used up.
@@ -119,8 +136,9 @@ impl Interface {
 
     /// Drops all packets that no socket owns; returns how many.
     pub(crate) fn clear_control(&mut self, pool: &mut Pool<'_>, account: &mut Account) -> usize {
-        let dropped = self.control.len();
+        let dropped = self.control.len() + self.forward.len();
         self.control.clear(pool, account);
+        self.forward.clear(pool, account);
         self.control_counts = [0; 4];
         dropped
     }

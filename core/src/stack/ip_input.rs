@@ -40,6 +40,30 @@ pub(super) struct Packet<'a> {
     pub(super) meta: FrameMeta,
 }
 
+impl<'a> Packet<'a> {
+    /// A packet that is not for us.
+    pub(super) fn passing(
+        interface: InterfaceId,
+        source_mac: MacAddr,
+        (source, destination): (IpAddr, IpAddr),
+        hop_limit: u8,
+        whole: &'a [u8],
+    ) -> Self {
+        Packet {
+            interface,
+            source_mac,
+            source,
+            destination,
+            cast: Cast::Unicast,
+            hop_limit,
+            ecn: Ecn::NotEct,
+            whole,
+            payload: &[],
+            meta: FrameMeta::default(),
+        }
+    }
+}
+
 impl Stack<'_> {
     /// A frame has arrived on `interface`. Afterwards there may be something to [`transmit`](Self::transmit) and events
     /// to [`poll`](Self::poll_event); a batch of frames may be delivered before either.
@@ -103,6 +127,11 @@ impl Stack<'_> {
         let cast = match self.cast_v4(&header, link_cast) {
             Ok(cast) => cast,
             Err(reason) => {
+                if reason == DropReason::IpNotForUs && link_cast == Cast::Unicast {
+                    let whole = &bytes[..usize::from(header.total_len)];
+                    let addresses = (IpAddr::V4(header.source), IpAddr::V4(header.destination));
+                    return self.forward(pool, &Packet::passing(interface, source_mac, addresses, header.ttl, whole));
+                }
                 self.counters.drop(reason);
                 return;
             }
@@ -189,6 +218,11 @@ impl Stack<'_> {
         } else if header.destination == ALL_NODES || self.is_solicited_node_of(interface, header.destination) {
             Cast::Group
         } else {
+            if link_cast == Cast::Unicast {
+                let whole = &bytes[..ipv6::HEADER_LEN + payload.len()];
+                let addresses = (IpAddr::V6(header.source), destination);
+                return self.forward(pool, &Packet::passing(interface, source_mac, addresses, header.hop_limit, whole));
+            }
             self.counters.drop(DropReason::IpNotForUs);
             return;
         };

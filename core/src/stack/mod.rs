@@ -5,7 +5,7 @@
 //! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
 //! them comes [`Stack::transmit`] again.
 //!
-//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`, `transmit`, `icmp`,
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`, `transmit`, `icmp`,
 //! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -13,6 +13,7 @@ pub(crate) mod addressing;
 mod arp;
 mod error_reports;
 pub(crate) mod flow;
+pub(crate) mod forward;
 mod fragment_input;
 mod half_open;
 pub(crate) mod icmp;
@@ -63,6 +64,7 @@ use crate::time::Instant;
 use crate::trace::Trace;
 use addressing::InterfaceAddress;
 use error_reports::ErrorReports;
+use forward::Ways;
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
@@ -127,6 +129,7 @@ pub struct Stack<'m> {
     last_to_us_v4: (u32, Ipv4Addr, Ipv4Addr),
     /// The last answer of `route`, and under which generation it was given.
     last_route: Option<(u32, IpAddr, NextHop)>,
+    ways: Ways,
     /// The last answer of `path_for`.
     last_path: Option<LastPath>,
     neighbors: NeighborTable<'m>,
@@ -206,6 +209,7 @@ impl<'m> Stack<'m> {
             routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),
             last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
             last_route: None,
+            ways: Ways::default(),
             last_path: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,

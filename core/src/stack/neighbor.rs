@@ -120,16 +120,17 @@ impl Neighbor {
     /// Keeps an IP packet. RFC 1122 §2.3.2.2: "The link layer SHOULD save (rather than discard) at least one (the latest)
     /// packet of each set of packets destined to the same unresolved IP address", so older ones make room. Returns how many
     /// packets were dropped. When memory is scarce, a packet that is longer than the usual limit is not kept.
-    pub(crate) fn keep_pending(&mut self, pool: &mut Pool<'_>, account: &mut Account, packet: &[u8]) -> usize {
-        if packet.len() > PENDING_BYTES && pool.pressure(account) != Pressure::None {
+    pub(crate) fn keep_pending(&mut self, pool: &mut Pool<'_>, account: &mut Account, packet: &[&[u8]]) -> usize {
+        let len: usize = packet.iter().map(|part| part.len()).sum();
+        if len > PENDING_BYTES && pool.pressure(account) != Pressure::None {
             return 1;
         }
         let mut dropped = 0;
-        while !self.pending.is_empty() && self.pending.bytes() as usize + packet.len() > PENDING_BYTES {
+        while !self.pending.is_empty() && self.pending.bytes() as usize + len > PENDING_BYTES {
             self.pending.pop(pool, account);
             dropped += 1;
         }
-        let kept = self.pending.push(pool, account, 0, &[packet]);
+        let kept = self.pending.push(pool, account, 0, packet);
         dropped + usize::from(!kept)
     }
 }

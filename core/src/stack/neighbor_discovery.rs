@@ -15,9 +15,6 @@ use crate::wire::{
     protocol,
 };
 
-/// Bytes of the frame of a solicitation or advertisement at most.
-const NDP_FRAME: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + ndp::NEIGHBOR_LEN;
-
 impl Stack<'_> {
     /// RFC 4861 §7.2.3, after the checks of §7.1.1 that it shares with advertisements. The source is unspecified in duplicate
     /// address detection.
@@ -162,9 +159,9 @@ impl Stack<'_> {
         destination: Ipv6Addr,
         message: &[u8],
     ) {
-        let mut frame = [0; NDP_FRAME];
+        let mut headers = [0; ethernet::HEADER_LEN + ipv6::HEADER_LEN];
         let link = EthernetHeader { destination: to, source: self.mac(interface), ethertype: ethertype::IPV6 };
-        link.emit(&mut frame);
+        link.emit(&mut headers);
         let header = Ipv6Header {
             traffic_class: 0,
             flow_label: 0,
@@ -174,10 +171,8 @@ impl Stack<'_> {
             source,
             destination,
         };
-        header.emit(&mut frame[ethernet::HEADER_LEN..]);
-        let at = ethernet::HEADER_LEN + ipv6::HEADER_LEN;
-        frame[at..at + message.len()].copy_from_slice(message);
-        self.queue_control(pool, interface, ControlKind::Neighbor, &[&frame[..at + message.len()]]);
+        header.emit(&mut headers[ethernet::HEADER_LEN..]);
+        self.queue_control(pool, interface, ControlKind::Neighbor, &[&headers, message]);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::{Duration, Instant};
-use crate::wire::{ArpOperation, ArpPacket, MacAddr, NdpOption, ipv6, ndp};
+use crate::wire::{ArpOperation, ArpPacket, MacAddr, NdpOption, icmpv6, ipv6, ndp};
 
 /// How often the time that neighbours are believed is drawn (Linux's; RFC 4861 §6.3.4: at least every few hours).
 const REDRAW_INTERVAL: Duration = Duration::from_secs(300);
@@ -239,7 +239,7 @@ impl Stack<'_> {
     }
 
     /// Keeps an IP packet until the neighbour answers.
-    pub(super) fn wait_for_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32, packet: &[u8]) {
+    pub(super) fn wait_for_neighbor(&mut self, pool: &mut Pool<'_>, entry: u32, packet: &[&[u8]]) {
         let Some(neighbor) = self.neighbors.get_mut(entry) else { return };
         for _ in 0..neighbor.keep_pending(pool, &mut self.account, packet) {
             self.counters.drop(DropReason::NeighborQueueFull);
@@ -378,16 +378,24 @@ impl Stack<'_> {
         neighbor.state = NeighborState::Failed;
         neighbor.has_failed = true;
         neighbor.deadline = Instant::FAR_FUTURE;
-        for _ in 0..neighbor.pending.len() {
-            self.counters.drop(DropReason::NeighborUnreachable);
-        }
-        neighbor.pending.clear(pool, &mut self.account);
         // It may have been confirmed, and failed again before the packets had their turn.
         if let Some(found) = self.interfaces.get_mut(u32::from(neighbor.interface.0)) {
             self.links.remove(&mut found.ready, self.nodes.number(Node::Neighbor(entry)));
         }
         self.invalidate_paths();
+        self.fail_pending(pool, entry);
         self.fail_parked(pool, entry);
+    }
+
+    /// Drops the packets that waited for a neighbour; the senders of those that we forward are told.
+    fn fail_pending(&mut self, pool: &mut Pool<'_>, entry: u32) {
+        let mut quote = [0; icmpv6::MAX_ORIGINAL_LEN];
+        while let Some(neighbor) = self.neighbors.get_mut(entry).filter(|neighbor| !neighbor.pending.is_empty()) {
+            let len = neighbor.pending.peek(pool, 0, &mut quote);
+            neighbor.pending.pop(pool, &mut self.account);
+            self.counters.drop(DropReason::NeighborUnreachable);
+            self.next_hop_unreachable(pool, &quote[..len]);
+        }
     }
 
     /// Tells sockets that waited for a neighbour that it does not answer, some at a time.

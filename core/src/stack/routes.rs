@@ -417,6 +417,16 @@ impl Stack<'_> {
         self.routes.matching(address).any(is_it)
     }
 
+    /// Whether a route to the longest prefix that has an address leads through this interface.
+    pub(super) fn leads_through(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        let mut longest = None;
+        let is_longest = |entry: &&RouteEntry| {
+            let length = entry.route.destination.length;
+            *longest.get_or_insert(length) == length
+        };
+        self.routes.matching(address).take_while(is_longest).any(|entry| entry.route.interface == interface)
+    }
+
     /// The interface on which `address` is a neighbour.
     fn link_of_neighbor(&self, address: IpAddr) -> Option<InterfaceId> {
         let mut matching = self.routes.matching(address);

@@ -282,6 +282,11 @@ impl Stack<'_> {
     /// The first packet that no socket owns.
     fn transmit_control(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, buf: &mut [u8]) -> Option<usize> {
         let found = self.interfaces.get_mut(u32::from(interface.0))?;
+        if found.is_forward_next() {
+            let len = found.forward.peek(pool, 0, buf);
+            found.forward.pop(pool, &mut self.account);
+            return Some(len);
+        }
         let at = ethernet::HEADER_LEN;
         let (kind, len) = found.pop_control(pool, &mut self.account, &mut buf[at..])?;
         if len == 0 {
@@ -317,7 +322,7 @@ impl Stack<'_> {
                 Some(at + len)
             }
             Resolution::Pending(entry) => {
-                self.wait_for_neighbor(pool, entry, packet);
+                self.wait_for_neighbor(pool, entry, &[packet]);
                 None
             }
             Resolution::TableFull => {

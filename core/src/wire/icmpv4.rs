@@ -58,6 +58,8 @@ pub mod code {
     pub const ADMINISTRATIVELY_PROHIBITED: u8 = 13;
     /// Destination unreachable: the precedence is too low (RFC 1812 §5.2.7.1), the last code there is.
     pub const PRECEDENCE_CUTOFF: u8 = 15;
+    /// Redirect: for this host.
+    pub const REDIRECT_HOST: u8 = 1;
     /// Time exceeded: no hops left.
     pub const TTL_EXCEEDED: u8 = 0;
     /// Time exceeded: fragments are missing.

@@ -53,6 +53,8 @@ pub mod code {
     pub const NO_ROUTE: u8 = 0;
     /// Destination unreachable: forbidden by a filter.
     pub const ADMINISTRATIVELY_PROHIBITED: u8 = 1;
+    /// Destination unreachable: the source address is known on its link only.
+    pub const BEYOND_SCOPE: u8 = 2;
     /// Destination unreachable: the address.
     pub const ADDRESS_UNREACHABLE: u8 = 3;
     /// Destination unreachable: nobody listens at the port.

@@ -3,8 +3,8 @@
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConnectOptions, DropReason, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits, ListenOptions, Pool,
-    Stack, SynCookies, UdpMeta,
+    Config, ConnectOptions, DropReason, Endpoint, Forwarding, FrameMeta, InterfaceConfig, InterfaceId, Limits,
+    ListenOptions, Pool, Stack, SynCookies, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 17] = [
+    let scenes: [Overload; 22] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -39,6 +39,11 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("fragments of more datagrams than there is room for", DropReason::IpReassemblyFull, fragment_storm),
         ("fragments whose others never come", DropReason::IpReassemblyTimeout, fragment_storm),
         ("frames for an interface that was removed", DropReason::NoInterface, removed_interface),
+        ("a packet for another host on its last hop", DropReason::HopLimitExceeded, packets_to_forward),
+        ("a packet to forward from a link-local address", DropReason::ForwardScope, packets_to_forward),
+        ("a packet to forward from where no route leads", DropReason::ReversePath, packets_to_forward),
+        ("more packets to forward than wait", DropReason::ForwardQueueFull, packets_to_forward),
+        ("a packet to an interface that does not forward", DropReason::ForwardProhibited, packets_to_forward),
     ];
     let mut drops = BTreeMap::new();
     for (name, reason, scene) in scenes {
@@ -269,4 +274,32 @@ fn fragment_storm(host: &mut Host) {
     }
     assert!(host.pool.peak_blocks() < 70, "{} blocks", host.pool.peak_blocks());
     host.pass(Duration::from_secs(60));
+}
+
+/// A router that sends packets back to the link that they came from, and in the end does not.
+fn packets_to_forward(host: &mut Host) {
+    host.stack.set_forwarding(NIC, Forwarding::on()).unwrap();
+    let frame = |source: [u8; 4], hops| {
+        let there = IpAddr::from([10, 0, 0, 3]);
+        let mut frame = packet::ip_frame((PEER_MAC, HOST_MAC), source.into(), there, UDP, &[7; 1_000]);
+        frame[22] = hops;
+        ethertab_sim::mutate::repair_checksums(&mut frame);
+        frame
+    };
+    let now = host.now;
+    host.stack.add_neighbor(&mut host.pool, NIC, IpAddr::from([10, 0, 0, 3]), PEER_MAC).unwrap();
+    for (source, hops) in [([10, 0, 0, 2], 1), ([169, 254, 1, 1], 64), ([192, 0, 2, 1], 64)] {
+        let frame = frame(source, hops);
+        host.stack.receive(&mut host.pool, now, NIC, &frame, FrameMeta::received(frame.len()));
+    }
+    let frame = frame([10, 0, 0, 2], 64);
+    for _ in 0..2_000 {
+        host.stack.receive(&mut host.pool, now, NIC, &frame, FrameMeta::received(frame.len()));
+    }
+    let other = host.stack.add_interface(now, InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 9]))).unwrap();
+    host.stack.add_address(now, other, "10.0.0.9/29".parse().unwrap()).unwrap();
+    let there = IpAddr::from([10, 0, 0, 10]);
+    let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, there, UDP, &[7; 1_000]);
+    host.stack.receive(&mut host.pool, now, NIC, &frame, FrameMeta::received(frame.len()));
+    host.drain();
 }
