@@ -60,36 +60,34 @@ impl Blocks {
         }
     }
 
-    #[inline]
-    fn set_block_at(&mut self, pool: &mut Pool<'_>, offset: u32, block: u32) {
-        let slot = slot_of(offset);
-        if self.index == NO_BLOCK {
-            self.inline[(slot % INLINE_SLOTS) as usize] = block;
-        } else {
-            pool.set_word(self.index, (slot % INDEXED_SLOTS) as usize, block);
-        }
-    }
-
     /// The block for `offset`, taken from the pool if there is none yet. `base` is the lowest offset in
     /// use; `offset - base` is below [`MAX_WINDOW`]. None when no block is to be had.
     #[inline]
     fn ensure(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, offset: u32) -> Option<u32> {
         debug_assert!(offset.wrapping_sub(base) <= MAX_WINDOW);
-        if self.index != NO_BLOCK || slots_between(base, offset) < INLINE_SLOTS {
-            let block = self.block_at(pool, offset);
-            if block != NO_BLOCK {
-                return Some(block);
+        if self.index == NO_BLOCK && slots_between(base, offset) < INLINE_SLOTS {
+            let block = &mut self.inline[(slot_of(offset) % INLINE_SLOTS) as usize];
+            if *block == NO_BLOCK {
+                *block = pool.allocate(account)?;
+                self.live += 1;
             }
+            return Some(*block);
         }
-        self.add(pool, account, base, offset)
+        self.ensure_indexed(pool, account, base, offset)
     }
 
-    fn add(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, offset: u32) -> Option<u32> {
-        if self.index == NO_BLOCK && slots_between(base, offset) >= INLINE_SLOTS {
+    #[inline(never)]
+    fn ensure_indexed(&mut self, pool: &mut Pool<'_>, account: &mut Account, base: u32, offset: u32) -> Option<u32> {
+        if self.index == NO_BLOCK {
             self.move_to_index(pool, account, base)?;
         }
+        let place = (slot_of(offset) % INDEXED_SLOTS) as usize;
+        let block = pool.word(self.index, place);
+        if block != NO_BLOCK {
+            return Some(block);
+        }
         let block = pool.allocate(account)?;
-        self.set_block_at(pool, offset, block);
+        pool.set_word(self.index, place, block);
         self.live += 1;
         Some(block)
     }
@@ -122,9 +120,13 @@ impl Blocks {
             let at = offset.wrapping_add(done as u32);
             let Some(block) = self.ensure(pool, account, base, at) else { break };
             let room = &mut pool.block_mut(block)[place(at)..];
-            let len = room.len().min(bytes.len() - done);
-            room[..len].copy_from_slice(&bytes[done..done + len]);
-            done += len;
+            let rest = &bytes[done..];
+            if let Some(room) = room.get_mut(..rest.len()) {
+                room.copy_from_slice(rest);
+                return bytes.len();
+            }
+            room.copy_from_slice(&rest[..room.len()]);
+            done += room.len();
         }
         done
     }
@@ -165,6 +167,10 @@ impl Blocks {
 
     /// Copies the bytes from `offset` on, all of which were written, to `out`.
     pub(crate) fn read(&self, pool: &Pool<'_>, offset: u32, out: &mut [u8]) {
+        let bytes = self.slice(pool, offset, out.len());
+        if bytes.len() == out.len() {
+            return out.copy_from_slice(bytes);
+        }
         let mut done = 0;
         while done < out.len() {
             let bytes = self.slice(pool, offset.wrapping_add(done as u32), out.len() - done);
@@ -180,6 +186,10 @@ impl Blocks {
     /// Copies the bytes from `offset` on, all of which were written, to `out`, and sums them in the same pass.
     #[inline]
     pub(crate) fn read_and_sum(&self, pool: &Pool<'_>, offset: u32, out: &mut [u8]) -> Sum {
+        let bytes = self.slice(pool, offset, out.len());
+        if bytes.len() == out.len() {
+            return checksum::copy_and_sum(out, bytes);
+        }
         let mut sum = Sum::new();
         let mut done = 0;
         while done < out.len() {
@@ -259,13 +269,42 @@ impl Blocks {
         let known = if self.index == NO_BLOCK { INLINE_SLOTS } else { INDEXED_SLOTS };
         let count = slots_between(from, to).min(known.saturating_sub(slots_between(base, from)));
         for i in 0..count {
-            self.release_slot(pool, account, from.wrapping_add(i << BLOCK_SHIFT));
+            if self.live == 0 {
+                return;
+            }
+            let slot = slot_of(from).wrapping_add(i);
+            let block = if self.index == NO_BLOCK {
+                core::mem::replace(&mut self.inline[(slot % INLINE_SLOTS) as usize], NO_BLOCK)
+            } else {
+                self.take_indexed(pool, slot)
+            };
+            if block != NO_BLOCK {
+                pool.release(account, block);
+                self.live -= 1;
+            }
         }
+    }
+
+    #[inline(never)]
+    fn take_indexed(&self, pool: &mut Pool<'_>, slot: u32) -> u32 {
+        let place = (slot % INDEXED_SLOTS) as usize;
+        let block = pool.word(self.index, place);
+        pool.set_word(self.index, place, NO_BLOCK);
+        block
     }
 
     /// Releases all blocks; the window held offsets `from..=to` at most.
     #[inline]
     pub(crate) fn release_all(&mut self, pool: &mut Pool<'_>, account: &mut Account, from: u32, to: u32) {
+        if self.live == 1 && self.index == NO_BLOCK {
+            // The usual case: little data, in the block that it begins in.
+            let block = &mut self.inline[(slot_of(from) % INLINE_SLOTS) as usize];
+            if *block != NO_BLOCK {
+                pool.release(account, core::mem::replace(block, NO_BLOCK));
+                self.live = 0;
+                return;
+            }
+        }
         if self.live > 0 {
             self.release(pool, account, from, to.wrapping_add(BLOCK_SIZE as u32));
         }
@@ -273,15 +312,6 @@ impl Blocks {
         if self.index != NO_BLOCK {
             pool.release(account, self.index);
             self.index = NO_BLOCK;
-        }
-    }
-
-    fn release_slot(&mut self, pool: &mut Pool<'_>, account: &mut Account, offset: u32) {
-        let block = self.block_at(pool, offset);
-        if block != NO_BLOCK {
-            self.set_block_at(pool, offset, NO_BLOCK);
-            pool.release(account, block);
-            self.live -= 1;
         }
     }
 }

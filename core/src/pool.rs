@@ -9,6 +9,9 @@ use crate::storage::Storage;
 /// Size of a block in bytes.
 pub const BLOCK_SIZE: usize = 4096;
 
+/// The bytes of a block.
+type Block = [u8; BLOCK_SIZE];
+
 /// No block.
 pub(crate) const NO_BLOCK: u32 = u32::MAX;
 
@@ -16,11 +19,11 @@ pub(crate) const NO_BLOCK: u32 = u32::MAX;
 #[derive(Debug)]
 #[cfg_attr(feature = "alloc", derive(Clone))]
 pub struct Pool<'m> {
-    bytes: Storage<'m, u8>,
+    blocks: Storage<'m, Block>,
     next_free: Storage<'m, u32>,
     free: u32,
+    total: u32,
     used: u32,
-    peak: u32,
 }
 
 /// What one stack takes from the pool.
@@ -55,21 +58,22 @@ impl<'m> Pool<'m> {
     /// A pool of `blocks` blocks, allocated now and touched when first used.
     #[cfg(feature = "alloc")]
     pub fn new(blocks: usize) -> Pool<'static> {
-        Pool::from_storage(Storage::with_capacity(blocks * BLOCK_SIZE), Storage::with_capacity(blocks))
+        Pool::from_storage(Storage::with_capacity(blocks), Storage::with_capacity(blocks))
     }
 
     /// A pool in memory of the caller's: [`BLOCK_SIZE`] bytes and one link for each block.
     pub fn borrowed(bytes: &'m mut [u8], links: &'m mut [u32]) -> Self {
-        Pool::from_storage(Storage::borrowed(bytes), Storage::borrowed(links))
+        Pool::from_storage(Storage::borrowed(bytes.as_chunks_mut().0), Storage::borrowed(links))
     }
 
-    fn from_storage(bytes: Storage<'m, u8>, next_free: Storage<'m, u32>) -> Self {
-        Pool { bytes, next_free, free: NO_BLOCK, used: 0, peak: 0 }
+    fn from_storage(blocks: Storage<'m, Block>, next_free: Storage<'m, u32>) -> Self {
+        let total = blocks.capacity().min(next_free.capacity()) as u32;
+        Pool { blocks, next_free, free: NO_BLOCK, total, used: 0 }
     }
 
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
-        (self.bytes.capacity() / BLOCK_SIZE).min(self.next_free.capacity())
+        self.total as usize
     }
 
     /// Blocks in use now.
@@ -79,7 +83,8 @@ impl<'m> Pool<'m> {
 
     /// The most blocks that were ever in use at once.
     pub fn peak_blocks(&self) -> usize {
-        self.peak as usize
+        // A block is used for the first time only when there is no other.
+        self.next_free.len()
     }
 
     /// How scarce blocks are for `account`.
@@ -90,13 +95,20 @@ impl<'m> Pool<'m> {
             free if free < total / 4 => Pressure::High,
             _ => Pressure::None,
         };
-        level(account.used, account.quota).max(level(self.used, self.blocks() as u32))
+        level(account.used, account.quota).max(level(self.used, self.total))
+    }
+
+    /// Whether blocks are scarce at all.
+    #[inline]
+    pub(crate) fn is_under_pressure(&self, account: &Account) -> bool {
+        let is_scarce = |used: u32, total: u32| total - total.min(used) < total / 4;
+        is_scarce(account.used, account.quota) || is_scarce(self.used, self.total)
     }
 
     /// Blocks that the sender of a connection may take more, if it holds `held` and there are `holders` connections.
     pub(crate) fn send_allowance(&self, account: &Account, held: u32, holders: usize) -> u32 {
         let free = |used: u32, total: u32| (total - total / 8).saturating_sub(used);
-        let left = free(account.used, account.quota).min(free(self.used, self.blocks() as u32));
+        let left = free(account.used, account.quota).min(free(self.used, self.total));
         match self.pressure(account) {
             Pressure::None => left,
             Pressure::High if self.has_fair_share(account, held, holders) => left.min(1),
@@ -107,7 +119,7 @@ impl<'m> Pool<'m> {
     /// Whether who holds `held` blocks, one of `holders`, has no more than twice a fair share.
     #[inline]
     pub(crate) fn has_fair_share(&self, account: &Account, held: u32, holders: usize) -> bool {
-        let total = u64::from(account.quota).min(self.blocks() as u64);
+        let total = u64::from(account.quota.min(self.total));
         u64::from(held) * (holders.max(1) as u64) < 2 * total
     }
 
@@ -117,61 +129,66 @@ impl<'m> Pool<'m> {
             account.refused += 1;
             return None;
         }
-        let block = if self.free != NO_BLOCK {
-            let block = self.free;
-            self.free = self.next_free[block as usize];
-            block
-        } else {
-            let block = self.next_free.len();
-            if block >= self.blocks() {
-                account.refused += 1;
-                return None;
-            }
-            self.next_free.grow_to(block + 1, NO_BLOCK);
-            self.bytes.grow_to((block + 1) * BLOCK_SIZE, 0);
-            block as u32
-        };
+        let block = self.free;
+        match self.next_free.entry(block) {
+            Some(&next) => self.free = next,
+            // There is no block `NO_BLOCK`.
+            None => return self.allocate_unused(account),
+        }
         account.used += 1;
         self.used += 1;
-        self.peak = self.peak.max(self.used);
         Some(block)
+    }
+
+    /// Takes a block that was never used.
+    #[cold]
+    #[inline(never)]
+    fn allocate_unused(&mut self, account: &mut Account) -> Option<u32> {
+        let block = self.next_free.len();
+        if block >= self.blocks() {
+            account.refused += 1;
+            return None;
+        }
+        self.next_free.grow_to(block + 1, NO_BLOCK);
+        self.blocks.grow_to(block + 1, [0; BLOCK_SIZE]);
+        account.used += 1;
+        self.used += 1;
+        Some(block as u32)
     }
 
     /// Gives a block back to the account that took it.
     #[inline(never)] // Called from many places.
     pub(crate) fn release(&mut self, account: &mut Account, block: u32) {
         debug_assert!(account.used > 0 && self.used > 0);
-        self.next_free[block as usize] = self.free;
-        self.free = block;
+        if let Some(next) = self.next_free.entry_mut(block) {
+            *next = core::mem::replace(&mut self.free, block);
+        }
         account.used -= 1;
         self.used -= 1;
     }
 
     #[inline]
-    pub(crate) fn block(&self, block: u32) -> &[u8] {
-        let start = block as usize * BLOCK_SIZE;
-        &self.bytes[start..start + BLOCK_SIZE]
+    pub(crate) fn block(&self, block: u32) -> &Block {
+        &self.blocks[block as usize]
     }
 
     #[inline]
-    pub(crate) fn block_mut(&mut self, block: u32) -> &mut [u8] {
-        let start = block as usize * BLOCK_SIZE;
-        &mut self.bytes[start..start + BLOCK_SIZE]
+    pub(crate) fn block_mut(&mut self, block: u32) -> &mut Block {
+        &mut self.blocks[block as usize]
     }
 
     /// The `n`th little-endian word of a block that holds words.
     #[inline]
     pub(crate) fn word(&self, block: u32, n: usize) -> u32 {
-        let start = block as usize * BLOCK_SIZE + n * 4;
-        let bytes = &self.bytes[start..start + 4];
-        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+        let words = self.block(block).as_chunks().0;
+        u32::from_le_bytes(words[n])
     }
 
     /// Sets the `n`th little-endian word of a block that holds words.
     #[inline]
     pub(crate) fn set_word(&mut self, block: u32, n: usize, value: u32) {
-        let start = block as usize * BLOCK_SIZE + n * 4;
-        self.bytes[start..start + 4].copy_from_slice(&value.to_le_bytes());
+        let words = self.block_mut(block).as_chunks_mut().0;
+        words[n] = value.to_le_bytes();
     }
 }
 

@@ -69,7 +69,7 @@ impl<'m, T> Slab<'m, T> {
 
     /// Removes the entry at `index`, if there is one.
     pub(crate) fn remove(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(slot) = self.slots.entry_mut(index) else { return };
         if slot.value.is_none() {
             return;
         }
@@ -82,31 +82,31 @@ impl<'m, T> Slab<'m, T> {
 
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.value.as_ref()
+        self.slots.entry(index)?.value.as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.value.as_mut()
+        self.slots.entry_mut(index)?.value.as_mut()
     }
 
     /// The entry of a handle, unless it was removed since.
     #[inline]
     pub(crate) fn lookup(&self, key: Key) -> Option<&T> {
-        let slot = self.slots.get(key.index as usize)?;
+        let slot = self.slots.entry(key.index)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
     /// The entry of a handle, unless it was removed since.
     #[inline]
     pub(crate) fn lookup_mut(&mut self, key: Key) -> Option<&mut T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
+        let slot = self.slots.entry_mut(key.index)?;
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
     /// The handle of a live entry.
     pub(crate) fn key(&self, index: u32) -> Option<Key> {
-        let slot = self.slots.get(index as usize)?;
+        let slot = self.slots.entry(index)?;
         slot.value.as_ref()?;
         Some(Key { index, generation: slot.generation })
     }

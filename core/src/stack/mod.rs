@@ -343,10 +343,13 @@ impl<'m> Stack<'m> {
     }
 
     /// A time that goes backwards is clamped: for the stack it stands still.
+    #[inline]
     fn advance_clock(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        if self.path_mtus.is_outdated(self.now) {
-            self.expire_path_mtus();
+        if now > self.now {
+            self.now = now;
+            if self.path_mtus.is_outdated(now) {
+                self.expire_path_mtus();
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::address::words;
 use crate::event::InterfaceId;
 use crate::hash_index::{Bucket, HashIndex};
 use crate::links::{Links, List};
-use crate::pool::{Account, Pool, Pressure};
+use crate::pool::{Account, Pool};
 use crate::random::Generator;
 use crate::record_queue::RecordQueue;
 use crate::slab::{Key, Slab, Slot};
@@ -122,7 +122,7 @@ impl Neighbor {
     /// packets were dropped. When memory is scarce, a packet that is longer than the usual limit is not kept.
     pub(crate) fn keep_pending(&mut self, pool: &mut Pool<'_>, account: &mut Account, packet: &[&[u8]]) -> usize {
         let len: usize = packet.iter().map(|part| part.len()).sum();
-        if len > PENDING_BYTES && pool.pressure(account) != Pressure::None {
+        if len > PENDING_BYTES && pool.is_under_pressure(account) {
             return 1;
         }
         let mut dropped = 0;

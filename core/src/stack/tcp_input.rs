@@ -18,7 +18,6 @@ use crate::tcp::receive_window;
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
-use crate::time::Instant;
 use crate::trace::SendReason;
 use crate::wire::{TcpFlags, TcpHeader, protocol};
 
@@ -168,8 +167,7 @@ impl Stack<'_> {
     fn finish(&mut self, pool: &mut Pool<'_>, index: u32, outcome: Outcome) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let number = self.nodes.number(Node::Connection(index));
-        let deadline = connection.timers.next();
-        if deadline < Instant::FAR_FUTURE {
+        if let Some(deadline) = connection.timers.take_earlier() {
             self.deadlines.set_no_later(number, deadline);
         }
         if !outcome.signals.is_empty() {
@@ -219,7 +217,16 @@ impl Stack<'_> {
             self.schedule_connection(index);
         } else if connection.state != State::Closed && !connection.timers.is_set(Timer::Retransmit) {
             connection.restart_retransmit_timer(self.now);
-            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), connection.timers.next());
+            self.watch_timers(index);
+        }
+    }
+
+    /// The timers of a connection may have changed: it is woken in time for them.
+    pub(super) fn watch_timers(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get_mut(index)
+            && let Some(deadline) = connection.timers.take_earlier()
+        {
+            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
         }
     }
 
@@ -333,12 +340,7 @@ impl Stack<'_> {
                 self.doubt_next_hop(index);
             }
         }
-        if let Some(connection) = self.connections.get(index) {
-            let deadline = connection.timers.next();
-            if deadline < Instant::FAR_FUTURE {
-                self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
-            }
-        }
+        self.watch_timers(index);
     }
 
     /// The next hop of a connection does not answer, or there is none.

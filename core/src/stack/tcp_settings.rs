@@ -70,8 +70,7 @@ impl Stack<'_> {
     fn settings_changed(&mut self, handle: ConnectionHandle) {
         let Some(connection) = held(&self.connections, handle) else { return };
         if connection.state.is_synchronized() {
-            let deadline = connection.timers.next();
-            self.deadlines.set_no_later(self.nodes.number(Node::Connection(handle.0.index)), deadline);
+            self.watch_timers(handle.0.index);
             self.schedule_connection(handle.0.index);
         }
     }

@@ -143,14 +143,11 @@ impl Stack<'_> {
         if let Some(timeout) = options.timeout {
             connection.timers.set(Timer::Connect, self.now + timeout);
         }
-        let deadline = connection.timers.next();
         let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
         let number = self.nodes.number(Node::Connection(key.index));
         self.flows.insert(flow_hash, number);
         self.last_hit = number;
-        if deadline < Instant::FAR_FUTURE {
-            self.deadlines.set_no_later(number, deadline);
-        }
+        self.watch_timers(key.index);
         if self.trace.is_on() {
             self.trace_new(key.index, State::Closed);
         }
@@ -395,9 +392,8 @@ impl Stack<'_> {
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.wants_room = true;
         if connection.send.room() > connection.send.limit() / 3 {
-            let at = self.now + MEMORY_RETRY;
-            connection.timers.set(Timer::Memory, at);
-            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), at);
+            connection.timers.set(Timer::Memory, self.now + MEMORY_RETRY);
+            self.watch_timers(index);
         }
     }
 
@@ -545,9 +541,8 @@ impl Stack<'_> {
                 self.send_reset(pool, index, Reset::Ours);
                 return self.remove_connection(pool, index);
             }
-            let deadline = self.now + connection.fin_wait_2();
-            connection.timers.set(Timer::FinWait2, deadline);
-            self.deadlines.set_no_later(self.nodes.number(Node::Connection(index)), deadline);
+            connection.timers.set(Timer::FinWait2, self.now + connection.fin_wait_2());
+            self.watch_timers(index);
         }
         self.trace_changes(index);
         let number = self.nodes.number(Node::Connection(index));

@@ -135,8 +135,7 @@ impl Stack<'_> {
             holders,
         };
         let built = output::build(connection, &mut context, &mut buf[header_len..]);
-        let deadline = connection.timers.next();
-        if deadline < Instant::FAR_FUTURE {
+        if let Some(deadline) = connection.timers.take_earlier() {
             self.deadlines.set_no_later(number, deadline);
         }
         let more = built.is_some_and(|built| built.more);

@@ -28,12 +28,9 @@ pub(super) fn acknowledgment(
     if is_plain && !advances {
         update_window(connection, segment, window, false);
     } else if is_plain && connection.all_is_fresh() {
-        let echo = options.timestamps.map(|timestamps| timestamps.echo);
-        let mut news = connection.ack_news(context, true, echo);
         advance(connection, context, segment.ack, outcome);
         update_window(connection, segment, window, true);
-        connection.ack_arrived::<true>(context, segment, &options.sack, &mut news);
-        connection.figures.delivered = connection.figures.delivered.wrapping_add(news.delivered);
+        connection.usual_ack(context);
     } else {
         disturbed_acknowledgment(connection, context, segment, options, (window, says_more, is_echo), outcome);
     }
@@ -59,7 +56,7 @@ fn disturbed_acknowledgment(
         advance(connection, context, segment.ack, outcome);
     }
     update_window(connection, segment, window, advances);
-    connection.ack_arrived::<false>(context, segment, &options.sack, &mut news);
+    connection.ack_arrived(context, segment, &options.sack, &mut news);
     connection.figures.delivered = connection.figures.delivered.wrapping_add(news.delivered);
     if is_echo {
         connection.ecn.accurate.echoed(news.delivered);

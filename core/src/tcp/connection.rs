@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 
 use crate::config::{MtuProbing, TcpConfig};
 use crate::event::Signals;
-use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
+use crate::pool::{Account, BLOCK_SIZE, Pool};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::stack::tcp_sockets::SendFlags;
@@ -506,7 +506,7 @@ impl Connection {
     /// How many of `offered` bytes may be queued: what the buffer has room for and the shortage of blocks allows.
     pub(crate) fn allowed_to_send(&self, pool: &Pool<'_>, account: &Account, holders: usize, offered: usize) -> usize {
         let wanted = offered.min(self.writable() as usize);
-        if pool.pressure(account) == Pressure::None && wanted <= BLOCK_SIZE {
+        if !pool.is_under_pressure(account) && wanted <= BLOCK_SIZE {
             return wanted;
         }
         let blocks = pool.send_allowance(account, self.send.held(), holders) as usize;

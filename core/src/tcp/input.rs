@@ -3,7 +3,6 @@
 use crate::checksum::Sum;
 use crate::counters::DropReason;
 use crate::event::Signals;
-use crate::pool::Pressure;
 use crate::tcp::ack_step::{acknowledgment, measure_syn};
 use crate::tcp::connection::{CloseReason, Connection, Outcome, PeerSyn, Reset, State};
 use crate::tcp::ecn::EcnMode;
@@ -68,7 +67,7 @@ pub(crate) fn predicted(
     header_sum: Sum,
 ) -> Predicted {
     let len = segment.payload.len() as u32;
-    if context.pool.pressure(context.account) != Pressure::None {
+    if context.pool.is_under_pressure(context.account) {
         return Predicted::NoMemory;
     }
     let Some(payload_sum) = connection.receive.copy_next(context.pool, context.account, segment.payload) else {
@@ -627,7 +626,7 @@ fn place(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, p
 fn insert(connection: &mut Connection, context: &mut Context<'_, '_>, seq: Seq, payload: &[u8]) -> Placement {
     let receive = &mut connection.receive;
     let in_order = seq == receive.next();
-    if context.pool.pressure(context.account) != Pressure::None {
+    if context.pool.is_under_pressure(context.account) {
         if !in_order {
             return Placement::NoMemory;
         }

@@ -488,8 +488,9 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             }
             if connection.outstanding() == 0 && connection.bytes_sent > 0 {
                 let idle = context.now.since(connection.last_sent);
-                let rto = connection.rtt.rto(&connection.config);
-                connection.congestion.resumes(connection.mss, context.now, idle, rto);
+                connection
+                    .congestion
+                    .resumes(connection.mss, context.now, idle, || connection.rtt.rto(&connection.config));
             }
             connection.bytes_sent += u64::from(plan.len);
             if connection.records.is_empty() {

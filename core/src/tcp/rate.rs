@@ -94,6 +94,11 @@ impl Sample {
             micros => u64::from(self.delivered) * 1_000_000 / micros,
         }
     }
+
+    /// Whether its rate is at least that of `other`, which may have no interval.
+    fn is_as_fast_as(&self, other: &Sample) -> bool {
+        u64::from(self.delivered) * other.interval.as_micros() >= u64::from(other.delivered) * self.interval.as_micros()
+    }
 }
 
 impl Rate {
@@ -151,7 +156,7 @@ impl Rate {
     /// The sample of one ACK, once all that it delivered is counted. None if it delivered nothing, or if the interval is
     /// shorter than `min_rtt`: an ACK of what was retransmitted may be the original's, and would promise too much.
     #[inline]
-    pub(crate) fn sample(&mut self, newest: Newest, min_rtt: Duration) -> Option<Sample> {
+    pub(crate) fn sample(&mut self, newest: Newest, min_rtt: u32) -> Option<Sample> {
         let (stamp, sent) = newest.found?;
         if self.app_limited_until.is_some_and(|until| self.delivered.wrapping_sub(until) as i32 > 0) {
             self.app_limited_until = None;
@@ -159,20 +164,20 @@ impl Rate {
         self.first_sent = sent;
         let send_elapsed = sent.wrapping_sub(stamp.first_sent);
         let ack_elapsed = self.delivered_at.wrapping_sub(stamp.delivered_at);
-        let interval = Duration::from_micros(u64::from(send_elapsed.max(ack_elapsed)));
-        if interval < min_rtt || interval == Duration::ZERO {
+        let interval = send_elapsed.max(ack_elapsed);
+        if interval < min_rtt || interval == 0 {
             return None;
         }
         let sample = Sample {
             delivered: self.delivered.wrapping_sub(stamp.delivered),
-            interval,
+            interval: Duration::from_micros(u64::from(interval)),
             prior_delivered: stamp.delivered,
             tx_in_flight: stamp.in_flight(),
             lost: self.lost_since(stamp),
             is_app_limited: stamp.is_app_limited(),
         };
         // As Linux lists it: a sample that the application limited counts if it shows more than is known.
-        if !sample.is_app_limited || sample.rate() >= self.last.rate() {
+        if !sample.is_app_limited || sample.is_as_fast_as(&self.last) {
             self.last = sample;
         }
         Some(sample)
@@ -193,7 +198,7 @@ mod tests {
                 let (stamp, sent) = stamps[(tick - start - rtt) as usize];
                 let mut newest = Newest::default();
                 rate.on_delivered(&mut newest, now, stamp, sent, 1_000);
-                samples.extend(rate.sample(newest, Duration::ZERO));
+                samples.extend(rate.sample(newest, 0));
             }
             if tick < start + count {
                 let flight = 1_000 * (tick - start).min(rtt) as u32;
@@ -251,7 +256,7 @@ mod tests {
                 clock(Instant::from_millis(at - 10)),
                 1_000,
             );
-            assert_eq!(rate.sample(newest, Duration::ZERO).map(|sample| sample.is_app_limited), Some(limited));
+            assert_eq!(rate.sample(newest, 0).map(|sample| sample.is_app_limited), Some(limited));
         }
         assert!(!rate.on_sent(Instant::from_millis(12), 0, 1_000).is_app_limited());
     }

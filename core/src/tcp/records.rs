@@ -18,7 +18,7 @@
 //! path has come to allow is sent again in pieces.
 
 use crate::blocks::Blocks;
-use crate::pool::{Account, BLOCK_SIZE, Pool, Pressure};
+use crate::pool::{Account, BLOCK_SIZE, Pool};
 use crate::tcp::rate::Stamp;
 use crate::tcp::seq::Seq;
 
@@ -306,14 +306,14 @@ impl Records {
         }
         // The block of the last record has room for this one, or it begins a block.
         !self.end().is_multiple_of(PER_BLOCK)
-            || (pool.pressure(account) == Pressure::None
+            || (!pool.is_under_pressure(account)
                 && self.blocks.reserve(pool, account, offset(self.head), offset(self.end())))
     }
 
     #[inline(never)]
     fn move_to_blocks(&mut self, pool: &mut Pool<'_>, account: &mut Account) -> bool {
         let base = offset(self.head);
-        if pool.pressure(account) != Pressure::None {
+        if pool.is_under_pressure(account) {
             return false;
         }
         if !self.blocks.reserve(pool, account, base, base)

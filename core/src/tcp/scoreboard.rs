@@ -64,7 +64,6 @@ pub(crate) struct AckNews {
 
 impl Connection {
     /// Readies the gathering of news, before anything has changed.
-    #[inline]
     pub(crate) fn ack_news(&self, context: &Context<'_, '_>, no_duplicate: bool, echo: Option<u32>) -> AckNews {
         AckNews {
             now: clock(context.now),
@@ -241,7 +240,6 @@ impl Connection {
         self.recovery.highest_sacked = highest.max(record.end);
     }
 
-    #[inline]
     fn delivered(&mut self, context: &Context<'_, '_>, record: &Record, news: &mut AckNews) {
         news.delivered += 1;
         self.rate.on_delivered(&mut news.newest, context.now, record.stamp, record.sent, u32::from(record.len));
@@ -257,18 +255,10 @@ impl Connection {
     }
 
     /// SND.UNA has moved on, the records have not yet.
-    #[inline]
-    pub(crate) fn note_cumulative<const USUAL: bool>(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
+    pub(crate) fn note_cumulative(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         news.advanced = true;
         while let Some(record) = self.records.pop(context.pool, context.account, self.snd_una) {
             news.acked += 1;
-            if USUAL {
-                news.first_acked.get_or_insert(record.sent);
-                news.last_acked = record.sent;
-                self.recovery.rack.delivered(news.now, &record, 0);
-                self.delivered(context, &record, news);
-                continue;
-            }
             if record.was_resent() {
                 news.resent_acked = true;
             } else if !record.is_sacked() {
@@ -292,7 +282,7 @@ impl Connection {
                 }
             }
         }
-        if USUAL || news.acked == 0 {
+        if news.acked == 0 {
             return;
         }
         if !self.sack {
@@ -340,7 +330,6 @@ impl Connection {
 
     /// Takes the round trip that the news tell of (RFC 6298 §3 and §4, RFC 7323 §4.1): of segments sent once, else by the
     /// timestamp's echo. True if there was one.
-    #[inline]
     pub(crate) fn measure(&mut self, context: &Context<'_, '_>, news: &mut AckNews) -> bool {
         let mut smoothed = None;
         if let Some(first) = news.first_acked
@@ -379,6 +368,8 @@ impl Connection {
     }
 }
 
-fn micros(micros: u32) -> Duration {
+/// A time on the clock of records.
+#[inline]
+pub(crate) fn micros(micros: u32) -> Duration {
     Duration::from_micros(u64::from(micros))
 }

@@ -50,16 +50,20 @@ pub(crate) struct Timers {
     deadlines: [Instant; Timer::ALL.len()],
     /// Not after the earliest of them. A timer that is stopped or put off leaves it behind, until it has passed.
     earliest: Instant,
+    /// It is earlier than what [`take_earlier`](Timers::take_earlier) has told last.
+    is_earlier: bool,
 }
 
 impl Timers {
     pub(crate) const NONE: Timers =
-        Timers { deadlines: [Instant::FAR_FUTURE; Timer::ALL.len()], earliest: Instant::FAR_FUTURE };
+        Timers { deadlines: [Instant::FAR_FUTURE; Timer::ALL.len()], earliest: Instant::FAR_FUTURE, is_earlier: false };
 
     #[inline]
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         self.deadlines[timer as usize] = at;
-        self.earliest = self.earliest.min(at);
+        if at < self.earliest {
+            (self.earliest, self.is_earlier) = (at, true);
+        }
     }
 
     /// Sets a timer that comes before that of retransmission, which is put off if need be.
@@ -95,10 +99,11 @@ impl Timers {
         Some(self.deadlines[timer as usize]).filter(|_| self.is_set(timer))
     }
 
-    /// No timer expires before this; [`Instant::FAR_FUTURE`] if none is set.
+    /// A time before which no timer expires, if it has come nearer since this was asked last: otherwise who waits for it wakes
+    /// early enough.
     #[inline]
-    pub(crate) fn next(&self) -> Instant {
-        self.earliest
+    pub(crate) fn take_earlier(&mut self) -> Option<Instant> {
+        core::mem::take(&mut self.is_earlier).then_some(self.earliest)
     }
 
     /// Stops and returns a timer that is due.
@@ -108,6 +113,7 @@ impl Timers {
             self.stop(timer);
         }
         self.earliest = self.deadlines.iter().copied().fold(Instant::FAR_FUTURE, Ord::min);
+        self.is_earlier = self.earliest != Instant::FAR_FUTURE;
         timer
     }
 }

@@ -1,7 +1,7 @@
 //! Buffers that grow with the path: the receive window by what the user reads in a round trip ("dynamic right-sizing", as Linux
 //! does it), the send buffer by the congestion window.
 
-use crate::pool::{Account, Pool, Pressure};
+use crate::pool::{Account, Pool};
 use crate::tcp::connection::Connection;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
@@ -78,7 +78,7 @@ impl Connection {
             let window = 2 * u64::from(copied) + 16 * u64::from(self.advertised_mss);
             let growth = window * u64::from(copied - space) / u64::from(space);
             let wanted = (window + 2 * growth).min(u64::from(self.config.receive_limit())) as u32;
-            if wanted > self.receive.limit() && pool.pressure(account) == Pressure::None {
+            if wanted > self.receive.limit() && !pool.is_under_pressure(account) {
                 self.receive.set_limit(wanted);
             }
             self.tuning.space = copied;

@@ -289,7 +289,8 @@ impl Controller {
     }
 
     /// Data is about to be sent, nothing is outstanding, and nothing was sent for `idle` (RFC 5681 §4.1, RFC 7661 §4.4).
-    pub(crate) fn resumes(&mut self, mss: u32, now: Instant, idle: Duration, rto: Duration) {
+    #[inline]
+    pub(crate) fn resumes(&mut self, mss: u32, now: Instant, idle: Duration, rto: impl FnOnce() -> Duration) {
         match &mut self.variant {
             Variant::Bbr(bbr) => return bbr.resumes(&mut self.window, now),
             Variant::Cubic(cubic) => cubic.resumes(now, idle),

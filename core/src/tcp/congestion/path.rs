@@ -186,7 +186,7 @@ impl Flow {
             flight: self.bytes_in_flight(),
             rtt: Some(rtt),
             srtt: self.srtt,
-            rate: self.rates.sample(newest, Duration::ZERO),
+            rate: self.rates.sample(newest, 0),
             in_recovery: self.recovery_until.is_some(),
         });
         (Duration::from_micros(rtt.as_micros().saturating_sub(path.rtt.as_micros())), lost)

@@ -165,7 +165,14 @@ impl Usage {
     }
 
     /// Nothing was sent for `idle`, and now something will be.
-    pub(super) fn resumes(&mut self, window: &mut Window, mss: u32, now: Instant, idle: Duration, rto: Duration) {
+    pub(super) fn resumes(
+        &mut self,
+        window: &mut Window,
+        mss: u32,
+        now: Instant,
+        idle: Duration,
+        rto: impl FnOnce() -> Duration,
+    ) {
         match self.policy {
             UnusedWindow::Kept => {}
             UnusedWindow::Validated => {
@@ -173,14 +180,17 @@ impl Usage {
                     self.give_up_half(window, mss);
                 }
             }
-            UnusedWindow::Decays if idle > rto => {
+            UnusedWindow::Decays => {
+                let rto = rto();
+                if idle <= rto {
+                    return;
+                }
                 let restart = self.initial_cwnd(mss).min(window.cwnd);
                 let periods = idle.as_micros().saturating_sub(1) / rto.as_micros().max(1);
                 window.ssthresh = window.remembered_ssthresh();
                 window.cwnd = (window.cwnd >> periods.min(31)).max(restart);
                 (self.peak, self.since) = (0, millis(now));
             }
-            UnusedWindow::Decays => {}
         }
     }
 }
@@ -218,7 +228,7 @@ mod tests {
         let idle = |millis: u64| {
             let (mut usage, mut window) = (Usage::new(UnusedWindow::Decays, 10, Seq(0)), window(100_000));
             let rto = Duration::from_millis(300);
-            usage.resumes(&mut window, MSS, Instant::ZERO, Duration::from_millis(millis), rto);
+            usage.resumes(&mut window, MSS, Instant::ZERO, Duration::from_millis(millis), || rto);
             (window.cwnd, window.ssthresh)
         };
         assert_eq!(idle(300), (100_000, u32::MAX));
@@ -265,7 +275,7 @@ mod tests {
             usage.acknowledged(&mut window, &AckSample { now, una: Seq(1_000 * (second + 1)), ..ack(1_000) });
         }
         assert_eq!(window.cwnd, 50_000);
-        usage.resumes(&mut window, MSS, Instant::ZERO, Duration::from_secs(601), Duration::from_secs(1));
+        usage.resumes(&mut window, MSS, Instant::ZERO, Duration::from_secs(601), || Duration::from_secs(1));
         assert_eq!(window.cwnd, 12_500);
     }
 }

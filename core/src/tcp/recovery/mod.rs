@@ -14,8 +14,8 @@ use crate::tcp::congestion::{AckSample, Cause};
 use crate::tcp::connection::Connection;
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::rack::Rack;
-use crate::tcp::rate::clock;
-use crate::tcp::scoreboard::AckNews;
+use crate::tcp::rate::{Newest, clock};
+use crate::tcp::scoreboard::{AckNews, micros};
 use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
@@ -214,26 +214,81 @@ impl Connection {
     }
 
     /// Whether every outstanding segment was sent once and is in flight, to a peer that would tell otherwise. An ACK of more,
-    /// without SACK blocks and marks, then is the usual one, for which [`ack_arrived`](Self::ack_arrived) has a short way.
+    /// without SACK blocks and marks, then is the [usual one](Self::usual_ack).
     #[inline]
     pub(crate) fn all_is_fresh(&self) -> bool {
-        self.sack && self.records.are_fresh()
+        self.sack && self.timeouts == 0 && self.records.are_fresh()
     }
 
-    /// An ACK has come; what it says of SND.UNA and the window is done. `news` were readied before. If it is the `USUAL` one of an
-    /// [undisturbed](Self::is_undisturbed) connection of which [all is fresh](Self::all_is_fresh), the compiler drops what cannot be.
+    /// The usual ACK has come, and has moved SND.UNA on: of an [undisturbed](Self::is_undisturbed) connection of which
+    /// [all is fresh](Self::all_is_fresh), without SACK blocks and marks. What [`ack_arrived`](Self::ack_arrived) does, as far as there is
+    /// something to do.
+    pub(super) fn usual_ack(&mut self, context: &mut Context<'_, '_>) {
+        let now = clock(context.now);
+        // Fresh segments were sent in their order, so that the last is the newest.
+        let Some(first) = self.records.pop(context.pool, context.account, self.snd_una) else {
+            return self.set_loss_timer(context);
+        };
+        let (mut last, mut delivered, mut bytes) = (first, 1, u32::from(first.len));
+        while let Some(record) = self.records.pop(context.pool, context.account, self.snd_una) {
+            delivered += 1;
+            bytes += u32::from(record.len);
+            last = record;
+        }
+        self.figures.delivered = self.figures.delivered.wrapping_add(delivered);
+        self.recovery.rack.delivered(now, &last, 0);
+        let mut newest = Newest::default();
+        self.rate.on_delivered(&mut newest, context.now, last.stamp, last.sent, bytes);
+        let (longest, rtt) = (micros(now.wrapping_sub(first.sent)), micros(now.wrapping_sub(last.sent)));
+        self.rtt.measured(context.now, &self.config, (self.snd_una, self.snd_nxt), (longest, rtt));
+        self.recovery.rack.update_reordering_window(self.snd_una, self.snd_nxt);
+        self.set_loss_timer(context);
+        let sample = self.ack_sample(context, delivered, newest, Some(rtt));
+        self.tell_controller(&sample);
+    }
+
+    /// What the controller is told of an ACK that has delivered so many segments, in order.
     #[inline]
-    pub(crate) fn ack_arrived<const USUAL: bool>(
+    fn ack_sample(
+        &mut self,
+        context: &Context<'_, '_>,
+        segments: u32,
+        newest: Newest,
+        rtt: Option<Duration>,
+    ) -> AckSample {
+        let delivered = segments * self.mss;
+        AckSample {
+            now: context.now,
+            mss: self.mss,
+            una: self.snd_una,
+            nxt: self.snd_nxt,
+            acked: delivered,
+            delivered,
+            lost: 0,
+            flight: self.in_flight(),
+            rtt,
+            srtt: micros(self.rtt.srtt_micros()),
+            rate: self.rate.sample(newest, self.rtt.min_rtt()),
+            in_recovery: false,
+        }
+    }
+
+    #[inline]
+    fn tell_controller(&mut self, sample: &AckSample) {
+        self.congestion.acknowledged(sample);
+        if self.congestion.holds_back() {
+            self.rate.on_app_limited(sample.flight);
+        }
+    }
+
+    /// An ACK has come; what it says of SND.UNA and the window is done. `news` were readied before.
+    pub(crate) fn ack_arrived(
         &mut self,
         context: &mut Context<'_, '_>,
         segment: &Segment<'_>,
         sacks: &SackBlocks,
         news: &mut AckNews,
     ) {
-        if USUAL {
-            self.note_cumulative::<USUAL>(context, news);
-            return self.recover::<USUAL>(context, news);
-        }
         let ack = segment.ack;
         if self.sack && !sacks.is_empty() {
             self.note_sacks(context, ack, sacks, news);
@@ -246,7 +301,7 @@ impl Connection {
             return;
         }
         if self.snd_una > news.una_before {
-            self.note_cumulative::<USUAL>(context, news);
+            self.note_cumulative(context, news);
         }
         // Not what ends the handshake, whose flags mean something else, nor what may be older than the ACK before.
         let tells_marks = news.una_before != self.iss && (news.advanced || news.delivered > 0 || self.ecn.is_newer);
@@ -255,20 +310,12 @@ impl Connection {
             let (flags, options) = (segment.flags, segment.options);
             news.marked = self.ecn.accurate.acknowledged(flags, options, news.delivered, bytes, self.mss);
         }
-        self.recover::<USUAL>(context, news);
+        self.recover(context, news);
     }
 
     /// What follows from the news of an ACK.
-    #[inline]
-    fn recover<const USUAL: bool>(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
+    fn recover(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         let measured = self.measure(context, news);
-        if USUAL {
-            if news.delivered > 0 {
-                self.recovery.rack.update_reordering_window(self.snd_una, self.snd_nxt);
-            }
-            self.set_loss_timer(context);
-            return self.tell_controller::<USUAL>(context, news);
-        }
         // RFC 6298 §5.3, also where only a part of a segment is acknowledged.
         let mut restart_timer = news.advanced || (measured && news.sacked && self.head_is_older(context, news));
         if news.delivered > 0 {
@@ -290,43 +337,27 @@ impl Connection {
         if restart_timer || self.outstanding() == 0 {
             self.set_loss_timer(context);
         }
-        self.tell_controller::<USUAL>(context, news);
+        self.control_congestion(context, news);
     }
 
     /// Tells the congestion controller, and reduces the rate in proportion to what was delivered.
-    #[inline]
-    fn tell_controller<const USUAL: bool>(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
-        let lost = if USUAL { 0 } else { self.recovery.newly_lost };
+    fn control_congestion(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
+        let lost = self.recovery.newly_lost;
         if news.delivered == 0 && lost == 0 {
             return;
         }
-        let mss = self.mss;
-        let min_rtt = Duration::from_micros(u64::from(self.rtt.min_rtt()));
-        let flight = self.in_flight();
-        let is_reducing = !USUAL && self.recovery.is_reducing();
+        let is_reducing = self.recovery.is_reducing();
+        let mut sample = self.ack_sample(context, news.delivered, news.newest, news.rtt);
+        sample.lost = lost * self.mss;
+        sample.in_recovery = is_reducing;
         // Data delivered out of order lets the window grow only where that is usual (Linux's `tcp_may_raise_cwnd`).
-        let counts = news.acked > 0 || self.recovery.reordering() > u32::from(self.config.reordering);
-        let sample = AckSample {
-            now: context.now,
-            mss,
-            una: self.snd_una,
-            nxt: self.snd_nxt,
-            acked: if counts { news.delivered * mss } else { 0 },
-            delivered: news.delivered * mss,
-            lost: lost * mss,
-            flight,
-            rtt: news.rtt,
-            srtt: self.rtt.srtt().unwrap_or(Duration::ZERO),
-            rate: self.rate.sample(news.newest, min_rtt),
-            in_recovery: is_reducing,
-        };
+        if news.acked == 0 && self.recovery.reordering() <= u32::from(self.config.reordering) {
+            sample.acked = 0;
+        }
         if is_reducing && !self.congestion.owns_recovery() {
             self.reduce_rate(news.delivered, lost, news.advanced);
         }
-        self.congestion.acknowledged(&sample);
-        if self.congestion.holds_back() {
-            self.rate.on_app_limited(flight);
-        }
+        self.tell_controller(&sample);
     }
 
     /// RFC 9937 §6.2 for one ACK.

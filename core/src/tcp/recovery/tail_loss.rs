@@ -89,9 +89,9 @@ impl Connection {
     /// The last of several segments has left: the probe timer starts for them.
     #[inline(never)] // Called from two places: one copy is enough.
     pub(crate) fn watch_tail(&mut self, context: &Context<'_, '_>) {
-        // The only one outstanding has just left.
-        let until = match self.records.len() {
-            1 => context.now + self.rtt.rto(&self.config),
+        let until = match self.timers.get(Timer::Retransmit) {
+            // The only one outstanding has just left, and the timer was set for it.
+            Some(until) if self.records.len() == 1 => until,
             _ => self.head_timeout(context),
         };
         self.set_probe_timer(context, until);
