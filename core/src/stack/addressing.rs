@@ -14,7 +14,7 @@ use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::storage::Storage;
 use crate::time::Instant;
-use crate::wire::{MacAddr, ethernet, ipv6};
+use crate::wire::{MacAddr, ipv6};
 
 /// The least MTU that IPv4 works with well (RFC 791 §3.2: every host takes 576).
 const MIN_MTU: u16 = 576;
@@ -238,9 +238,7 @@ impl Stack<'_> {
 
     /// Bytes that [`transmit`](Self::transmit) may need for a frame of this interface.
     pub fn frame_capacity(&self, interface: InterfaceId) -> usize {
-        self.interfaces
-            .get(u32::from(interface.0))
-            .map_or(0, |found| usize::from(found.config.mtu) + ethernet::HEADER_LEN)
+        self.interfaces.get(u32::from(interface.0)).map_or(0, Interface::frame_capacity)
     }
 
     pub(super) fn mtu(&self, interface: InterfaceId) -> u16 {

@@ -8,6 +8,7 @@ use crate::random::Generator;
 use crate::record_queue::RecordQueue;
 use crate::stack::forward::{FORWARD_BYTES, Forwarding};
 use crate::time::{Duration, Instant};
+use crate::wire::ethernet;
 
 /// Bytes that a socket may send before the next one has its turn.
 pub(crate) const TURN_BYTES: u32 = 64 * 1024;
@@ -105,7 +106,20 @@ impl Interface {
         }
     }
 
+    /// Whether there may be a frame to send.
+    #[inline]
+    pub(crate) fn wants_transmit(&self) -> bool {
+        !self.ready.is_empty() || self.has_control() || self.announcements > 0
+    }
+
+    /// Bytes of the longest frame.
+    #[inline]
+    pub(crate) fn frame_capacity(&self) -> usize {
+        ethernet::HEADER_LEN + usize::from(self.config.mtu)
+    }
+
     /// Whether there are packets that no socket owns: ours or forwarded ones.
+    #[inline]
     pub(crate) fn has_control(&self) -> bool {
         !self.control.is_empty() || !self.forward.is_empty()
     }

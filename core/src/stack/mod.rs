@@ -337,9 +337,7 @@ impl<'m> Stack<'m> {
 
     /// Whether [`transmit`](Self::transmit) may have a frame for this interface.
     pub fn wants_transmit(&self, interface: InterfaceId) -> bool {
-        self.interfaces
-            .get(u32::from(interface.0))
-            .is_some_and(|found| !found.ready.is_empty() || found.has_control() || found.announcements > 0)
+        self.interfaces.get(u32::from(interface.0)).is_some_and(Interface::wants_transmit)
     }
 
     /// A time that goes backwards is clamped: for the stack it stands still.

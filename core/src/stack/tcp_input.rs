@@ -98,7 +98,7 @@ impl Stack<'_> {
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let verified = packet.meta.checksum == ChecksumState::Verified;
-        if !verified && input::is_predicted(connection, segment) {
+        if !verified && let Some(options) = input::prediction(connection, segment) {
             let header_len = packet.payload.len() - segment.payload.len();
             let mut sum = connection.path.pseudo_sum(packet.payload.len()).unwrap_or_else(|| pseudo_sum(packet));
             sum.add(checksum::sum_header(&packet.payload[..header_len]));
@@ -110,7 +110,7 @@ impl Stack<'_> {
                 fast_open: &mut self.fast_open_cookies,
                 holders,
             };
-            match input::predicted(connection, &mut context, segment, sum) {
+            match input::predicted(connection, &mut context, segment, &options, sum) {
                 Predicted::Done(outcome) => {
                     if self.trace.is_on() {
                         self.trace_arrival(segment);

@@ -40,14 +40,12 @@ impl Stack<'_> {
         buf: &mut [u8],
     ) -> Option<FrameMeta> {
         self.advance_clock(now);
-        if !self.wants_transmit(interface) {
-            return None;
-        }
-        if buf.len() < self.frame_capacity(interface) {
+        let found = self.interfaces.get(u32::from(interface.0)).filter(|found| found.wants_transmit())?;
+        if buf.len() < found.frame_capacity() {
             debug_assert!(false, "the buffer is smaller than frame_capacity");
             return None;
         }
-        if self.interfaces.get(u32::from(interface.0))?.announcements > 0 {
+        if found.announcements > 0 {
             self.announce_addresses(pool, interface);
         }
         // Ends, since each turn without a frame takes a socket off the list or a packet out of a queue.

@@ -17,14 +17,13 @@ use crate::tcp::{Context, Segment};
 use crate::time::Instant;
 use crate::wire::{Ecn, TcpFlags, TcpOptions};
 
-/// Header prediction: the next segment of a connection that only receives, or only sends small answers.
+/// Header prediction: the options of the segment if it is the next of a connection that only receives, or only sends small answers.
 ///
 /// For such a segment [`segment_arrives`] would do nothing more than [`predicted`] does; a test compares the two over
 /// many seeds.
 #[inline]
-pub(crate) fn is_predicted(connection: &Connection, segment: &Segment<'_>) -> bool {
-    known_layout(connection, segment).is_some()
-        && matches!(connection.state, State::Established | State::FinWait1 | State::FinWait2)
+pub(crate) fn prediction(connection: &Connection, segment: &Segment<'_>) -> Option<TcpOptions> {
+    let is_next = matches!(connection.state, State::Established | State::FinWait1 | State::FinWait2)
         && !connection.read_shut
         && segment.flags.difference(TcpFlags::PSH) == TcpFlags::ACK
         && segment.seq == connection.receive.next()
@@ -33,7 +32,8 @@ pub(crate) fn is_predicted(connection: &Connection, segment: &Segment<'_>) -> bo
         && connection.peer_fin.is_none()
         && segment.seq + segment.payload.len() as u32 <= connection.rcv_edge
         && segment.ack >= connection.snd_una
-        && segment.ack <= connection.snd_nxt
+        && segment.ack <= connection.snd_nxt;
+    if is_next { known_layout(connection, segment) } else { None }
 }
 
 /// The options of a segment which has those that every segment of the connection has and no others, and is no old duplicate.
@@ -57,13 +57,14 @@ pub(crate) enum Predicted {
     NoMemory,
 }
 
-/// Processes a segment for which [`is_predicted`] holds: the payload is copied to its place and summed in one pass.
+/// Processes a segment for which there is a [`prediction`]: the payload is copied to its place and summed in one pass.
 /// `header_sum` covers the pseudo-header and the TCP header.
 #[inline]
 pub(crate) fn predicted(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
+    options: &TcpOptions,
     header_sum: Sum,
 ) -> Predicted {
     let len = segment.payload.len() as u32;
@@ -82,11 +83,10 @@ pub(crate) fn predicted(
     }
     context.counters.tcp_predicted += 1;
     connection.figures.received(segment);
-    let options = known_layout(connection, segment).unwrap_or_default();
-    heard_from_peer(connection, context, segment, &options);
+    heard_from_peer(connection, context, segment, options);
     let mut outcome = Outcome::default();
-    acknowledgment(connection, context, segment, &options, &mut outcome);
-    connection.data_arrived(context.now, segment, &options);
+    acknowledgment(connection, context, segment, options, &mut outcome);
+    connection.data_arrived(context.now, segment, options);
     connection.receive.accept(len);
     ecn_field_arrives(connection, segment);
     received_in_order(connection, context, len, &mut outcome);
