@@ -23,6 +23,7 @@ pub(crate) enum Use {
     Neighbors = 7,
     DhcpClient = 32,
     Resolver = 33,
+    Ntp = 34,
 }
 
 impl Generator {

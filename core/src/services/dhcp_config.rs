@@ -3,13 +3,52 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
-use super::Text;
+use super::{List, Text};
 use crate::time::Duration;
+use crate::wire::dhcp::option;
 
 /// How many name servers a server can announce.
 pub const MAX_DNS_SERVERS: usize = 4;
 /// A shorter lease than this is not granted, whatever the client asks for.
 pub(super) const MIN_LEASE: Duration = Duration::from_secs(60);
+
+/// How many options a server can announce by number.
+pub const MAX_CUSTOM_OPTIONS: usize = 16;
+
+/// An option by number, for what a [`DhcpConfig`] has no field for, or has otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CustomOption {
+    /// The option's code (RFC 2132 and IANA's list).
+    pub code: u8,
+    octets: [u8; 255],
+    len: u8,
+}
+
+impl CustomOption {
+    /// An option with this value; `None` for what no server may set at will (addresses asked for, lease times, the kind of message
+    /// and what belongs to client or relay), and for a value that is empty or longer than 255 octets.
+    pub fn new(code: u8, value: &[u8]) -> Option<Self> {
+        let is_fixed = matches!(
+            code,
+            option::PAD
+                | option::END
+                | option::REQUESTED_ADDRESS..=option::PARAMETER_LIST
+                | option::MAX_MESSAGE_SIZE..=option::REBINDING_TIME
+                | option::CLIENT_ID
+                | option::RAPID_COMMIT
+                | option::RELAY_AGENT
+        );
+        let len = u8::try_from(value.len()).ok().filter(|len| *len > 0 && !is_fixed)?;
+        let mut octets = [0; 255];
+        octets[..value.len()].copy_from_slice(value);
+        Some(CustomOption { code, octets, len })
+    }
+
+    /// The value.
+    pub fn value(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len)]
+    }
+}
 
 /// What a server gives its clients.
 #[derive(Clone, Debug)]
@@ -28,6 +67,10 @@ pub struct DhcpConfig {
     pub domain: Text<253>,
     /// The MTU to announce, in octets, at least 68.
     pub mtu: Option<u16>,
+    /// Options by number. One that there is a field for takes its place.
+    pub options: List<CustomOption, MAX_CUSTOM_OPTIONS>,
+    /// Whether a client that wants it is granted an address at once (RFC 4039), as is right where no other server is.
+    pub rapid_commit: bool,
     /// The usual and longest lease; clients may ask for a shorter one. `u32::MAX` seconds or more is for ever.
     pub lease_time: Duration,
     /// How long an offered address waits for its client.
@@ -54,6 +97,8 @@ impl DhcpConfig {
             dns_servers,
             domain: Text::EMPTY,
             mtu: None,
+            options: List::EMPTY,
+            rapid_commit: false,
             lease_time: Duration::from_secs(24 * 60 * 60),
             offer_time: Duration::from_secs(10),
             decline_time: Duration::from_secs(10 * 60),

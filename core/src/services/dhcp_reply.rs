@@ -57,6 +57,9 @@ impl DhcpServer<'_> {
             writer.option(option::RENEWAL_TIME, &(secs / 2).to_be_bytes());
             writer.option(option::REBINDING_TIME, &(secs - secs / 8).to_be_bytes());
         }
+        if kind == MessageType::Ack && message.kind() == MessageType::Discover {
+            writer.option(option::RAPID_COMMIT, &[]);
+        }
         let hostname: &[u8] = if lease.reserved_for.is_some() { lease.hostname.as_bytes() } else { &[] };
         self.write_options(request, hostname, &mut writer);
 
@@ -70,7 +73,7 @@ impl DhcpServer<'_> {
         } else {
             (SocketAddrV4::new(lease.address, CLIENT_PORT), Some(request.mac))
         };
-        Some(DhcpReply { destination, link_destination, len: writer.finish() })
+        Some(DhcpReply { destination, link_destination, len: finish(request, writer) })
     }
 
     /// ACK to an INFORM: no address and no times (RFC 2131 §4.3.5), to `ciaddr`.
@@ -80,7 +83,7 @@ impl DhcpServer<'_> {
         let reserved = self.leases.entries().iter().find(|lease| lease.reserved_for == Some(request.mac));
         self.write_options(request, reserved.map_or(&[], |lease| lease.hostname.as_bytes()), &mut writer);
         let destination = SocketAddrV4::new(ciaddr, CLIENT_PORT);
-        Some(DhcpReply { destination, link_destination: None, len: writer.finish() })
+        Some(DhcpReply { destination, link_destination: None, len: finish(request, writer) })
     }
 
     pub(super) fn write_nak(&self, request: &Request<'_>, out: &mut [u8]) -> Option<DhcpReply> {
@@ -96,7 +99,7 @@ impl DhcpServer<'_> {
         };
         let mut writer = self.begin(MessageType::Nak, header, request, out)?;
         writer.option(option::MESSAGE, b"address not available");
-        Some(DhcpReply { destination, link_destination: None, len: writer.finish() })
+        Some(DhcpReply { destination, link_destination: None, len: finish(request, writer) })
     }
 
     /// Begins an answer of as much of `out` as the client takes with what every answer says: from which server it is, and
@@ -126,13 +129,13 @@ impl DhcpServer<'_> {
     fn write_options(&self, request: &Request<'_>, hostname: &[u8], writer: &mut Writer<'_>) {
         const ALL: [u8; 5] =
             [option::ROUTER, option::DNS_SERVERS, option::DOMAIN_NAME, option::HOST_NAME, option::BROADCAST_ADDRESS];
-        let mut written = 0u32;
+        // Each is written once however often it is listed.
+        let mut written = [0u32; 8];
         let mut write = |codes: &[u8]| {
             for &code in codes {
-                // Every code that the server knows is below 32; each is written once however often it is listed.
-                let bit = 1u32.checked_shl(code.into()).unwrap_or(0);
-                if written & bit == 0 {
-                    written |= bit;
+                let (word, bit) = (usize::from(code / 32), 1 << (code % 32));
+                if written[word] & bit == 0 {
+                    written[word] |= bit;
                     self.write_option(code, hostname, writer);
                 }
             }
@@ -147,6 +150,7 @@ impl DhcpServer<'_> {
         }
         if !listed {
             write(&ALL);
+            self.config.options.iter().for_each(|custom| write(&[custom.code]));
         }
         write(&[option::INTERFACE_MTU]);
     }
@@ -154,6 +158,10 @@ impl DhcpServer<'_> {
     /// Writes an option if the configuration has a value for it and the answer has room.
     fn write_option(&self, code: u8, hostname: &[u8], writer: &mut Writer<'_>) {
         let config = &self.config;
+        if let Some(custom) = config.options.iter().find(|custom| custom.code == code) {
+            writer.option(code, custom.value());
+            return;
+        }
         let mut octets = [0; 4 * MAX_DNS_SERVERS];
         let mut len = 0;
         let mut put = |value: &[u8]| {
@@ -177,6 +185,14 @@ impl DhcpServer<'_> {
             writer.option(code, value);
         }
     }
+}
+
+/// Ends an answer. RFC 3046 §2.2: what a relay has told of the client goes back to it, "exactly as received", and last.
+fn finish(request: &Request<'_>, mut writer: Writer<'_>) -> usize {
+    if let Some(relay) = request.message.option(option::RELAY_AGENT) {
+        writer.option(option::RELAY_AGENT, relay);
+    }
+    writer.finish()
 }
 
 impl Request<'_> {

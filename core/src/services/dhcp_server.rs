@@ -168,6 +168,36 @@ impl<'m> DhcpServer<'m> {
         Ok(())
     }
 
+    /// Takes up a lease that this server, or the one before it, has granted, so that it survives a restart (S2): what
+    /// [`leases`](Self::leases) told of it. `remaining` is the time that is left of it, zero for one that has ended, whose client
+    /// finds its address again if nobody else needs it.
+    ///
+    /// Returns false, and changes nothing, if the address is not one to lease any more, has another client, or there is no room.
+    pub fn restore(
+        &mut self,
+        now: Instant,
+        address: Ipv4Addr,
+        mac: MacAddr,
+        client: ClientId,
+        hostname: Text<63>,
+        remaining: Option<Duration>,
+    ) -> bool {
+        let known = self.leases.find(address).map(|index| &self.leases.entries()[index]);
+        let leased_here =
+            self.config.pool.contains(&address) || known.is_some_and(|lease| lease.reserved_for == Some(mac));
+        let is_free = known.is_none_or(|lease| lease.is_available_to(&client, mac, now));
+        if !(leased_here && is_free && is_client_mac(mac) && self.config.is_usable(address)) {
+            return false;
+        }
+        let Some(index) = self.leases.entry(address, now) else { return false };
+        let lease = &mut self.leases.entries_mut()[index];
+        lease.assign(&client, mac, LeaseState::Bound, remaining.map_or(Instant::FAR_FUTURE, |left| now + left));
+        if lease.reserved_for.is_none() {
+            lease.hostname = hostname;
+        }
+        true
+    }
+
     /// Tells the server that somebody uses `address` who has no lease of it, as seen on the network. It is set aside like a
     /// declined one, unless a client has it leased.
     pub fn set_aside(&mut self, now: Instant, address: Ipv4Addr) {
@@ -299,6 +329,13 @@ impl<'m> DhcpServer<'m> {
         if lease.client != request.client || lease.state(now) != LeaseState::Bound {
             lease.assign(&request.client, request.mac, LeaseState::Offered, now + self.config.offer_time);
         }
+        // RFC 4039 §3.1.
+        if self.config.rapid_commit
+            && request.message.option(option::RAPID_COMMIT).is_some()
+            && let Some(address) = self.leases.entries().get(index).map(|lease| lease.address)
+        {
+            return self.grant(now, request, address);
+        }
         Verdict::Lease(MessageType::Offer, index)
     }
 
@@ -344,6 +381,10 @@ impl<'m> DhcpServer<'m> {
         if !self.may_have(now, request, address) {
             return Verdict::Nak;
         }
+        self.grant(now, request, address)
+    }
+
+    fn grant(&mut self, now: Instant, request: &Request<'_>, address: Ipv4Addr) -> Verdict {
         let Some(index) = self.leases.entry(address, now) else {
             return Verdict::Nak;
         };

@@ -1,7 +1,7 @@
-//! Services that a gateway gives its network: addresses by DHCP, names by DNS.
+//! Services that a network needs: addresses by DHCP, names by DNS, the time by NTP, for those who give and those who ask.
 //!
 //! Like the rest of the crate they do no I/O: a message and the time go in, an answer comes out in the caller's buffer.
-//! Whoever owns the UDP sockets (ports 67 and 53) carries the messages. Tables have the capacity they are given at
+//! Whoever owns the sockets carries the messages. Tables have the capacity they are given at
 //! construction; a message costs a few passes over a table at most.
 
 pub mod dhcp_client;
@@ -11,13 +11,14 @@ pub mod dhcp_reply;
 pub mod dhcp_server;
 pub mod dns_server;
 mod list;
+pub mod ntp;
 pub mod resolver;
 
 pub use dhcp_client::{
     DhcpClient, DhcpClientConfig, DhcpClientCounters, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute,
     DhcpTransmit, MAX_ROUTES,
 };
-pub use dhcp_config::{DhcpConfig, DhcpConfigError, MAX_DNS_SERVERS};
+pub use dhcp_config::{CustomOption, DhcpConfig, DhcpConfigError, MAX_CUSTOM_OPTIONS, MAX_DNS_SERVERS};
 pub use dhcp_leases::{ClientId, Lease, LeaseState};
 pub use dhcp_reply::DhcpReply;
 pub use dhcp_server::{DhcpCounters, DhcpServer, LeaseEvent, StaticLeaseError};

@@ -14,6 +14,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
+pub mod ntp;
 pub mod summary;
 pub mod tcp;
 pub mod tcp_options;

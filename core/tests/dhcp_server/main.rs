@@ -12,6 +12,7 @@ use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 
 mod hostile;
+mod restart;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
