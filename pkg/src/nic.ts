@@ -1,9 +1,10 @@
 /** A stack's interfaces. */
 
 import * as check from "./arguments.js";
-import type { EngineCore } from "./engine_core.js";
+import { deferred, type EngineCore } from "./engine_core.js";
+import { SocketError } from "./errors.js";
 import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
-import type { Nic, PortCounters } from "./types.js";
+import type { DhcpLease, Nic, PortCounters } from "./types.js";
 
 /** What an interface starts with. */
 export interface NicStart {
@@ -15,6 +16,8 @@ export interface NicStart {
   name: string;
   mac: string;
   mtu: number;
+  /** Waits for a lease before it is configured. */
+  dhcp: boolean;
   released: (nic: NicImpl) => void;
 }
 
@@ -26,6 +29,8 @@ export class NicImpl extends PortBase implements Nic {
   readonly configured: Promise<void>;
   readonly #engine: EngineCore;
   readonly #start: NicStart;
+  readonly #configuring = deferred<void>();
+  #lease: DhcpLease | null = null;
   /** What was counted until the end. */
   #last = noCounters();
 
@@ -36,8 +41,9 @@ export class NicImpl extends PortBase implements Nic {
     this.id = start.id;
     this.mac = start.mac;
     this.mtu = start.mtu;
+    this.configured = this.#configuring.promise;
     // Static addresses are usable at once.
-    this.configured = Promise.resolve();
+    if (!start.dhcp) this.#configuring.resolve();
   }
 
   get engine(): EngineCore {
@@ -50,6 +56,21 @@ export class NicImpl extends PortBase implements Nic {
     return this.#engine
       .rows<{ prefix: string }>((wasm) => wasm.addresses(host, id))
       .map(({ prefix }) => prefix);
+  }
+
+  get lease(): DhcpLease | null {
+    return this.#lease;
+  }
+
+  /** A DHCP server has granted something, or it is over. */
+  leased(lease: DhcpLease | null): void {
+    this.#lease = lease;
+    if (lease !== null) this.#configuring.resolve();
+  }
+
+  /** There will be no lease. */
+  unconfigured(error: Error): void {
+    this.#configuring.reject(error);
   }
 
   addAddress(prefix: string): void {
@@ -90,6 +111,9 @@ export class NicImpl extends PortBase implements Nic {
 
   protected dispose(): void {
     if (this.#engine.over === null) this.#last = this.#count();
+    this.#lease = null;
+    const text = `the interface ${this.name} was closed before it had an address`;
+    this.#configuring.reject(this.#engine.over ?? new SocketError("ABORT_ERR", text));
     this.#start.released(this);
   }
 }

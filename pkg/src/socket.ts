@@ -59,8 +59,10 @@ type Phase = "connecting" | "open" | "over";
 
 /** What a connecting or accepted socket starts with. */
 export interface SocketStart {
-  /** The connection's number, or why there is none. */
-  id: number | Error;
+  /** The connection's number, or why there is none; a promise while the host's addresses are looked up and tried. */
+  id: number | Error | Promise<number>;
+  /** Ends the promise. */
+  giveUp?: AbortController;
   remote: SocketAddress;
   allowHalfOpen: boolean;
   signal: AbortSignal | null;
@@ -81,7 +83,9 @@ export class SocketImpl implements Socket, Sink {
   onready: ((socket: Socket) => void) | null = null;
   readonly #engine: EngineCore;
   readonly #start: SocketStart;
-  readonly #id: number;
+  #id = NO_CONNECTION;
+  /** Settings that wait for the connection. */
+  #wanted: Float64Array[] = [];
   readonly #opening: ReturnType<typeof deferred<SocketInfo>>;
   readonly #closing: ReturnType<typeof deferred<void>>;
   #phase: Phase = "connecting";
@@ -104,13 +108,19 @@ export class SocketImpl implements Socket, Sink {
     this.opened = this.#opening.promise;
     this.closed = this.#closing.promise;
     if (start.id instanceof Error) {
-      this.#id = NO_CONNECTION;
       this.#finish(start.id);
+      return;
+    }
+    this.#watch(start.signal);
+    if (start.id instanceof Promise) {
+      start.id.then(
+        (id) => this.#adopt(id),
+        (error) => this.#finish(error),
+      );
       return;
     }
     this.#id = start.id;
     engine.addSink(start.id, this);
-    this.#watch(start.signal);
     if (start.local !== null) {
       this.#open(start.local);
       // What happened before it was accepted was told to nobody.
@@ -122,6 +132,27 @@ export class SocketImpl implements Socket, Sink {
     if (signal === null || this.#phase === "over") return;
     this.#onAbort = () => this.abort(signal.reason);
     signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** A connection to one of the host's addresses is open. */
+  #adopt(id: number): void {
+    if (this.#phase === "over") {
+      if (this.#engine.over === null) this.#engine.call((wasm, now) => wasm.close(now, id, true));
+      this.#engine.wake();
+      return;
+    }
+    this.#id = id;
+    this.#engine.addSink(id, this);
+    for (const values of this.#wanted.splice(0)) this.#configure(values);
+    this.onSignals(Signal.connected | Signal.readable | Signal.writable);
+    if (this.#finSent) this.#engine.call((wasm, now) => wasm.shutdown(now, id));
+    this.#engine.wake();
+    this.#checkEnd();
+  }
+
+  /** The connection has no number: it is not begun yet, or never will. */
+  get #hasNone(): boolean {
+    return this.#id === NO_CONNECTION;
   }
 
   // What the engine tells.
@@ -141,7 +172,7 @@ export class SocketImpl implements Socket, Sink {
 
   /** This end as the stack knows it. */
   #localAddress(): SocketAddress | null {
-    if (this.#phase === "over") return null;
+    if (this.#phase === "over" || this.#hasNone) return null;
     return this.#engine.row<SocketAddress>((wasm) => wasm.connection_local(this.#id));
   }
 
@@ -163,7 +194,7 @@ export class SocketImpl implements Socket, Sink {
 
   /** Ends the socket if its connection is over, unless the end was a good one and there are bytes to read. */
   #checkEnd(): void {
-    if (this.#phase === "over") return;
+    if (this.#phase === "over" || this.#hasNone) return;
     const ending = this.#engine.row<Ending>((wasm) => wasm.close_reason(this.#id));
     if (ending === null) return;
     if (ending.code !== null) {
@@ -186,6 +217,11 @@ export class SocketImpl implements Socket, Sink {
   /** Lets go of the connection, which the stack goes on to close or, when `reset`, ends at once. */
   #release(error: Error | null, reset = false): void {
     if (this.#phase === "over") return;
+    if (this.#hasNone) {
+      this.#start.giveUp?.abort();
+      this.#finish(error);
+      return;
+    }
     const id = this.#id;
     try {
       this.#engine.call((wasm, now) => wasm.close(now, id, reset));
@@ -277,6 +313,7 @@ export class SocketImpl implements Socket, Sink {
     const target = check.bytes("into", into);
     if (target.byteLength === 0) throw new RangeError("into must not be empty");
     if (this.#isAtEnd()) return 0;
+    if (this.#hasNone) return WOULD_BLOCK;
     return this.#engine.call((wasm, now) => {
       const count = this.#received(wasm.recv(now, this.#id, target.byteLength));
       if (count > 0) {
@@ -290,6 +327,7 @@ export class SocketImpl implements Socket, Sink {
   /** What has arrived, at most `most` bytes, in an array of its own; null if nothing yet, empty at the end. */
   tryReadChunk(most: number): Uint8Array<ArrayBuffer> | null {
     if (this.#isAtEnd()) return new Uint8Array(0);
+    if (this.#hasNone) return null;
     return this.#engine.call((wasm, now) => {
       const count = this.#received(wasm.recv(now, this.#id, most));
       if (count < 0) return null;
@@ -332,7 +370,7 @@ export class SocketImpl implements Socket, Sink {
     const source = check.bytes("from", from);
     if (this.#error !== null) throw this.#error;
     if (this.#phase === "over" || this.#finSent) throw this.#written();
-    if (source.byteLength === 0) return 0;
+    if (source.byteLength === 0 || this.#hasNone) return 0;
     return this.#engine.call((wasm, now) => {
       const { scratch, scratchCapacity } = this.#engine;
       let taken = 0;
@@ -362,17 +400,18 @@ export class SocketImpl implements Socket, Sink {
     if (this.#error !== null) throw this.#error;
     if (this.#phase === "over" || this.#finSent) return;
     this.#finSent = true;
+    if (this.#hasNone) return;
     this.#engine.call((wasm, now) => wasm.shutdown(now, this.#id));
     this.#engine.wake();
   }
 
   get readableBytes(): number {
-    if (this.#phase === "over") return 0;
+    if (this.#phase === "over" || this.#hasNone) return 0;
     return this.#engine.call((wasm) => wasm.readable_bytes(this.#id));
   }
 
   get writableBytes(): number {
-    if (this.#phase === "over" || this.#finSent) return 0;
+    if (this.#phase === "over" || this.#finSent || this.#hasNone) return 0;
     return this.#engine.call((wasm) => wasm.writable_bytes(this.#id));
   }
 
@@ -386,18 +425,22 @@ export class SocketImpl implements Socket, Sink {
 
   #configure(values: Float64Array): void {
     if (this.#phase === "over") return;
+    if (this.#hasNone) {
+      this.#wanted.push(values);
+      return;
+    }
     this.#engine.call((wasm, now) => wasm.tcp_settings(now, this.#id, values));
     this.#engine.wake();
   }
 
   tcpSettings(): TcpSettings | null {
-    if (this.#phase === "over") return null;
+    if (this.#phase === "over" || this.#hasNone) return null;
     const none = tcpValues("options", {});
     return tcpSettings(this.#engine.call((wasm, now) => wasm.tcp_settings(now, this.#id, none)));
   }
 
   info(): ConnectionInfo | null {
-    if (this.#phase === "over") return null;
+    if (this.#phase === "over" || this.#hasNone) return null;
     const [info = null] = connectionsOf(this.#engine, (wasm) => wasm.connection_info(this.#id));
     return info;
   }

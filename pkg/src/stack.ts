@@ -1,14 +1,18 @@
 /** Stacks: interfaces, routes and the sockets of one host. */
 
 import * as check from "./arguments.js";
+import { connectByName } from "./connect_by_name.js";
+import { DhcpClients } from "./dhcp_client.js";
 import { engineFor } from "./engine.js";
 import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import { ListenerImpl } from "./listener.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
+import { Resolver } from "./resolver.js";
 import { valuesOf } from "./rows.js";
-import { connectionsOf, SocketImpl } from "./socket.js";
+import { Services } from "./services.js";
+import { connectionsOf, SocketImpl, type SocketStart } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import { TraceImpl } from "./trace.js";
 import type {
@@ -18,10 +22,12 @@ import type {
   InterfaceOptions,
   Listener,
   ListenOptions,
+  NameServers,
   NeighborInfo,
   Nic,
   PingOptions,
   PingReply,
+  ResolveOptions,
   RouteOptions,
   Socket,
   SocketAddress,
@@ -66,13 +72,28 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
     given.hostname === undefined ? "stack" : check.string("options.hostname", given.hostname);
   const limits = limitsOf(given.limits);
   const tcp = tcpValues("options.tcp", given.tcp);
+  const dns = nameServers(given.dns);
   const seed = check.seed("options.seed", given.seed);
   const engine = await engineFor(given.engine);
   const host = engine.call((wasm) =>
     wasm.add_host(name, ...seed, valuesOf(wasm.limit_options(), limits), tcp),
   );
   const trace = new TraceImpl(engine, host, (limits["trace"] ?? 0) > 0);
-  return new StackImpl(engine, host, name, seed, trace);
+  return new StackImpl(engine, host, name, seed, trace, dns);
+}
+
+/** Who is asked for names whatever leases say. */
+interface Names {
+  servers: readonly string[];
+  search: readonly string[];
+}
+
+function nameServers(options: NameServers | undefined): Names {
+  const given = check.options("options.dns", options);
+  const servers = list("options.dns.servers", given.servers).map((server, index) =>
+    check.address(`options.dns.servers[${index}]`, server),
+  );
+  return { servers, search: list("options.dns.search", given.search) };
 }
 
 /** The limits that are given, by the engine's names for them. */
@@ -103,6 +124,13 @@ function mixed(value: number): number {
   return (bits ^ (bits >>> 16)) >>> 0;
 }
 
+/** What a stack has in the services' module. */
+interface OwnServices {
+  services: Services;
+  resolver: Resolver;
+  dhcp: DhcpClients | null;
+}
+
 /** Something that ends when its stack does. */
 interface Closable {
   close(error: Error): unknown;
@@ -122,15 +150,26 @@ export class StackImpl implements Stack, Dependent {
   readonly #sockets = new Set<SocketImpl>();
   readonly #others = new Set<Closable>();
   readonly #closing = deferred<void>();
+  readonly #dns: Names;
+  /** Loaded when first needed. */
+  #own: Promise<OwnServices> | null = null;
   #over: Error | null = null;
 
-  constructor(engine: EngineCore, host: number, hostname: string, seed: Seed, trace: TraceImpl) {
+  constructor(
+    engine: EngineCore,
+    host: number,
+    hostname: string,
+    seed: Seed,
+    trace: TraceImpl,
+    dns: Names,
+  ) {
     this.engine = engine;
     this.hostname = hostname;
     this.trace = trace;
     this.closed = this.#closing.promise;
     this.#host = host;
     this.#seed = seed;
+    this.#dns = dns;
     engine.addDependent(this);
   }
 
@@ -153,6 +192,7 @@ export class StackImpl implements Stack, Dependent {
       typeof given.gateway === "string" ? [given.gateway] : given.gateway,
     );
     const routes = check.array("options.routes", given.routes);
+    const dhcp = check.boolean("options.dhcp", given.dhcp, false);
     this.#assertOpen();
     const { interface: id, port } = this.engine.row((wasm, now) =>
       wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu),
@@ -164,6 +204,7 @@ export class StackImpl implements Stack, Dependent {
       name,
       mac: check.macText(mac),
       mtu,
+      dhcp,
       released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
@@ -175,7 +216,48 @@ export class StackImpl implements Stack, Dependent {
       nic.close();
       throw error;
     }
+    if (dhcp) this.#startDhcp(nic).catch((error) => nic.unconfigured(error));
     return nic;
+  }
+
+  /** The resolver and DHCP clients, which are in an instance of the services' module. */
+  #services(): Promise<OwnServices> {
+    this.#own ??= Services.load(this.engine).then((services) => {
+      if (this.#over !== null) throw this.#over;
+      const resolver = new Resolver(this, services, this.#seed);
+      resolver.configure(this.#dns.servers, this.#dns.search);
+      return { services, resolver, dhcp: null };
+    });
+    return this.#own;
+  }
+
+  async #startDhcp(nic: NicImpl): Promise<void> {
+    const own = await this.#services();
+    if (this.#nics.get(nic.id) !== nic) return;
+    own.dhcp ??= new DhcpClients(this, own.services, () => this.#leasesChanged(own));
+    own.dhcp.add(nic, this.#seed);
+  }
+
+  #leasesChanged({ dhcp, resolver }: OwnServices): void {
+    const leases = dhcp?.leases() ?? [];
+    const { servers, search } = this.#dns;
+    const theirs = leases.flatMap(({ dnsServers }) => dnsServers).slice(0, 4);
+    const domains = leases.flatMap(({ domain }) => (domain === "" ? [] : domain)).slice(0, 6);
+    resolver.configure(servers.length > 0 ? servers : theirs, search.length > 0 ? search : domains);
+  }
+
+  async resolve(hostname: string, options?: ResolveOptions): Promise<string[]> {
+    const host = check.string("hostname", hostname);
+    const given = check.options("options", options);
+    const signal = check.abortSignal("options.signal", given.signal);
+    const { family = 0 } = given;
+    if (family !== 0 && family !== 4 && family !== 6) {
+      throw new TypeError(`options.family must be 4 or 6, got ${check.show(family)}`);
+    }
+    this.#assertOpen();
+    const { resolver } = await this.#services();
+    this.#assertOpen();
+    return resolver.resolve(host, family, signal);
   }
 
   /** A unicast address, locally administered (IEEE 802 §8.2.1), by the stack's seed. */
@@ -190,7 +272,14 @@ export class StackImpl implements Stack, Dependent {
   }
 
   #removeNic(id: number): void {
+    const nic = this.#nics.get(id);
     this.#nics.delete(id);
+    if (nic !== undefined) {
+      this.#own?.then(
+        ({ dhcp }) => dhcp?.remove(nic),
+        () => {},
+      );
+    }
     if (this.engine.over !== null) return;
     this.engine.call((wasm) => wasm.remove_interface(this.#host, id));
   }
@@ -246,14 +335,13 @@ export class StackImpl implements Stack, Dependent {
     const localPort =
       given.localPort === undefined ? 0 : check.port("options.localPort", given.localPort, 0);
     this.#assertOpen();
-    const id =
-      failureOf(remote, signal) ??
+    const begin = (address: string): number | Error =>
       this.#tryConnect(
         (wasm, now) =>
           wasm.connect(
             now,
             this.#host,
-            remote.address,
+            address,
             remote.port,
             localAddress,
             localPort,
@@ -261,9 +349,27 @@ export class StackImpl implements Stack, Dependent {
             fastOpen,
             settings,
           ),
-        `connect to ${check.hostPort(remote.address, remote.port)}`,
+        `connect to ${check.hostPort(address, remote.port)}`,
       );
-    return this.#socket(id, remote, { allowHalfOpen, signal, local: null });
+    const how = { allowHalfOpen, signal, local: null };
+    const failure = failureOf(remote, signal);
+    if (failure !== null) return this.#socket(failure, remote, how);
+    if (check.addressLiteral(remote.address) !== null) {
+      return this.#socket(begin(remote.address), remote, how);
+    }
+    const giveUp = new AbortController();
+    const id = this.#connectByName(remote.address, giveUp.signal, begin);
+    return this.#socket(id, remote, { ...how, giveUp });
+  }
+
+  async #connectByName(
+    host: string,
+    signal: AbortSignal,
+    begin: (address: string) => number | Error,
+  ): Promise<number> {
+    const { services, resolver } = await this.#services();
+    this.#assertOpen();
+    return connectByName({ engine: this.engine, services, resolver, host, signal, begin });
   }
 
   /** The number of a new connection, or why there is none: that is told by the socket's promises. */
@@ -279,9 +385,9 @@ export class StackImpl implements Stack, Dependent {
   }
 
   #socket(
-    id: number | Error,
+    id: SocketStart["id"],
     remote: SocketAddress,
-    how: { allowHalfOpen: boolean; signal: AbortSignal | null; local: SocketAddress | null },
+    how: Pick<SocketStart, "allowHalfOpen" | "signal" | "local" | "giveUp">,
   ): SocketImpl {
     const socket = new SocketImpl(this.engine, {
       id,
@@ -437,6 +543,14 @@ export class StackImpl implements Stack, Dependent {
 
   #end(error: Error): void {
     this.trace.end();
+    this.#own?.then(
+      ({ services, resolver, dhcp }) => {
+        dhcp?.close();
+        resolver.close(error);
+        services.close();
+      },
+      () => {},
+    );
     for (const other of this.#others) other.close(error);
     for (const nic of this.#nics.values()) nic.close();
     this.#closing.resolve();
@@ -476,15 +590,13 @@ function targetOf(address: ConnectTarget | string): SocketAddress {
   return { address: check.addressLiteral(host) ?? host, port: number };
 }
 
-/** Why a connection cannot even be tried. A host that is no IP address cannot be found without a resolver. */
+/** Why a connection cannot even be tried. */
 function failureOf(remote: SocketAddress, signal: AbortSignal | null): Error | null {
   const to = check.hostPort(remote.address, remote.port);
   if (signal?.aborted) {
     return new SocketError("ABORT_ERR", `connect to ${to} was aborted`, { cause: signal.reason });
   }
-  if (check.addressLiteral(remote.address) !== null) return null;
-  const text = `address.hostname must be an IP address, got ${check.show(remote.address)}`;
-  return new SocketError("ENOTFOUND", `connect to ${to}: ${text}`);
+  return null;
 }
 
 function splitAddress(text: string): ConnectTarget {

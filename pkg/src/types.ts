@@ -106,8 +106,25 @@ export interface StackOptions {
    */
   seed?: number | bigint;
   tcp?: TcpOptions;
+  /** Who is asked for names. What is not given, the leases of interfaces with `dhcp` tell. */
+  dns?: NameServers;
   /** By default the one that all of this realm shares. */
   engine?: Engine;
+}
+
+/** Who is asked for names. */
+export interface NameServers {
+  /** Addresses of servers that recurse, at most four, most preferred first. */
+  servers?: readonly string[];
+  /** Domains that complete names without a dot. */
+  search?: readonly string[];
+}
+
+/** How a name is looked up. */
+export interface ResolveOptions {
+  /** Only addresses of one family; by default of both. */
+  family?: 4 | 6;
+  signal?: AbortSignal;
 }
 
 /** How a route is written. */
@@ -124,6 +141,11 @@ export interface InterfaceOptions {
   mac?: string;
   /** Such as `["10.0.2.2/24", "fd00::2/64"]`. A link-local IPv6 address is added by itself. */
   addresses?: readonly string[];
+  /**
+   * Ask for an IPv4 address, routes and name servers by DHCP (RFC 2131): {@link Nic.configured} resolves when there is one, and
+   * {@link Nic.lease} tells which. By default false.
+   */
+  dhcp?: boolean;
   /** IP MTU, 576 to 65535; IPv6 needs 1280. By default 1500. */
   mtu?: number;
   /** Default router, or one for each family. */
@@ -162,6 +184,21 @@ export interface PortCounters {
 /** What can be plugged: a port, or a thing that has one, such as a gateway. */
 export type Pluggable = Port | { readonly port: Port };
 
+/** What a DHCP server has granted. */
+export interface DhcpLease {
+  /** With prefix length. */
+  address: string;
+  server: string;
+  /** The default route, or those of RFC 3442. */
+  routes: readonly { to: string; via: string }[];
+  dnsServers: readonly string[];
+  ntpServers: readonly string[];
+  /** The domain of unqualified names; may be empty. */
+  domain: string;
+  /** Milliseconds since 1970; null for a lease without end. It is renewed long before. */
+  expires: number | null;
+}
+
 /** A stack's port with addresses. */
 export interface Nic extends Port {
   readonly mac: string;
@@ -169,8 +206,10 @@ export interface Nic extends Port {
   readonly mtu: number;
   /** Addresses with prefix length, the link-local one included. */
   readonly addresses: readonly string[];
-  /** Resolves once the interface has an address that was asked for. */
+  /** Resolves once the interface has an address that was asked for; rejects if it is closed before. */
   readonly configured: Promise<void>;
+  /** What a DHCP server has granted; null without `dhcp`, and while there is nothing. */
+  readonly lease: DhcpLease | null;
   addAddress(prefix: string): void;
   removeAddress(prefix: string): void;
 }
@@ -389,12 +428,20 @@ export interface Stack {
   removeRoute(to: string): void;
   /** A static neighbour entry. */
   addNeighbor(nic: Nic, address: string, mac: string): void;
-  /** Starts a connection. The address is `{ hostname, port }` or `"host:port"`; the host is an IP address. */
+  /**
+   * Starts a connection. The address is `{ hostname, port }` or `"host:port"`; the host is an IP address, or a name, whose addresses
+   * are tried one soon after the other until one answers (RFC 8305).
+   */
   connect(address: ConnectTarget | string, options?: ConnectOptions): Socket;
   listen(options: ListenOptions): Listener;
   /** Throws a {@link SocketError} (EADDRINUSE) when the port is taken. */
   bindUdp(options?: UdpOptions): UdpSocket;
   ping(address: string, options?: PingOptions): Promise<PingReply>;
+  /**
+   * The addresses of a name, IPv6 first, by asking the DNS servers of `dns` or of leases; at least one. Rejects with a
+   * {@link SocketError} (ENOTFOUND) if there is none, or nobody to ask.
+   */
+  resolve(hostname: string, options?: ResolveOptions): Promise<string[]>;
   connections(): ConnectionInfo[];
   /** What TCP does, if `limits.trace` asked for it; iterating throws a TypeError if not. */
   readonly trace: Trace;
@@ -415,6 +462,7 @@ export interface Stack {
 
 /** Where to connect to. */
 export interface ConnectTarget {
+  /** An IP address, or a name. */
   hostname: string;
   port: number;
 }

@@ -1,0 +1,143 @@
+/**
+ * Connections to hosts by name: the addresses are tried as core's state machine for Happy Eyeballs (RFC 8305) says, and the
+ * connection that is open first is the one.
+ */
+
+import { deferred, type EngineCore, type Sink } from "./engine_core.js";
+import { SocketError } from "./errors.js";
+import type { Resolver } from "./resolver.js";
+import type { Services } from "./services.js";
+import { Signal } from "./socket.js";
+import { DueTimer } from "./timer.js";
+import { aborted } from "./waiters.js";
+
+/** What a connection by name needs. */
+export interface NamedConnection {
+  engine: EngineCore;
+  services: Services;
+  resolver: Resolver;
+  host: string;
+  signal: AbortSignal;
+  /** Begins to connect to an address: the connection's number, or why there is none. */
+  begin: (address: string) => number | Error;
+}
+
+/** The number of a connection that is open. */
+export async function connectByName(wanted: NamedConnection): Promise<number> {
+  const { services, signal } = wanted;
+  if (signal.aborted) throw aborted(signal);
+  const race = new Race(wanted);
+  try {
+    return await race.winner;
+  } finally {
+    race.end();
+    if (services.over === null) services.call((wasm) => wasm.end_connecting(race.number));
+  }
+}
+
+/** The attempts of one connection. */
+class Race {
+  readonly number: number;
+  readonly winner: Promise<number>;
+  readonly #wanted: NamedConnection;
+  readonly #settle = deferred<number>();
+  readonly #timer: DueTimer;
+  readonly #attempts = new Set<number>();
+  readonly #onAbort: () => void;
+  #won: number | null = null;
+  #lastError: Error | null = null;
+
+  constructor(wanted: NamedConnection) {
+    const { engine, services, resolver, host, signal } = wanted;
+    this.#wanted = wanted;
+    this.winner = this.#settle.promise;
+    this.number = services.call((wasm, now) => wasm.begin_connecting(now));
+    this.#timer = new DueTimer(engine, () => this.#run());
+    this.#onAbort = () => this.#settle.reject(aborted(signal));
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+    const known = (addresses: readonly string[], families: readonly number[]): void => {
+      for (const family of families) {
+        const own = addresses.filter((address) => address.includes(":") === (family === 6));
+        services.call((wasm, now) => wasm.addresses_known(now, this.number, family, own.join(" ")));
+      }
+      this.#run();
+    };
+    resolver
+      .resolve(host, 0, signal, ({ known: family, addresses }) => known(addresses, [family]))
+      .then((addresses) => known(addresses, [6, 4]))
+      .catch((error) => this.#settle.reject(error));
+  }
+
+  /** Ends the attempts that have not won. */
+  end(): void {
+    this.#timer.clear();
+    this.#wanted.signal.removeEventListener("abort", this.#onAbort);
+    for (const id of [...this.#attempts]) this.#drop(id);
+  }
+
+  #run(): void {
+    const { engine, services, host, begin, signal } = this.#wanted;
+    while (
+      this.#won === null &&
+      !signal.aborted &&
+      engine.over === null &&
+      services.over === null
+    ) {
+      const next = services.row<{ address: string | null; due: number | null; exhausted: number }>(
+        (wasm, now) => wasm.next_attempt(now, this.number),
+      );
+      if (next === null) return;
+      if (next.exhausted === 1) {
+        this.#settle.reject(
+          this.#lastError ?? new SocketError("ENOTFOUND", `${host} has no address`),
+        );
+        return;
+      }
+      if (next.address === null) {
+        this.#timer.set(next.due ?? Number.POSITIVE_INFINITY);
+        return;
+      }
+      const id = begin(next.address);
+      if (id instanceof Error) this.#failed(id);
+      else this.#watch(id);
+    }
+  }
+
+  #watch(id: number): void {
+    const { engine } = this.#wanted;
+    this.#attempts.add(id);
+    const sink: Sink = {
+      onSignals: (signals) => {
+        if (signals & Signal.connected) {
+          this.#won = id;
+          this.#attempts.delete(id);
+          engine.removeSink(id);
+          this.#settle.resolve(id);
+        } else if (signals & Signal.closed) {
+          const ending = engine.row<{ code: "ECONNREFUSED" | null; text: string | null }>((wasm) =>
+            wasm.close_reason(id),
+          );
+          this.#drop(id);
+          const text = `connect to ${this.#wanted.host}: ${ending?.text}`;
+          this.#failed(new SocketError(ending?.code ?? "ECONNREFUSED", text));
+          this.#run();
+        }
+      },
+      onEngineOver: (error) => this.#settle.reject(error),
+    };
+    engine.addSink(id, sink);
+  }
+
+  #failed(error: Error): void {
+    this.#lastError = error;
+    this.#wanted.services.call((wasm, now) => wasm.attempt_failed(now, this.number));
+  }
+
+  #drop(id: number): void {
+    const { engine } = this.#wanted;
+    if (!this.#attempts.delete(id) || engine.over !== null) return;
+    engine.removeSink(id);
+    engine.call((wasm, now) => wasm.close(now, id, true));
+    engine.wake();
+  }
+}
