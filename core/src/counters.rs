@@ -95,7 +95,7 @@ pub enum DropReason {
     ControlQueueFull,
     /// An ICMP error that was not sent, to keep their rate down (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
     IcmpRateLimited,
-    /// A packet larger than the interface's MTU; fragmentation is not there yet.
+    /// A packet of ours that is too large for the path and may not be fragmented.
     PacketTooBig,
     /// A packet for another host, whose hop limit is used up (RFC 1812 §5.3.1, RFC 8200 §3).
     HopLimitExceeded,
@@ -180,7 +180,9 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Fragments received, of datagrams for us.
     pub fragments_received: u64,
-    /// Datagrams that were put together from them.
+    /// Fragments sent.
+    pub fragments_sent: u64,
+    /// Datagrams that were put together from fragments.
     pub datagrams_reassembled: u64,
     /// Packets for others that were queued to be sent on.
     pub forwarded: u64,
@@ -232,6 +234,7 @@ impl Counters {
             ("bytes_received", self.bytes_received),
             ("bytes_sent", self.bytes_sent),
             ("fragments_received", self.fragments_received),
+            ("fragments_sent", self.fragments_sent),
             ("datagrams_reassembled", self.datagrams_reassembled),
             ("forwarded", self.forwarded),
             ("tcp_predicted", self.tcp_predicted),

@@ -21,6 +21,7 @@ pub(crate) enum Use {
     SynCookies = 5,
     FastOpen = 6,
     Neighbors = 7,
+    Fragments = 8,
     DhcpClient = 32,
     Resolver = 33,
     Ntp = 34,

@@ -29,6 +29,8 @@ pub(crate) struct RecordQueue {
     records: u32,
     /// The word of the first record.
     front: Front,
+    /// How much of the first record's packet was sent in fragments, and under which identification.
+    pub(crate) progress: (u16, u32),
     max_bytes: u32,
 }
 
@@ -36,7 +38,15 @@ impl RecordQueue {
     /// A queue that holds at most `max_bytes` bytes of records.
     pub(crate) fn new(max_bytes: u32) -> Self {
         let max_bytes = max_bytes.min(MAX_WINDOW);
-        RecordQueue { blocks: Blocks::EMPTY, head: 0, tail: 0, records: 0, front: Front(0), max_bytes }
+        RecordQueue {
+            blocks: Blocks::EMPTY,
+            head: 0,
+            tail: 0,
+            records: 0,
+            front: Front(0),
+            progress: (0, 0),
+            max_bytes,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -100,6 +110,7 @@ impl RecordQueue {
     /// Drops the first record.
     pub(crate) fn pop(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         let Some(len) = self.front_len() else { return };
+        self.progress = (0, 0);
         let next = self.head.wrapping_add(WORD + len as u32);
         self.blocks.release(pool, account, self.head, next);
         self.head = next;
@@ -117,6 +128,7 @@ impl RecordQueue {
     pub(crate) fn clear(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         self.blocks.release_all(pool, account, self.head, self.tail);
         (self.head, self.tail, self.records) = (0, 0, 0);
+        self.progress = (0, 0);
     }
 
     /// Releases the blocks that a record which did not fit took beyond the tail.

@@ -76,7 +76,7 @@ pub struct Interface {
     /// Bytes that the first of them has sent in its turn.
     pub(crate) turn_used: u32,
     pub(crate) times: LinkTimes,
-    control: RecordQueue,
+    pub(crate) control: RecordQueue,
     control_counts: [u16; 4],
     pub(crate) forwarding: Forwarding,
     /// Frames that are forwarded.
@@ -157,23 +157,21 @@ impl Interface {
         dropped
     }
 
-    /// Takes the first control packet into `out`: its kind and length. One that does not fit is dropped.
-    pub(crate) fn pop_control(
-        &mut self,
-        pool: &mut Pool<'_>,
-        account: &mut Account,
-        out: &mut [u8],
-    ) -> Option<(ControlKind, usize)> {
-        let (tag, len) = (self.control.front_tag()?, self.control.front_len()?);
-        let copied = self.control.peek(pool, 0, out);
-        self.control.pop(pool, account);
-        let kind = match tag {
+    /// What the first control packet is.
+    pub(crate) fn first_control(&self) -> Option<ControlKind> {
+        Some(match self.control.front_tag()? {
             0 => ControlKind::Neighbor,
             1 => ControlKind::Icmp,
             2 => ControlKind::Tcp,
             _ => ControlKind::Datagram,
-        };
-        self.control_counts[kind as usize] -= 1;
-        Some((kind, if copied == len { len } else { 0 }))
+        })
+    }
+
+    /// Drops the first control packet, which was sent.
+    pub(crate) fn drop_control(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
+        if let Some(kind) = self.first_control() {
+            self.control.pop(pool, account);
+            self.control_counts[kind as usize] -= 1;
+        }
     }
 }

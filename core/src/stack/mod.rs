@@ -5,7 +5,7 @@
 //! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
 //! them comes [`Stack::transmit`] again.
 //!
-//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`, `transmit`, `icmp`,
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`, `transmit`, `fragment_output`, `icmp`,
 //! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -15,6 +15,7 @@ mod error_reports;
 pub(crate) mod flow;
 pub(crate) mod forward;
 mod fragment_input;
+mod fragment_output;
 mod half_open;
 pub(crate) mod icmp;
 pub(crate) mod info;
@@ -65,6 +66,7 @@ use crate::trace::Trace;
 use addressing::InterfaceAddress;
 use error_reports::ErrorReports;
 use forward::Ways;
+use fragment_output::Identifications;
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
@@ -173,6 +175,7 @@ pub struct Stack<'m> {
     port_offset: u32,
     hash_secret: Generator,
     identifier_random: Generator,
+    identifications: Identifications,
     neighbor_random: Generator,
     icmp_bucket: TokenBucket,
     counters: Counters,
@@ -250,6 +253,7 @@ impl<'m> Stack<'m> {
             hash_secret: Generator::new(seed, Use::HashTables),
             identifier_random: Generator::new(seed, Use::Identifiers),
             neighbor_random: Generator::new(seed, Use::Neighbors),
+            identifications: Identifications::new(seed),
             icmp_bucket: TokenBucket::new(),
             counters: Counters::default(),
             config,

@@ -117,7 +117,9 @@ impl Stack<'_> {
     /// The MTU of the path to a host through an interface.
     pub(super) fn path_mtu(&mut self, interface: InterfaceId, destination: IpAddr) -> u16 {
         let most = self.mtu(interface);
-        self.path_mtus.find(&self.hash_secret, destination, self.now).map_or(most, |mtu| mtu.min(most))
+        // RFC 791 §3.2 and RFC 8200 §5: every path takes so much.
+        let least = if destination.is_ipv4() { 68 } else { 1_280 };
+        self.path_mtus.find(&self.hash_secret, destination, self.now).map_or(most, |mtu| mtu.max(least).min(most))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Echo requests of our own: is a host there, and how far away?
 
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::{fmt, mem};
 
 use super::Stack;
 use super::addressing::ScopeError;
@@ -10,15 +10,14 @@ use super::icmp::{Problem, echo_header, icmp_protocol};
 use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
+use super::transmit::max_payload;
 use crate::address::is_unicast;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, PingHandle};
 use crate::pool::Pool;
+use crate::storage::Storage;
 use crate::time::{Duration, Instant};
-use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
-
-/// The largest payload of an echo request in bytes.
-const MAX_PAYLOAD: usize = 8 * 1024;
+use crate::wire::{icmpv4, icmpv6};
 
 /// An echo request under way, or its outcome until it is taken.
 #[derive(Clone, Debug)]
@@ -65,9 +64,9 @@ pub enum PingError {
     Scope(ScopeError),
     /// The address is a group, or one of ours.
     BadAddress(IpAddr),
-    /// The payload does not fit into one packet; the most that does, in bytes.
+    /// The payload is longer than any can be.
     TooLong {
-        /// The most that fits.
+        /// The most that there can be, in bytes.
         max: usize,
     },
     /// As many requests are under way as `Limits::pings` allows.
@@ -129,8 +128,8 @@ impl Stack<'_> {
             None => self.link_to(SocketAddr::new(to, 0), None).map_err(PingError::Scope)?,
         };
         let hop = self.hop_to(interface, to).ok_or(PingError::NoRoute(to))?;
-        let headers = icmpv4::HEADER_LEN + if to.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        let max = (usize::from(self.mtu(hop.interface)) - headers).min(MAX_PAYLOAD);
+        // The payload is made in the scratch.
+        let max = (max_payload(to) - icmpv4::HEADER_LEN).min(self.scratch.capacity());
         if payload_len > max {
             return Err(PingError::TooLong { max });
         }
@@ -147,18 +146,20 @@ impl Stack<'_> {
         let key = self.pings.insert(ping).map_err(|_| PingError::TooMany)?;
         self.deadlines.set_no_later(self.nodes.number(Node::Ping(key.index)), deadline);
 
-        let mut payload = [0; MAX_PAYLOAD];
-        let payload = &mut payload[..payload_len];
+        let mut payload = mem::replace(&mut self.scratch, Storage::borrowed(&mut []));
+        payload.grow_to(payload_len, 0);
         for (offset, byte) in payload.iter_mut().enumerate() {
             *byte = pattern(offset);
         }
         let kind = if to.is_ipv4() { icmpv4::kind::ECHO_REQUEST } else { icmpv6::kind::ECHO_REQUEST };
         // The sequence number is the index, so that the reply is found without a search.
-        let header = echo_header(hop.source, to, kind, identifier, key.index as u16, payload);
+        let header = echo_header(hop.source, to, kind, identifier, key.index as u16, &payload);
         let addresses = (hop.source, to);
         let interface = Some(hop.interface);
         let protocol = icmp_protocol(to);
-        self.queue_packet(pool, interface, ControlKind::Datagram, addresses, protocol, [&header, payload]);
+        self.queue_packet(pool, interface, ControlKind::Datagram, addresses, protocol, [&header, &payload]);
+        payload.truncate(0);
+        self.scratch = payload;
         Ok(PingHandle(key))
     }
 

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use super::flow::Flow;
+use super::fragment_output::Owner;
 use super::interface::{ControlKind, TURN_BYTES};
 use super::nodes::Node;
 use super::path::{Hop, LastPath, Marks, Path};
@@ -261,19 +262,17 @@ impl Stack<'_> {
     /// The first packet that has waited for a neighbour, whose station is known by now.
     fn transmit_pending(&mut self, turn: Turn<'_, '_>) -> Option<usize> {
         let Turn { pool, interface, number, index, buf } = turn;
-        let at = ethernet::HEADER_LEN;
-        let taken = self.neighbors.get_mut(index).filter(|neighbor| !neighbor.pending.is_empty()).map(|neighbor| {
-            let len = neighbor.pending.peek(pool, 0, &mut buf[at..]);
-            neighbor.pending.pop(pool, &mut self.account);
-            (neighbor.mac, at + len, !neighbor.pending.is_empty())
-        });
-        match taken {
-            Some((_, len, true)) => self.end_turn_if_used(interface, number, len),
-            Some((_, _, false)) | None => self.leave_ready(interface, number),
+        let taken = self.take_packet(pool, interface, Owner::Neighbor(index), &mut buf[ethernet::HEADER_LEN..]);
+        let len = taken.map(|len| ethernet::HEADER_LEN + len);
+        let waiting = self.neighbors.get(index).filter(|neighbor| !neighbor.pending.is_empty());
+        match (waiting, len) {
+            (Some(_), Some(len)) => self.end_turn_if_used(interface, number, len),
+            (Some(_), None) => {}
+            (None, _) => self.leave_ready(interface, number),
         }
-        let (mac, len, _) = taken?;
+        let mac = self.neighbors.get(index)?.mac;
         self.write_link_header(interface, mac, buf);
-        Some(len)
+        len
     }
 
     /// The first packet that no socket owns.
@@ -284,16 +283,12 @@ impl Stack<'_> {
             found.forward.pop(pool, &mut self.account);
             return Some(len);
         }
-        let at = ethernet::HEADER_LEN;
-        let (kind, len) = found.pop_control(pool, &mut self.account, &mut buf[at..])?;
-        if len == 0 {
-            self.counters.drop(DropReason::PacketTooBig);
-            return None;
-        }
-        if kind.is_frame() {
-            buf.copy_within(at..at + len, 0);
+        if found.first_control()?.is_frame() {
+            let len = found.control.peek(pool, 0, buf);
+            found.drop_control(pool, &mut self.account);
             return Some(len);
         }
+        let len = self.take_packet(pool, interface, Owner::Interface(interface), &mut buf[ethernet::HEADER_LEN..])?;
         self.address_packet(pool, interface, buf, len)
     }
 
@@ -398,13 +393,29 @@ impl Stack<'_> {
             },
         };
         let payload_len = payload[0].len() + payload[1].len();
-        let mut header = [0; ipv6::HEADER_LEN];
-        let header_len = emit_ip_header(&mut header, source, destination, protocol, payload_len, self.config.hop_limit);
-        if header_len + payload_len > usize::from(self.mtu(interface)) {
+        if payload_len > max_payload(destination) {
             self.counters.drop(DropReason::PacketTooBig);
             return;
         }
+        let mut header = [0; ipv6::HEADER_LEN];
+        let hop_limit = self.config.hop_limit;
+        let identification = self.identify(interface, (source, destination), protocol, payload_len);
+        let header_len =
+            emit_ip_header(&mut header, source, destination, protocol, payload_len, hop_limit, identification);
         self.queue_control(pool, interface, kind, &[&header[..header_len], payload[0], payload[1]]);
+    }
+
+    /// The identification of an IPv4 packet that the path does not take in one piece.
+    pub(super) fn identify(
+        &mut self,
+        interface: InterfaceId,
+        (source, destination): (IpAddr, IpAddr),
+        protocol: u8,
+        payload_len: usize,
+    ) -> Option<u16> {
+        let is_longer = destination.is_ipv4()
+            && ipv4::HEADER_LEN + payload_len > usize::from(self.path_mtu(interface, destination));
+        is_longer.then(|| self.identifications.next_v4(source, destination, protocol))
     }
 }
 
@@ -426,7 +437,12 @@ pub(super) fn advertised_mss(mtu: u16, remote: &IpAddr, config: &TcpConfig) -> u
     config.bound_mss(config.advertised_mss.map_or(most, |mss| mss.min(most)))
 }
 
-/// Writes the IP header of a packet that is never fragmented; returns the header's length.
+/// The longest payload of an IP packet to an address, in bytes.
+pub(super) fn max_payload(destination: IpAddr) -> usize {
+    usize::from(u16::MAX) - if destination.is_ipv4() { ipv4::HEADER_LEN } else { 0 }
+}
+
+/// Writes the IP header of a packet, which over IPv4 may be fragmented if it has an identification; returns the header's length.
 pub(super) fn emit_ip_header(
     out: &mut [u8],
     source: IpAddr,
@@ -434,14 +450,16 @@ pub(super) fn emit_ip_header(
     protocol: u8,
     payload_len: usize,
     hop_limit: u8,
+    identification: Option<u16>,
 ) -> usize {
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let header = Ipv4Header {
                 dscp_ecn: 0,
                 total_len: (ipv4::HEADER_LEN + payload_len) as u16,
-                identification: 0,
-                dont_fragment: true,
+                // RFC 6864 §4.1: that of a datagram which is never fragmented means nothing.
+                identification: identification.unwrap_or(0),
+                dont_fragment: identification.is_none(),
                 more_fragments: false,
                 fragment_offset: 0,
                 ttl: hop_limit,
@@ -474,7 +492,7 @@ pub(super) fn emit_ip_header(
 }
 
 /// The destination address of an IP packet of ours.
-fn packet_destination(packet: &[u8]) -> Option<IpAddr> {
+pub(super) fn packet_destination(packet: &[u8]) -> Option<IpAddr> {
     match packet.first()? >> 4 {
         4 => {
             let octets: [u8; 4] = packet.get(16..20)?.try_into().ok()?;

@@ -6,11 +6,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::Stack;
 use super::addressing::ScopeError;
 use super::flow::Flow;
+use super::fragment_output::Owner;
 use super::icmp::Problem;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::routes::NextHop;
-use super::transmit::emit_ip_header;
+use super::transmit::{emit_ip_header, max_payload};
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
@@ -33,7 +34,9 @@ pub struct UdpSocket {
     local: Endpoint,
     receive: RecordQueue,
     /// IP packets that wait to be sent, each after a header of `SEND_HEADER` bytes.
-    send: RecordQueue,
+    pub(super) send: RecordQueue,
+    /// Datagrams that are too long for the path are refused instead of fragmented.
+    dont_fragment: bool,
     /// The interface on whose list the socket is.
     interface: InterfaceId,
     pub(super) signals: Signals,
@@ -100,9 +103,9 @@ impl core::error::Error for BindError {}
 pub enum UdpSendError {
     /// The handle's socket is closed.
     NotFound,
-    /// The datagram does not fit into one packet; the most that does, in bytes.
+    /// The datagram is longer than any can be, or than the path takes if it [must not be fragmented](crate::Stack::udp_set_dont_fragment).
     TooLong {
-        /// The most that fits.
+        /// The most that can be sent, in bytes.
         max: usize,
     },
     /// There is no route to the address.
@@ -133,7 +136,7 @@ impl core::error::Error for UdpSendError {}
 /// What precedes a received datagram in the queue: addresses and ports of both ends, and the interface.
 const RECEIVE_HEADER: usize = 36 + INTERFACE_KEY;
 /// What precedes a packet to send: the interface, and whether and where to a station is given.
-const SEND_HEADER: usize = INTERFACE_KEY + 7;
+pub(super) const SEND_HEADER: usize = INTERFACE_KEY + 7;
 /// An interface in those headers: its number, and the generation that tells it from a later one of the same number.
 const INTERFACE_KEY: usize = 5;
 
@@ -171,6 +174,12 @@ fn decode_received(header: &[u8; RECEIVE_HEADER]) -> (UdpMeta, Key) {
     (meta, decode_interface(interface))
 }
 
+/// The station that a packet to send is for, if it is given.
+fn station(prefix: &[u8; SEND_HEADER]) -> Option<MacAddr> {
+    let [_, _, _, _, _, has_link, mac @ ..] = *prefix;
+    (has_link == 1).then_some(MacAddr(mac))
+}
+
 impl Stack<'_> {
     /// Opens a UDP socket on a port, on one address or on all. Port 0 takes an ephemeral one.
     pub fn bind_udp(&mut self, local: Endpoint) -> Result<UdpHandle, BindError> {
@@ -191,6 +200,7 @@ impl Stack<'_> {
             local,
             receive: RecordQueue::new(QUEUE_BYTES),
             send: RecordQueue::new(QUEUE_BYTES),
+            dont_fragment: false,
             interface: InterfaceId(0),
             signals: Signals::NONE,
             error: None,
@@ -254,8 +264,11 @@ impl Stack<'_> {
         if !ours || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
-        let headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        let max = usize::from(self.mtu(hop.interface)) - headers;
+        let path_headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+        let max = match self.udp_sockets.lookup(socket.0).is_some_and(|socket| socket.dont_fragment) {
+            true => usize::from(self.path_mtu(hop.interface, destination)) - path_headers,
+            false => max_payload(destination) - udp::HEADER_LEN,
+        };
         if data.len() > max {
             return Err(UdpSendError::TooLong { max });
         }
@@ -280,7 +293,8 @@ impl Stack<'_> {
         udp_header[udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
         let mut ip_header = [0; ipv6::HEADER_LEN];
         let hop_limit = self.config.hop_limit;
-        let ip_len = emit_ip_header(&mut ip_header, source, destination, protocol::UDP, len, hop_limit);
+        let identification = self.identify(hop.interface, (source, destination), protocol::UDP, len);
+        let ip_len = emit_ip_header(&mut ip_header, source, destination, protocol::UDP, len, hop_limit, identification);
 
         let mut prefix = [0; SEND_HEADER];
         let interface = self.interfaces.key(u32::from(hop.interface.0)).ok_or(UdpSendError::NoRoute(destination))?;
@@ -330,24 +344,34 @@ impl Stack<'_> {
         out: &mut [u8],
     ) -> Option<(Option<MacAddr>, usize)> {
         let mut prefix = [0; SEND_HEADER];
-        let popped = self.udp_sockets.get_mut(index).and_then(|socket| {
-            let len = socket.send.front_len()?.checked_sub(SEND_HEADER)?;
-            if socket.interface != interface {
-                return None;
-            }
+        let is_here = self.udp_sockets.get(index).is_some_and(|socket| {
             socket.send.peek(pool, 0, &mut prefix);
-            let copied = socket.send.peek(pool, SEND_HEADER, out);
-            socket.send.pop(pool, &mut self.account);
-            debug_assert_eq!(copied, len);
-            Some(copied)
+            socket.interface == interface
         });
+        let taken = if is_here { self.take_packet(pool, interface, Owner::Udp(index), out) } else { None };
         // To the end of this list, to another interface's, or off.
         if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
             self.links.remove(&mut found.ready, number);
         }
         self.schedule_udp(pool, index);
-        let [_, _, _, _, _, has_link, mac @ ..] = prefix;
-        popped.map(|len| ((has_link == 1).then_some(MacAddr(mac)), len))
+        taken.map(|len| (station(&prefix), len))
+    }
+
+    /// Whether the socket's next packet has the station that it is for.
+    pub(super) fn udp_sends_to_station(&self, pool: &Pool<'_>, index: u32) -> bool {
+        let mut prefix = [0; SEND_HEADER];
+        self.udp_sockets.get(index).is_some_and(|socket| {
+            socket.send.peek(pool, 0, &mut prefix);
+            station(&prefix).is_some()
+        })
+    }
+
+    /// Whether a socket's datagrams must leave in one piece (RFC 1122 §3.4's "don't fragment", `IP_PMTUDISC_DO`): what is longer than the
+    /// path takes, as far as that is known, is then an error to the sender. Otherwise it is fragmented, which is the default.
+    pub fn udp_set_dont_fragment(&mut self, socket: UdpHandle, dont_fragment: bool) {
+        if let Some(found) = self.udp_sockets.lookup_mut(socket.0) {
+            found.dont_fragment = dont_fragment;
+        }
     }
 
     /// Takes the next datagram into `out`; what does not fit is cut off. None if there is none.

@@ -32,7 +32,7 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("packets that waited in vain", DropReason::NeighborUnreachable, silent_neighbor),
         ("more pings at once than the queue of answers takes", DropReason::ControlQueueFull, ping_flood),
         ("datagrams to a closed port", DropReason::IcmpRateLimited, closed_port),
-        ("a ping too big to be answered", DropReason::PacketTooBig, big_ping),
+        ("a datagram that the path does not take any more", DropReason::PacketTooBig, narrowed_path),
         ("a ping from where no route leads", DropReason::NoRoute, stranger),
         ("fragments that overlap", DropReason::IpFragmentOverlap, fragment_storm),
         ("fragments that come twice", DropReason::IpFragmentDuplicate, fragment_storm),
@@ -248,8 +248,12 @@ fn closed_port(host: &mut Host) {
     assert!(host.stack.counters().frames_sent < 100);
 }
 
-fn big_ping(host: &mut Host) {
-    host.receive(PEER, ICMP, &packet::icmp(8, 0, 1, &[1; 3_000]));
+fn narrowed_path(host: &mut Host) {
+    let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    let meta = UdpMeta::to(SocketAddr::new(PEER, 7));
+    host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 1_400]).unwrap();
+    host.stack.set_path_mtu(host.now, PEER, 1_000);
+    host.drain();
 }
 
 fn stranger(host: &mut Host) {

@@ -335,3 +335,83 @@ fn an_interface_that_goes_takes_no_datagram_with_it() {
     host.stack.handle_timeout(&mut host.pool, end);
     assert_eq!((host.drops(DropReason::IpReassemblyTimeout), host.pool.blocks_in_use()), (1, 0));
 }
+
+/// Two hosts side by side: what one sends, the other receives.
+fn deliver(frames: &[Vec<u8>], to: &mut Host) {
+    for frame in frames {
+        let mut frame = frame.clone();
+        for (mac, address) in [(0, HOST_MAC), (6, PEER_MAC)] {
+            frame[mac..mac + 6].copy_from_slice(&address.0);
+        }
+        to.receive(&frame);
+    }
+}
+
+#[test]
+fn pings_of_every_length_are_answered() {
+    for ipv6 in [false, true] {
+        let (ours, theirs) = pair(ipv6);
+        for len in [0, 1, 1_452, 1_453, 1_472, 1_473, 2_960, 8_000, 65_507] {
+            let mut host = Host::with_neighbors();
+            let mut request = ip_frame((PEER_MAC, HOST_MAC), theirs, ours, UDP, &udp(0, 0, &vec![7; len]));
+            let (at, protocol, kinds) = if ipv6 { (54, ICMPV6, [128, 129]) } else { (34, ICMP, [8, 0]) };
+            // The frame of an ICMP message, by way of that of a datagram of the same length.
+            request[if ipv6 { 20 } else { 23 }] = protocol;
+            request[at..at + 8].copy_from_slice(&[kinds[0], 0, 0, 0, 0, 1, 0, 2]);
+            ethertab_sim::mutate::repair_checksums(&mut request);
+            fragments(&request, 3, 1_440).iter().for_each(|part| host.receive(part));
+            // Another host puts the answer together, and says so.
+            let mut other = Host::with_addresses(&["10.0.0.2/24", "fd00::2/64"]);
+            let answer = host.take_all();
+            let room = if ipv6 { 1_448 } else { 1_480 };
+            let parts = if len + 8 <= 1_500 - (at - 14) { 1 } else { (len + 8).div_ceil(room) };
+            assert_eq!(answer.len(), parts, "{len}");
+            deliver(&answer, &mut other);
+            assert_eq!(other.stack.counters().datagrams_reassembled, u64::from(parts > 1));
+            assert_eq!(other.drops(DropReason::IcmpChecksum) + other.drops(DropReason::IpFragmentMalformed), 0);
+            assert_eq!(other.drops(DropReason::IcmpIgnored), 1, "an answer to what was never asked");
+        }
+    }
+}
+
+#[test]
+fn a_long_datagram_waits_for_its_neighbor_as_a_whole() {
+    for ipv6 in [false, true] {
+        let mut host = Host::new();
+        let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        let meta = ethertab::UdpMeta::to(std::net::SocketAddr::new(pair(ipv6).1, 7));
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 20_000]).unwrap();
+        let asked = host.take_all();
+        assert_eq!(asked.len(), 1, "who has it?");
+        host.stack.add_neighbor(&mut host.pool, NIC, pair(ipv6).1, PEER_MAC).unwrap();
+        let sent = host.take_all();
+        assert_eq!(sent.len(), 20_008usize.div_ceil(if ipv6 { 1_448 } else { 1_480 }));
+        let identification = if ipv6 { 58..62 } else { 18..20 };
+        assert!(sent.iter().all(|frame| frame[identification.clone()] == sent[0][identification.clone()]));
+        let mut other = Host::with_addresses(&["10.0.0.2/24", "fd00::2/64"]);
+        deliver(&sent, &mut other);
+        assert_eq!(other.stack.counters().datagrams_reassembled, 1);
+        assert_eq!(other.drops(DropReason::UdpNoSocket), 1);
+        assert_eq!((host.pool.blocks_in_use(), host.stack.counters().fragments_sent), (0, sent.len() as u64));
+    }
+}
+
+#[test]
+fn fragments_are_as_long_as_the_path_takes() {
+    for (ipv6, mtu) in [(false, 1_300), (false, 576), (true, 1_300), (true, 1_280)] {
+        let mut host = Host::with_neighbors();
+        let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        let to = pair(ipv6).1;
+        host.stack.set_path_mtu(host.now, to, mtu);
+        let meta = ethertab::UdpMeta::to(std::net::SocketAddr::new(to, 7));
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 4_000]).unwrap();
+        let sent = host.take_all();
+        let longest = sent.iter().map(|frame| frame.len() - 14).max().unwrap();
+        assert!((mtu as usize - 8..=mtu as usize).contains(&longest), "{longest} of {mtu}");
+        // Each datagram has an identification of its own.
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 4_000]).unwrap();
+        let again = host.take_all();
+        let identification = if ipv6 { 58..62 } else { 18..20 };
+        assert_ne!(sent[0][identification.clone()], again[0][identification]);
+    }
+}

@@ -39,12 +39,20 @@ impl Host {
         Host::with(1_500, limits)
     }
 
+    pub(crate) fn with_addresses(prefixes: &[&str]) -> Host {
+        Host::with_all(1_500, Limits::small(), prefixes)
+    }
+
     fn with(mtu: u16, limits: Limits) -> Host {
+        Host::with_all(mtu, limits, &["10.0.0.1/24", "fd00::1/64"])
+    }
+
+    fn with_all(mtu: u16, limits: Limits, prefixes: &[&str]) -> Host {
         let mut stack = Stack::new(Config::new([1, 2]), limits);
         let mut config = InterfaceConfig::ethernet(HOST_MAC);
         config.mtu = mtu;
         stack.add_interface(Instant::ZERO, config).unwrap();
-        for prefix in ["10.0.0.1/24", "fd00::1/64"] {
+        for prefix in prefixes {
             stack.add_address(Instant::ZERO, NIC, prefix.parse().unwrap()).unwrap();
         }
         let mut host = Host { stack, pool: Pool::new(256), now: Instant::ZERO };

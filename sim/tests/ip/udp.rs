@@ -7,17 +7,32 @@ use std::net::SocketAddr;
 
 #[test]
 fn n7_a_datagram_that_is_too_long_is_an_error_and_the_longest_leaves() {
-    for (ipv6, max) in [(false, 1_472), (true, 1_452)] {
+    for (ipv6, most, whole) in [(false, 65_507, 1_472), (true, 65_527, 1_452)] {
+        for dont_fragment in [false, true] {
+            let mut host = Host::with_neighbors();
+            let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+            host.stack.udp_set_dont_fragment(socket, dont_fragment);
+            let meta = UdpMeta::to(SocketAddr::new(pair(ipv6).1, 7));
+            let max = if dont_fragment { whole } else { most };
+            for len in [max + 1, 70_000] {
+                let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![1; len]);
+                assert_eq!(sent, Err(UdpSendError::TooLong { max }), "{len}");
+            }
+            assert!(host.take_all().is_empty());
+            host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![1; max]).unwrap();
+            let sent: Vec<_> = host.take_all().iter().map(Vec::len).collect();
+            assert_eq!(sent.len(), if dont_fragment { 1 } else { max.div_ceil(whole) });
+            assert!(sent.iter().rev().skip(1).all(|&len| len > 1_500), "{sent:?}");
+            assert_eq!(host.pool.blocks_in_use(), 0);
+        }
+        // What is known of the path counts.
         let mut host = Host::with_neighbors();
         let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        host.stack.udp_set_dont_fragment(socket, true);
+        host.stack.set_path_mtu(host.now, pair(ipv6).1, 1_300);
         let meta = UdpMeta::to(SocketAddr::new(pair(ipv6).1, 7));
-        for len in [max + 1, 2_000, 65_507, 70_000] {
-            let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![1; len]);
-            assert_eq!(sent, Err(UdpSendError::TooLong { max }), "{len}");
-        }
-        assert!(host.take_all().is_empty());
-        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![1; max]).unwrap();
-        assert_eq!(host.take_all().iter().map(Vec::len).collect::<Vec<_>>(), [1_514]);
+        let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 1_400]);
+        assert_eq!(sent, Err(UdpSendError::TooLong { max: whole - 200 }));
     }
 }
 
