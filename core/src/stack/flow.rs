@@ -23,6 +23,31 @@ pub(crate) fn link_of(address: IpAddr, interface: InterfaceId) -> Option<Interfa
     is_link_local(address).then_some(interface)
 }
 
+/// The nodes that segments were for lately, by the ports: what the next segment of as many flows is for is known without hashing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastHits([u32; LastHits::COUNT]);
+
+impl LastHits {
+    const COUNT: usize = 8;
+
+    /// Ports that chance has chosen differ in the low bits, those of connections one after the other too.
+    #[inline]
+    fn place(flow: &Flow) -> usize {
+        usize::from(flow.local_port ^ flow.remote_port) % Self::COUNT
+    }
+
+    /// The node that the flow may have: to be compared.
+    #[inline]
+    pub(crate) fn get(&self, flow: &Flow) -> u32 {
+        self.0[Self::place(flow)]
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, flow: &Flow, node: u32) {
+        self.0[Self::place(flow)] = node;
+    }
+}
+
 impl Flow {
     pub(crate) fn is_ipv4(&self) -> bool {
         self.local.is_ipv4()

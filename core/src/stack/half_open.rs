@@ -134,7 +134,7 @@ impl Stack<'_> {
                 }
                 let number = self.nodes.number(Node::HalfOpen(half_open.index));
                 self.flows.insert(flow_hash, number);
-                self.last_hit = number;
+                self.last_hits.set(flow, number);
                 self.deadlines.set_no_later(number, deadline);
                 self.schedule_half_open(half_open.index);
             }
@@ -369,8 +369,8 @@ impl Stack<'_> {
     /// the queue of those that wait to be accepted.
     fn enqueue(&mut self, index: u32, listener_index: u32, half_open: Option<u32>) {
         let Some(connection) = self.connections.get(index) else { return };
-        let (flow_hash, interface, remote) = (connection.flow_hash, connection.path.interface, connection.flow.remote);
-        let mtu = self.path_mtu(interface, remote);
+        let (flow, flow_hash, interface) = (connection.flow, connection.flow_hash, connection.path.interface);
+        let mtu = self.path_mtu(interface, flow.remote);
         if let Some(connection) = self.connections.get_mut(index) {
             connection.listener = Some(listener_index);
             connection.set_path_mtu(mtu);
@@ -382,7 +382,7 @@ impl Stack<'_> {
         } else {
             self.flows.insert(flow_hash, number);
         }
-        self.last_hit = number;
+        self.last_hits.set(&flow, number);
         if let Some(listener) = self.listeners.get_mut(listener_index) {
             self.event_links.push_back(&mut listener.accept_queue, number);
             listener.queued += 1;

@@ -65,6 +65,7 @@ use crate::time::Instant;
 use crate::trace::Trace;
 use addressing::InterfaceAddress;
 use error_reports::ErrorReports;
+use flow::LastHits;
 use forward::Ways;
 use fragment_output::Identifications;
 use icmp::TokenBucket;
@@ -143,8 +144,8 @@ pub struct Stack<'m> {
     time_wait_queue: List,
     /// Connections, half-open ones and those in TIME-WAIT by their flow.
     flows: HashIndex<'m>,
-    /// The node that the last segment was for.
-    last_hit: u32,
+    /// The nodes that segments were for lately.
+    last_hits: LastHits,
     listeners: Slab<'m, Listener>,
     udp_sockets: Slab<'m, UdpSocket>,
     /// Listeners and UDP sockets by local address and port.
@@ -225,7 +226,7 @@ impl<'m> Stack<'m> {
             time_wait: Slab::new(memory.time_wait, limits.time_wait),
             time_wait_queue: List::default(),
             flows: HashIndex::new(memory.flow_buckets, limits.connections + limits.syn_queue + limits.time_wait),
-            last_hit: 0,
+            last_hits: LastHits::default(),
             listeners: Slab::new(memory.listeners, limits.listeners),
             udp_sockets: Slab::new(memory.udp_sockets, limits.udp_sockets),
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),

@@ -45,7 +45,9 @@ impl Stack<'_> {
             None => {
                 let hash = self.flow_hash(&flow);
                 let number = self.find_flow(hash, &flow);
-                self.last_hit = number.unwrap_or(self.last_hit);
+                if let Some(number) = number {
+                    self.last_hits.set(&flow, number);
+                }
                 (number.map(|number| self.nodes.node(number)), hash)
             }
         };
@@ -63,10 +65,10 @@ impl Stack<'_> {
         }
     }
 
-    /// What the last segment was for, or what has come into being since, if this one is for it too; and the flow's hash.
+    /// What the last segment of such a flow was for, or what has come into being since, if this one is for it too; and the flow's hash.
     #[inline]
     fn last_hit_for(&self, flow: &Flow) -> Option<(Node, u32)> {
-        let node = self.nodes.node(self.last_hit);
+        let node = self.nodes.node(self.last_hits.get(flow));
         match node {
             Node::Connection(index) => self
                 .connections

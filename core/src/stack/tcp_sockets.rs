@@ -146,7 +146,7 @@ impl Stack<'_> {
         let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
         let number = self.nodes.number(Node::Connection(key.index));
         self.flows.insert(flow_hash, number);
-        self.last_hit = number;
+        self.last_hits.set(&flow, number);
         self.watch_timers(key.index);
         if self.trace.is_on() {
             self.trace_new(key.index, State::Closed);
