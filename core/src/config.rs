@@ -2,6 +2,7 @@
 
 use core::num::NonZeroU32;
 
+use crate::stack::addresses::DuplicateDetection;
 use crate::tcp::accecn::AccEcnOption;
 use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 use crate::tcp::cookies::SynCookies;
@@ -474,11 +475,13 @@ pub struct InterfaceConfig {
     pub mac: MacAddr,
     /// Largest IP packet in bytes, 576 to 65,535; IPv6 needs 1,280 (RFC 8200 §5).
     pub mtu: u16,
+    /// How others are asked for the interface's addresses, where nothing else is said of one.
+    pub detection: DuplicateDetection,
 }
 
 impl InterfaceConfig {
     /// An Ethernet interface with an MTU of 1,500 bytes.
     pub const fn ethernet(mac: MacAddr) -> Self {
-        InterfaceConfig { medium: Medium::Ethernet, mac, mtu: 1_500 }
+        InterfaceConfig { medium: Medium::Ethernet, mac, mtu: 1_500, detection: DuplicateDetection::Optimistic }
     }
 }

@@ -206,6 +206,8 @@ pub struct Counters {
     pub tcp_cookies_accepted: u64,
     /// Acknowledgments that might have held a SYN cookie and held none that is valid.
     pub tcp_cookies_invalid: u64,
+    /// Addresses of ours that another station has or claims (RFC 4862 §5.4.5, RFC 5227 §2.4).
+    pub address_conflicts: u64,
     /// Connections in TIME-WAIT removed early because the table was full.
     pub time_wait_evicted: u64,
     drops: DropCounters,
@@ -245,6 +247,7 @@ impl Counters {
             ("tcp_resets_sent", self.tcp_resets_sent),
             ("tcp_challenge_acks", self.tcp_challenge_acks),
             ("time_wait_evicted", self.time_wait_evicted),
+            ("address_conflicts", self.address_conflicts),
         ];
         totals.into_iter().chain(self.drops_by_reason())
     }

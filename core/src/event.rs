@@ -106,8 +106,10 @@ impl Signals {
     pub const ACCEPTABLE: Signals = Signals(32);
     /// An error was reported (for UDP: by ICMP); the socket goes on.
     pub const ERROR: Signals = Signals(64);
+    /// An interface's addresses have changed, or what routers say of its network.
+    pub const CHANGED: Signals = Signals(128);
 
-    const NAMES: [(Signals, &'static str); 7] = [
+    const NAMES: [(Signals, &'static str); 8] = [
         (Signals::CONNECTED, "CONNECTED"),
         (Signals::READABLE, "READABLE"),
         (Signals::WRITABLE, "WRITABLE"),
@@ -115,6 +117,7 @@ impl Signals {
         (Signals::CLOSED, "CLOSED"),
         (Signals::ACCEPTABLE, "ACCEPTABLE"),
         (Signals::ERROR, "ERROR"),
+        (Signals::CHANGED, "CHANGED"),
     ];
 
     /// The set as a number.
@@ -174,4 +177,6 @@ pub enum Event {
     Udp(UdpHandle, Signals),
     /// An echo request.
     Ping(PingHandle, Signals),
+    /// An interface.
+    Interface(InterfaceId, Signals),
 }

@@ -72,7 +72,8 @@ pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, MtuProbing,
 pub use counters::{Counters, DropReason};
 pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
 pub use pool::{BLOCK_SIZE, Pool};
-pub use stack::addressing::{ConfigError, InterfaceAddress, ScopeError};
+pub use stack::addresses::{AddressOptions, AddressOrigin, AddressState, DuplicateDetection, InterfaceAddress};
+pub use stack::addressing::{ConfigError, ScopeError};
 pub use stack::forward::{Forwarding, ReversePath};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};

@@ -5,9 +5,8 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::interface::Interface;
-use super::memory::NO_PREFIX;
 use super::nodes::Node;
-use crate::address::{Prefix, is_link_local, is_unicast, scope_id};
+use crate::address::{Prefix, is_link_local, scope_id};
 use crate::config::{InterfaceConfig, Medium};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
@@ -97,25 +96,9 @@ impl fmt::Display for ScopeError {
 
 impl core::error::Error for ScopeError {}
 
-/// An address of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterfaceAddress {
-    /// The interface.
-    pub interface: InterfaceId,
-    /// The address and its network.
-    pub prefix: Prefix,
-    /// The neighbours are still to be told.
-    pub(crate) announce: bool,
-}
-
-impl InterfaceAddress {
-    /// A place that holds nothing, for memory that the caller lends.
-    pub const EMPTY: Self = InterfaceAddress { interface: InterfaceId(0), prefix: NO_PREFIX, announce: false };
-}
-
 impl Stack<'_> {
-    /// Adds an interface. IPv6 gets its link-local address at once (RFC 4291 §2.5.6, from the MAC address) where the
-    /// MTU allows IPv6.
+    /// Adds an interface. IPv6 gets its link-local address (RFC 4291 §2.5.6, from the MAC address) where the MTU allows
+    /// IPv6.
     pub fn add_interface(&mut self, now: Instant, config: InterfaceConfig) -> Result<InterfaceId, ConfigError> {
         self.advance_clock(now);
         if config.mtu < MIN_MTU {
@@ -165,6 +148,7 @@ impl Stack<'_> {
             return Ok(());
         };
         self.interfaces.remove(u32::from(interface.0));
+        self.deadlines.remove(self.nodes.number(Node::Interface(u32::from(interface.0))));
         while let Some(number) = self.links.pop_front(&mut ready) {
             match self.nodes.node(number) {
                 Node::Connection(index) => self.schedule_connection(index),
@@ -176,6 +160,7 @@ impl Stack<'_> {
                 | Node::Ping(_)
                 | Node::Route(_)
                 | Node::Reassembly(_)
+                | Node::Interface(_)
                 | Node::TimeWaitTimer => {}
             }
         }
@@ -187,53 +172,9 @@ impl Stack<'_> {
         self.interfaces.iter().next().map(|(index, _)| InterfaceId(index as u8))
     }
 
-    /// Adds an address to an interface and announces it to the neighbours (gratuitous ARP, RFC 5227 §3; unsolicited
-    /// neighbour advertisement, RFC 4861 §7.2.6).
-    pub fn add_address(&mut self, now: Instant, interface: InterfaceId, prefix: Prefix) -> Result<(), ConfigError> {
-        self.advance_clock(now);
-        if !is_unicast(prefix.address) || prefix.address.is_loopback() {
-            return Err(ConfigError::AddressNotUnicast(prefix.address));
-        }
-        if self.is_local(prefix.address) {
-            return Err(ConfigError::Exists(prefix));
-        }
-        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else {
-            return Err(ConfigError::NoSuchInterface(interface));
-        };
-        self.addresses
-            .push(InterfaceAddress { interface, prefix, announce: true })
-            .map_err(|_| ConfigError::LimitReached("addresses"))?;
-        found.announcements += 1;
-        self.enter_address(interface, prefix, true);
-        Ok(())
-    }
-
-    /// Removes an address. Connections that use it are left to time out.
-    pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddr) -> Result<(), ConfigError> {
-        let place = self
-            .addresses
-            .iter()
-            .position(|entry| entry.interface == interface && entry.prefix.address == address)
-            .ok_or(ConfigError::NotFound(Prefix::host(address)))?;
-        if self.addresses[place].announce
-            && let Some(found) = self.interfaces.get_mut(u32::from(interface.0))
-        {
-            found.announcements -= 1;
-        }
-        let prefix = self.addresses[place].prefix;
-        swap_remove(&mut self.addresses, place);
-        self.withdraw_address(interface, prefix);
-        Ok(())
-    }
-
     /// The interfaces with their configuration.
     pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &InterfaceConfig)> {
         self.interfaces.iter().map(|(index, interface)| (InterfaceId(index as u8), &interface.config))
-    }
-
-    /// All addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = &InterfaceAddress> {
-        self.addresses.iter()
     }
 
     /// Bytes that [`transmit`](Self::transmit) may need for a frame of this interface.
@@ -260,7 +201,7 @@ impl Stack<'_> {
                 let local = local.filter(|local| is_link_local(*local));
                 let mut links = self.addresses.iter().filter(|entry| match local {
                     Some(local) => entry.prefix.address == local,
-                    None => entry.prefix.address.is_ipv6(),
+                    None => entry.is_assigned() && entry.prefix.address.is_ipv6(),
                 });
                 let first = links.next().map(|entry| entry.interface);
                 match links.any(|entry| Some(entry.interface) != first) {
@@ -283,25 +224,10 @@ impl Stack<'_> {
             IpAddr::V4(_) => false,
         })
     }
-
-    /// An address of the interface's for packets to `destination`: one that shares its network, else one of its
-    /// family, and of its scope for IPv6 (RFC 6724 §5, rule 2).
-    pub(super) fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
-        let has_link_scope = |address: IpAddr| matches!(address, IpAddr::V6(v6) if is_link_scope(v6));
-        let wanted = has_link_scope(destination);
-        self.addresses
-            .iter()
-            .filter(|entry| entry.interface == interface && entry.prefix.address.is_ipv4() == destination.is_ipv4())
-            .max_by_key(|entry| {
-                let same_scope = has_link_scope(entry.prefix.address) == wanted;
-                (entry.prefix.contains(destination), same_scope, entry.prefix.length)
-            })
-            .map(|entry| entry.prefix.address)
-    }
 }
 
 /// Removes an entry; the last one takes its place.
-fn swap_remove<T>(entries: &mut Storage<'_, T>, place: usize) {
+pub(super) fn swap_remove<T>(entries: &mut Storage<'_, T>, place: usize) {
     let last = entries.len() - 1;
     entries.swap(place, last);
     entries.truncate(last);
@@ -326,6 +252,6 @@ pub(super) fn is_group(address: IpAddr) -> bool {
 }
 
 /// Whether the address, or the group, is known on one link only.
-fn is_link_scope(address: Ipv6Addr) -> bool {
+pub(super) fn is_link_scope(address: Ipv6Addr) -> bool {
     address.is_unicast_link_local() || (address.segments()[0] & 0xff0f) == 0xff02
 }

@@ -1,8 +1,9 @@
 //! ARP (RFC 826): requests and answers in and out.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::Stack;
+use super::addresses::AddressState;
 use super::interface::ControlKind;
 use super::neighbor::{Neighbor, NeighborState};
 use crate::address::is_unicast;
@@ -21,11 +22,19 @@ impl Stack<'_> {
         };
         let sender = IpAddr::V4(packet.sender_ip);
         let is_probe = packet.sender_ip.is_unspecified();
-        let is_ours = self
-            .addresses
-            .iter()
-            .any(|entry| entry.interface == interface && entry.prefix.address == IpAddr::V4(packet.target_ip));
+        let is_ours = self.is_own(interface, IpAddr::V4(packet.target_ip));
         let is_conflict = self.is_local(sender);
+        let claimed = if is_probe { IpAddr::V4(packet.target_ip) } else { sender };
+        if let Some(place) = self.place_of(interface, claimed)
+            && packet.sender_mac != self.mac(interface)
+        {
+            // RFC 5227 §2.1.1: an answer, or a probe of somebody who asks for the same address.
+            if self.addresses[place].state == AddressState::Tentative {
+                return self.address_is_duplicate(place);
+            } else if is_conflict {
+                self.defend_address(pool, place);
+            }
+        }
         if !packet.sender_mac.is_unicast()
             || is_conflict
             || (!is_probe && (!is_unicast(sender) || !self.is_on_link(interface, sender)))
@@ -53,7 +62,26 @@ impl Stack<'_> {
         }
     }
 
-    pub(super) fn send_arp(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, to: MacAddr, packet: &ArpPacket) {
+    /// Asks for an address; with itself as the sender, it is an announcement, and with none a probe (RFC 5227 §1.1).
+    pub(super) fn ask_arp(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        sender_ip: Ipv4Addr,
+        target_ip: Ipv4Addr,
+        to: MacAddr,
+    ) {
+        let packet = ArpPacket {
+            operation: ArpOperation::Request,
+            sender_mac: self.mac(interface),
+            sender_ip,
+            target_mac: MacAddr([0; 6]),
+            target_ip,
+        };
+        self.send_arp(pool, interface, to, &packet);
+    }
+
+    fn send_arp(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, to: MacAddr, packet: &ArpPacket) {
         let mut frame = [0; ethernet::HEADER_LEN + arp::LEN];
         let header = EthernetHeader { destination: to, source: self.mac(interface), ethertype: ethertype::ARP };
         header.emit(&mut frame);

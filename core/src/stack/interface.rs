@@ -83,8 +83,8 @@ pub struct Interface {
     pub(crate) forward: RecordQueue,
     /// Control packets and forwarded ones take turns: whether a forwarded one goes next if there is one.
     forward_first: bool,
-    /// Addresses that the neighbours are still to be told.
-    pub(crate) announcements: u16,
+    /// Something is to be sent for addresses that are being claimed.
+    pub(crate) claims_due: bool,
     /// Control packets and sockets take turns: whether a control packet goes next if there is one.
     pub(crate) control_first: bool,
 }
@@ -101,7 +101,7 @@ impl Interface {
             forwarding: Forwarding::default(),
             forward: RecordQueue::new(FORWARD_BYTES),
             forward_first: false,
-            announcements: 0,
+            claims_due: false,
             control_first: true,
         }
     }
@@ -109,7 +109,7 @@ impl Interface {
     /// Whether there may be a frame to send.
     #[inline]
     pub(crate) fn wants_transmit(&self) -> bool {
-        !self.ready.is_empty() || self.has_control() || self.announcements > 0
+        !self.ready.is_empty() || self.has_control() || self.claims_due
     }
 
     /// Bytes of the longest frame.

@@ -279,7 +279,7 @@ impl Stack<'_> {
             || source.is_multicast()
             || destination.is_unspecified()
             || (source.is_unspecified() && !destination.is_multicast())
-            || self.is_local(IpAddr::V6(source))
+            || (self.is_local(IpAddr::V6(source)) && !self.may_be_anothers(header))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::deadlines::Deadline;
 use crate::hash_index::{Bucket, buckets_for};
 use crate::links::Link;
 use crate::slab::Slot;
-use crate::stack::addressing::InterfaceAddress;
+use crate::stack::addresses::InterfaceAddress;
 use crate::stack::interface::Interface;
 use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;

@@ -5,10 +5,12 @@
 //! [`Stack::poll_event`] until there is none. Calls about sockets change state and never send by themselves: after
 //! them comes [`Stack::transmit`] again.
 //!
-//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces, addresses), [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`, `transmit`, `fragment_output`, `icmp`,
-//! [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
+//! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
+//! of them is used), [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
+pub(crate) mod addresses;
 pub(crate) mod addressing;
 mod arp;
 mod error_reports;
@@ -32,6 +34,7 @@ pub(crate) mod prefix_trie;
 pub(crate) mod reassembly;
 mod resolution;
 pub(crate) mod routes;
+mod selection;
 mod tcp_errors;
 mod tcp_input;
 mod tcp_settings;
@@ -63,7 +66,7 @@ use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use crate::trace::Trace;
-use addressing::InterfaceAddress;
+use addresses::InterfaceAddress;
 use error_reports::ErrorReports;
 use flow::LastHits;
 use forward::Ways;
@@ -300,6 +303,7 @@ impl<'m> Stack<'m> {
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),
                 Node::Reassembly(index) => self.reassembly_timeout(pool, index),
+                Node::Interface(index) => self.look_after_addresses(pool, InterfaceId(index as u8)),
                 Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
             }
         }
@@ -324,6 +328,10 @@ impl<'m> Stack<'m> {
                 Node::Ping(index) => {
                     self.pings.key(index).map(|key| (Signals::CLOSED, Event::Ping(PingHandle(key), Signals::CLOSED)))
                 }
+                Node::Interface(index) => self
+                    .interfaces
+                    .get(index)
+                    .map(|_| (Signals::CHANGED, Event::Interface(InterfaceId(index as u8), Signals::CHANGED))),
                 Node::HalfOpen(_)
                 | Node::TimeWait(_)
                 | Node::Neighbor(_)

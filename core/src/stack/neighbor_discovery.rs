@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Stack;
+use super::addresses::AddressState;
 use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::neighbor::NeighborState;
@@ -11,8 +12,7 @@ use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{
-    AdvertisementFlags, ArpOperation, ArpPacket, EthernetHeader, Ipv6Header, MacAddr, NdpOptions, ethernet, ipv6, ndp,
-    protocol,
+    AdvertisementFlags, EthernetHeader, Ipv6Header, MacAddr, NdpOption, NdpOptions, ethernet, ipv6, ndp, protocol,
 };
 
 impl Stack<'_> {
@@ -33,16 +33,27 @@ impl Stack<'_> {
             self.counters.drop(DropReason::NeighborDiscoveryInvalid);
             return;
         }
-        let is_ours = self
-            .addresses
-            .iter()
-            .any(|entry| entry.interface == interface && entry.prefix.address == IpAddr::V6(target));
-        if !is_ours {
+        let Some(place) = self.place_of(interface, IpAddr::V6(target)) else {
+            self.counters.drop(DropReason::IpNotForUs);
+            return;
+        };
+        let entry = &self.addresses[place];
+        let state = entry.state;
+        if source.is_unspecified() && state.is_unsure() {
+            // RFC 4862 §5.4.3: another node asks for the same address, unless it is our own question that has come back (RFC 7527 §4.2).
+            if NdpOptions::new(options).nonce() != Some(entry.claim.nonce) {
+                self.address_is_duplicate(place);
+            }
+            return;
+        }
+        if !state.is_assigned() {
             self.counters.drop(DropReason::IpNotForUs);
             return;
         }
+        // RFC 4429 §3.3: nobody is to forget another's station for an address that may not be ours.
+        let override_ = state != AddressState::Optimistic;
         if source.is_unspecified() {
-            let flags = AdvertisementFlags { router: false, solicited: false, override_: true };
+            let flags = AdvertisementFlags { router: false, solicited: false, override_ };
             self.advertise_neighbor(pool, interface, target, ALL_NODES, None, flags);
             return;
         }
@@ -60,7 +71,7 @@ impl Stack<'_> {
             let known = self.neighbors.find(&self.hash_secret, interface, address);
             self.learn(pool, interface, address, mac, known, NeighborState::Stale, true);
         }
-        let flags = AdvertisementFlags { router: false, solicited: true, override_: true };
+        let flags = AdvertisementFlags { router: false, solicited: true, override_ };
         self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(packet.source_mac)), flags);
     }
 
@@ -75,6 +86,13 @@ impl Stack<'_> {
         let mac = NdpOptions::new(options).target_link_layer_address();
         if mac.is_some_and(|mac| !mac.is_unicast()) {
             self.counters.drop(DropReason::NeighborDiscoveryInvalid);
+            return;
+        }
+        if let Some(place) = self.place_of(interface, IpAddr::V6(target)) {
+            // RFC 4862 §5.4.4; what is ours for certain is not given up. Our own advertisement may have come back.
+            if self.addresses[place].state.is_unsure() && mac != Some(self.mac(interface)) {
+                self.address_is_duplicate(place);
+            }
             return;
         }
         let Some(entry) = self.neighbors.find(&self.hash_secret, interface, IpAddr::V6(target)) else { return };
@@ -119,34 +137,30 @@ impl Stack<'_> {
         self.send_ndp(pool, interface, to, target, destination, &message[..len]);
     }
 
-    /// Tells the neighbours of addresses that were added (RFC 5227 §3, RFC 4861 §7.2.6).
-    pub(super) fn announce_addresses(&mut self, pool: &mut Pool<'_>, interface: InterfaceId) {
-        for place in 0..self.addresses.len() {
-            let entry = self.addresses[place];
-            if entry.interface != interface || !entry.announce {
-                continue;
-            }
-            self.addresses[place].announce = false;
-            let mac = self.mac(interface);
-            match entry.prefix.address {
-                IpAddr::V4(address) => {
-                    let packet = ArpPacket {
-                        operation: ArpOperation::Request,
-                        sender_mac: mac,
-                        sender_ip: address,
-                        target_mac: MacAddr([0; 6]),
-                        target_ip: address,
-                    };
-                    self.send_arp(pool, interface, MacAddr::BROADCAST, &packet);
-                }
-                IpAddr::V6(address) => {
-                    let flags = AdvertisementFlags { router: false, solicited: false, override_: true };
-                    self.advertise_neighbor(pool, interface, address, ALL_NODES, None, flags);
-                }
+    /// Asks whether somebody else has an address that is not ours yet (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
+    pub(super) fn send_probe(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, address: IpAddr, nonce: [u8; 6]) {
+        match address {
+            IpAddr::V4(address) => self.ask_arp(pool, interface, Ipv4Addr::UNSPECIFIED, address, MacAddr::BROADCAST),
+            IpAddr::V6(address) => {
+                let group = ipv6::solicited_node_multicast(address);
+                let mut message = [0; ndp::NEIGHBOR_LEN];
+                let option = Some(NdpOption::Nonce(nonce));
+                let source = Ipv6Addr::UNSPECIFIED;
+                let len = ndp::emit_neighbor_solicitation(source, group, &mut message, address, option);
+                let mac = MacAddr::for_multicast(IpAddr::V6(group));
+                self.send_ndp(pool, interface, mac, source, group, &message[..len]);
             }
         }
-        if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
-            found.announcements = 0;
+    }
+
+    /// Tells the neighbours of an address of ours (RFC 5227 §2.3, RFC 4861 §7.2.6).
+    pub(super) fn send_announcement(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.ask_arp(pool, interface, address, address, MacAddr::BROADCAST),
+            IpAddr::V6(address) => {
+                let flags = AdvertisementFlags { router: false, solicited: false, override_: true };
+                self.advertise_neighbor(pool, interface, address, ALL_NODES, None, flags);
+            }
         }
     }
 

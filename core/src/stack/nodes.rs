@@ -14,6 +14,7 @@ pub(crate) struct Nodes {
     pings: u32,
     routes: u32,
     reassemblies: u32,
+    interfaces: u32,
     time_wait_timer: u32,
 }
 
@@ -31,6 +32,8 @@ pub(crate) enum Node {
     Route(u32),
     /// A datagram of which fragments have come.
     Reassembly(u32),
+    /// An interface: its addresses, and what routers say of its network.
+    Interface(u32),
     /// The timer of the oldest connection in TIME-WAIT.
     TimeWaitTimer,
 }
@@ -45,8 +48,20 @@ impl Nodes {
         let pings = udp_sockets + limits.udp_sockets as u32;
         let routes = pings + limits.pings as u32;
         let reassemblies = routes + entries_for(limits) as u32;
-        let time_wait_timer = reassemblies + limits.reassemblies as u32;
-        Nodes { half_open, time_wait, neighbors, listeners, udp_sockets, pings, routes, reassemblies, time_wait_timer }
+        let interfaces = reassemblies + limits.reassemblies as u32;
+        let time_wait_timer = interfaces + limits.interfaces as u32;
+        Nodes {
+            half_open,
+            time_wait,
+            neighbors,
+            listeners,
+            udp_sockets,
+            pings,
+            routes,
+            reassemblies,
+            interfaces,
+            time_wait_timer,
+        }
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -65,6 +80,7 @@ impl Nodes {
             Node::Ping(index) => self.pings + index,
             Node::Route(index) => self.routes + index,
             Node::Reassembly(index) => self.reassemblies + index,
+            Node::Interface(index) => self.interfaces + index,
             Node::TimeWaitTimer => self.time_wait_timer,
         }
     }
@@ -80,7 +96,8 @@ impl Nodes {
             n if n < self.pings => Node::Udp(n - self.udp_sockets),
             n if n < self.routes => Node::Ping(n - self.pings),
             n if n < self.reassemblies => Node::Route(n - self.routes),
-            n if n < self.time_wait_timer => Node::Reassembly(n - self.reassemblies),
+            n if n < self.interfaces => Node::Reassembly(n - self.reassemblies),
+            n if n < self.time_wait_timer => Node::Interface(n - self.interfaces),
             _ => Node::TimeWaitTimer,
         }
     }

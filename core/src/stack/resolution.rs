@@ -14,7 +14,7 @@ use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::{Duration, Instant};
-use crate::wire::{ArpOperation, ArpPacket, MacAddr, NdpOption, icmpv6, ipv6, ndp};
+use crate::wire::{MacAddr, NdpOption, icmpv6, ipv6, ndp};
 
 /// How often the time that neighbours are believed is drawn (Linux's; RFC 4861 §6.3.4: at least every few hours).
 const REDRAW_INTERVAL: Duration = Duration::from_secs(300);
@@ -147,14 +147,7 @@ impl Stack<'_> {
         let source_mac = self.mac(interface);
         match (address, self.source_on(interface, address)) {
             (IpAddr::V4(target_ip), Some(IpAddr::V4(sender_ip))) => {
-                let packet = ArpPacket {
-                    operation: ArpOperation::Request,
-                    sender_mac: source_mac,
-                    sender_ip,
-                    target_mac: MacAddr([0; 6]),
-                    target_ip,
-                };
-                self.send_arp(pool, interface, known.unwrap_or(MacAddr::BROADCAST), &packet);
+                self.ask_arp(pool, interface, sender_ip, target_ip, known.unwrap_or(MacAddr::BROADCAST));
             }
             (IpAddr::V6(target), Some(IpAddr::V6(source))) => {
                 let group = ipv6::solicited_node_multicast(target);
@@ -163,7 +156,9 @@ impl Stack<'_> {
                     None => (group, MacAddr::for_multicast(IpAddr::V6(group))),
                 };
                 let mut message = [0; ndp::NEIGHBOR_LEN];
-                let option = Some(NdpOption::SourceLinkLayerAddress(source_mac));
+                // RFC 4429 §3.2: from an address that may not be ours, nothing is told that others would believe.
+                let is_sure = self.is_sure_of(interface, IpAddr::V6(source));
+                let option = is_sure.then_some(NdpOption::SourceLinkLayerAddress(source_mac));
                 let len = ndp::emit_neighbor_solicitation(source, destination, &mut message, target, option);
                 self.send_ndp(pool, interface, mac, source, destination, &message[..len]);
             }
@@ -172,7 +167,7 @@ impl Stack<'_> {
     }
 
     /// How long entries of an interface are believed, and when requests are repeated.
-    fn link_times(&self, interface: InterfaceId) -> LinkTimes {
+    pub(super) fn link_times(&self, interface: InterfaceId) -> LinkTimes {
         self.interfaces.get(u32::from(interface.0)).map_or(LinkTimes::DEFAULT, |found| found.times)
     }
 
@@ -299,6 +294,7 @@ impl Stack<'_> {
             // RFC 7048 §3: the station may have changed, so that all are asked before the neighbour is given up.
             NeighborState::Probe => {
                 neighbor.state = NeighborState::Unreachable;
+                neighbor.has_failed = true;
                 neighbor.solicits = 0;
                 self.solicit(pool, entry);
                 // There may be another way.

@@ -8,6 +8,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Stack;
+use super::addresses::InterfaceAddress;
 use super::addressing::{ConfigError, is_group};
 use super::memory::NO_PREFIX;
 use super::neighbor::{Neighbor, NeighborState};
@@ -19,22 +20,11 @@ use crate::event::InterfaceId;
 use crate::slab::{Slab, Slot};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
+pub use crate::wire::ndp::RouterPreference;
 
 /// How often a gateway that does not answer is asked again while another stands in for it (RFC 4191 §3.5: "no more than once per
 /// minute").
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How much a router wants to be used, among those that could be (RFC 4191 §2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RouterPreference {
-    /// After the others.
-    Low,
-    /// As most are.
-    #[default]
-    Medium,
-    /// Before the others.
-    High,
-}
 
 /// Who has made a route, and so looks after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -453,7 +443,10 @@ impl Stack<'_> {
         let (interface, address) = if is_group(destination) {
             // Without being told an interface, the first that has an address of the family.
             let mut addresses = self.addresses.iter();
-            let entry = addresses.find(|entry| entry.prefix.address.is_ipv4() == destination.is_ipv4())?;
+            let is_usable = |entry: &&InterfaceAddress| {
+                entry.is_assigned() && entry.prefix.address.is_ipv4() == destination.is_ipv4()
+            };
+            let entry = addresses.find(is_usable)?;
             (entry.interface, destination)
         } else {
             self.way_to(destination, None)?

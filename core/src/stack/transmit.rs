@@ -46,8 +46,8 @@ impl Stack<'_> {
             debug_assert!(false, "the buffer is smaller than frame_capacity");
             return None;
         }
-        if found.announcements > 0 {
-            self.announce_addresses(pool, interface);
+        if found.claims_due {
+            self.look_after_addresses(pool, interface);
         }
         // Ends, since each turn without a frame takes a socket off the list or a packet out of a queue.
         loop {
@@ -87,6 +87,7 @@ impl Stack<'_> {
             | Node::Ping(_)
             | Node::Route(_)
             | Node::Reassembly(_)
+            | Node::Interface(_)
             | Node::TimeWaitTimer => {
                 self.leave_ready(interface, number);
                 None

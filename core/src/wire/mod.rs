@@ -31,7 +31,8 @@ pub use icmpv6::Icmpv6Message;
 pub use ipv4::Ipv4Header;
 pub use ipv6::{ExtensionError, Ipv6Header, UpperLayer};
 pub use ndp::{
-    AdvertisementFlags, NdpOption, NdpOptions, Preference, PrefixInformation, RouteInformation, RouterAdvertisement,
+    AdvertisementFlags, NdpOption, NdpOptions, PrefixInformation, RouteInformation, RouterAdvertisement,
+    RouterPreference,
 };
 pub use tcp::{TcpFlags, TcpHeader};
 pub use tcp_options::{SackBlocks, TcpOptions, Timestamps};

@@ -48,7 +48,7 @@ pub struct RouterAdvertisement {
     /// Other settings come from DHCPv6.
     pub other_config: bool,
     /// How this default router compares with others.
-    pub preference: Preference,
+    pub preference: RouterPreference,
     /// Seconds for which the router is a default router; 0 when it is none.
     pub router_lifetime: u16,
     /// Milliseconds for which a neighbour counts as reachable; 0 when left open.
@@ -67,7 +67,7 @@ impl RouterAdvertisement {
             other_config: flags & 0x40 != 0,
             // RFC 4191 §2.2: "If the Router Lifetime is zero, the preference value ... MUST be ignored by the receiver", and a
             // reserved one counts as medium.
-            preference: Preference::of_flags(flags).unwrap_or_default(),
+            preference: RouterPreference::of_flags(flags).unwrap_or_default(),
             router_lifetime: rest as u16,
             reachable_time: u32_at(timers, 0..4),
             retransmit_timer: u32_at(timers, 4..8),
@@ -83,7 +83,7 @@ impl RouterAdvertisement {
 
 /// How a router compares with others for the same destinations (RFC 4191 §2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Preference {
+pub enum RouterPreference {
     /// Only if there is no other.
     Low,
     /// The usual.
@@ -93,22 +93,22 @@ pub enum Preference {
     High,
 }
 
-impl Preference {
+impl RouterPreference {
     /// The two bits below the upper three of a byte of flags; None for the reserved value.
     fn of_flags(flags: u8) -> Option<Self> {
         match flags >> 3 & 3 {
-            0b00 => Some(Preference::Medium),
-            0b01 => Some(Preference::High),
-            0b11 => Some(Preference::Low),
+            0b00 => Some(RouterPreference::Medium),
+            0b01 => Some(RouterPreference::High),
+            0b11 => Some(RouterPreference::Low),
             _ => None,
         }
     }
 
     fn flags(self) -> u8 {
         match self {
-            Preference::Medium => 0,
-            Preference::High => 0b01 << 3,
-            Preference::Low => 0b11 << 3,
+            RouterPreference::Medium => 0,
+            RouterPreference::High => 0b01 << 3,
+            RouterPreference::Low => 0b11 << 3,
         }
     }
 }
@@ -136,7 +136,7 @@ pub struct RouteInformation {
     /// Leading bits of `prefix` that count, 0 to 128.
     pub prefix_len: u8,
     /// How the router compares with others for these destinations.
-    pub preference: Preference,
+    pub preference: RouterPreference,
     /// Seconds for which the route is valid; all ones for ever.
     pub lifetime: u32,
     /// The destinations; bits after the length have no meaning.
@@ -319,7 +319,7 @@ fn parse_option(kind: u8, body: &[u8]) -> NdpOption<'_> {
 /// RFC 4191 §2.3: the prefix has as many bytes as it needs, in steps of eight, and an option with a reserved preference is ignored.
 fn parse_route(body: &[u8]) -> Option<RouteInformation> {
     let (fixed, bytes) = body.split_first_chunk::<6>()?;
-    let (prefix_len, preference) = (fixed[0], Preference::of_flags(fixed[1])?);
+    let (prefix_len, preference) = (fixed[0], RouterPreference::of_flags(fixed[1])?);
     if prefix_len > 128 || bytes.len() > 16 || usize::from(prefix_len.div_ceil(8)) > bytes.len() {
         return None;
     }
@@ -594,7 +594,7 @@ mod tests {
         };
         let route = RouteInformation {
             prefix_len: 48,
-            preference: Preference::Low,
+            preference: RouterPreference::Low,
             lifetime: 600,
             prefix: address("2001:db8:1::"),
         };
@@ -623,7 +623,7 @@ mod tests {
             current_hop_limit: 64,
             managed: true,
             other_config: false,
-            preference: Preference::High,
+            preference: RouterPreference::High,
             router_lifetime: 1800,
             reachable_time: 30_000,
             retransmit_timer: 1000,

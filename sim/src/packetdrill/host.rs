@@ -2,7 +2,9 @@
 
 use ethertab::time::Instant;
 use ethertab::wire::MacAddr;
-use ethertab::{Config, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Limits, Pool, Prefix, Stack};
+use ethertab::{
+    Config, ConfigError, DuplicateDetection, FrameMeta, InterfaceConfig, InterfaceId, Limits, Pool, Prefix, Stack,
+};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -67,6 +69,8 @@ impl Host {
         let start = Instant::from_micros(EPOCH);
         let mut interface_config = InterfaceConfig::ethernet(OUR_MAC);
         interface_config.mtu = settings.mtu;
+        // Scripts begin when the addresses are known to be theirs.
+        interface_config.detection = DuplicateDetection::Off;
         let interface = stack.add_interface(start, interface_config)?;
         let (prefix_len, gateway, everywhere): (u8, IpAddr, IpAddr) = match local {
             IpAddr::V4(_) => (32, Ipv4Addr::new(169, 254, 1, 1).into(), Ipv4Addr::UNSPECIFIED.into()),

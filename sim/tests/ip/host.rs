@@ -2,7 +2,9 @@
 
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
-use ethertab::{Config, DropReason, FrameMeta, InterfaceConfig, InterfaceId, Limits, NeighborState, Pool, Stack};
+use ethertab::{
+    Config, DropReason, DuplicateDetection, FrameMeta, InterfaceConfig, InterfaceId, Limits, NeighborState, Pool, Stack,
+};
 use ethertab_sim::packet::{self, ICMP, ICMPV6, parse_ip};
 use std::net::IpAddr;
 
@@ -51,6 +53,8 @@ impl Host {
         let mut stack = Stack::new(Config::new([1, 2]), limits);
         let mut config = InterfaceConfig::ethernet(HOST_MAC);
         config.mtu = mtu;
+        // The addresses are known to be the host's.
+        config.detection = DuplicateDetection::Off;
         stack.add_interface(Instant::ZERO, config).unwrap();
         for prefix in prefixes {
             stack.add_address(Instant::ZERO, NIC, prefix.parse().unwrap()).unwrap();

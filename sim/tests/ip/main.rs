@@ -1,6 +1,7 @@
 //! IP, ICMP, neighbours and UDP at one host, whose neighbour the test plays. Names begin with the adversity's number in the
 //! project's list (N1, N3, ...).
 
+mod addresses;
 mod forward;
 mod fragments;
 mod host;

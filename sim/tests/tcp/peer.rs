@@ -4,8 +4,8 @@
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConnectOptions, ConnectionHandle, DropReason, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits,
-    ListenOptions, ListenerHandle, Pool, RecvError, Stack, State, TcpConfig,
+    Config, ConnectOptions, ConnectionHandle, DropReason, DuplicateDetection, Endpoint, FrameMeta, InterfaceConfig,
+    InterfaceId, Limits, ListenOptions, ListenerHandle, Pool, RecvError, Stack, State, TcpConfig,
 };
 use ethertab_sim::apps::{fill_pattern, first_difference};
 use ethertab_sim::packet::{self, ACK, Notation, SYN, Segment, TCP, options_text};
@@ -76,12 +76,19 @@ pub(crate) fn everywhere_with(configure: impl Fn(&mut TcpConfig), scenario: impl
     }
 }
 
+/// The addresses are known to be the host's: the scenarios begin after that.
+fn interface_config() -> InterfaceConfig {
+    let mut config = InterfaceConfig::ethernet(HOST_MAC);
+    config.detection = DuplicateDetection::Off;
+    config
+}
+
 impl Peer {
     fn new(place: Place, tcp: TcpConfig) -> Peer {
         let mut config = Config::new([1, 2]);
         config.tcp = tcp;
         let mut stack = Stack::new(config, Limits::small());
-        stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
+        stack.add_interface(Instant::ZERO, interface_config()).unwrap();
         for prefix in HOST_PREFIXES {
             stack.add_address(Instant::ZERO, NIC, prefix.parse().unwrap()).unwrap();
         }
@@ -297,7 +304,7 @@ impl Peer {
     /// From now on the stack does not know the peer's station, and nobody answers its questions.
     pub(crate) fn forget_neighbor(&mut self) {
         self.stack.remove_interface(&mut self.pool, self.now, NIC).unwrap();
-        self.stack.add_interface(self.now, InterfaceConfig::ethernet(HOST_MAC)).unwrap();
+        self.stack.add_interface(self.now, interface_config()).unwrap();
         for prefix in HOST_PREFIXES {
             self.stack.add_address(self.now, NIC, prefix.parse().unwrap()).unwrap();
         }
