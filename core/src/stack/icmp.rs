@@ -179,7 +179,10 @@ impl Stack<'_> {
     fn is_valid_discovery(&mut self, packet: &Packet<'_>, target: Ipv6Addr, options: &[u8]) -> bool {
         let code = packet.payload.get(1).copied().unwrap_or(0);
         let options = NdpOptions::new(options);
+        // RFC 6980 §5: "Nodes MUST silently ignore the following Neighbor Discovery [...] messages if the packets carrying them include an
+        // IPv6 Fragmentation Header".
         let valid = packet.hop_limit == ndp::NDP_HOP_LIMIT
+            && !self.is_delivering_datagram()
             && code == 0
             && !target.is_multicast()
             && options.are_well_formed()

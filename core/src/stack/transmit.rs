@@ -170,9 +170,8 @@ impl Stack<'_> {
             return false;
         };
         let (flow, marks) = (connection.flow, Marks::new(&connection.config, self.config.hop_limit));
-        match self.path_for(pool, &flow, marks) {
+        match self.path_for(pool, &flow, marks, Some(index)) {
             PathSearch::Found(path) => {
-                self.note_neighbor_user(index);
                 let mtu = self.path_mtu(path.interface, flow.remote);
                 let moved = path.interface != interface;
                 if let Some(connection) = self.connections.get_mut(index) {
@@ -213,7 +212,7 @@ impl Stack<'_> {
         }
         if !half_open.path.is_valid(generation) {
             let marks = Marks::new(&self.listeners.lookup(half_open.listener)?.config, self.config.hop_limit);
-            match self.path_for(pool, &flow, marks) {
+            match self.path_for(pool, &flow, marks, None) {
                 PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
                     self.half_open.get_mut(index)?.parked = Some(entry);
@@ -333,7 +332,7 @@ impl Stack<'_> {
     }
 
     /// The path of a flow with these marks.
-    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, marks: Marks) -> PathSearch {
+    fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, marks: Marks, connection: Option<u32>) -> PathSearch {
         if let Some(path) = self.last_path.as_ref().and_then(|last| last.find(self.generation, flow, marks)) {
             return PathSearch::Found(path.clone());
         }
@@ -342,6 +341,9 @@ impl Stack<'_> {
         let Some(hop) = hop else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
+                if let Some(index) = connection {
+                    self.note_neighbor_user(index);
+                }
                 let source_mac = self.mac(hop.interface);
                 let hop = Hop { interface: hop.interface, source_mac, destination_mac, marks };
                 let path = Path::new(self.generation, &hop, flow.local, flow.remote);
