@@ -4,7 +4,7 @@
 //! put right by the owner when the entry expires, so that a timer which is restarted by every
 //! segment costs nothing.
 
-use crate::storage::Storage;
+use crate::storage::{Array, Storage};
 use crate::time::Instant;
 
 const ABSENT: u32 = u32::MAX;
@@ -26,14 +26,13 @@ impl Deadline {
 pub(crate) struct Deadlines<'m> {
     heap: Storage<'m, Deadline>,
     /// Where in the heap each node's entry is.
-    positions: Storage<'m, u32>,
+    positions: Array<'m, u32>,
 }
 
 impl<'m> Deadlines<'m> {
     /// Deadlines for nodes `0..nodes`; both storages must have room for them.
-    pub(crate) fn new(heap: Storage<'m, Deadline>, mut positions: Storage<'m, u32>, nodes: usize) -> Self {
-        positions.grow_to(nodes, ABSENT);
-        Deadlines { heap, positions }
+    pub(crate) fn new(heap: Storage<'m, Deadline>, positions: Storage<'m, u32>, nodes: usize) -> Self {
+        Deadlines { heap, positions: positions.filled(nodes, ABSENT) }
     }
 
     /// The earliest entry's time.

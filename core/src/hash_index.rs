@@ -4,7 +4,7 @@
 //! hashes and numbers only. Linear probing at a load of at most two thirds (the buckets of a long probe share a cache line or two, and a small table
 //! more of them), deletion by shifting back.
 
-use crate::storage::Storage;
+use crate::storage::{Array, Storage};
 
 const EMPTY: u32 = u32::MAX;
 
@@ -29,16 +29,15 @@ pub(crate) const fn buckets_for(entries: usize) -> usize {
 #[derive(Debug)]
 #[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct HashIndex<'m> {
-    buckets: Storage<'m, Bucket>,
+    buckets: Array<'m, Bucket>,
     mask: usize,
 }
 
 impl<'m> HashIndex<'m> {
     /// An index for `entries` entries; the storage must have room for [`buckets_for`] that many.
-    pub(crate) fn new(mut buckets: Storage<'m, Bucket>, entries: usize) -> Self {
+    pub(crate) fn new(buckets: Storage<'m, Bucket>, entries: usize) -> Self {
         let len = buckets_for(entries);
-        buckets.grow_to(len, Bucket::EMPTY);
-        HashIndex { buckets, mask: len - 1 }
+        HashIndex { buckets: buckets.filled(len, Bucket::EMPTY), mask: len - 1 }
     }
 
     /// The node with this hash for which `matches` holds.

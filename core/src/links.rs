@@ -1,6 +1,6 @@
 //! Intrusive doubly linked lists over node numbers: constant-time insertion and removal, no memory of their own.
 
-use crate::storage::Storage;
+use crate::storage::{Array, Storage};
 
 /// No node.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -51,14 +51,13 @@ impl List {
 #[derive(Debug)]
 #[cfg_attr(feature = "alloc", derive(Clone))]
 pub(crate) struct Links<'m> {
-    links: Storage<'m, Link>,
+    links: Array<'m, Link>,
 }
 
 impl<'m> Links<'m> {
     /// Links for nodes `0..nodes`; the storage must have room for them.
-    pub(crate) fn new(mut links: Storage<'m, Link>, nodes: usize) -> Self {
-        links.grow_to(nodes, Link::UNLINKED);
-        Links { links }
+    pub(crate) fn new(links: Storage<'m, Link>, nodes: usize) -> Self {
+        Links { links: links.filled(nodes, Link::UNLINKED) }
     }
 
     #[inline]

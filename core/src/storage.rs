@@ -63,6 +63,20 @@ impl<'m, T> Storage<'m, T> {
         Ok(())
     }
 
+    /// An array of `len` entries that are all `value`; of fewer if there is no room for so many.
+    pub(crate) fn filled(mut self, len: usize, value: T) -> Array<'m, T>
+    where
+        T: Clone,
+    {
+        self.grow_to(len, value);
+        let memory = match self.memory {
+            #[cfg(feature = "alloc")]
+            Memory::Owned(entries) => Memory::Owned(entries),
+            Memory::Borrowed(slice) => Memory::Borrowed(&mut slice[..self.used]),
+        };
+        Array { memory }
+    }
+
     /// Makes at least `len` entries accessible, new ones set to `value`; at most the capacity.
     #[inline(never)] // A table grows when it is made; a pool, by a block that was never used.
     pub fn grow_to(&mut self, len: usize, value: T)
@@ -85,23 +99,13 @@ impl<'m, T> Storage<'m, T> {
     /// are not told from others. For tables of which every place up to the mark, and none behind it, is ever asked for.
     #[inline]
     pub(crate) fn entry(&self, place: u32) -> Option<&T> {
-        let memory = match &self.memory {
-            #[cfg(feature = "alloc")]
-            Memory::Owned(entries) => entries.as_slice(),
-            Memory::Borrowed(slice) => slice,
-        };
-        memory.get(place as usize)
+        self.memory.get(place as usize)
     }
 
     /// The same, to change it.
     #[inline]
     pub(crate) fn entry_mut(&mut self, place: u32) -> Option<&mut T> {
-        let memory = match &mut self.memory {
-            #[cfg(feature = "alloc")]
-            Memory::Owned(entries) => entries.as_mut_slice(),
-            Memory::Borrowed(slice) => slice,
-        };
-        memory.get_mut(place as usize)
+        self.memory.get_mut(place as usize)
     }
 
     /// Forgets the entries from `len` on.
@@ -124,29 +128,70 @@ impl<T: Clone> Clone for Storage<'_, T> {
     }
 }
 
+impl<T> Deref for Memory<'_, T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            #[cfg(feature = "alloc")]
+            Memory::Owned(entries) => entries.as_slice(),
+            Memory::Borrowed(slice) => slice,
+        }
+    }
+}
+
+impl<T> DerefMut for Memory<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            #[cfg(feature = "alloc")]
+            Memory::Owned(entries) => entries.as_mut_slice(),
+            Memory::Borrowed(slice) => slice,
+        }
+    }
+}
+
 impl<T> Deref for Storage<'_, T> {
     type Target = [T];
     #[inline]
     fn deref(&self) -> &[T] {
-        let memory = match &self.memory {
-            #[cfg(feature = "alloc")]
-            Memory::Owned(entries) => entries.as_slice(),
-            Memory::Borrowed(slice) => slice,
-        };
-        &memory[..memory.len().min(self.used)]
+        &self.memory[..self.memory.len().min(self.used)]
     }
 }
 
 impl<T> DerefMut for Storage<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        let memory = match &mut self.memory {
-            #[cfg(feature = "alloc")]
-            Memory::Owned(entries) => entries.as_mut_slice(),
-            Memory::Borrowed(slice) => slice,
-        };
-        let len = memory.len().min(self.used);
-        &mut memory[..len]
+        let len = self.memory.len().min(self.used);
+        &mut self.memory[..len]
+    }
+}
+
+/// Memory of which all is in use from the beginning, owned or borrowed: reached without asking how much of it is.
+#[derive(Debug)]
+pub(crate) struct Array<'m, T> {
+    memory: Memory<'m, T>,
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Clone> Clone for Array<'_, T> {
+    fn clone(&self) -> Self {
+        Array { memory: Memory::Owned(self.to_vec()) }
+    }
+}
+
+impl<T> Deref for Array<'_, T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.memory
+    }
+}
+
+impl<T> DerefMut for Array<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.memory
     }
 }
 

@@ -70,6 +70,11 @@ impl LastPath {
         LastPath { flow: *flow, marks, path: path.clone() }
     }
 
+    /// Whether it is valid and leads to a host.
+    pub(crate) fn leads_to(&self, generation: u32, host: IpAddr) -> bool {
+        self.path.is_valid(generation) && self.flow.remote == host
+    }
+
     /// The path, if it is one of this flow and valid.
     pub(crate) fn find(&self, generation: u32, flow: &Flow, marks: Marks) -> Option<&Path> {
         let ends = |flow: &Flow| (flow.remote, flow.local, flow.link);

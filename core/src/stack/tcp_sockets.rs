@@ -84,9 +84,7 @@ impl Stack<'_> {
     ) -> Result<ConnectionHandle, ConnectError> {
         self.advance_clock(now);
         let address = remote.ip();
-        let is_broadcast = matches!(address, IpAddr::V4(v4) if self.is_directed_broadcast(v4));
-        if !is_unicast(address) || is_broadcast || remote.port() == 0 || address.is_loopback() || self.is_local(address)
-        {
+        if remote.port() == 0 || !self.is_peer(address) {
             return Err(ConnectError::BadAddress(remote));
         }
         let wanted = options.local.unwrap_or(Endpoint::any(0));
@@ -161,6 +159,15 @@ impl Stack<'_> {
             self.schedule_connection(key.index);
         }
         Ok(ConnectionHandle(key))
+    }
+
+    /// Whether a connection may go to this address.
+    fn is_peer(&self, address: IpAddr) -> bool {
+        if self.last_path.as_ref().is_some_and(|last| last.leads_to(self.generation, address)) {
+            return true; // There is one already.
+        }
+        let is_broadcast = matches!(address, IpAddr::V4(v4) if self.is_directed_broadcast(v4));
+        is_unicast(address) && !is_broadcast && !address.is_loopback() && !self.is_local(address)
     }
 
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,
