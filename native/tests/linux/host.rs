@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     CloseReason, Config, ConnectOptions, ConnectionHandle, Endpoint, Event, InterfaceConfig, Limits, ListenOptions,
-    ListenerHandle, Pool, Stack, State, UdpHandle,
+    ListenerHandle, PingOutcome, Pool, Stack, State, UdpHandle,
 };
 use ethertab_native::{Driver, Tap, TapConfig};
 use ethertab_sim::{Cable, CaptureConfig, Impairment, Side};
@@ -53,6 +53,8 @@ pub(crate) struct Host {
     apps: HashMap<ConnectionHandle, Box<dyn App>>,
     servers: Vec<Server>,
     udp_sockets: Vec<UdpHandle>,
+    /// Sockets that send back what they get.
+    udp_echoes: Vec<UdpHandle>,
     finished: Vec<Finished>,
     begun: Instant,
     limit: Duration,
@@ -99,6 +101,7 @@ impl Host {
             apps: HashMap::new(),
             servers: Vec::new(),
             udp_sockets: Vec::new(),
+            udp_echoes: Vec::new(),
             finished: Vec::new(),
             begun: Instant::now(),
             limit,
@@ -113,6 +116,26 @@ impl Host {
     pub(crate) fn ignore_datagrams(&mut self, port: u16) -> Outcome {
         self.udp_sockets.push(self.driver.stack_mut().bind_udp(Endpoint::any(port))?);
         Ok(())
+    }
+
+    /// Binds a UDP socket that sends each datagram back to where it came from.
+    pub(crate) fn echo_datagrams(&mut self, port: u16) -> Outcome {
+        self.ignore_datagrams(port)?;
+        self.udp_echoes.extend(self.udp_sockets.last());
+        Ok(())
+    }
+
+    /// Sends an echo request with so many bytes of payload, and waits for how it ends.
+    pub(crate) fn ping(&mut self, to: IpAddr, len: usize) -> Outcome<PingOutcome> {
+        let now = self.driver.now();
+        let (stack, pool) = self.driver.stack_and_pool();
+        let ping = stack.ping(pool, now, to, len, Duration::from_secs(5).into())?;
+        loop {
+            if let Some(outcome) = self.driver.stack_mut().ping_result(ping) {
+                return Ok(outcome);
+            }
+            self.turn("a ping")?;
+        }
     }
 
     /// Gives each connection to `port` an application of its own.
@@ -193,8 +216,19 @@ impl Host {
             match event {
                 Event::Connection(handle, _) => self.run_app(handle),
                 Event::Listener(listener, _) => self.accept(listener),
+                Event::Udp(socket, _) if self.udp_echoes.contains(&socket) => self.echo(socket)?,
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    fn echo(&mut self, socket: UdpHandle) -> Outcome {
+        let now = self.driver.now();
+        let (stack, pool) = self.driver.stack_and_pool();
+        let mut datagram = vec![0; 65_536];
+        while let Some((len, meta)) = stack.udp_recv(pool, socket, &mut datagram) {
+            stack.udp_send(pool, now, socket, &meta, &datagram[..len])?;
         }
         Ok(())
     }

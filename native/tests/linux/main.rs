@@ -7,6 +7,7 @@
 
 mod apps;
 mod connections;
+mod datagrams;
 mod dhcp;
 mod host;
 mod http;
