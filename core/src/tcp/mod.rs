@@ -29,6 +29,7 @@ pub(crate) mod manner;
 pub(crate) mod output;
 pub(crate) mod pacing;
 mod patience;
+mod plain_output;
 pub(crate) mod pmtu;
 pub(crate) mod rack;
 pub(crate) mod rate;

@@ -10,6 +10,7 @@ use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::figures::Busy;
 use crate::tcp::listener::HalfOpen;
+use crate::tcp::plain_output;
 use crate::tcp::pmtu::NextProbe;
 use crate::tcp::rate::clock;
 use crate::tcp::receive_window::advertise;
@@ -37,13 +38,13 @@ pub(crate) struct Built {
 
 /// What a segment carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Plan {
-    seq: Seq,
-    len: u32,
+pub(super) struct Plan {
+    pub(super) seq: Seq,
+    pub(super) len: u32,
     /// It is new data, and less than a segment now has room for.
-    small: bool,
-    flags: TcpFlags,
-    kind: Kind,
+    pub(super) small: bool,
+    pub(super) flags: TcpFlags,
+    pub(super) kind: Kind,
 }
 
 /// Why a segment is sent.
@@ -60,7 +61,17 @@ pub(crate) enum Kind {
 
 /// Builds the next segment of the connection into `out` (room for a full segment), or returns None when there
 /// is nothing to send now. To be called again until it does.
+#[inline]
 pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
+    match plain_output::build(connection, context, out) {
+        None => build_any(connection, context, out),
+        built => built,
+    }
+}
+
+/// The same, whatever it is.
+#[inline(never)]
+fn build_any(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
     let Some(plan) = plan(connection, context) else {
         watch_tail(connection, context);
         watch_closed_window(connection, context);
@@ -234,7 +245,7 @@ fn fast_open(connection: &mut Connection, context: &Context<'_, '_>) -> (Option<
 
 /// Once the last of several segments has left, the probe timer starts for them.
 #[inline]
-fn watch_tail(connection: &mut Connection, context: &Context<'_, '_>) {
+pub(super) fn watch_tail(connection: &mut Connection, context: &Context<'_, '_>) {
     if connection.recovery.tail_unwatched {
         connection.recovery.tail_unwatched = false;
         connection.watch_tail(context);
@@ -377,7 +388,7 @@ fn plan_tail_probe(connection: &mut Connection, context: &mut Context<'_, '_>) -
 
 /// What holds new data back.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Push {
+pub(super) enum Push {
     /// The congestion window, the peer's window and Nagle's algorithm.
     Usual,
     /// The windows.
@@ -437,7 +448,7 @@ fn plan_new(connection: &mut Connection, context: &mut Context<'_, '_>, push: Pu
 }
 
 /// Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1) with Nagle's algorithm (§3.7.4).
-fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool, push: Push) -> bool {
+pub(super) fn may_send(connection: &Connection, len: u32, full: u32, is_all: bool, push: Push) -> bool {
     if len == 0 {
         return false;
     }
@@ -486,44 +497,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
             if plan.len > connection.mss {
                 connection.mtu_probe_sent(plan.seq, plan.len);
             }
-            if connection.outstanding() == 0 && connection.bytes_sent > 0 {
-                let idle = context.now.since(connection.last_sent);
-                connection
-                    .congestion
-                    .resumes(connection.mss, context.now, idle, || connection.rtt.rto(&connection.config));
-            }
-            connection.bytes_sent += u64::from(plan.len);
-            if connection.records.is_empty() {
-                connection.recovery.rack.restart();
-            }
-            let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
-            let is_pushed = plan.flags.contains(TcpFlags::PSH);
-            connection.records.push(context.pool, end, end - plan.seq, is_pushed, clock(context.now), stamp);
-            connection.snd_nxt = end;
-            connection.record_ends.sent(context.pool, context.account, end);
-            connection.recovery.sent();
-            if plan.small {
-                connection.small_sent = end;
-            } else if connection.small_sent < connection.snd_una {
-                connection.small_sent = connection.snd_una;
-            }
-            if plan.len > 0 {
-                connection.data_sent(context.now);
-            }
-            connection.probe = Probe::None;
-            connection.timers.stop(Timer::Persist);
-            connection.last_sent = context.now;
-            connection.figures.busy.start(context.now, Busy::Network);
-            let new = Sent {
-                now: context.now,
-                mss: connection.mss,
-                una: connection.snd_una,
-                nxt: end,
-                outstanding: connection.records.len() * connection.mss,
-                flight: connection.in_flight(),
-            };
-            connection.congestion.sent(new, || connection.rtt.rto(&connection.config));
-            arm_retransmit_timer(connection, context);
+            new_data_sent(connection, context, plan, end);
             if connection.recovery.probe_due {
                 context.counters.tcp_loss_probes += 1;
                 connection.recovery.probed(end, false);
@@ -555,6 +529,47 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
     if plan.flags.contains(TcpFlags::ACK) {
         connection.ack_sent();
     }
+}
+
+/// New data has left, or a FIN: what takes sequence numbers up to `end`.
+#[inline(never)] // Two ways lead here.
+pub(super) fn new_data_sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan, end: Seq) {
+    if connection.outstanding() == 0 && connection.bytes_sent > 0 {
+        let idle = context.now.since(connection.last_sent);
+        connection.congestion.resumes(connection.mss, context.now, idle, || connection.rtt.rto(&connection.config));
+    }
+    connection.bytes_sent += u64::from(plan.len);
+    if connection.records.is_empty() {
+        connection.recovery.rack.restart();
+    }
+    let stamp = connection.rate.on_sent(context.now, connection.in_flight(), plan.len);
+    let is_pushed = plan.flags.contains(TcpFlags::PSH);
+    connection.records.push(context.pool, end, end - plan.seq, is_pushed, clock(context.now), stamp);
+    connection.snd_nxt = end;
+    connection.record_ends.sent(context.pool, context.account, end);
+    connection.recovery.sent();
+    if plan.small {
+        connection.small_sent = end;
+    } else if connection.small_sent < connection.snd_una {
+        connection.small_sent = connection.snd_una;
+    }
+    if plan.len > 0 {
+        connection.data_sent(context.now);
+    }
+    connection.probe = Probe::None;
+    connection.timers.stop(Timer::Persist);
+    connection.last_sent = context.now;
+    connection.figures.busy.start(context.now, Busy::Network);
+    let new = Sent {
+        now: context.now,
+        mss: connection.mss,
+        una: connection.snd_una,
+        nxt: end,
+        outstanding: connection.records.len() * connection.mss,
+        flight: connection.in_flight(),
+    };
+    connection.congestion.sent(new, || connection.rtt.rto(&connection.config));
+    arm_retransmit_timer(connection, context);
 }
 
 /// The first of the lost segments, or a piece of it, was sent again up to `end`.

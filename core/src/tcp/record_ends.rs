@@ -25,6 +25,12 @@ impl RecordEnds {
         (self.len > 0).then_some(self.first)
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Whether there is room for one more; takes a block for it if need be.
     pub(crate) fn reserve(&mut self, pool: &mut Pool<'_>, account: &mut Account) -> bool {
         if self.len > 0 && self.block == NO_BLOCK {
