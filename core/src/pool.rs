@@ -24,6 +24,8 @@ pub struct Pool<'m> {
     free: u32,
     total: u32,
     used: u32,
+    #[cfg(debug_assertions)]
+    looks: core::cell::Cell<u64>,
 }
 
 /// What one stack takes from the pool.
@@ -68,7 +70,15 @@ impl<'m> Pool<'m> {
 
     fn from_storage(blocks: Storage<'m, Block>, next_free: Storage<'m, u32>) -> Self {
         let total = blocks.capacity().min(next_free.capacity()) as u32;
-        Pool { blocks, next_free, free: NO_BLOCK, total, used: 0 }
+        Pool {
+            blocks,
+            next_free,
+            free: NO_BLOCK,
+            total,
+            used: 0,
+            #[cfg(debug_assertions)]
+            looks: core::cell::Cell::new(0),
+        }
     }
 
     /// Number of blocks.
@@ -85,6 +95,19 @@ impl<'m> Pool<'m> {
     pub fn peak_blocks(&self) -> usize {
         // A block is used for the first time only when there is no other.
         self.next_free.len()
+    }
+
+    /// How often blocks were looked into: what hostile segments cost, which tests bound. Debug builds alone count it.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub fn looks(&self) -> u64 {
+        self.looks.get()
+    }
+
+    #[inline(always)]
+    fn count_look(&self) {
+        #[cfg(debug_assertions)]
+        self.looks.set(self.looks.get() + 1);
     }
 
     /// How scarce blocks are for `account`.
@@ -169,11 +192,13 @@ impl<'m> Pool<'m> {
 
     #[inline]
     pub(crate) fn block(&self, block: u32) -> &Block {
+        self.count_look();
         &self.blocks[block as usize]
     }
 
     #[inline]
     pub(crate) fn block_mut(&mut self, block: u32) -> &mut Block {
+        self.count_look();
         &mut self.blocks[block as usize]
     }
 

@@ -23,6 +23,7 @@ export const WORDS = `
   accEcnOptions off needed always
   synCookies off underPressure always
   mtuProbing off onBlackHole always
+  manners linux freebsd
 `;
 
 /** `ConnectionInfo`: times in milliseconds, sizes in bytes, rates in bytes a second. */
@@ -64,11 +65,12 @@ export const TRACE_EVENTS = `
 /** `TcpOptions`: times in microseconds, infinity for none. */
 export const SETTINGS = `
   congestionControl=algorithms slowStartExit=slowStartExits unusedWindow=unusedWindows ecn=ecn
-  accEcnOption=accEcnOptions synCookies=synCookies mtuProbing=mtuProbing
+  accEcnOption=accEcnOptions synCookies=synCookies mtuProbing=mtuProbing manner=manners
   noDelay? cork? bufferTuning? pathMtuDiscovery? timestamps? sack? dsack? windowScaling? tailLossProbe? frto?
-  ecnFallback? alternativeBackoff? rfc1337? keepAlive? keepAliveIdle keepAliveInterval keepAliveProbes
-  sendBuffer initialSendBuffer receiveBuffer initialReceiveBuffer windowClamp notSentLowat maxSegmentSize
+  ecnFallback? alternativeBackoff? rfc1337? exactResets? challengeSyns?
+  trimToWindow? shrinkWindow? thinLinearTimeouts? keepAlive? keepAliveIdle keepAliveInterval keepAliveProbes
+  sendBuffer initialSendBuffer receiveBuffer initialReceiveBuffer windowClamp notSentLowat receiveLowat maxSegmentSize
   hopLimit trafficClass delayedAck initialRto minRto maxRto timeWait finWait2 userTimeout linger challengeInterval
-  synRetries synAckRetries retries orphanRetries initialWindow reordering maxReordering growthLimit compressedAcks
-  maxPacingRate
+  deferAccept synRetries linearSynTimeouts synAckRetries retries orphanRetries
+  initialWindow reordering maxReordering growthLimit compressedAcks maxPacingRate
 `;

@@ -94,6 +94,16 @@ export interface TcpOptions {
   /** `writable` takes more while fewer bytes than this are not sent yet. By default null: as much as the buffer takes. */
   notSentLowat?: number | null;
 
+  /** Bytes that are told of at once; fewer only at the end, or when the window is about to close (SO_RCVLOWAT). By default 1. */
+  receiveLowat?: number;
+  /**
+   * Segments that end beyond the window are cut off there (RFC 9293). If not, they are taken whole or not at all, as in Linux. By
+   * default true.
+   */
+  trimToWindow?: boolean;
+  /** The window may shrink with the buffer, which RFC 9293 discourages. By default false. */
+  shrinkWindow?: boolean;
+
   /** The largest MSS that is announced and believed, in bytes, options included. By default null: what the path carries. */
   maxSegmentSize?: number | null;
   /** Path MTU discovery by reports of routers (RFC 1191, RFC 8201). By default true. */
@@ -113,6 +123,10 @@ export interface TcpOptions {
   maxRto?: DurationLike;
   /** Retransmissions of the SYN before `connect` rejects with ETIMEDOUT. By default 6, about 127 s. */
   synRetries?: number;
+  /** Timeouts of the SYN that do not double the next, on top of `synRetries`. By default 0 (RFC 6298); Linux has 4. */
+  linearSynTimeouts?: number;
+  /** The first six timeouts in a row do not double while fewer than four segments are on their way. By default false. */
+  thinLinearTimeouts?: boolean;
   /** Retransmissions of a listener's answer to a SYN. By default 5. */
   synAckRetries?: number;
   /** Retransmissions of data before the connection ends with ETIMEDOUT. By default 15, about 15 min. */
@@ -130,12 +144,23 @@ export interface TcpOptions {
   /** How long a closed connection waits for the peer to close too. By default 60 s. */
   finWait2?: DurationLike;
 
+  /**
+   * How long a listener's connections wait for data before they can be accepted, rounded up to a timeout of the answer to the SYN
+   * (TCP_DEFER_ACCEPT). By default 0: they do not wait.
+   */
+  deferAccept?: DurationLike;
   /** When listeners answer with SYN cookies (RFC 4987). By default under pressure. */
   synCookies?: "off" | "underPressure" | "always";
   /** Least time between two answers to segments that look forged (RFC 5961 §7). By default 500 ms. */
   challengeInterval?: DurationLike;
+  /** Only a reset with the number that is expected ends a connection, others are challenged (RFC 5961 §3). By default true. */
+  exactResets?: boolean;
+  /** A SYN for an open connection is challenged, and does not reset it (RFC 5961 §4). By default true. */
+  challengeSyns?: boolean;
   /** Resets do not end TIME-WAIT (RFC 1337). By default false. */
   rfc1337?: boolean;
+  /** Whose way it goes where the RFCs leave freedom and kernels differ. By default Linux's. */
+  manner?: "linux" | "freebsd";
 }
 
 /** An option as it is told, which is not a text with a unit. */

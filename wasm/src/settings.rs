@@ -4,7 +4,10 @@
 use std::num::NonZeroU32;
 
 use ethertab::time::Duration;
-use ethertab::{AccEcnOption, Algorithm, EcnMode, MtuProbing, SlowStartExit, SynCookies, TcpConfig, UnusedWindow};
+use ethertab::{
+    AccEcnOption, Algorithm, EcnMode, FreeBsdKnobs, Manner, MtuProbing, SlowStartExit, SynCookies, TcpConfig,
+    UnusedWindow,
+};
 use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -98,7 +101,7 @@ impl Slot<'_> {
 }
 
 /// How many settings there are.
-const COUNT: usize = 52;
+const COUNT: usize = 61;
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr, Algorithm::Unlimited];
 const EXITS: [SlowStartExit; 3] = [SlowStartExit::HyStartPlusPlus, SlowStartExit::HyStart, SlowStartExit::Loss];
 const POLICIES: [UnusedWindow; 3] = [UnusedWindow::Validated, UnusedWindow::Decays, UnusedWindow::Kept];
@@ -112,6 +115,10 @@ const ECN: [(EcnMode, EcnMode); 4] = [
 const ECN_OPTIONS: [AccEcnOption; 3] = [AccEcnOption::Off, AccEcnOption::Needed, AccEcnOption::Always];
 const COOKIES: [SynCookies; 3] = [SynCookies::Off, SynCookies::UnderPressure, SynCookies::Always];
 const PROBING: [MtuProbing; 3] = [MtuProbing::Off, MtuProbing::OnBlackHole, MtuProbing::Always];
+/// FreeBSD's with its defaults.
+fn manners() -> [Manner; 2] {
+    [Manner::Linux, Manner::FreeBsd(FreeBsdKnobs::default())]
+}
 
 /// The place of a choice.
 fn place<T: PartialEq>(choices: &[T], chosen: &T) -> u8 {
@@ -135,6 +142,8 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
     let mut ecn_option = place(&ECN_OPTIONS, &tcp.accecn_option);
     let mut cookies = place(&COOKIES, &tcp.syn_cookies);
     let mut probing = place(&PROBING, &tcp.mtu_probing);
+    let mut manner = place(&manners(), &tcp.manner);
+    let mut defer_accept = tcp.defer_accept_time(tcp.defer_accept);
     let mut no_delay = !tcp.nagle;
     let mut probes_idle = tcp.keep_alive.is_some();
     let mut keep_alive = tcp.keep_alive.unwrap_or_default();
@@ -147,6 +156,7 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
         Slot::Byte(&mut ecn_option),
         Slot::Byte(&mut cookies),
         Slot::Byte(&mut probing),
+        Slot::Byte(&mut manner),
         Slot::Flag(&mut no_delay),
         Slot::Flag(&mut tcp.cork),
         Slot::Flag(&mut tcp.buffer_tuning),
@@ -160,6 +170,11 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
         Slot::Flag(&mut tcp.ecn_fallback),
         Slot::Flag(&mut tcp.alternative_backoff),
         Slot::Flag(&mut tcp.rfc1337),
+        Slot::Flag(&mut tcp.exact_resets),
+        Slot::Flag(&mut tcp.challenge_syns),
+        Slot::Flag(&mut tcp.trim_to_window),
+        Slot::Flag(&mut tcp.shrink_window),
+        Slot::Flag(&mut tcp.thin_linear_timeouts),
         Slot::Flag(&mut probes_idle),
         Slot::Span(&mut keep_alive.idle),
         Slot::Span(&mut keep_alive.interval),
@@ -170,6 +185,7 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
         Slot::Word(&mut tcp.initial_receive_buffer),
         Slot::Word(&mut tcp.window_clamp),
         Slot::Word(&mut tcp.unsent_limit),
+        Slot::Word(&mut tcp.receive_low_water),
         Slot::Short(&mut tcp.max_segment),
         Slot::Byte(&mut tcp.hop_limit),
         Slot::Byte(&mut tcp.traffic_class),
@@ -182,7 +198,9 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
         Slot::Limit(&mut tcp.user_timeout),
         Slot::Limit(&mut tcp.linger),
         Slot::Span(&mut tcp.challenge_interval),
+        Slot::Span(&mut defer_accept),
         Slot::Byte(&mut tcp.syn_retries),
+        Slot::Byte(&mut tcp.linear_syn_timeouts),
         Slot::Byte(&mut tcp.syn_ack_retries),
         Slot::Byte(&mut tcp.retries),
         Slot::Byte(&mut tcp.orphan_retries),
@@ -208,6 +226,8 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
     choose(&mut tcp.accecn_option, &ECN_OPTIONS, ecn_option);
     choose(&mut tcp.syn_cookies, &COOKIES, cookies);
     choose(&mut tcp.mtu_probing, &PROBING, probing);
+    choose(&mut tcp.manner, &manners(), manner);
+    tcp.defer_accept = tcp.defer_accept_for(defer_accept);
     tcp.nagle = !no_delay;
     tcp.keep_alive = probes_idle.then_some(keep_alive);
     tcp.max_pacing_rate = NonZeroU32::new(pacing_rate);
@@ -249,6 +269,11 @@ mod tests {
         assert_eq!(with("ecnFallback", 0.0), but(|tcp| tcp.ecn_fallback = false));
         assert_eq!(with("alternativeBackoff", 1.0), but(|tcp| tcp.alternative_backoff = true));
         assert_eq!(with("rfc1337", 1.0), but(|tcp| tcp.rfc1337 = true));
+        assert_eq!(with("exactResets", 0.0), but(|tcp| tcp.exact_resets = false));
+        assert_eq!(with("challengeSyns", 0.0), but(|tcp| tcp.challenge_syns = false));
+        assert_eq!(with("trimToWindow", 0.0), but(|tcp| tcp.trim_to_window = false));
+        assert_eq!(with("shrinkWindow", 1.0), but(|tcp| tcp.shrink_window = true));
+        assert_eq!(with("thinLinearTimeouts", 1.0), but(|tcp| tcp.thin_linear_timeouts = true));
         assert_eq!(with("keepAlive", 1.0), but(|tcp| tcp.keep_alive = Some(KeepAlive::default())));
         assert_eq!(with("sendBuffer", 5e3), but(|tcp| tcp.send_buffer = 5_000));
         assert_eq!(with("initialSendBuffer", 5e3), but(|tcp| tcp.initial_send_buffer = 5_000));
@@ -256,6 +281,7 @@ mod tests {
         assert_eq!(with("initialReceiveBuffer", 5e3), but(|tcp| tcp.initial_receive_buffer = 5_000));
         assert_eq!(with("windowClamp", 5e3), but(|tcp| tcp.window_clamp = 5_000));
         assert_eq!(with("notSentLowat", 5e3), but(|tcp| tcp.unsent_limit = 5_000));
+        assert_eq!(with("receiveLowat", 5e3), but(|tcp| tcp.receive_low_water = 5_000));
         assert_eq!(with("maxSegmentSize", 5e3), but(|tcp| tcp.max_segment = 5_000));
         assert_eq!(with("hopLimit", 5.0), but(|tcp| tcp.hop_limit = 5));
         assert_eq!(with("trafficClass", 8.0), but(|tcp| tcp.traffic_class = 8));
@@ -269,6 +295,9 @@ mod tests {
         assert_eq!(with("linger", 0.0), but(|tcp| tcp.linger = Some(Duration::ZERO)));
         assert_eq!(with("linger", f64::INFINITY), TcpConfig::default());
         assert_eq!(with("challengeInterval", 7.0), but(|tcp| tcp.challenge_interval = micros(7)));
+        // One second, and two more.
+        assert_eq!(with("deferAccept", 2e6), but(|tcp| tcp.defer_accept = 2));
+        assert_eq!(with("linearSynTimeouts", 4.0), but(|tcp| tcp.linear_syn_timeouts = 4));
         assert_eq!(with("synRetries", 9.0), but(|tcp| tcp.syn_retries = 9));
         assert_eq!(with("synAckRetries", 9.0), but(|tcp| tcp.syn_ack_retries = 9));
         assert_eq!(with("retries", 9.0), but(|tcp| tcp.retries = 9));
@@ -305,6 +334,7 @@ mod tests {
         assert_eq!(with("accEcnOption", "needed").accecn_option, AccEcnOption::Needed);
         assert_eq!(with("synCookies", "off").syn_cookies, SynCookies::Off);
         assert_eq!(with("synCookies", "always").syn_cookies, SynCookies::Always);
+        assert_eq!(with("manner", "freebsd").manner, Manner::FreeBsd(FreeBsdKnobs::default()));
         assert_eq!(with("mtuProbing", "off").mtu_probing, MtuProbing::Off);
         assert_eq!(with("mtuProbing", "always").mtu_probing, MtuProbing::Always);
     }

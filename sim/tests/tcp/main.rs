@@ -3,6 +3,7 @@
 
 mod clock;
 mod closing;
+mod floods;
 mod handshake;
 mod loss;
 mod peer;

@@ -295,9 +295,14 @@ impl Peer {
 
     /// Delivers a segment before the stack gets to send.
     pub(crate) fn deliver(&mut self, text: &str) {
-        let segment = self.segment(text).to_bytes();
+        let segment = self.segment(text);
+        self.receive(&segment);
+    }
+
+    /// Has the stack receive a segment, and no more.
+    pub(crate) fn receive(&mut self, segment: &Segment) {
         let macs = (PEER_MAC, HOST_MAC);
-        let frame = packet::ip_frame(macs, self.address(), self.host_address(), TCP, &segment);
+        let frame = packet::ip_frame(macs, self.address(), self.host_address(), TCP, &segment.to_bytes());
         self.stack.receive(&mut self.pool, self.now, NIC, &frame, FrameMeta::received(frame.len()));
     }
 
