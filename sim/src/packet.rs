@@ -26,26 +26,68 @@ pub const UDP: u8 = 17;
 pub const ICMPV6: u8 = 58;
 
 /// The flags of a segment.
-pub const FIN: u8 = 0x01;
+pub const FIN: u16 = 0x01;
 /// Synchronize.
-pub const SYN: u8 = 0x02;
+pub const SYN: u16 = 0x02;
 /// Reset.
-pub const RST: u8 = 0x04;
+pub const RST: u16 = 0x04;
 /// Push.
-pub const PSH: u8 = 0x08;
+pub const PSH: u16 = 0x08;
 /// The acknowledgment field counts.
-pub const ACK: u8 = 0x10;
+pub const ACK: u16 = 0x10;
 /// The urgent pointer counts.
-pub const URG: u8 = 0x20;
+pub const URG: u16 = 0x20;
+/// The congestion window was reduced (RFC 3168).
+pub const CWR: u16 = 0x80;
+/// All nine, of which the highest is RFC 9768's AE.
+const ALL_FLAGS: u16 = 0x1ff;
 
 /// The flags as letters; `.` stands for ACK.
-const LETTERS: [(u8, char); 6] = [(SYN, 'S'), (FIN, 'F'), (RST, 'R'), (PSH, 'P'), (URG, 'U'), (ACK, '.')];
+const LETTERS: [(u16, char); 6] = [(SYN, 'S'), (FIN, 'F'), (RST, 'R'), (PSH, 'P'), (URG, 'U'), (ACK, '.')];
 
 const ETHERNET: usize = 14;
 
 /// An Ethernet II frame.
 pub fn ethernet(destination: MacAddr, source: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> {
     [&destination.0[..], &source.0, &ethertype.to_be_bytes(), payload].concat()
+}
+
+/// What an IP header says beside addresses, protocol and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpFields {
+    /// TOS or traffic class.
+    pub tos: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// Flow label of IPv6.
+    pub flow_label: u32,
+}
+
+/// An IP header before `len` bytes of a protocol. The checksum of IPv4 is zero.
+///
+/// # Panics
+/// If the addresses are not of one family.
+pub fn ip_header(source: IpAddr, destination: IpAddr, fields: IpFields, protocol: u8, len: usize) -> Vec<u8> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let [high, low] = (20 + len as u16).to_be_bytes();
+            // No identification, Don't Fragment.
+            let mut header = vec![0x45, fields.tos, high, low, 0, 0, 0x40, 0, fields.hop_limit, protocol, 0, 0];
+            header.extend(source.octets());
+            header.extend(destination.octets());
+            header
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let first = 6 << 28 | u32::from(fields.tos) << 20 | fields.flow_label & 0xf_ffff;
+            let mut header = first.to_be_bytes().to_vec();
+            header.extend((len as u16).to_be_bytes());
+            header.extend([protocol, fields.hop_limit]);
+            header.extend(source.octets());
+            header.extend(destination.octets());
+            header
+        }
+        _ => panic!("{source} and {destination} are not of one family"),
+    }
 }
 
 /// A frame with an IP packet that carries `payload`. The checksums of IPv4, TCP, UDP and ICMP are put in.
@@ -59,26 +101,27 @@ pub fn ip_frame(
     protocol: u8,
     payload: &[u8],
 ) -> Vec<u8> {
-    let (ethertype, mut packet) = match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let [high, low] = (20 + payload.len() as u16).to_be_bytes();
-            let mut header = vec![0x45, 0, high, low, 0, 0, 0x40, 0, 64, protocol, 0, 0];
-            header.extend(source.octets());
-            header.extend(destination.octets());
-            (0x0800, header)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let [high, low] = (payload.len() as u16).to_be_bytes();
-            // Neighbour discovery has to come from the link (RFC 4861 §6.1), and the rest does not mind.
-            let mut header = vec![0x60, 0, 0, 0, high, low, protocol, 255];
-            header.extend(source.octets());
-            header.extend(destination.octets());
-            (0x86dd, header)
-        }
-        _ => panic!("{source} and {destination} are not of one family"),
-    };
-    packet.extend(payload);
-    let mut frame = ethernet(macs.1, macs.0, ethertype, &packet);
+    // Neighbour discovery has to come from the link (RFC 4861 §6.1), and the rest does not mind.
+    let hop_limit = if source.is_ipv4() { 64 } else { 255 };
+    let fields = IpFields { tos: 0, hop_limit, flow_label: 0 };
+    ip_frame_with(macs, source, destination, fields, protocol, payload)
+}
+
+/// The same with these fields in the IP header.
+///
+/// # Panics
+/// If the addresses are not of one family.
+pub fn ip_frame_with(
+    macs: (MacAddr, MacAddr),
+    source: IpAddr,
+    destination: IpAddr,
+    fields: IpFields,
+    protocol: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let ethertype = if source.is_ipv4() { 0x0800 } else { 0x86dd };
+    let header = ip_header(source, destination, fields, protocol, payload.len());
+    let mut frame = ethernet(macs.1, macs.0, ethertype, &[&header[..], payload].concat());
     repair_checksums(&mut frame);
     frame
 }
@@ -175,8 +218,8 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgment number.
     pub ack: u32,
-    /// Flags, from [`FIN`] to [`URG`].
-    pub flags: u8,
+    /// All nine flags, from [`FIN`] on.
+    pub flags: u16,
     /// The window field.
     pub window: u16,
     /// The urgent pointer.
@@ -196,7 +239,7 @@ impl Segment {
         out.extend(self.destination_port.to_be_bytes());
         out.extend(self.seq.to_be_bytes());
         out.extend(self.ack.to_be_bytes());
-        out.extend([(header_len as u8 / 4) << 4, self.flags]);
+        out.extend(((header_len as u16 / 4) << 12 | self.flags & ALL_FLAGS).to_be_bytes());
         out.extend(self.window.to_be_bytes());
         out.extend([0, 0]);
         out.extend(self.urgent.to_be_bytes());
@@ -217,7 +260,7 @@ impl Segment {
             destination_port: u16_at(2),
             seq: u32_at(4),
             ack: u32_at(8),
-            flags: header[13],
+            flags: u16_at(12) & ALL_FLAGS,
             window: u16_at(14),
             urgent: u16_at(18),
             options: bytes.get(20..header_len)?.to_vec(),
@@ -268,7 +311,7 @@ pub fn options_text(mut options: &[u8]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notation {
     /// Flags.
-    pub flags: u8,
+    pub flags: u16,
     /// Relative sequence number.
     pub seq: u32,
     /// Bytes of payload.

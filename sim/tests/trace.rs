@@ -10,7 +10,7 @@ use ethertab_sim::world::HostOptions;
 use ethertab_sim::{Impairment, World};
 
 /// Each segment on the wire: when, its sequence number, bytes of payload, flags.
-type Wire = Vec<(u64, u32, u32, u8)>;
+type Wire = Vec<(u64, u32, u32, u16)>;
 
 /// A lossy transfer: the trace of the sender, and the segments that left it.
 fn lossy_transfer(seed: u64) -> (Vec<TraceRecord>, Wire) {
@@ -55,7 +55,7 @@ fn segments_in_the_trace_are_those_on_the_wire() {
     let sent: Wire = records
         .iter()
         .filter_map(|record| match record.event {
-            TraceEvent::Sent { seq, len, flags, .. } => Some((record.time.as_micros(), seq, len, flags.0 as u8)),
+            TraceEvent::Sent { seq, len, flags, .. } => Some((record.time.as_micros(), seq, len, flags.0)),
             _ => None,
         })
         .collect();

@@ -11,7 +11,7 @@ fn frame(from: Side, segment: &Segment) -> Vec<u8> {
     }
 }
 
-fn segment(from: Side, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Segment {
+fn segment(from: Side, flags: u16, seq: u32, ack: u32, payload: &[u8]) -> Segment {
     let (source_port, destination_port) = if from == Side::A { (1_000, 80) } else { (80, 1_000) };
     let (window, payload) = (1_000, payload.to_vec());
     Segment { source_port, destination_port, seq, ack, flags, window, payload, ..Segment::default() }

@@ -1,26 +1,16 @@
-//! Packets as bytes: a codec that shares nothing with the stack's, so that a mistake there does not cancel itself out.
+//! Packets as scripts speak of them, on top of the codec of `packet`, which shares nothing with the stack's.
 
 use ethertab::wire::MacAddr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::options::{self, TcpOption};
+use crate::mutate::{repair_checksums, repair_ip_checksum};
+use crate::packet::{self, ICMP, ICMPV6, IpFields, TCP, UDP, ethernet, icmp, udp};
 
-/// FIN.
-pub(super) const FIN: u16 = 0x001;
-/// SYN.
-pub(super) const SYN: u16 = 0x002;
-/// PSH.
-pub(super) const PSH: u16 = 0x008;
-/// ACK.
-pub(super) const ACK: u16 = 0x010;
+pub(super) use crate::packet::{ACK, CWR, FIN, PSH, SYN};
 
-/// CWR.
-pub(super) const CWR: u16 = 0x080;
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
 
 /// TTL and hop limit of what scripts send.
 const HOP_LIMIT: u8 = 64;
@@ -86,41 +76,17 @@ impl Packet {
 
     /// The packet's bytes from the IP header on, with its checksums.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let (protocol, mut body, checksum_at) = match &self.payload {
-            Payload::Tcp(segment) => (TCP, segment.to_bytes(), 16),
-            Payload::Udp(datagram) => (UDP, datagram.to_bytes(), 6),
-            Payload::Icmp(message) if self.source.is_ipv4() => (ICMP, message.to_bytes(), 2),
-            Payload::Icmp(message) => (ICMPV6, message.to_bytes(), 2),
-        };
-        let mut sum = !checksum(self.pseudo_header(protocol, body.len()), &body);
-        sum = match (protocol, !sum) {
-            // RFC 768: a sum of zero is sent as all ones.
-            (UDP, 0) => 0xffff,
-            (_, sum) => sum,
-        };
-        body[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
-        let fields = (self.tos, self.hop_limit, self.flow_label);
-        [ip_header_with((self.source, self.destination), fields, protocol, body.len()), body].concat()
-    }
-
-    fn pseudo_header(&self, protocol: u8, len: usize) -> u32 {
-        if protocol == ICMP {
-            return 0;
-        }
-        let mut bytes = Vec::new();
-        match (self.source, self.destination) {
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                bytes.extend(source.octets());
-                bytes.extend(destination.octets());
+        let (protocol, body) = match &self.payload {
+            Payload::Tcp(segment) => (TCP, segment.to_bytes()),
+            Payload::Udp(datagram) => (UDP, udp(datagram.source_port, datagram.destination_port, &datagram.data)),
+            Payload::Icmp(message) => {
+                let protocol = if self.source.is_ipv4() { ICMP } else { ICMPV6 };
+                (protocol, icmp(message.kind, message.code, message.rest, &message.data))
             }
-            (source, destination) => {
-                bytes.extend(v4(source).octets());
-                bytes.extend(v4(destination).octets());
-            }
-        }
-        bytes.extend((len as u32).to_be_bytes());
-        bytes.extend([0, 0, 0, protocol]);
-        ones_sum(0, &bytes)
+        };
+        let fields = IpFields { tos: self.tos, hop_limit: self.hop_limit, flow_label: self.flow_label };
+        let macs = (MacAddr([0; 6]), MacAddr([0; 6]));
+        packet::ip_frame_with(macs, self.source, self.destination, fields, protocol, &body).split_off(ETHERNET)
     }
 
     /// Reads an Ethernet frame that the stack has sent. None for what scripts do not speak of: ARP, neighbour discovery,
@@ -129,7 +95,12 @@ impl Packet {
     /// # Errors
     /// Says what is wrong with the packet: a length, a checksum, an option.
     pub(super) fn from_frame(frame: &[u8]) -> Result<Option<Packet>, &'static str> {
-        let (ethertype, bytes) = (frame.get(12..14).ok_or("a frame without a header")?, &frame[14..]);
+        let (ethertype, bytes) = (frame.get(12..14).ok_or("a frame without a header")?, &frame[ETHERNET..]);
+        let mut repaired = frame.to_vec();
+        repair_checksums(&mut repaired);
+        if repaired != frame {
+            return Err("a bad checksum of IPv4, TCP, UDP or ICMP");
+        }
         match ethertype {
             [0x08, 0x00] => Packet::from_v4(bytes),
             [0x86, 0xdd] => Packet::from_v6(bytes),
@@ -140,8 +111,8 @@ impl Packet {
     fn from_v4(bytes: &[u8]) -> Result<Option<Packet>, &'static str> {
         let header = bytes.first_chunk::<20>().ok_or("an IPv4 header that is cut short")?;
         let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        if header[0] != 0x45 || checksum(0, header) != 0 {
-            return Err("an IPv4 header with options, of another version or with a bad checksum");
+        if header[0] != 0x45 {
+            return Err("an IPv4 header with options or of another version");
         }
         let address = |at: usize| IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let body = bytes.get(20..len).ok_or("an IPv4 packet with a bad length")?;
@@ -180,10 +151,6 @@ impl Packet {
     }
 
     fn with_body(mut self, protocol: u8, body: &[u8]) -> Result<Option<Packet>, &'static str> {
-        let is_summed = matches!(protocol, ICMP | TCP | UDP | ICMPV6);
-        if is_summed && checksum(self.pseudo_header(protocol, body.len()), body) != 0 {
-            return Err("a bad TCP, UDP or ICMP checksum");
-        }
         self.payload = match protocol {
             TCP => Payload::Tcp(Segment::parse(body).ok_or("a malformed TCP header or option")?),
             UDP => Payload::Udp(Datagram::parse(body).ok_or("a malformed UDP header")?),
@@ -208,36 +175,32 @@ impl Packet {
 impl Segment {
     /// The segment's bytes with a checksum of zero.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let options = options::emit(&self.options);
-        let mut out = Vec::with_capacity(20 + options.len() + self.data.len());
-        out.extend(self.source_port.to_be_bytes());
-        out.extend(self.destination_port.to_be_bytes());
-        out.extend(self.seq.to_be_bytes());
-        out.extend(self.ack.to_be_bytes());
-        out.extend([((5 + options.len() / 4) as u8) << 4 | (self.flags >> 8) as u8 & 1, self.flags as u8]);
-        out.extend(self.window.to_be_bytes());
-        out.extend([0, 0]);
-        out.extend(self.urgent.to_be_bytes());
-        out.extend(options);
-        out.extend(&self.data);
-        out
+        let segment = packet::Segment {
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            urgent: self.urgent,
+            options: options::emit(&self.options),
+            payload: self.data.clone(),
+        };
+        segment.to_bytes()
     }
 
     fn parse(bytes: &[u8]) -> Option<Segment> {
-        let header = bytes.first_chunk::<20>()?;
-        let u16_at = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        let u32_at = |at: usize| u32::from(u16_at(at)) << 16 | u32::from(u16_at(at + 2));
-        let header_len = usize::from(header[12] >> 4) * 4;
+        let segment = packet::Segment::parse(bytes)?;
         Some(Segment {
-            source_port: u16_at(0),
-            destination_port: u16_at(2),
-            seq: u32_at(4),
-            ack: u32_at(8),
-            flags: u16_at(12) & 0x1ff,
-            window: u16_at(14),
-            urgent: u16_at(18),
-            options: options::parse(bytes.get(20..header_len)?)?,
-            data: bytes.get(header_len..)?.to_vec(),
+            source_port: segment.source_port,
+            destination_port: segment.destination_port,
+            seq: segment.seq,
+            ack: segment.ack,
+            flags: segment.flags,
+            window: segment.window,
+            urgent: segment.urgent,
+            options: options::parse(&segment.options)?,
+            data: segment.payload,
         })
     }
 
@@ -247,15 +210,6 @@ impl Segment {
 }
 
 impl Datagram {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for field in [self.source_port, self.destination_port, 8 + self.data.len() as u16, 0] {
-            out.extend(field.to_be_bytes());
-        }
-        out.extend(&self.data);
-        out
-    }
-
     fn parse(bytes: &[u8]) -> Option<Datagram> {
         let header = bytes.first_chunk::<8>()?;
         let u16_at = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
@@ -267,10 +221,6 @@ impl Datagram {
 }
 
 impl Message {
-    fn to_bytes(&self) -> Vec<u8> {
-        [&[self.kind, self.code, 0, 0][..], &self.rest.to_be_bytes(), &self.data].concat()
-    }
-
     fn parse(bytes: &[u8]) -> Option<Message> {
         let [kind, code, _, _, a, b, c, d, data @ ..] = bytes else { return None };
         Some(Message { kind: *kind, code: *code, rest: u32::from_be_bytes([*a, *b, *c, *d]), data: data.to_vec() })
@@ -279,64 +229,20 @@ impl Message {
 
 /// A frame around an IP packet.
 pub(super) fn ethernet_frame(destination: MacAddr, source: MacAddr, is_ipv4: bool, packet: &[u8]) -> Vec<u8> {
-    let ethertype: u16 = if is_ipv4 { 0x0800 } else { 0x86dd };
-    [&destination.0[..], &source.0, &ethertype.to_be_bytes(), packet].concat()
+    ethernet(destination, source, if is_ipv4 { 0x0800 } else { 0x86dd }, packet)
 }
 
 /// An IP header from one address to another, before `body_len` bytes of a protocol.
-pub(super) fn ip_header(addresses: (IpAddr, IpAddr), protocol: u8, body_len: usize) -> Vec<u8> {
-    ip_header_with(addresses, (0, HOP_LIMIT, 0), protocol, body_len)
-}
-
-/// The same with these TOS, TTL and flow label.
-fn ip_header_with(
-    (source, destination): (IpAddr, IpAddr),
-    (tos, hop_limit, flow_label): (u8, u8, u32),
-    protocol: u8,
-    body_len: usize,
-) -> Vec<u8> {
-    if let (IpAddr::V6(source), IpAddr::V6(destination)) = (source, destination) {
-        let first = 6 << 28 | u32::from(tos) << 20 | (flow_label & 0xf_ffff);
-        let mut out = first.to_be_bytes().to_vec();
-        out.extend((body_len as u16).to_be_bytes());
-        out.extend([protocol, hop_limit]);
-        out.extend(source.octets());
-        out.extend(destination.octets());
-        return out;
-    }
-    let mut out = vec![0x45, tos];
-    out.extend((20 + body_len as u16).to_be_bytes());
-    // No identification, Don't Fragment.
-    out.extend([0, 0, 0x40, 0, hop_limit, protocol, 0, 0]);
-    out.extend(v4(source).octets());
-    out.extend(v4(destination).octets());
-    let sum = checksum(0, &out);
-    out[10..12].copy_from_slice(&sum.to_be_bytes());
-    out
-}
-
-fn v4(address: IpAddr) -> Ipv4Addr {
-    match address {
-        IpAddr::V4(address) => address,
-        // Only a pair of one family is ever built.
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-    }
-}
-
-/// The sum of RFC 1071, not yet folded.
-fn ones_sum(start: u32, bytes: &[u8]) -> u32 {
-    bytes.chunks(2).fold(start, |sum, pair| {
-        let word = u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-        sum + word
-    })
-}
-
-fn checksum(start: u32, bytes: &[u8]) -> u16 {
-    let mut sum = ones_sum(start, bytes);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+pub(super) fn ip_header((source, destination): (IpAddr, IpAddr), protocol: u8, body_len: usize) -> Vec<u8> {
+    let fields = IpFields { tos: 0, hop_limit: HOP_LIMIT, flow_label: 0 };
+    let mut frame = ethernet_frame(
+        MacAddr([0; 6]),
+        MacAddr([0; 6]),
+        source.is_ipv4(),
+        &packet::ip_header(source, destination, fields, protocol, body_len),
+    );
+    repair_ip_checksum(&mut frame);
+    frame.split_off(ETHERNET)
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Host {
     }
 
     /// A segment from the peer's `port` to port 80.
-    fn segment(&mut self, port: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
+    fn segment(&mut self, port: u16, seq: u32, ack: u32, flags: u16, payload: &[u8]) {
         let segment = Segment {
             source_port: port,
             destination_port: 80,
