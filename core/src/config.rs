@@ -3,6 +3,7 @@
 use core::num::NonZeroU32;
 
 use crate::stack::addresses::DuplicateDetection;
+use crate::stack::autoconfiguration::Autoconfiguration;
 use crate::tcp::accecn::AccEcnOption;
 use crate::tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};
 use crate::tcp::cookies::SynCookies;
@@ -24,6 +25,10 @@ pub struct Limits {
     pub addresses: usize,
     /// Routes, those of the addresses' own networks not counted.
     pub routes: usize,
+    /// DNS servers that routers have advertised (RFC 8106), over all interfaces.
+    pub dns_servers: usize,
+    /// Search domains that routers have advertised, over all interfaces.
+    pub search_domains: usize,
     /// Neighbour table entries, over all interfaces.
     pub neighbors: usize,
     /// TCP connections (without those in SYN-RECEIVED on a listener or in TIME-WAIT).
@@ -64,6 +69,8 @@ impl Limits {
             interfaces: 2,
             addresses: 8,
             routes: 8,
+            dns_servers: 4,
+            search_domains: 2,
             neighbors: 32,
             connections: 64,
             listeners: 16,
@@ -86,6 +93,8 @@ impl Limits {
             interfaces: 4,
             addresses: 16,
             routes: 32,
+            dns_servers: 8,
+            search_domains: 4,
             neighbors: 256,
             connections: 1_024,
             listeners: 64,
@@ -108,6 +117,8 @@ impl Limits {
             interfaces: 8,
             addresses: 64,
             routes: 256,
+            dns_servers: 16,
+            search_domains: 16,
             neighbors: 4_096,
             connections: 100_000,
             listeners: 256,
@@ -477,11 +488,19 @@ pub struct InterfaceConfig {
     pub mtu: u16,
     /// How others are asked for the interface's addresses, where nothing else is said of one.
     pub detection: DuplicateDetection,
+    /// Whether and how IPv6 configures itself by what routers advertise (RFC 4861 §6.3, RFC 4862); off by default.
+    pub autoconfiguration: Option<Autoconfiguration>,
 }
 
 impl InterfaceConfig {
     /// An Ethernet interface with an MTU of 1,500 bytes.
     pub const fn ethernet(mac: MacAddr) -> Self {
-        InterfaceConfig { medium: Medium::Ethernet, mac, mtu: 1_500, detection: DuplicateDetection::Optimistic }
+        InterfaceConfig {
+            medium: Medium::Ethernet,
+            mac,
+            mtu: 1_500,
+            detection: DuplicateDetection::Optimistic,
+            autoconfiguration: None,
+        }
     }
 }

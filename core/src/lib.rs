@@ -74,6 +74,9 @@ pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle
 pub use pool::{BLOCK_SIZE, Pool};
 pub use stack::addresses::{AddressOptions, AddressOrigin, AddressState, DuplicateDetection, InterfaceAddress};
 pub use stack::addressing::{ConfigError, ScopeError};
+pub use stack::autoconfiguration::{
+    AdvertisedDnsServer, AdvertisedDomain, AdvertisedLink, Autoconfiguration, InterfaceIdentifiers,
+};
 pub use stack::forward::{Forwarding, ReversePath};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};

@@ -22,6 +22,7 @@ pub(crate) enum Use {
     FastOpen = 6,
     Neighbors = 7,
     Fragments = 8,
+    StableAddresses = 9,
     DhcpClient = 32,
     Resolver = 33,
     Ntp = 34,

@@ -350,12 +350,12 @@ impl Stack<'_> {
         }
     }
 
-    /// Takes the steps that are due for the addresses of an interface, of which there are few.
-    pub(super) fn look_after_addresses(&mut self, pool: &mut Pool<'_>, interface: InterfaceId) {
+    /// Does what is due for an interface and its addresses, of which there are few.
+    pub(super) fn look_after_interface(&mut self, pool: &mut Pool<'_>, interface: InterfaceId) {
         if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
             found.claims_due = false;
         }
-        let mut next = Instant::FAR_FUTURE;
+        let mut next = self.look_after_routers(pool, interface);
         let mut place = 0;
         while let Some(entry) = self.addresses.get(place) {
             if entry.interface != interface {
@@ -447,6 +447,7 @@ impl Stack<'_> {
         }
         self.counters.address_conflicts += 1;
         self.addresses_changed(interface);
+        self.replace_address(place);
     }
 
     /// Another station has sent ARP from an address of ours. RFC 5227 §2.4 (b) and (c): "it MAY elect to attempt to defend its address by

@@ -118,6 +118,7 @@ impl Stack<'_> {
                 return Err(error);
             }
         }
+        self.begin_autoconfiguration(id);
         Ok(id)
     }
 
@@ -140,6 +141,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::NoInterface);
         }
         remove_all(&mut self.addresses, |entry| entry.interface == interface);
+        self.forget_advertised_names(interface);
         self.forget_routes(interface);
         // Sockets that were parked there are ready from now on, perhaps on this very interface's list, which is why the
         // list comes last.

@@ -139,6 +139,16 @@ impl Stack<'_> {
                     self.neighbor_advertisement(packet.interface, target, flags, options);
                 }
             }
+            Icmpv6Message::RouterAdvertisement { advertisement, options } => {
+                if self.is_valid_discovery(packet, source, options) {
+                    self.router_advertisement(pool, packet, source, &advertisement, options);
+                }
+            }
+            Icmpv6Message::Redirect { target, destination, options } => {
+                if self.is_valid_discovery(packet, target, options) {
+                    self.redirected(pool, packet, target, destination, options);
+                }
+            }
             Icmpv6Message::DestinationUnreachable { code, original } => {
                 let problem = Problem::Unreachable(unreachable_code_v4(code));
                 self.icmp_error(pool, packet, problem, quoted_v6(original));
@@ -175,7 +185,7 @@ impl Stack<'_> {
         });
     }
 
-    /// RFC 4861 §7.1.1 and §7.1.2, the checks that both messages share.
+    /// RFC 4861 §6.1.2, §7.1.1, §7.1.2 and §8.1, the checks that all these messages share.
     fn is_valid_discovery(&mut self, packet: &Packet<'_>, target: Ipv6Addr, options: &[u8]) -> bool {
         let code = packet.payload.get(1).copied().unwrap_or(0);
         let options = NdpOptions::new(options);

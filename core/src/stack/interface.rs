@@ -1,5 +1,6 @@
 //! An interface: the stack's port to a network, and what waits to leave through it.
 
+use super::autoconfiguration::Routers;
 use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use crate::config::InterfaceConfig;
 use crate::links::List;
@@ -76,6 +77,7 @@ pub struct Interface {
     /// Bytes that the first of them has sent in its turn.
     pub(crate) turn_used: u32,
     pub(crate) times: LinkTimes,
+    pub(crate) routers: Routers,
     pub(crate) control: RecordQueue,
     control_counts: [u16; 4],
     pub(crate) forwarding: Forwarding,
@@ -96,6 +98,7 @@ impl Interface {
             ready: List::default(),
             turn_used: 0,
             times: LinkTimes::DEFAULT,
+            routers: Routers::new(config.mtu),
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; 4],
             forwarding: Forwarding::default(),

@@ -9,6 +9,7 @@ use crate::hash_index::{Bucket, buckets_for};
 use crate::links::Link;
 use crate::slab::Slot;
 use crate::stack::addresses::InterfaceAddress;
+use crate::stack::autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use crate::stack::interface::Interface;
 use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;
@@ -32,6 +33,10 @@ pub struct StackMemory<'m> {
     pub interfaces: Storage<'m, Slot<Interface>>,
     /// One for each of `Limits::addresses`.
     pub addresses: Storage<'m, InterfaceAddress>,
+    /// One for each of `Limits::dns_servers`.
+    pub dns_servers: Storage<'m, AdvertisedDnsServer>,
+    /// One for each of `Limits::search_domains`.
+    pub search_domains: Storage<'m, AdvertisedDomain>,
     /// [`TableSizes::routes`].
     pub routes: Storage<'m, Slot<RouteEntry>>,
     /// [`TableSizes::route_nodes`].
@@ -141,6 +146,8 @@ impl<'m> StackMemory<'m> {
         StackMemory {
             interfaces: Storage::with_capacity(limits.interfaces),
             addresses: Storage::with_capacity(limits.addresses),
+            dns_servers: Storage::with_capacity(limits.dns_servers),
+            search_domains: Storage::with_capacity(limits.search_domains),
             routes: Storage::with_capacity(sizes.routes),
             route_nodes: Storage::with_capacity(sizes.route_nodes),
             neighbors: Storage::with_capacity(limits.neighbors),
@@ -172,6 +179,8 @@ impl<'m> StackMemory<'m> {
         let mut result = Ok(());
         need(&mut result, "interfaces", limits.interfaces, self.interfaces.capacity());
         need(&mut result, "addresses", limits.addresses, self.addresses.capacity());
+        need(&mut result, "dns_servers", limits.dns_servers, self.dns_servers.capacity());
+        need(&mut result, "search_domains", limits.search_domains, self.search_domains.capacity());
         need(&mut result, "routes", sizes.routes, self.routes.capacity());
         need(&mut result, "route_nodes", sizes.route_nodes, self.route_nodes.capacity());
         need(&mut result, "neighbors", limits.neighbors, self.neighbors.capacity());
@@ -210,7 +219,7 @@ fn need(result: &mut Result<(), MemoryTooSmall>, table: &'static str, needed: us
 /// A stack's tables as arrays, for a program without an allocator: in a `static`, or in a variable of `main`.
 ///
 /// They hold `CONNECTIONS` connections, as many half-open ones and as many in TIME-WAIT, and `OTHERS` of each other thing
-/// (interfaces, addresses, routes, neighbours, listeners, UDP sockets, echo requests). The other two lengths follow from
+/// (interfaces, addresses, DNS servers and search domains, routes, neighbours, listeners, UDP sockets, echo requests). The other two lengths follow from
 /// these by [`nodes`] and [`buckets`], which are parameters because an array's length cannot be computed from another
 /// parameter; the compiler checks them.
 ///
@@ -233,6 +242,8 @@ fn need(result: &mut Result<(), MemoryTooSmall>, table: &'static str, needed: us
 pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BUCKETS: usize> {
     interfaces: [Slot<Interface>; OTHERS],
     addresses: [InterfaceAddress; OTHERS],
+    dns_servers: [AdvertisedDnsServer; OTHERS],
+    search_domains: [AdvertisedDomain; OTHERS],
     routes: [[Slot<RouteEntry>; ROUTES]; OTHERS],
     route_nodes: [[TrieNode; nodes_for(ROUTES)]; OTHERS],
     neighbors: [Slot<Neighbor>; OTHERS],
@@ -280,6 +291,8 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
     Limits {
         interfaces: others,
         addresses: others,
+        dns_servers: others,
+        search_domains: others,
         routes: others,
         neighbors: others,
         connections,
@@ -309,6 +322,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
         Tables {
             interfaces: [const { Slot::EMPTY }; OTHERS],
             addresses: [InterfaceAddress::EMPTY; OTHERS],
+            dns_servers: [AdvertisedDnsServer::EMPTY; OTHERS],
+            search_domains: [AdvertisedDomain::EMPTY; OTHERS],
             routes: [const { [const { Slot::EMPTY }; ROUTES] }; OTHERS],
             route_nodes: [[TrieNode::EMPTY; nodes_for(ROUTES)]; OTHERS],
             neighbors: [const { Slot::EMPTY }; OTHERS],
@@ -344,6 +359,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
         StackMemory {
             interfaces: Storage::borrowed(&mut self.interfaces),
             addresses: Storage::borrowed(&mut self.addresses),
+            dns_servers: Storage::borrowed(&mut self.dns_servers),
+            search_domains: Storage::borrowed(&mut self.search_domains),
             routes: Storage::borrowed(self.routes.as_flattened_mut()),
             route_nodes: Storage::borrowed(self.route_nodes.as_flattened_mut()),
             neighbors: Storage::borrowed(&mut self.neighbors),

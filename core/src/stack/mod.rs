@@ -6,13 +6,14 @@
 //! them comes [`Stack::transmit`] again.
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
-//! of them is used), [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! of them is used), [`autoconfiguration`], [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod addresses;
 pub(crate) mod addressing;
 mod arp;
+pub(crate) mod autoconfiguration;
 mod error_reports;
 pub(crate) mod flow;
 pub(crate) mod forward;
@@ -67,6 +68,7 @@ use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use crate::trace::Trace;
 use addresses::InterfaceAddress;
+use autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use error_reports::ErrorReports;
 use flow::LastHits;
 use forward::Ways;
@@ -129,6 +131,8 @@ pub struct Stack<'m> {
 
     interfaces: Slab<'m, Interface>,
     addresses: Storage<'m, InterfaceAddress>,
+    dns_servers: Storage<'m, AdvertisedDnsServer>,
+    search_domains: Storage<'m, AdvertisedDomain>,
     routes: RouteTable<'m>,
     /// Source and destination of the last IPv4 packet to one of our addresses, and under which generation they passed the
     /// checks: the next packet mostly has the same.
@@ -181,6 +185,7 @@ pub struct Stack<'m> {
     identifier_random: Generator,
     identifications: Identifications,
     neighbor_random: Generator,
+    address_secret: Generator,
     icmp_bucket: TokenBucket,
     counters: Counters,
 }
@@ -213,6 +218,8 @@ impl<'m> Stack<'m> {
             generation: 1,
             interfaces: Slab::new(memory.interfaces, limits.interfaces),
             addresses: memory.addresses,
+            dns_servers: memory.dns_servers,
+            search_domains: memory.search_domains,
             routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),
             last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
             last_route: None,
@@ -257,6 +264,7 @@ impl<'m> Stack<'m> {
             hash_secret: Generator::new(seed, Use::HashTables),
             identifier_random: Generator::new(seed, Use::Identifiers),
             neighbor_random: Generator::new(seed, Use::Neighbors),
+            address_secret: Generator::new(seed, Use::StableAddresses),
             identifications: Identifications::new(seed),
             icmp_bucket: TokenBucket::new(),
             counters: Counters::default(),
@@ -303,7 +311,7 @@ impl<'m> Stack<'m> {
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),
                 Node::Reassembly(index) => self.reassembly_timeout(pool, index),
-                Node::Interface(index) => self.look_after_addresses(pool, InterfaceId(index as u8)),
+                Node::Interface(index) => self.look_after_interface(pool, InterfaceId(index as u8)),
                 Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
             }
         }

@@ -52,8 +52,9 @@ impl Stack<'_> {
         }
         // RFC 4429 §3.3: nobody is to forget another's station for an address that may not be ours.
         let override_ = state != AddressState::Optimistic;
+        let router = self.forwards_ipv6(interface);
         if source.is_unspecified() {
-            let flags = AdvertisementFlags { router: false, solicited: false, override_ };
+            let flags = AdvertisementFlags { router, solicited: false, override_ };
             self.advertise_neighbor(pool, interface, target, ALL_NODES, None, flags);
             return;
         }
@@ -71,7 +72,7 @@ impl Stack<'_> {
             let known = self.neighbors.find(&self.hash_secret, interface, address);
             self.learn(pool, interface, address, mac, known, NeighborState::Stale, true);
         }
-        let flags = AdvertisementFlags { router: false, solicited: true, override_ };
+        let flags = AdvertisementFlags { router, solicited: true, override_ };
         self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(packet.source_mac)), flags);
     }
 
@@ -117,7 +118,10 @@ impl Stack<'_> {
             self.confirm_neighbor(entry, mac, NeighborState::Stale);
         }
         if let Some(neighbor) = self.neighbors.get_mut(entry) {
-            neighbor.is_router = flags.router;
+            let was_router = core::mem::replace(&mut neighbor.is_router, flags.router);
+            if was_router && !flags.router {
+                self.router_is_none_any_more(interface, IpAddr::V6(target));
+            }
         }
     }
 
@@ -158,7 +162,8 @@ impl Stack<'_> {
         match address {
             IpAddr::V4(address) => self.ask_arp(pool, interface, address, address, MacAddr::BROADCAST),
             IpAddr::V6(address) => {
-                let flags = AdvertisementFlags { router: false, solicited: false, override_: true };
+                let router = self.forwards_ipv6(interface);
+                let flags = AdvertisementFlags { router, solicited: false, override_: true };
                 self.advertise_neighbor(pool, interface, address, ALL_NODES, None, flags);
             }
         }
@@ -192,5 +197,7 @@ impl Stack<'_> {
 
 /// The group of all hosts on a link (RFC 1112 §4).
 pub(super) const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+/// The group of all IPv6 routers on a link (RFC 4291 §2.7.1).
+pub(super) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// The group of all IPv6 nodes on a link (RFC 4291 §2.7.1).
 pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

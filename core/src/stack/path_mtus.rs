@@ -116,7 +116,11 @@ impl Stack<'_> {
 
     /// The MTU of the path to a host through an interface.
     pub(super) fn path_mtu(&mut self, interface: InterfaceId, destination: IpAddr) -> u16 {
-        let most = self.mtu(interface);
+        let most = match destination {
+            IpAddr::V4(_) => self.mtu(interface),
+            // RFC 4861 §6.3.4: what a router says of the link counts for IPv6.
+            IpAddr::V6(_) => self.advertised_link(interface).map_or(1_280, |link| link.mtu),
+        };
         // RFC 791 §3.2 and RFC 8200 §5: every path takes so much.
         let least = if destination.is_ipv4() { 68 } else { 1_280 };
         self.path_mtus.find(&self.hash_secret, destination, self.now).map_or(most, |mtu| mtu.max(least).min(most))

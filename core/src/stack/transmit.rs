@@ -47,7 +47,7 @@ impl Stack<'_> {
             return None;
         }
         if found.claims_due {
-            self.look_after_addresses(pool, interface);
+            self.look_after_interface(pool, interface);
         }
         // Ends, since each turn without a frame takes a socket off the list or a packet out of a queue.
         loop {
@@ -169,7 +169,8 @@ impl Stack<'_> {
             self.leave_ready(interface, number);
             return false;
         };
-        let (flow, marks) = (connection.flow, Marks::new(&connection.config, self.config.hop_limit));
+        let (flow, marks) =
+            (connection.flow, Marks::new(&connection.config, self.hop_limit(interface, connection.flow.remote)));
         match self.path_for(pool, &flow, marks, Some(index)) {
             PathSearch::Found(path) => {
                 let mtu = self.path_mtu(path.interface, flow.remote);
@@ -211,7 +212,8 @@ impl Stack<'_> {
             return None;
         }
         if !half_open.path.is_valid(generation) {
-            let marks = Marks::new(&self.listeners.lookup(half_open.listener)?.config, self.config.hop_limit);
+            let hop_limit = self.hop_limit(interface, flow.remote);
+            let marks = Marks::new(&self.listeners.lookup(half_open.listener)?.config, hop_limit);
             match self.path_for(pool, &flow, marks, None) {
                 PathSearch::Found(path) => self.half_open.get_mut(index)?.path = path,
                 PathSearch::Wait(entry) => {
@@ -401,7 +403,7 @@ impl Stack<'_> {
             return;
         }
         let mut header = [0; ipv6::HEADER_LEN];
-        let hop_limit = self.config.hop_limit;
+        let hop_limit = self.hop_limit(interface, destination);
         let identification = self.identify(interface, (source, destination), protocol, payload_len);
         let header_len =
             emit_ip_header(&mut header, source, destination, protocol, payload_len, hop_limit, identification);

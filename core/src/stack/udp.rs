@@ -292,7 +292,7 @@ impl Stack<'_> {
         };
         udp_header[udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
         let mut ip_header = [0; ipv6::HEADER_LEN];
-        let hop_limit = self.config.hop_limit;
+        let hop_limit = self.hop_limit(hop.interface, destination);
         let identification = self.identify(hop.interface, (source, destination), protocol::UDP, len);
         let ip_len = emit_ip_header(&mut ip_header, source, destination, protocol::UDP, len, hop_limit, identification);
 
