@@ -105,6 +105,8 @@ impl Host {
                 last = Segment::parse(payload);
             }
         }
+        // What a second interface says of its addresses.
+        while self.stack.transmit(&mut self.pool, self.now, InterfaceId(NIC.0 + 1), &mut buf).is_some() {}
         last
     }
 
