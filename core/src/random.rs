@@ -26,6 +26,8 @@ pub(crate) enum Use {
     DhcpClient = 32,
     Resolver = 33,
     Ntp = 34,
+    Dhcpv6Client = 35,
+    Dhcpv6Server = 36,
 }
 
 impl Generator {

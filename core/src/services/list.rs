@@ -48,6 +48,12 @@ impl<T: Copy + PartialEq, const N: usize> List<T, N> {
     }
 }
 
+impl<T: Copy + PartialEq, const N: usize> Default for List<T, N> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl<T, const N: usize> IntoIterator for List<T, N> {
     type Item = T;
     type IntoIter = core::iter::Flatten<core::array::IntoIter<Option<T>, N>>;

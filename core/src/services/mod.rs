@@ -9,6 +9,8 @@ pub mod dhcp_config;
 pub mod dhcp_leases;
 pub mod dhcp_reply;
 pub mod dhcp_server;
+pub mod dhcpv6_client;
+pub mod dhcpv6_server;
 pub mod dns_server;
 mod list;
 pub mod ntp;

@@ -370,7 +370,8 @@ mod tests {
 
     #[test]
     fn servers_that_do_not_know_the_time_are_not_believed() {
-        let damage: [&dyn Fn(&mut [u8; PACKET_LEN]); 6] = [
+        type Damage = &'static dyn Fn(&mut [u8; PACKET_LEN]);
+        let damage: [Damage; 6] = [
             &|packet| packet[0] |= 0xc0,
             &|packet| packet[1] = 16,
             &|packet| packet[40..].fill(0),

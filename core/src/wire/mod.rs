@@ -6,6 +6,7 @@
 
 pub mod arp;
 pub mod dhcp;
+pub mod dhcpv6;
 pub mod dns;
 pub mod ecn;
 pub mod ethernet;
