@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ethertab::services::{DhcpClient, DhcpClientConfig, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute, List};
 use ethertab::time::Instant;
 use ethertab::wire::dhcp::CLIENT_PORT;
-use ethertab::{BindError, Endpoint, InterfaceId, Pool, Prefix, Stack, UdpHandle, UdpMeta};
+use ethertab::{BindError, Endpoint, InterfaceId, Pool, Prefix, Route, Stack, UdpHandle, UdpMeta};
 
 /// Octets of the longest datagram that is read; what the client says it takes fits.
 const MAX_MESSAGE: usize = 1_500;
@@ -106,16 +106,24 @@ impl Dhcp {
         }
         if let Some(old) = self.configured.take() {
             for route in old.routes.iter() {
-                let _ = stack.remove_route(route.destination);
+                let _ = stack.unset_route(&self.route(route));
             }
             let _ = stack.remove_address(self.interface, old.address.address);
         }
         if let Some(new) = wanted {
             let _ = stack.add_address(now, self.interface, new.address);
             for route in new.routes.iter() {
-                let _ = stack.add_route_on(self.interface, route.destination, route.router.into());
+                let _ = stack.set_route(self.route(route));
             }
             self.configured = Some(new);
+        }
+    }
+
+    /// RFC 3442: a router of 0.0.0.0 means that the network is on the link.
+    fn route(&self, told: &DhcpRoute) -> Route {
+        match told.router.is_unspecified() {
+            true => Route::on_link(self.interface, told.destination),
+            false => Route::via(self.interface, told.destination, told.router.into()),
         }
     }
 }

@@ -31,6 +31,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "udhcpc", program: "udhcpc", purpose: "tests against Linux" },
     Package { name: "isc-dhcp-client", program: "dhclient", purpose: "tests against Linux" },
     Package { name: "dhcpcd-base", program: "dhcpcd", purpose: "tests against Linux" },
+    Package { name: "bind9-dnsutils", program: "dig", purpose: "tests against Linux" },
+    Package { name: "ntpsec-ntpdig", program: "ntpdig", purpose: "tests against Linux" },
+    Package { name: "chrony", program: "chronyd", purpose: "tests against Linux" },
     Package { name: "cpio", program: "cpio", purpose: "the Linux guest" },
     Package { name: "binutils", program: "readelf", purpose: "the Linux guest" },
 ];

@@ -57,7 +57,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "linux",
-        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3, and DHCP clients and servers",
+        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3, and clients and servers of DHCP, DNS and NTP",
         quick: false,
         needs: &[
             Tap,
@@ -71,6 +71,9 @@ const SUITES: &[Suite] = &[
             Program("udhcpc"),
             Program("dhclient"),
             Program("dhcpcd"),
+            Program("dig"),
+            Program("ntpdig"),
+            Program("chronyd"),
             Program("tshark"),
         ],
         run: linux,

@@ -1,5 +1,5 @@
 //! The stack on a TAP device, judged by others: Linux's TCP at the other end, curl, nginx, nmap, hping3 and ping as its
-//! peers, and tshark as the reader of every capture.
+//! peers, other people's clients and servers of DHCP, DNS and NTP, and tshark as the reader of every capture.
 //!
 //! Each test makes a network namespace of its own, which the kernel deletes with the test's last thread and program, whatever
 //! happens. It needs root, `/dev/net/tun` and those programs; `cargo xtask test linux` runs it where they are there.
@@ -15,6 +15,7 @@ mod judge;
 mod namespace;
 mod peer;
 mod scans;
+mod services;
 mod transfers;
 
 use std::error::Error;

@@ -123,7 +123,6 @@ const FOR_EVER: u32 = u32::MAX;
 
 /// The state, with what it needs.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one, in place, and no heap")]
 enum Phase {
     /// The best offer so far, and its preference.
     Soliciting(Option<(Dhcpv6Lease, u8)>),
