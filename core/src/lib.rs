@@ -82,6 +82,7 @@ pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
 pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
+pub use stack::router_advertiser::AdvertiseError;
 pub use stack::routes::{Route, RouteOrigin, RouterPreference};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{

@@ -355,7 +355,7 @@ impl Stack<'_> {
         if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
             found.claims_due = false;
         }
-        let mut next = self.look_after_routers(pool, interface);
+        let mut next = self.look_after_routers(pool, interface).min(self.look_after_advertiser(pool, interface));
         let mut place = 0;
         while let Some(entry) = self.addresses.get(place) {
             if entry.interface != interface {

@@ -137,6 +137,7 @@ impl Stack<'_> {
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else {
             return Err(ConfigError::NoSuchInterface(interface));
         };
+        found.advertiser.clear(pool, &mut self.account);
         for _ in 0..found.clear_control(pool, &mut self.account) {
             self.counters.drop(DropReason::NoInterface);
         }

@@ -139,6 +139,11 @@ impl Stack<'_> {
                     self.neighbor_advertisement(packet.interface, target, flags, options);
                 }
             }
+            Icmpv6Message::RouterSolicitation { options } => {
+                if self.is_valid_discovery(packet, source, options) {
+                    self.router_solicitation(pool, packet, options);
+                }
+            }
             Icmpv6Message::RouterAdvertisement { advertisement, options } => {
                 if self.is_valid_discovery(packet, source, options) {
                     self.router_advertisement(pool, packet, source, &advertisement, options);

@@ -2,6 +2,7 @@
 
 use super::autoconfiguration::Routers;
 use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
+use super::router_advertiser::Advertiser;
 use crate::config::InterfaceConfig;
 use crate::links::List;
 use crate::pool::{Account, Pool};
@@ -78,6 +79,7 @@ pub struct Interface {
     pub(crate) turn_used: u32,
     pub(crate) times: LinkTimes,
     pub(crate) routers: Routers,
+    pub(crate) advertiser: Advertiser,
     pub(crate) control: RecordQueue,
     control_counts: [u16; 4],
     pub(crate) forwarding: Forwarding,
@@ -99,6 +101,7 @@ impl Interface {
             turn_used: 0,
             times: LinkTimes::DEFAULT,
             routers: Routers::new(config.mtu),
+            advertiser: Advertiser::new(),
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; 4],
             forwarding: Forwarding::default(),

@@ -2,7 +2,6 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::neighbor_discovery::{ALL_HOSTS, ALL_NODES};
 use super::{FrameMeta, Stack};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
@@ -124,7 +123,7 @@ impl Stack<'_> {
                 return;
             }
         };
-        let cast = match self.cast_v4(&header, link_cast) {
+        let cast = match self.cast_v4(interface, &header, link_cast) {
             Ok(cast) => cast,
             Err(reason) => {
                 if reason == DropReason::IpNotForUs && link_cast == Cast::Unicast {
@@ -163,7 +162,7 @@ impl Stack<'_> {
     }
 
     /// To whom a packet was sent, if it is for us and its addresses can be.
-    fn cast_v4(&mut self, header: &Ipv4Header, link_cast: Cast) -> Result<Cast, DropReason> {
+    fn cast_v4(&mut self, interface: InterfaceId, header: &Ipv4Header, link_cast: Cast) -> Result<Cast, DropReason> {
         let checked = (self.generation, header.source, header.destination);
         if checked == self.last_to_us_v4 {
             return Ok(link_cast);
@@ -176,7 +175,7 @@ impl Stack<'_> {
             return Ok(link_cast);
         }
         let is_to_group = header.destination.is_broadcast()
-            || header.destination == ALL_HOSTS
+            || self.is_member(interface, IpAddr::V4(header.destination))
             || self.is_directed_broadcast(header.destination);
         if is_to_group { Ok(Cast::Group) } else { Err(DropReason::IpNotForUs) }
     }
@@ -215,7 +214,7 @@ impl Stack<'_> {
         let destination = IpAddr::V6(header.destination);
         let cast = if self.is_local_on(interface, destination) {
             link_cast
-        } else if header.destination == ALL_NODES || self.is_solicited_node_of(interface, header.destination) {
+        } else if self.is_member(interface, destination) {
             Cast::Group
         } else {
             if link_cast == Cast::Unicast {

@@ -6,7 +6,8 @@
 //! them comes [`Stack::transmit`] again.
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
-//! of them is used), [`autoconfiguration`], [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! of them is used), [`autoconfiguration`],
+//! [`router_advertiser`], [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -25,6 +26,7 @@ pub(crate) mod info;
 pub(crate) mod interface;
 mod ip_input;
 pub(crate) mod memory;
+mod multicast;
 pub(crate) mod neighbor;
 mod neighbor_discovery;
 mod nodes;
@@ -34,6 +36,7 @@ pub(crate) mod ping;
 pub(crate) mod prefix_trie;
 pub(crate) mod reassembly;
 mod resolution;
+pub(crate) mod router_advertiser;
 pub(crate) mod routes;
 mod selection;
 mod tcp_errors;

@@ -195,8 +195,6 @@ impl Stack<'_> {
     }
 }
 
-/// The group of all hosts on a link (RFC 1112 §4).
-pub(super) const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 /// The group of all IPv6 routers on a link (RFC 4291 §2.7.1).
 pub(super) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// The group of all IPv6 nodes on a link (RFC 4291 §2.7.1).

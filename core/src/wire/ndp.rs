@@ -442,6 +442,16 @@ pub fn emit_router_advertisement<'a>(
     seal(source, destination, out, len)
 }
 
+/// Makes a router advertisement one of a router that is none any more: its lifetime becomes 0 (RFC 4861 §6.2.5).
+pub fn end_lifetime(source: Ipv6Addr, destination: Ipv6Addr, message: &mut [u8]) {
+    if message.len() >= HEADER_LEN {
+        // The lifetime, and the checksum, which is summed again.
+        message[6..8].fill(0);
+        message[2..4].fill(0);
+        seal(source, destination, message, message.len());
+    }
+}
+
 /// Writes a neighbour solicitation for `target` and returns its length. Its option is the source link-layer address, which is
 /// left out when the source address is unspecified (RFC 4861 §4.3), or then a nonce (RFC 7527 §4.1). `out` must hold
 /// [`NEIGHBOR_LEN`] bytes.

@@ -9,6 +9,7 @@ mod host;
 mod icmp;
 mod neighbor_states;
 mod neighbors;
+mod router_advertiser;
 mod routes;
 mod scope;
 mod udp;
