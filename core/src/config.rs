@@ -53,6 +53,8 @@ pub struct Limits {
     /// The longest datagram that is put together, in bytes with its headers: 65,575 at most, which is IPv6's; longer ones are
     /// dropped. The stack needs so much memory once.
     pub reassembly_size: usize,
+    /// Flows whose addresses are translated at once (NAT); fixed port mappings count too.
+    pub nat_flows: usize,
     /// Records of the trace that wait to be [polled](crate::Stack::poll_trace); 0 for none.
     pub trace: usize,
     /// Pool blocks that the stack may hold ([`BLOCK_SIZE`](crate::BLOCK_SIZE) bytes each).
@@ -82,6 +84,7 @@ impl Limits {
             reassemblies: 16,
             reassembly_bytes: 256 * 1_024,
             reassembly_size: MAX_DATAGRAM,
+            nat_flows: 64,
             trace: 0,
             pool_blocks: 2_048,
         }
@@ -106,6 +109,7 @@ impl Limits {
             reassemblies: 64,
             reassembly_bytes: 1_024 * 1_024,
             reassembly_size: MAX_DATAGRAM,
+            nat_flows: 4_096,
             trace: 0,
             pool_blocks: 8_192,
         }
@@ -130,6 +134,7 @@ impl Limits {
             reassemblies: 1_024,
             reassembly_bytes: 4 * 1_024 * 1_024,
             reassembly_size: MAX_DATAGRAM,
+            nat_flows: 131_072,
             trace: 0,
             pool_blocks: 65_536,
         }

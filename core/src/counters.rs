@@ -107,11 +107,17 @@ pub enum DropReason {
     ForwardProhibited,
     /// Too many forwarded packets wait to be sent.
     ForwardQueueFull,
+    /// A packet from outside that no inside host has asked for (RFC 4787 §5).
+    NatFiltered,
+    /// No room for another flow, in all or of this inside host, or no port for it (RFC 4787 §4.2).
+    NatTableFull,
+    /// A packet of an inside host whose protocol has no ports that could be translated.
+    NatUntranslatable,
 }
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 51] = [
+    pub const ALL: [(DropReason, &'static str); 54] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -163,6 +169,9 @@ impl DropReason {
         (DropReason::ReversePath, "reverse_path"),
         (DropReason::ForwardProhibited, "forward_prohibited"),
         (DropReason::ForwardQueueFull, "forward_queue_full"),
+        (DropReason::NatFiltered, "nat_filtered"),
+        (DropReason::NatTableFull, "nat_table_full"),
+        (DropReason::NatUntranslatable, "nat_untranslatable"),
     ];
 }
 
@@ -186,6 +195,8 @@ pub struct Counters {
     pub datagrams_reassembled: u64,
     /// Packets for others that were queued to be sent on.
     pub forwarded: u64,
+    /// Flows whose addresses were translated, and that made room for others.
+    pub nat_evicted: u64,
     /// TCP segments that took the header prediction's branch.
     pub tcp_predicted: u64,
     /// TCP segments sent again.
@@ -239,6 +250,7 @@ impl Counters {
             ("fragments_sent", self.fragments_sent),
             ("datagrams_reassembled", self.datagrams_reassembled),
             ("forwarded", self.forwarded),
+            ("nat_evicted", self.nat_evicted),
             ("tcp_predicted", self.tcp_predicted),
             ("tcp_retransmits", self.tcp_retransmits),
             ("tcp_timeouts", self.tcp_timeouts),

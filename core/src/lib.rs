@@ -80,6 +80,7 @@ pub use stack::autoconfiguration::{
 pub use stack::forward::{Forwarding, ReversePath};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
+pub use stack::nat::{NatConfig, NatFiltering, NatFlowInfo, NatProtocol, PortForward, PortForwardError};
 pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
 pub use stack::router_advertiser::AdvertiseError;
@@ -106,6 +107,7 @@ pub mod memory {
     pub use crate::slab::Slot;
     pub use crate::stack::interface::Interface;
     pub use crate::stack::memory::{Tables, buckets, nodes};
+    pub use crate::stack::nat_table::{NatFlow, NatHost, NatMapping};
     pub use crate::stack::neighbor::Neighbor;
     pub use crate::stack::path_mtus::PathMtu;
     pub use crate::stack::ping::Ping;

@@ -4,7 +4,7 @@
 //! `receive` into the queue of the interface that it leaves by, with the headers that it leaves with, and from there into the frame. The last ways are kept,
 //! so that a flow's packets need no lookup while nothing changes.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::Stack;
 use super::addressing::ConfigError;
@@ -23,8 +23,9 @@ use crate::wire::{EthernetHeader, MacAddr, ethernet, icmpv4, icmpv6, ipv4, ipv6,
 pub(super) const FORWARD_BYTES: u32 = 1024 * 1024;
 const SCARCE_BYTES: u32 = 64 * 1024;
 
-/// Bytes that forwarding may change: the longest IPv4 header, and what comes first behind it.
-const HEAD: usize = 60 + 20;
+/// Bytes that forwarding may change: the longest IPv4 header and what comes first behind it,
+/// and, for translation, what an ICMP error quotes: the same again.
+const HEAD: usize = 60 + 8 + 60 + 24;
 
 /// Ways that are kept.
 const WAYS: usize = 16;
@@ -108,6 +109,7 @@ pub(super) struct Transit<'a> {
     head: [u8; HEAD],
     head_len: usize,
     header_len: usize,
+    is_translated: bool,
 }
 
 impl<'a> Transit<'a> {
@@ -117,7 +119,18 @@ impl<'a> Transit<'a> {
         head[..head_len].copy_from_slice(&packet.whole[..head_len]);
         let is_ipv4 = packet.destination.is_ipv4();
         let header_len = if is_ipv4 { usize::from(head[0] & 0x0f) * 4 } else { ipv6::HEADER_LEN };
-        Transit { packet: *packet, head, head_len, header_len }
+        Transit { packet: *packet, head, head_len, header_len, is_translated: false }
+    }
+
+    /// The beginning of the packet as it leaves.
+    pub(super) fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.head[..self.head_len]
+    }
+
+    /// The head has another destination now.
+    pub(super) fn translated_to(&mut self, destination: Ipv4Addr) {
+        self.packet.destination = IpAddr::V4(destination);
+        self.is_translated = true;
     }
 
     /// What follows the bytes of the head.
@@ -176,8 +189,17 @@ impl Stack<'_> {
             let errors_v6 = (icmpv6::kind::TIME_EXCEEDED, icmpv6::code::HOP_LIMIT_EXCEEDED);
             return self.not_forwarded(pool, packet, DropReason::HopLimitExceeded, errors, errors_v6, 0);
         }
-        if way.is_detour {
+        if way.is_detour && !transit.is_translated {
             self.redirect(pool, packet, &way);
+        }
+        if self.nat.is_on() && packet.destination.is_ipv4() {
+            if !transit.is_translated && !self.may_enter(way.from, way.to) {
+                self.counters.drop(DropReason::NatFiltered);
+                return;
+            }
+            if self.is_translated(way.from, way.to) && !self.nat_outbound(pool, &mut transit) {
+                return;
+            }
         }
         transit.decrement_hop_limit();
         if transit.packet.whole.len() > usize::from(way.mtu) {
@@ -385,7 +407,10 @@ impl Stack<'_> {
     /// The next hop of a packet did not answer: its sender is told, unless that is this host (RFC 1812 §5.2.7.1, RFC 4443 §3.1
     /// code 3). `quote` is the beginning of the packet.
     #[cold]
-    pub(super) fn next_hop_unreachable(&mut self, pool: &mut Pool<'_>, quote: &[u8]) {
+    pub(super) fn next_hop_unreachable(&mut self, pool: &mut Pool<'_>, quote: &mut [u8]) {
+        if self.nat.is_on() && quote.first().is_some_and(|first| first >> 4 == 4) {
+            self.nat_undo(quote);
+        }
         let Some((source, destination)) = addresses_of(quote).filter(|(source, _)| !self.is_local(*source)) else {
             return;
         };

@@ -150,6 +150,9 @@ impl Stack<'_> {
         if header.is_fragment() {
             return self.fragment_v4(pool, &packet, &header);
         }
+        if self.nat.is_on() && cast == Cast::Unicast && self.nat_inbound(pool, &packet) {
+            return;
+        }
         match header.protocol {
             protocol::TCP => self.tcp_input(pool, &packet),
             protocol::UDP => self.udp_input(pool, &packet),

@@ -11,6 +11,7 @@ use crate::slab::Slot;
 use crate::stack::addresses::InterfaceAddress;
 use crate::stack::autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use crate::stack::interface::Interface;
+use crate::stack::nat_table::{NatFlow, NatHost, NatMapping, hosts_for, keys_for};
 use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;
 use crate::stack::path_mtus::PathMtu;
@@ -73,6 +74,16 @@ pub struct StackMemory<'m> {
     pub reassembly_links: Storage<'m, Link>,
     /// One for each of `Limits::reassembly_size`.
     pub scratch: Storage<'m, u8>,
+    /// One for each of `Limits::nat_flows`.
+    pub nat_flows: Storage<'m, Slot<NatFlow>>,
+    /// One for each of `Limits::nat_flows`.
+    pub nat_mappings: Storage<'m, Slot<NatMapping>>,
+    /// [`TableSizes::nat_hosts`].
+    pub nat_hosts: Storage<'m, Slot<NatHost>>,
+    /// One for each of `Limits::nat_flows`.
+    pub nat_links: Storage<'m, Link>,
+    /// [`TableSizes::nat_buckets`].
+    pub nat_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::trace`.
     pub trace: Storage<'m, TraceRecord>,
     /// [`TableSizes::nodes`].
@@ -100,6 +111,10 @@ pub struct TableSizes {
     pub port_buckets: usize,
     /// Buckets of the table of neighbours.
     pub neighbor_buckets: usize,
+    /// Inside hosts of address translation.
+    pub nat_hosts: usize,
+    /// Buckets of its table.
+    pub nat_buckets: usize,
     /// Buckets of the table of datagrams that are put together.
     pub reassembly_buckets: usize,
 }
@@ -114,6 +129,8 @@ impl TableSizes {
             flow_buckets: buckets_for(limits.connections + limits.syn_queue + limits.time_wait),
             port_buckets: buckets_for(limits.listeners + limits.udp_sockets),
             neighbor_buckets: buckets_for(limits.neighbors),
+            nat_hosts: hosts_for(limits.nat_flows),
+            nat_buckets: buckets_for(keys_for(limits.nat_flows)),
             reassembly_buckets: buckets_for(limits.reassemblies),
         }
     }
@@ -166,6 +183,11 @@ impl<'m> StackMemory<'m> {
             reassembly_buckets: Storage::with_capacity(sizes.reassembly_buckets),
             reassembly_links: Storage::with_capacity(limits.reassemblies),
             scratch: Storage::with_capacity(limits.reassembly_size),
+            nat_flows: Storage::with_capacity(limits.nat_flows),
+            nat_mappings: Storage::with_capacity(limits.nat_flows),
+            nat_hosts: Storage::with_capacity(sizes.nat_hosts),
+            nat_links: Storage::with_capacity(limits.nat_flows),
+            nat_buckets: Storage::with_capacity(sizes.nat_buckets),
             trace: Storage::with_capacity(limits.trace),
             links: Storage::with_capacity(sizes.nodes),
             event_links: Storage::with_capacity(sizes.nodes),
@@ -199,6 +221,11 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "reassembly_buckets", sizes.reassembly_buckets, self.reassembly_buckets.capacity());
         need(&mut result, "reassembly_links", limits.reassemblies, self.reassembly_links.capacity());
         need(&mut result, "scratch", limits.reassembly_size, self.scratch.capacity());
+        need(&mut result, "nat_flows", limits.nat_flows, self.nat_flows.capacity());
+        need(&mut result, "nat_mappings", limits.nat_flows, self.nat_mappings.capacity());
+        need(&mut result, "nat_hosts", sizes.nat_hosts, self.nat_hosts.capacity());
+        need(&mut result, "nat_links", limits.nat_flows, self.nat_links.capacity());
+        need(&mut result, "nat_buckets", sizes.nat_buckets, self.nat_buckets.capacity());
         need(&mut result, "trace", limits.trace, self.trace.capacity());
         need(&mut result, "links", sizes.nodes, self.links.capacity());
         need(&mut result, "event_links", sizes.nodes, self.event_links.capacity());
@@ -262,6 +289,8 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     reassembly_buckets: [Bucket; BUCKETS],
     reassembly_links: [Link; OTHERS],
     scratch: [u8; SCRATCH],
+    /// Without flows, an index of none.
+    nat_buckets: [Bucket; buckets_for(0)],
     links: [Link; NODES],
     event_links: [Link; NODES],
     deadlines: [Deadline; NODES],
@@ -305,6 +334,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         reassemblies: others,
         reassembly_bytes: 16 * SCRATCH,
         reassembly_size: SCRATCH,
+        nat_flows: 0,
         trace: 0,
         pool_blocks,
     }
@@ -342,6 +372,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             reassembly_buckets: [Bucket::EMPTY; BUCKETS],
             reassembly_links: [Link::UNLINKED; OTHERS],
             scratch: [0; SCRATCH],
+            nat_buckets: [Bucket::EMPTY; buckets_for(0)],
             links: [Link::UNLINKED; NODES],
             event_links: [Link::UNLINKED; NODES],
             deadlines: [Deadline::EMPTY; NODES],
@@ -379,6 +410,11 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             reassembly_buckets: Storage::borrowed(&mut self.reassembly_buckets),
             reassembly_links: Storage::borrowed(&mut self.reassembly_links),
             scratch: Storage::borrowed(&mut self.scratch),
+            nat_flows: Storage::borrowed(&mut []),
+            nat_mappings: Storage::borrowed(&mut []),
+            nat_hosts: Storage::borrowed(&mut []),
+            nat_links: Storage::borrowed(&mut []),
+            nat_buckets: Storage::borrowed(&mut self.nat_buckets),
             trace: Storage::borrowed(&mut []),
             links: Storage::borrowed(&mut self.links),
             event_links: Storage::borrowed(&mut self.event_links),

@@ -7,7 +7,7 @@
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
-//! [`router_advertiser`], [`routes`], [`forward`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! [`router_advertiser`], [`routes`], [`forward`], [`nat`] (over `nat_table`), `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -27,6 +27,8 @@ pub(crate) mod interface;
 mod ip_input;
 pub(crate) mod memory;
 mod multicast;
+pub(crate) mod nat;
+pub(crate) mod nat_table;
 pub(crate) mod neighbor;
 mod neighbor_discovery;
 mod nodes;
@@ -79,6 +81,8 @@ use fragment_output::Identifications;
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
+use nat::Nat;
+use nat_table::NatMemory;
 use neighbor::NeighborTable;
 use nodes::{Node, Nodes};
 use path::LastPath;
@@ -143,6 +147,7 @@ pub struct Stack<'m> {
     /// The last answer of `route`, and under which generation it was given.
     last_route: Option<(u32, IpAddr, NextHop)>,
     ways: Ways,
+    nat: Nat<'m>,
     /// The last answer of `path_for`.
     last_path: Option<LastPath>,
     neighbors: NeighborTable<'m>,
@@ -213,6 +218,13 @@ impl<'m> Stack<'m> {
     pub fn with_memory(config: Config, limits: Limits, memory: StackMemory<'m>) -> Result<Self, MemoryTooSmall> {
         memory.check(&limits)?;
         let nodes = Nodes::new(&limits);
+        let nat = NatMemory {
+            flows: memory.nat_flows,
+            mappings: memory.nat_mappings,
+            hosts: memory.nat_hosts,
+            links: memory.nat_links,
+            buckets: memory.nat_buckets,
+        };
         let seed = config.seed;
         Ok(Stack {
             now: Instant::ZERO,
@@ -227,6 +239,7 @@ impl<'m> Stack<'m> {
             last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
             last_route: None,
             ways: Ways::default(),
+            nat: Nat::new(nat, limits.nat_flows),
             last_path: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,
@@ -310,6 +323,7 @@ impl<'m> Stack<'m> {
                 Node::Connection(index) => self.connection_timeout(pool, index),
                 Node::HalfOpen(index) => self.half_open_timeout(index),
                 Node::TimeWaitTimer => self.time_wait_timeout(),
+                Node::NatTimer => self.nat_timeout(),
                 Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),
@@ -348,6 +362,7 @@ impl<'m> Stack<'m> {
                 | Node::Neighbor(_)
                 | Node::Route(_)
                 | Node::Reassembly(_)
+                | Node::NatTimer
                 | Node::TimeWaitTimer => None,
             };
             if let Some((signals, event)) = event

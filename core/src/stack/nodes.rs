@@ -34,6 +34,8 @@ pub(crate) enum Node {
     Reassembly(u32),
     /// An interface: its addresses, and what routers say of its network.
     Interface(u32),
+    /// The timer of the flows whose addresses are translated.
+    NatTimer,
     /// The timer of the oldest connection in TIME-WAIT.
     TimeWaitTimer,
 }
@@ -49,7 +51,8 @@ impl Nodes {
         let routes = pings + limits.pings as u32;
         let reassemblies = routes + entries_for(limits) as u32;
         let interfaces = reassemblies + limits.reassemblies as u32;
-        let time_wait_timer = interfaces + limits.interfaces as u32;
+        // The timer of translation comes before this one.
+        let time_wait_timer = interfaces + limits.interfaces as u32 + 1;
         Nodes {
             half_open,
             time_wait,
@@ -81,6 +84,7 @@ impl Nodes {
             Node::Route(index) => self.routes + index,
             Node::Reassembly(index) => self.reassemblies + index,
             Node::Interface(index) => self.interfaces + index,
+            Node::NatTimer => self.time_wait_timer - 1,
             Node::TimeWaitTimer => self.time_wait_timer,
         }
     }
@@ -97,7 +101,8 @@ impl Nodes {
             n if n < self.routes => Node::Ping(n - self.pings),
             n if n < self.reassemblies => Node::Route(n - self.routes),
             n if n < self.interfaces => Node::Reassembly(n - self.reassemblies),
-            n if n < self.time_wait_timer => Node::Interface(n - self.interfaces),
+            n if n < self.time_wait_timer - 1 => Node::Interface(n - self.interfaces),
+            n if n < self.time_wait_timer => Node::NatTimer,
             _ => Node::TimeWaitTimer,
         }
     }

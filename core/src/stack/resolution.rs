@@ -390,7 +390,7 @@ impl Stack<'_> {
             let len = neighbor.pending.peek(pool, 0, &mut quote);
             neighbor.pending.pop(pool, &mut self.account);
             self.counters.drop(DropReason::NeighborUnreachable);
-            self.next_hop_unreachable(pool, &quote[..len]);
+            self.next_hop_unreachable(pool, &mut quote[..len]);
         }
     }
 

@@ -88,6 +88,7 @@ impl Stack<'_> {
             | Node::Route(_)
             | Node::Reassembly(_)
             | Node::Interface(_)
+            | Node::NatTimer
             | Node::TimeWaitTimer => {
                 self.leave_ready(interface, number);
                 None

@@ -461,7 +461,7 @@ impl Stack<'_> {
     }
 
     /// The socket bound to exactly this address and port.
-    fn find_udp_exact(&self, local: Endpoint) -> Option<u32> {
+    pub(super) fn find_udp_exact(&self, local: Endpoint) -> Option<u32> {
         let hash = self.port_hash(protocol::UDP, local);
         let number = self.ports.find(hash, |number| match self.nodes.node(number) {
             Node::Udp(index) => self.udp_sockets.get(index).is_some_and(|socket| socket.local == local),

@@ -4,7 +4,7 @@ use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     Config, ConnectOptions, DropReason, Endpoint, Forwarding, FrameMeta, InterfaceConfig, InterfaceId, Limits,
-    ListenOptions, Pool, Stack, SynCookies, UdpMeta,
+    ListenOptions, NatConfig, Pool, Stack, SynCookies, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 22] = [
+    let scenes: [Overload; 25] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -44,6 +44,9 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("a packet to forward from where no route leads", DropReason::ReversePath, packets_to_forward),
         ("more packets to forward than wait", DropReason::ForwardQueueFull, packets_to_forward),
         ("a packet to an interface that does not forward", DropReason::ForwardProhibited, packets_to_forward),
+        ("a datagram for an inside host that has not asked", DropReason::NatFiltered, translated_packets),
+        ("more flows than one inside host may have", DropReason::NatTableFull, translated_packets),
+        ("a packet without ports to translate", DropReason::NatUntranslatable, translated_packets),
     ];
     let mut drops = BTreeMap::new();
     for (name, reason, scene) in scenes {
@@ -308,4 +311,28 @@ fn packets_to_forward(host: &mut Host) {
     let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, there, UDP, &[7; 1_000]);
     host.stack.receive(&mut host.pool, now, NIC, &frame, FrameMeta::received(frame.len()));
     host.drain();
+    host.stack.remove_interface(&mut host.pool, now, other).unwrap();
+}
+
+/// An inside host that wants more flows than it may have, and a stranger outside.
+fn translated_packets(host: &mut Host) {
+    let outside = host.stack.add_interface(host.now, InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 9]))).unwrap();
+    host.stack.add_address(host.now, outside, "10.9.0.1/24".parse().unwrap()).unwrap();
+    for interface in [NIC, outside] {
+        host.stack.set_forwarding(interface, Forwarding::on()).unwrap();
+    }
+    host.stack.set_nat(Some(NatConfig::outside(outside))).unwrap();
+    let there = IpAddr::from([10, 9, 0, 2]);
+    for port in 0..100 {
+        let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, there, UDP, &packet::udp(port, 7, b"data"));
+        host.stack.receive(&mut host.pool, host.now, NIC, &frame, FrameMeta::received(frame.len()));
+    }
+    let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, there, 47, &[0; 40]);
+    host.stack.receive(&mut host.pool, host.now, NIC, &frame, FrameMeta::received(frame.len()));
+    let stranger = (PEER_MAC, MacAddr([2, 0, 0, 0, 0, 9]));
+    let frame = packet::ip_frame(stranger, there, PEER, UDP, &packet::udp(7, 7, b"data"));
+    host.stack.receive(&mut host.pool, host.now, outside, &frame, FrameMeta::received(frame.len()));
+    host.pass(Duration::from_secs(400));
+    assert_eq!(host.stack.nat_flows().count(), 0);
+    host.stack.remove_interface(&mut host.pool, host.now, outside).unwrap();
 }

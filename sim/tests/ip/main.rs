@@ -7,6 +7,7 @@ mod forward;
 mod fragments;
 mod host;
 mod icmp;
+mod nat;
 mod neighbor_states;
 mod neighbors;
 mod router_advertiser;
