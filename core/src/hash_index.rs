@@ -40,14 +40,9 @@ impl<'m> HashIndex<'m> {
         HashIndex { buckets: buckets.filled(len, Bucket::EMPTY), mask: len - 1 }
     }
 
-    /// An index whose memory is not touched before [`touch`](Self::touch), without which it must not be used.
-    pub(crate) fn untouched(buckets: Storage<'m, Bucket>, entries: usize) -> Self {
-        HashIndex { buckets, mask: buckets_for(entries) - 1 }
-    }
-
-    /// Makes the index ready for use.
-    pub(crate) fn touch(&mut self) {
-        self.buckets.grow_to(self.mask + 1, Bucket::EMPTY);
+    /// Stands for an index before there is one; must not be used.
+    pub(crate) fn nothing() -> Self {
+        HashIndex { buckets: Storage::borrowed(&mut []).filled(0, Bucket::EMPTY), mask: 0 }
     }
 
     /// The node with this hash for which `matches` holds.

@@ -60,16 +60,6 @@ impl<'m> Links<'m> {
         Links { links: links.filled(nodes, Link::UNLINKED) }
     }
 
-    /// Links whose memory is not touched before [`touch`](Self::touch), without which they must not be used.
-    pub(crate) fn untouched(links: Storage<'m, Link>) -> Self {
-        Links { links }
-    }
-
-    /// Makes links for nodes `0..nodes` ready for use.
-    pub(crate) fn touch(&mut self, nodes: usize) {
-        self.links.grow_to(nodes, Link::UNLINKED);
-    }
-
     #[inline]
     pub(crate) fn is_linked(&self, node: u32) -> bool {
         self.links[node as usize].next != UNLINKED

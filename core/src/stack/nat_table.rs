@@ -90,6 +90,8 @@ pub(super) struct NatTable<'m> {
     hosts: Slab<'m, NatHost>,
     index: HashIndex<'m>,
     links: Links<'m>,
+    /// The memory of both, until they are used.
+    untouched: Option<(Storage<'m, Bucket>, Storage<'m, Link>)>,
     queues: [List; CLASSES],
     /// Most flows, which is also how many mappings there are at most.
     limit: usize,
@@ -125,8 +127,9 @@ impl<'m> NatTable<'m> {
             flows: Slab::new(memory.flows, limit),
             mappings: Slab::new(memory.mappings, limit),
             hosts: Slab::new(memory.hosts, hosts_for(limit)),
-            index: HashIndex::untouched(memory.buckets, keys_for(limit)),
-            links: Links::untouched(memory.links),
+            index: HashIndex::nothing(),
+            links: Links::new(Storage::borrowed(&mut []), 0),
+            untouched: Some((memory.buckets, memory.links)),
             queues: [List::default(); CLASSES],
             limit,
         }
@@ -134,8 +137,10 @@ impl<'m> NatTable<'m> {
 
     /// Makes the table ready for use.
     pub(super) fn prepare(&mut self) {
-        self.index.touch();
-        self.links.touch(self.limit);
+        if let Some((buckets, links)) = self.untouched.take() {
+            self.index = HashIndex::new(buckets, keys_for(self.limit));
+            self.links = Links::new(links, self.limit);
+        }
     }
 
     // Numbers of the index: flows twice, mappings twice, hosts.

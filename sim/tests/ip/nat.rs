@@ -58,7 +58,7 @@ fn udp(router: &mut Router, link: u8, from: (&str, u16), to: (&str, u16), data: 
     router.receive(link, &with_header(frame, 64, 0));
 }
 
-fn tcp(router: &mut Router, link: u8, from: (&str, u16), to: (&str, u16), flags: u8) {
+fn tcp(router: &mut Router, link: u8, from: (&str, u16), to: (&str, u16), flags: u16) {
     let segment = Segment { source_port: from.1, destination_port: to.1, flags, window: 1_000, ..Segment::default() };
     router.receive(link, &from_host(link, ip(from.0), ip(to.0), TCP, &segment.to_bytes()));
 }
@@ -202,7 +202,7 @@ fn tcp_connections_last_as_their_state_says() {
     const OUT: u8 = 0;
     const IN: u8 = 1;
     let handshake = [(OUT, SYN), (IN, SYN | ACK), (OUT, ACK)];
-    let cases: [(&[(u8, u8)], u64); 8] = [
+    let cases: [(&[(u8, u16)], u64); 8] = [
         (&[], 240),
         (&[(IN, RST | ACK)], 240),
         (&handshake[1..2], 240),
