@@ -16,6 +16,28 @@ type Lanes = [u64; BLOCK / 8];
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Sum(u64);
 
+/// The sum of what does not change, folded to be kept.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Part(u16);
+
+impl Part {
+    /// The sum of nothing.
+    pub(crate) const ZERO: Part = Part(0);
+}
+
+impl From<Sum> for Part {
+    fn from(sum: Sum) -> Self {
+        Part(sum.fold())
+    }
+}
+
+impl From<Part> for Sum {
+    #[inline]
+    fn from(part: Part) -> Self {
+        Sum(u64::from(part.0))
+    }
+}
+
 impl Sum {
     /// The sum of nothing.
     #[inline]

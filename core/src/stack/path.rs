@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::checksum::{self, Sum};
+use crate::checksum::{self, Part, Sum};
 use crate::config::TcpConfig;
 use crate::event::InterfaceId;
 use crate::stack::flow::Flow;
@@ -19,11 +19,11 @@ pub(crate) struct Path {
     pub(crate) interface: InterfaceId,
     header: [u8; MAX_HEADER],
     /// Length of the Ethernet and IP headers.
-    header_len: usize,
+    header_len: u8,
     /// Sum of the IPv4 header with a total length and checksum of zero.
-    ip_sum: Sum,
+    ip_sum: Part,
     /// Sum of the pseudo-header with a length of zero.
-    pseudo_sum: Sum,
+    pseudo_sum: Part,
 }
 
 /// What a path leads through.
@@ -90,8 +90,8 @@ impl Path {
         interface: InterfaceId(0),
         header: [0; MAX_HEADER],
         header_len: 0,
-        ip_sum: Sum::new(),
-        pseudo_sum: Sum::new(),
+        ip_sum: Part::ZERO,
+        pseudo_sum: Part::ZERO,
     };
 
     /// No path yet, but the interface is known.
@@ -131,8 +131,8 @@ impl Path {
                 };
                 header.emit(&mut path.header[ip..]);
                 path.header[ip + 10..ip + 12].fill(0);
-                path.header_len = ip + ipv4::HEADER_LEN;
-                path.ip_sum = checksum::sum(&path.header[ip..path.header_len]);
+                path.header_len = (ip + ipv4::HEADER_LEN) as u8;
+                path.ip_sum = checksum::sum(&path.header[ip..ip + ipv4::HEADER_LEN]).into();
                 ethertype::IPV4
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -146,7 +146,7 @@ impl Path {
                     destination,
                 };
                 header.emit(&mut path.header[ip..]);
-                path.header_len = ip + ipv6::HEADER_LEN;
+                path.header_len = (ip + ipv6::HEADER_LEN) as u8;
                 ethertype::IPV6
             }
             _ => {
@@ -156,7 +156,7 @@ impl Path {
         };
         let link = EthernetHeader { destination: hop.destination_mac, source: hop.source_mac, ethertype };
         link.emit(&mut path.header);
-        path.pseudo_sum = checksum::pseudo_header(local, remote, protocol::TCP, 0);
+        path.pseudo_sum = checksum::pseudo_header(local, remote, protocol::TCP, 0).into();
         path
     }
 
@@ -164,10 +164,10 @@ impl Path {
     #[cold]
     pub(crate) fn identify(&self, frame: &mut [u8], identification: u16) {
         let ip = ethernet::HEADER_LEN;
-        if self.header_len == ip + ipv4::HEADER_LEN {
+        if self.header_len() == ip + ipv4::HEADER_LEN {
             frame[ip + 4..ip + 6].copy_from_slice(&identification.to_be_bytes());
             frame[ip + 10..ip + 12].fill(0);
-            let sum = checksum::sum(&frame[ip..self.header_len]).finish();
+            let sum = checksum::sum(&frame[ip..self.header_len()]).finish();
             frame[ip + 10..ip + 12].copy_from_slice(&sum.to_be_bytes());
         }
     }
@@ -175,7 +175,7 @@ impl Path {
     /// The sum of the pseudo-header of a segment of `len` bytes, which is the same in both directions; none before the path is known.
     #[inline]
     pub(crate) fn pseudo_sum(&self, len: usize) -> Option<Sum> {
-        let mut sum = self.pseudo_sum;
+        let mut sum = Sum::from(self.pseudo_sum);
         sum.add_u16(len as u16);
         (self.header_len > 0).then_some(sum)
     }
@@ -183,7 +183,7 @@ impl Path {
     /// Length of the headers that [`finish`](Self::finish) writes before the segment.
     #[inline]
     pub(crate) fn header_len(&self) -> usize {
-        self.header_len
+        usize::from(self.header_len)
     }
 
     /// Writes the headers around a segment of `len` bytes that lies at [`header_len`](Self::header_len) in `frame` and sums to `sum`,
@@ -192,12 +192,12 @@ impl Path {
     pub(crate) fn finish(&self, frame: &mut [u8], len: usize, mut sum: Sum, ecn: Ecn) -> usize {
         let ip = ethernet::HEADER_LEN;
         // Copies of constant length are a few moves, not a call.
-        if self.header_len == ip + ipv4::HEADER_LEN {
+        if self.header_len() == ip + ipv4::HEADER_LEN {
             const LEN: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
             frame[..LEN].copy_from_slice(&self.header[..LEN]);
             let total = (ipv4::HEADER_LEN + len) as u16;
             frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
-            let mut ip_sum = self.ip_sum;
+            let mut ip_sum = Sum::from(self.ip_sum);
             ip_sum.add_u16(total);
             frame[ip + 1] |= ecn as u8;
             ip_sum.add_u16(ecn as u16);
@@ -208,11 +208,11 @@ impl Path {
             frame[ip + 1] |= (ecn as u8) << 4;
             frame[ip + 4..ip + 6].copy_from_slice(&(len as u16).to_be_bytes());
         }
-        sum.add(self.pseudo_sum);
+        sum.add(self.pseudo_sum.into());
         sum.add_u16(len as u16);
-        let at = self.header_len + tcp::CHECKSUM_OFFSET;
+        let at = self.header_len() + tcp::CHECKSUM_OFFSET;
         frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
-        self.header_len + len
+        self.header_len() + len
     }
 }
 
