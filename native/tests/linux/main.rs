@@ -14,6 +14,7 @@ mod http;
 mod judge;
 mod namespace;
 mod peer;
+mod router_advertisements;
 mod scans;
 mod services;
 mod transfers;
