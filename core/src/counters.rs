@@ -21,6 +21,8 @@ pub enum DropReason {
     IpMalformed,
     /// Bad IPv4 header checksum.
     IpChecksum,
+    /// IPv4 options that cannot be read, or a source route (RFC 7126 §4.3).
+    IpOptions,
     /// A fragment with lengths that cannot be, or a datagram made of such (RFC 791 §3.2, RFC 8200 §4.5, RFC 7112 §5, RFC 3168 §5.3).
     IpFragmentMalformed,
     /// Fragments that contradict each other, the whole datagram (RFC 5722 §3).
@@ -117,7 +119,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 54] = [
+    pub const ALL: [(DropReason, &'static str); 55] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -126,6 +128,7 @@ impl DropReason {
         (DropReason::ArpSpoofed, "arp_spoofed"),
         (DropReason::IpMalformed, "ip_malformed"),
         (DropReason::IpChecksum, "ip_checksum"),
+        (DropReason::IpOptions, "ip_options"),
         (DropReason::IpFragmentMalformed, "ip_fragment_malformed"),
         (DropReason::IpFragmentOverlap, "ip_fragment_overlap"),
         (DropReason::IpFragmentDuplicate, "ip_fragment_duplicate"),

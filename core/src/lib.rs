@@ -88,7 +88,7 @@ pub use stack::routes::{Route, RouteOrigin, RouterPreference};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, ErrorReport, FrameMeta, ListenError, ListenOptions, RecvError,
-    SendError, SendFlags, SocketError, Stack,
+    SendError, SendFlags, SocketError, Stack, UdpError,
 };
 pub use tcp::accecn::{AccEcnOption, EcnCounters};
 pub use tcp::congestion::{Algorithm, SlowStartExit, UnusedWindow};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ethertab::time::Duration;
-use ethertab::{BindError, InterfaceId, PingError, PingOutcome, UdpMeta, UdpSendError};
+use ethertab::{BindError, CloseReason, InterfaceId, PingError, PingOutcome, UdpMeta, UdpSendError};
 use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -95,11 +95,18 @@ pub fn udp_error(socket: u32) -> Result<Option<Rows>, Failure> {
     enter(|engine| {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
-        let Some((remote, code)) = stack.udp_error(handle) else { return Ok(None) };
+        let Some(error) = stack.udp_error(handle) else { return Ok(None) };
+        let (code, text) = match error.report.reason {
+            CloseReason::Refused => ("ECONNREFUSED", unreachable(PORT_UNREACHABLE)),
+            _ if error.mtu.is_some() => ("EMSGSIZE", "too large for the path"),
+            CloseReason::Unreachable { code } => ("EHOSTUNREACH", unreachable(code)),
+            CloseReason::HopLimitExceeded => ("EHOSTUNREACH", "the hop limit was exceeded on the way"),
+            _ => ("EHOSTUNREACH", "a header was not understood"),
+        };
         let rows = Rows::of("address port code text");
-        rows.socket_address(remote);
-        rows.text(if code == PORT_UNREACHABLE { "ECONNREFUSED" } else { "EHOSTUNREACH" });
-        rows.text(unreachable(code));
+        rows.socket_address(error.remote);
+        rows.text(code);
+        rows.text(text);
         Ok(Some(rows))
     })
 }
@@ -154,6 +161,9 @@ pub fn ping_result(socket: u32) -> Result<Option<Rows>, Failure> {
         let (reply, text) = match outcome {
             PingOutcome::Reply { rtt, hop_limit, len } => (Some((rtt, hop_limit, len)), None),
             PingOutcome::Unreachable { code } => (None, Some(unreachable(code))),
+            PingOutcome::TimeExceeded { .. } => (None, Some("the hop limit was exceeded on the way")),
+            PingOutcome::ParameterProblem { .. } => (None, Some("a header was not understood")),
+            PingOutcome::TooBig { .. } => (None, Some("too large for the path")),
             _ => (None, None),
         };
         match reply {

@@ -1,13 +1,15 @@
-//! What routers and peers have reported about connections by ICMP, kept for a while for their users (Linux's `IP_RECVERR`).
+//! What routers and peers have reported about connections and datagrams by ICMP, kept for a while for their users (Linux's `IP_RECVERR`).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
-use crate::event::ConnectionHandle;
+use super::icmp::Problem;
+use super::ip_input::Packet;
+use crate::event::{ConnectionHandle, UdpHandle};
 use crate::slab::Key;
 use crate::tcp::connection::CloseReason;
 
-/// Reports that a stack keeps, of all connections; the oldest make room for new ones.
+/// Reports that a stack keeps, of all connections, and of all UDP sockets; the oldest make room for new ones.
 const KEPT: usize = 8;
 
 /// An ICMP error about a connection that was believed (RFC 5927 §4.1).
@@ -24,21 +26,47 @@ pub struct ErrorReport {
     pub reporter: IpAddr,
 }
 
-/// The latest reports, oldest first.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ErrorReports([Option<(Key, ErrorReport)>; KEPT]);
+impl ErrorReport {
+    /// What the ICMP message in `packet` says, which means `problem`.
+    pub(super) fn of(problem: Problem, packet: &Packet<'_>) -> Option<Self> {
+        let [kind, code, ..] = *packet.payload else { return None };
+        Some(ErrorReport { reason: problem.reason(), kind, code, reporter: packet.source })
+    }
+}
 
-impl ErrorReports {
-    pub(super) fn push(&mut self, connection: Key, report: ErrorReport) {
+/// An ICMP error about a datagram that a UDP socket has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UdpError {
+    /// Where the datagram was sent.
+    pub remote: SocketAddr,
+    /// What was reported, and by whom.
+    pub report: ErrorReport,
+    /// If the datagram was too large for a link on its way: that link's MTU in bytes (RFC 1191 §4, RFC 4443 §3.2).
+    pub mtu: Option<u16>,
+}
+
+/// The latest reports, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct ErrorReports<T>([Option<(Key, T)>; KEPT]);
+
+impl<T: Copy> Default for ErrorReports<T> {
+    fn default() -> Self {
+        ErrorReports([None; KEPT])
+    }
+}
+
+impl<T: Copy> ErrorReports<T> {
+    pub(super) fn push(&mut self, socket: Key, report: T) {
         let free = self.0.iter().position(Option::is_none);
         if free.is_none() {
             self.0.rotate_left(1);
         }
-        self.0[free.unwrap_or(KEPT - 1)] = Some((connection, report));
+        self.0[free.unwrap_or(KEPT - 1)] = Some((socket, report));
     }
 
-    fn take(&mut self, connection: Key) -> Option<ErrorReport> {
-        let place = self.0.iter().position(|kept| kept.is_some_and(|(key, _)| key == connection))?;
+    fn take(&mut self, socket: Key) -> Option<T> {
+        let place = self.0.iter().position(|kept| kept.is_some_and(|(key, _)| key == socket))?;
         let taken = self.0[place].take();
         self.0[place..].rotate_left(1);
         taken.map(|(_, report)| report)
@@ -50,6 +78,12 @@ impl Stack<'_> {
     pub fn take_error_report(&mut self, handle: ConnectionHandle) -> Option<ErrorReport> {
         self.held_connection(handle)?;
         self.error_reports.take(handle.0)
+    }
+
+    /// Takes the oldest error that ICMP has reported about a datagram of the socket's. A stack keeps the last eight of all its
+    /// sockets.
+    pub fn udp_error(&mut self, socket: UdpHandle) -> Option<UdpError> {
+        self.udp_errors.take(socket.0)
     }
 }
 

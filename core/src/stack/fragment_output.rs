@@ -49,6 +49,14 @@ impl Identifications {
         counter.wrapping_add(tuple as u16)
     }
 
+    /// RFC 6437 §3: the same for all packets of a flow, and for others another, as far as 20 bits allow.
+    pub(super) fn flow_label(&self, source: IpAddr, destination: IpAddr, protocol: u8, ports: u32) -> u32 {
+        let ([a, b], [c, d]) = (words(source), words(destination));
+        let label = self.random.prf(&[a, b, c, d, u64::from(protocol) << 32 | u64::from(ports)]) as u32 & 0xf_ffff;
+        // 0 stands for none.
+        label.max(1)
+    }
+
     /// RFC 7739 §5.2: simply random, as in Linux.
     fn next_v6(&mut self) -> u32 {
         self.random.next_u32()

@@ -7,7 +7,7 @@ use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::path::Path;
-use super::transmit::advertised_mss;
+use super::transmit::{IpHead, advertised_mss};
 use crate::address::Endpoint;
 use crate::config::TcpConfig;
 use crate::counters::DropReason;
@@ -227,7 +227,8 @@ impl Stack<'_> {
         let built = output::build_syn_ack(&half_open, now, &listener.config, &mut bytes);
         let segment = &mut bytes[..built.len];
         output::finish_checksum(&flow, built.sum, segment);
-        self.queue_packet(pool, flow.link, ControlKind::Tcp, (flow.local, flow.remote), protocol::TCP, [segment, &[]]);
+        let head = IpHead::new(flow.local, flow.remote, protocol::TCP);
+        self.queue_packet(pool, flow.link, ControlKind::Tcp, &head, [segment, &[]]);
     }
 
     /// Whether an acknowledgment without connection answers one of our cookies, and so makes a connection.

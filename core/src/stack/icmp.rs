@@ -7,6 +7,7 @@ use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
+use super::transmit::IpHead;
 use super::{FrameMeta, Stack};
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
@@ -67,10 +68,10 @@ pub(crate) enum Problem {
 }
 
 /// The packet that an error quotes.
-struct Quoted<'a> {
+pub(super) struct Quoted<'a> {
     protocol: u8,
     source: IpAddr,
-    destination: IpAddr,
+    pub(super) destination: IpAddr,
     /// What follows the IP header: at least 8 bytes.
     payload: &'a [u8],
 }
@@ -229,9 +230,8 @@ impl Stack<'_> {
             return;
         };
         let header = echo_header(source, packet.source, reply_kind, identifier, sequence, data);
-        let addresses = (source, packet.source);
-        let interface = Some(packet.interface);
-        self.queue_packet(pool, interface, ControlKind::Icmp, addresses, icmp_protocol(source), [&header, data]);
+        let head = IpHead::new(source, packet.source, icmp_protocol(source));
+        self.queue_packet(pool, Some(packet.interface), ControlKind::Icmp, &head, [&header, data]);
     }
 
     /// An error about a packet that we are said to have sent.
@@ -261,12 +261,23 @@ impl Stack<'_> {
                 let sequence = Seq(u32::from_be_bytes([e, f, g, h]));
                 self.tcp_problem(pool, packet, &flow, sequence, problem)
             }
-            protocol::UDP => self.udp_problem(&flow, problem),
-            protocol::ICMP | protocol::ICMPV6 => {
-                self.ping_problem(quoted.destination, u16::from_be_bytes([e, f]), problem)
+            protocol::UDP => self.udp_problem(&flow, problem, packet),
+            // Of ICMP only what we ask is looked into: an error that quotes an error leads nowhere.
+            protocol::ICMP if a == icmpv4::kind::ECHO_REQUEST => {
+                self.ping_problem(packet, quoted, [e, f, g, h], problem)
+            }
+            protocol::ICMPV6 if a == icmpv6::kind::ECHO_REQUEST => {
+                self.ping_problem(packet, quoted, [e, f, g, h], problem)
             }
             _ => false,
         }
+    }
+
+    /// Learns the MTU of the path to whom a datagram was sent. Less than what Linux believes makes fragments too small to be worth
+    /// sending, and over IPv6 every path takes 1,280 bytes (RFC 8200 §5).
+    pub(super) fn learn_path_mtu(&mut self, destination: IpAddr, mtu: u16) {
+        let least = if destination.is_ipv4() { 552 } else { 1_280 };
+        self.set_path_mtu(self.now, destination, mtu.max(least));
     }
 
     /// An error about a segment of ours that began at `sequence`.
@@ -300,9 +311,8 @@ impl Stack<'_> {
         });
         if let Some(mtu) = learned {
             self.set_path_mtu(self.now, flow.remote, mtu);
-        } else if let (true, Some(key), [kind, code, ..]) = (handled, key, packet.payload) {
-            let (kind, code) = (*kind, *code);
-            self.error_reports.push(key, ErrorReport { reason: problem.reason(), kind, code, reporter: packet.source });
+        } else if let (true, Some(key), Some(report)) = (handled, key, ErrorReport::of(problem, packet)) {
+            self.error_reports.push(key, report);
         }
         handled
     }
@@ -329,6 +339,11 @@ impl Stack<'_> {
     pub(super) fn protocol_unreachable(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
         let (kind, code) = (icmpv4::kind::DESTINATION_UNREACHABLE, icmpv4::code::PROTOCOL_UNREACHABLE);
         self.send_error(pool, packet, kind, code, 0);
+    }
+
+    /// Tells the sender which byte of the IPv4 header makes no sense (RFC 1122 §3.2.2.5).
+    pub(super) fn parameter_problem_v4(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, pointer: u8) {
+        self.send_error(pool, packet, icmpv4::kind::PARAMETER_PROBLEM, 0, u32::from(pointer) << 24);
     }
 
     /// RFC 4443 §3.4.
@@ -398,10 +413,8 @@ impl Stack<'_> {
             }
             _ => return,
         };
-        let addresses = (source, packet.source);
-        let interface = Some(packet.interface);
-        let payload: [&[u8]; 2] = [&message[..len], &[]];
-        self.queue_packet(pool, interface, ControlKind::Icmp, addresses, icmp_protocol(source), payload);
+        let head = IpHead::new(source, packet.source, icmp_protocol(source));
+        self.queue_packet(pool, Some(packet.interface), ControlKind::Icmp, &head, [&message[..len], &[]]);
     }
 }
 

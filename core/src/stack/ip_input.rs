@@ -9,7 +9,7 @@ use crate::pool::Pool;
 use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{
-    Ecn, EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, icmpv6, ipv6, protocol,
+    Ecn, EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, icmpv6, ipv4, ipv6, protocol,
 };
 
 /// To whom a packet was sent.
@@ -147,6 +147,9 @@ impl Stack<'_> {
             payload,
             meta,
         };
+        if header.header_len > ipv4::HEADER_LEN && !self.are_options_fine(pool, &packet, &header) {
+            return;
+        }
         if header.is_fragment() {
             return self.fragment_v4(pool, &packet, &header);
         }
@@ -162,6 +165,21 @@ impl Stack<'_> {
                 self.protocol_unreachable(pool, &packet);
             }
         }
+    }
+
+    /// RFC 1122 §3.2.1.8: options are stepped over. Source routes are refused without a word (RFC 7126 §4.3 and §4.4), as in Linux.
+    #[cold]
+    fn are_options_fine(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: &Ipv4Header) -> bool {
+        let options = &packet.whole[ipv4::HEADER_LEN..header.header_len];
+        let Err(error) = ipv4::check_options(options) else { return true };
+        self.counters.drop(DropReason::IpOptions);
+        // RFC 1122 §3.2.2: nothing is said about a fragment other than the first.
+        if let ipv4::OptionError::Malformed { at } = error
+            && header.fragment_offset == 0
+        {
+            self.parameter_problem_v4(pool, packet, (ipv4::HEADER_LEN + at) as u8);
+        }
+        false
     }
 
     /// To whom a packet was sent, if it is for us and its addresses can be.

@@ -50,7 +50,7 @@ pub(crate) mod tracing;
 mod transmit;
 pub(crate) mod udp;
 
-pub use error_reports::ErrorReport;
+pub use error_reports::{ErrorReport, UdpError};
 pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
 pub use tcp_sockets::{ConnectOptions, ListenOptions, SendFlags};
 
@@ -170,7 +170,8 @@ pub struct Stack<'m> {
     reassembly: ReassemblyTable<'m>,
     /// Room for the longest datagram, to put one together in. While that is delivered, it is not here.
     scratch: Storage<'m, u8>,
-    error_reports: ErrorReports,
+    error_reports: ErrorReports<ErrorReport>,
+    udp_errors: ErrorReports<UdpError>,
     trace: Trace<'m>,
 
     /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT. A socket is ready or parked,
@@ -266,6 +267,7 @@ impl<'m> Stack<'m> {
             ),
             scratch: memory.scratch,
             error_reports: ErrorReports::default(),
+            udp_errors: ErrorReports::default(),
             trace: Trace::new(memory.trace),
             links: Links::new(memory.links, nodes.count()),
             event_links: Links::new(memory.event_links, nodes.count()),

@@ -160,6 +160,14 @@ impl Path {
         path
     }
 
+    /// Names the flow in the headers of an IPv6 path: 20 bits (RFC 6437).
+    pub(crate) fn set_flow_label(&mut self, label: u32) {
+        let ip = ethernet::HEADER_LEN;
+        let [_, high, middle, low] = label.to_be_bytes();
+        self.header[ip + 1] = self.header[ip + 1] & 0xf0 | high & 0x0f;
+        self.header[ip + 2..ip + 4].copy_from_slice(&[middle, low]);
+    }
+
     /// Gives a finished IPv4 frame an identification of its own (RFC 6864 §4.3), if it may be fragmented.
     #[cold]
     pub(crate) fn identify(&self, frame: &mut [u8], identification: u16) {
@@ -236,9 +244,11 @@ mod tests {
             let (header, _) = Ipv4Header::parse(&frame[ip..len]).expect("a checksum that fits");
             assert_eq!(Ecn::of_traffic_class(header.dscp_ecn), ecn);
             let (a, b) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
-            let len = Path::new(1, &hop, a, b).finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
+            let mut path = Path::new(1, &hop, a, b);
+            path.set_flow_label(0xa_bcde);
+            let len = path.finish(&mut frame, tcp::HEADER_LEN, Sum::new(), ecn);
             let (header, _) = Ipv6Header::parse(&frame[ip..len]).unwrap();
-            assert_eq!((Ecn::of_traffic_class(header.traffic_class), header.flow_label), (ecn, 0));
+            assert_eq!((Ecn::of_traffic_class(header.traffic_class), header.flow_label), (ecn, 0xa_bcde));
         }
     }
 }

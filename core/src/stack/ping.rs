@@ -6,11 +6,11 @@ use core::{fmt, mem};
 use super::Stack;
 use super::addressing::ScopeError;
 use super::flow::link_of;
-use super::icmp::{Problem, echo_header, icmp_protocol};
+use super::icmp::{Problem, Quoted, echo_header, icmp_protocol};
 use super::interface::ControlKind;
 use super::ip_input::Packet;
 use super::nodes::Node;
-use super::transmit::max_payload;
+use super::transmit::{IpHead, max_payload};
 use crate::address::is_unicast;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, PingHandle};
@@ -49,6 +49,21 @@ pub enum PingOutcome {
     Unreachable {
         /// The code.
         code: u8,
+    },
+    /// It ran out of hops, or of time to be put together again.
+    TimeExceeded {
+        /// Who has said so.
+        reporter: IpAddr,
+    },
+    /// Somebody did not understand its header.
+    ParameterProblem {
+        /// Who has said so.
+        reporter: IpAddr,
+    },
+    /// It was too large for a link on its way, of which the next one will know.
+    TooBig {
+        /// The MTU of that link in bytes, as it was reported.
+        mtu: u16,
     },
     /// No answer in time.
     TimedOut,
@@ -94,11 +109,13 @@ pub struct PingTarget {
     pub address: IpAddr,
     /// The interface to send by; none leaves it to the routes.
     pub interface: Option<InterfaceId>,
+    /// TTL or hop limit; 0 for the stack's. Who is so many hops away answers that it was used up, which is how routes are traced.
+    pub hop_limit: u8,
 }
 
 impl From<IpAddr> for PingTarget {
     fn from(address: IpAddr) -> Self {
-        PingTarget { address, interface: None }
+        PingTarget { address, interface: None, hop_limit: 0 }
     }
 }
 
@@ -119,7 +136,7 @@ impl Stack<'_> {
         timeout: Duration,
     ) -> Result<PingHandle, PingError> {
         self.advance_clock(now);
-        let PingTarget { address: to, interface } = to.into();
+        let PingTarget { address: to, interface, hop_limit } = to.into();
         if !is_unicast(to) || self.is_local(to) {
             return Err(PingError::BadAddress(to));
         }
@@ -154,10 +171,8 @@ impl Stack<'_> {
         let kind = if to.is_ipv4() { icmpv4::kind::ECHO_REQUEST } else { icmpv6::kind::ECHO_REQUEST };
         // The sequence number is the index, so that the reply is found without a search.
         let header = echo_header(hop.source, to, kind, identifier, key.index as u16, &payload);
-        let addresses = (hop.source, to);
-        let interface = Some(hop.interface);
-        let protocol = icmp_protocol(to);
-        self.queue_packet(pool, interface, ControlKind::Datagram, addresses, protocol, [&header, &payload]);
+        let head = IpHead { hop_limit, ..IpHead::new(hop.source, to, icmp_protocol(to)) };
+        self.queue_packet(pool, Some(hop.interface), ControlKind::Datagram, &head, [&header, &payload]);
         payload.truncate(0);
         self.scratch = payload;
         Ok(PingHandle(key))
@@ -208,14 +223,34 @@ impl Stack<'_> {
         }
     }
 
-    /// An ICMP error that quotes an echo message of ours.
-    pub(super) fn ping_problem(&mut self, destination: IpAddr, identifier: u16, problem: Problem) -> bool {
-        let Problem::Unreachable(code) = problem else { return false };
-        let found = self.pings.iter().find(|(_, ping)| {
-            ping.outcome.is_none() && ping.destination == destination && ping.identifier == identifier
-        });
-        let Some((index, _)) = found else { return false };
-        self.ping_ended(index, PingOutcome::Unreachable { code });
+    /// An ICMP error that quotes an echo request of ours with this identifier and sequence number.
+    pub(super) fn ping_problem(
+        &mut self,
+        packet: &Packet<'_>,
+        quoted: &Quoted<'_>,
+        [a, b, c, d]: [u8; 4],
+        problem: Problem,
+    ) -> bool {
+        let index = u32::from(u16::from_be_bytes([c, d]));
+        let Some(ping) = self.pings.get(index).filter(|ping| {
+            ping.outcome.is_none()
+                && ping.destination == quoted.destination
+                && ping.identifier == u16::from_be_bytes([a, b])
+        }) else {
+            return false;
+        };
+        let destination = ping.destination;
+        let outcome = match problem {
+            Problem::Unreachable(code) => PingOutcome::Unreachable { code },
+            Problem::TimeExceeded { .. } => PingOutcome::TimeExceeded { reporter: packet.source },
+            Problem::Parameter { .. } => PingOutcome::ParameterProblem { reporter: packet.source },
+            Problem::TooBig(mtu) => {
+                // The next one will fit.
+                self.learn_path_mtu(destination, mtu);
+                PingOutcome::TooBig { mtu }
+            }
+        };
+        self.ping_ended(index, outcome);
         true
     }
 

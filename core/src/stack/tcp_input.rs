@@ -5,6 +5,7 @@ use super::interface::ControlKind;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
 use super::path::Path;
+use super::transmit::IpHead;
 use super::{ChecksumState, Stack};
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
@@ -373,13 +374,13 @@ impl Stack<'_> {
         if bare.flags.contains(TcpFlags::RST) {
             self.counters.tcp_resets_sent += 1;
         }
-        let addresses = (bare.flow.local, bare.flow.remote);
         let mut bytes = [0; Bare::MAX_LEN];
         let len = bare.build(&mut bytes);
         if self.trace.is_on() {
             self.trace_segment(None, &bare.flow, SendReason::Ack, &bytes[..len]);
         }
-        self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, addresses, protocol::TCP, [&bytes[..len], &[]]);
+        let head = IpHead::new(bare.flow.local, bare.flow.remote, protocol::TCP);
+        self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, &head, [&bytes[..len], &[]]);
     }
 }
 

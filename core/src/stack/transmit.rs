@@ -18,7 +18,7 @@ use crate::tcp::{Context, output};
 use crate::time::Instant;
 use crate::trace::SendReason;
 use crate::wire::ethernet::ethertype;
-use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, ethernet, ipv4, ipv6};
+use crate::wire::{EthernetHeader, Ipv4Header, Ipv6Header, ethernet, ipv4, ipv6, protocol};
 
 /// A socket's turn to send: which it is, and what a frame of it goes through.
 struct Turn<'t, 'p> {
@@ -337,7 +337,7 @@ impl Stack<'_> {
     /// The path of a flow with these marks.
     fn path_for(&mut self, pool: &mut Pool<'_>, flow: &Flow, marks: Marks, connection: Option<u32>) -> PathSearch {
         if let Some(path) = self.last_path.as_ref().and_then(|last| last.find(self.generation, flow, marks)) {
-            return PathSearch::Found(path.clone());
+            return PathSearch::Found(self.labelled(path.clone(), flow));
         }
         // An address that was removed is nobody's to send from.
         let hop = self.hop_to(flow.link, flow.remote).filter(|_| self.is_local(flow.local));
@@ -351,7 +351,7 @@ impl Stack<'_> {
                 let hop = Hop { interface: hop.interface, source_mac, destination_mac, marks };
                 let path = Path::new(self.generation, &hop, flow.local, flow.remote);
                 self.last_path = Some(LastPath::new(flow, marks, &path));
-                PathSearch::Found(path)
+                PathSearch::Found(self.labelled(path, flow))
             }
             Resolution::Pending(entry) => PathSearch::Wait(entry),
             Resolution::TableFull => {
@@ -359,6 +359,15 @@ impl Stack<'_> {
                 PathSearch::None
             }
         }
+    }
+
+    /// The path with the flow's label, if it is one over IPv6.
+    fn labelled(&self, mut path: Path, flow: &Flow) -> Path {
+        if !flow.is_ipv4() {
+            let ports = u32::from(flow.local_port) << 16 | u32::from(flow.remote_port);
+            path.set_flow_label(self.identifications.flow_label(flow.local, flow.remote, protocol::TCP, ports));
+        }
+        path
     }
 
     /// Queues a packet that no socket owns; counted if there is no room.
@@ -383,11 +392,10 @@ impl Stack<'_> {
         pool: &mut Pool<'_>,
         interface: Option<InterfaceId>,
         kind: ControlKind,
-        addresses: (IpAddr, IpAddr),
-        protocol: u8,
+        head: &IpHead,
         payload: [&[u8]; 2],
     ) {
-        let (source, destination) = addresses;
+        let IpHead { source, destination, .. } = *head;
         let interface = match interface {
             Some(interface) => interface,
             None => match self.route(destination).filter(|_| self.is_local(source)) {
@@ -403,25 +411,73 @@ impl Stack<'_> {
             self.counters.drop(DropReason::PacketTooBig);
             return;
         }
-        let mut header = [0; ipv6::HEADER_LEN];
-        let hop_limit = self.hop_limit(interface, destination);
-        let identification = self.identify(interface, (source, destination), protocol, payload_len);
-        let header_len =
-            emit_ip_header(&mut header, source, destination, protocol, payload_len, hop_limit, identification);
+        let (header, header_len) = self.ip_header(interface, head, payload[0], payload_len);
         self.queue_control(pool, interface, kind, &[&header[..header_len], payload[0], payload[1]]);
     }
 
-    /// The identification of an IPv4 packet that the path does not take in one piece.
-    pub(super) fn identify(
+    /// The IP header of a packet whose payload has `payload_len` bytes and begins with `start`, and the header's length.
+    pub(super) fn ip_header(
         &mut self,
         interface: InterfaceId,
-        (source, destination): (IpAddr, IpAddr),
-        protocol: u8,
+        head: &IpHead,
+        start: &[u8],
         payload_len: usize,
-    ) -> Option<u16> {
-        let is_longer = destination.is_ipv4()
-            && ipv4::HEADER_LEN + payload_len > usize::from(self.path_mtu(interface, destination));
-        is_longer.then(|| self.identifications.next_v4(source, destination, protocol))
+    ) -> ([u8; ipv6::HEADER_LEN], usize) {
+        let IpHead { protocol, traffic_class, .. } = *head;
+        let hop_limit = match head.hop_limit {
+            0 => self.hop_limit(interface, head.destination),
+            given => given,
+        };
+        let mut out = [0; ipv6::HEADER_LEN];
+        let len = match (head.source, head.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let total_len = ipv4::HEADER_LEN + payload_len;
+                let fits = total_len <= usize::from(self.path_mtu(interface, head.destination));
+                // RFC 6864 §4.1: the identification of a datagram that is never fragmented means nothing.
+                let identification = match fits {
+                    true => 0,
+                    false => self.identifications.next_v4(head.source, head.destination, protocol),
+                };
+                let header = Ipv4Header {
+                    dscp_ecn: traffic_class,
+                    total_len: total_len as u16,
+                    identification,
+                    dont_fragment: fits,
+                    more_fragments: false,
+                    fragment_offset: 0,
+                    ttl: hop_limit,
+                    protocol,
+                    source,
+                    destination,
+                    header_len: ipv4::HEADER_LEN,
+                };
+                header.emit(&mut out);
+                ipv4::HEADER_LEN
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let header = Ipv6Header {
+                    traffic_class,
+                    flow_label: self.identifications.flow_label(
+                        head.source,
+                        head.destination,
+                        protocol,
+                        ports(protocol, start),
+                    ),
+                    payload_len: payload_len as u16,
+                    next_header: protocol,
+                    hop_limit,
+                    source,
+                    destination,
+                };
+                header.emit(&mut out);
+                ipv6::HEADER_LEN
+            }
+            _ => {
+                debug_assert!(false, "source and destination are of one family");
+                0
+            }
+        };
+        (out, len)
     }
 }
 
@@ -448,52 +504,29 @@ pub(super) fn max_payload(destination: IpAddr) -> usize {
     usize::from(u16::MAX) - if destination.is_ipv4() { ipv4::HEADER_LEN } else { 0 }
 }
 
-/// Writes the IP header of a packet, which over IPv4 may be fragmented if it has an identification; returns the header's length.
-pub(super) fn emit_ip_header(
-    out: &mut [u8],
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    payload_len: usize,
-    hop_limit: u8,
-    identification: Option<u16>,
-) -> usize {
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let header = Ipv4Header {
-                dscp_ecn: 0,
-                total_len: (ipv4::HEADER_LEN + payload_len) as u16,
-                // RFC 6864 §4.1: that of a datagram which is never fragmented means nothing.
-                identification: identification.unwrap_or(0),
-                dont_fragment: identification.is_none(),
-                more_fragments: false,
-                fragment_offset: 0,
-                ttl: hop_limit,
-                protocol,
-                source,
-                destination,
-                header_len: ipv4::HEADER_LEN,
-            };
-            header.emit(out);
-            ipv4::HEADER_LEN
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let header = Ipv6Header {
-                traffic_class: 0,
-                flow_label: 0,
-                payload_len: payload_len as u16,
-                next_header: protocol,
-                hop_limit,
-                source,
-                destination,
-            };
-            header.emit(out);
-            ipv6::HEADER_LEN
-        }
-        _ => {
-            debug_assert!(false, "source and destination are of one family");
-            0
-        }
+/// What the IP header of a packet says that is not a connection's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IpHead {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: u8,
+    /// 0 for the stack's.
+    pub(super) hop_limit: u8,
+    pub(super) traffic_class: u8,
+}
+
+impl IpHead {
+    /// As most packets have it.
+    pub(super) const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
+        IpHead { source, destination, protocol, hop_limit: 0, traffic_class: 0 }
+    }
+}
+
+/// Both ports of a packet that begins with these bytes, if its protocol has ports.
+fn ports(protocol: u8, start: &[u8]) -> u32 {
+    match (protocol, start.first_chunk()) {
+        (protocol::TCP | protocol::UDP, Some(ports)) => u32::from_be_bytes(*ports),
+        _ => 0,
     }
 }
 

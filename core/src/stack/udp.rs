@@ -5,13 +5,14 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::addressing::ScopeError;
+use super::error_reports::{ErrorReport, UdpError};
 use super::flow::Flow;
 use super::fragment_output::Owner;
 use super::icmp::Problem;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::routes::NextHop;
-use super::transmit::{emit_ip_header, max_payload};
+use super::transmit::{IpHead, max_payload};
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
@@ -40,7 +41,6 @@ pub struct UdpSocket {
     /// The interface on whose list the socket is.
     interface: InterfaceId,
     pub(super) signals: Signals,
-    error: Option<(SocketAddr, u8)>,
 }
 
 /// Where a datagram comes from or goes to.
@@ -203,7 +203,6 @@ impl Stack<'_> {
             dont_fragment: false,
             interface: InterfaceId(0),
             signals: Signals::NONE,
-            error: None,
         };
         let key = self.udp_sockets.insert(socket).map_err(|_| BindError::TooManySockets)?;
         let hash = self.port_hash(protocol::UDP, local);
@@ -291,10 +290,8 @@ impl Stack<'_> {
             checksum => checksum,
         };
         udp_header[udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
-        let mut ip_header = [0; ipv6::HEADER_LEN];
-        let hop_limit = self.hop_limit(hop.interface, destination);
-        let identification = self.identify(hop.interface, (source, destination), protocol::UDP, len);
-        let ip_len = emit_ip_header(&mut ip_header, source, destination, protocol::UDP, len, hop_limit, identification);
+        let head = IpHead::new(source, destination, protocol::UDP);
+        let (ip_header, ip_len) = self.ip_header(hop.interface, &head, &udp_header, len);
 
         let mut prefix = [0; SEND_HEADER];
         let interface = self.interfaces.key(u32::from(hop.interface.0)).ok_or(UdpSendError::NoRoute(destination))?;
@@ -390,12 +387,6 @@ impl Stack<'_> {
         Some((len, meta))
     }
 
-    /// The last error that ICMP reported about a datagram of the socket's: the destination and the code of RFC 792's
-    /// destination unreachable. Cleared by the call.
-    pub fn udp_error(&mut self, socket: UdpHandle) -> Option<(SocketAddr, u8)> {
-        self.udp_sockets.lookup_mut(socket.0)?.error.take()
-    }
-
     /// Closes a socket; what it has queued is dropped.
     pub fn udp_close(&mut self, pool: &mut Pool<'_>, socket: UdpHandle) {
         let Some(found) = self.udp_sockets.lookup_mut(socket.0) else { return };
@@ -447,15 +438,23 @@ impl Stack<'_> {
         sum.is_valid()
     }
 
-    pub(super) fn udp_problem(&mut self, flow: &Flow, problem: Problem) -> bool {
-        let Problem::Unreachable(code) = problem else { return false };
+    /// An ICMP error, in `packet`, about a datagram of ours.
+    pub(super) fn udp_problem(&mut self, flow: &Flow, problem: Problem, packet: &Packet<'_>) -> bool {
         let local = Endpoint { address: Some(flow.local), port: flow.local_port };
-        let index = self.find_udp(local);
-        let Some(socket) = index.and_then(|index| self.udp_sockets.get_mut(index)) else { return false };
-        socket.error = Some((flow.remote_address(), code));
-        socket.signals |= Signals::ERROR;
-        if let Some(index) = index {
-            self.notify(Node::Udp(index));
+        let Some(key) = self.find_udp(local).and_then(|index| self.udp_sockets.key(index)) else { return false };
+        let mtu = match problem {
+            Problem::TooBig(mtu) => Some(mtu),
+            _ => None,
+        };
+        if let Some(mtu) = mtu {
+            self.learn_path_mtu(flow.remote, mtu);
+        }
+        if let Some(report) = ErrorReport::of(problem, packet) {
+            self.udp_errors.push(key, UdpError { remote: flow.remote_address(), report, mtu });
+        }
+        if let Some(socket) = self.udp_sockets.get_mut(key.index) {
+            socket.signals |= Signals::ERROR;
+            self.notify(Node::Udp(key.index));
         }
         true
     }

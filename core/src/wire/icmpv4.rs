@@ -19,6 +19,7 @@ mod field {
     pub(super) const IDENTIFIER: Range<usize> = 4..6;
     pub(super) const SEQUENCE: Range<usize> = 6..8;
     pub(super) const POINTER: usize = 4;
+    pub(super) const ORIGINAL_LEN: usize = 5;
     pub(super) const NEXT_HOP_MTU: Range<usize> = 6..8;
 }
 
@@ -144,15 +145,17 @@ impl<'a> Icmpv4Message<'a> {
         let code = header[field::CODE];
         let identifier = u16_at(header, field::IDENTIFIER);
         let sequence = u16_at(header, field::SEQUENCE);
+        // RFC 4884 §4.1: extensions follow what is quoted, if its length is told.
+        let original = quoted(body, usize::from(header[field::ORIGINAL_LEN]) * 4);
         Ok(match header[field::KIND] {
             kind::ECHO_REQUEST => Self::EchoRequest { identifier, sequence, data: body },
             kind::ECHO_REPLY => Self::EchoReply { identifier, sequence, data: body },
             kind::DESTINATION_UNREACHABLE => {
                 let next_hop_mtu = u16_at(header, field::NEXT_HOP_MTU);
-                Self::DestinationUnreachable { code, next_hop_mtu, original: body }
+                Self::DestinationUnreachable { code, next_hop_mtu, original }
             }
-            kind::TIME_EXCEEDED => Self::TimeExceeded { code, original: body },
-            kind::PARAMETER_PROBLEM => Self::ParameterProblem { code, pointer: header[field::POINTER], original: body },
+            kind::TIME_EXCEEDED => Self::TimeExceeded { code, original },
+            kind::PARAMETER_PROBLEM => Self::ParameterProblem { code, pointer: header[field::POINTER], original },
             kind::REDIRECT => {
                 let gateway = Ipv4Addr::from(array_at::<4, _>(header, field::REST));
                 Self::Redirect { code, gateway, original: body }
@@ -160,6 +163,11 @@ impl<'a> Icmpv4Message<'a> {
             kind => Self::Other { kind, code },
         })
     }
+}
+
+/// What an error quotes, without the extensions behind it (RFC 4884 §4): `len` bytes, or all if 0, as in messages without.
+pub(super) fn quoted(body: &[u8], len: usize) -> &[u8] {
+    if len == 0 { body } else { &body[..len.min(body.len())] }
 }
 
 /// Bytes of an echo message with `data_len` bytes of data.

@@ -17,6 +17,7 @@ mod field {
     pub(super) const CODE: usize = 1;
     pub(super) const CHECKSUM: Range<usize> = 2..4;
     pub(super) const REST: Range<usize> = 4..8;
+    pub(super) const ORIGINAL_LEN: usize = 4;
     pub(super) const IDENTIFIER: Range<usize> = 4..6;
     pub(super) const SEQUENCE: Range<usize> = 6..8;
 }
@@ -196,12 +197,14 @@ impl<'a> Icmpv6Message<'a> {
         let identifier = u16_at(header, field::IDENTIFIER);
         let sequence = u16_at(header, field::SEQUENCE);
         let rest = u32_at(header, field::REST);
+        // RFC 4884 §4.4 and §4.5: extensions follow what is quoted, if its length is told.
+        let original = super::icmpv4::quoted(body, usize::from(header[field::ORIGINAL_LEN]) * 8);
         Ok(match header[field::KIND] {
             kind::ECHO_REQUEST => Self::EchoRequest { identifier, sequence, data: body },
             kind::ECHO_REPLY => Self::EchoReply { identifier, sequence, data: body },
-            kind::DESTINATION_UNREACHABLE => Self::DestinationUnreachable { code, original: body },
+            kind::DESTINATION_UNREACHABLE => Self::DestinationUnreachable { code, original },
             kind::PACKET_TOO_BIG => Self::PacketTooBig { mtu: rest, original: body },
-            kind::TIME_EXCEEDED => Self::TimeExceeded { code, original: body },
+            kind::TIME_EXCEEDED => Self::TimeExceeded { code, original },
             kind::PARAMETER_PROBLEM => Self::ParameterProblem { code, pointer: rest, original: body },
             kind::ROUTER_SOLICITATION => Self::RouterSolicitation { options: body },
             kind::ROUTER_ADVERTISEMENT => {

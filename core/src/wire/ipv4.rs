@@ -129,6 +129,45 @@ impl Ipv4Header {
     }
 }
 
+/// What is wrong with the options of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionError {
+    /// A length that cannot be.
+    Malformed {
+        /// Where in the options.
+        at: usize,
+    },
+    /// A loose or strict source route (RFC 791 §3.1): the sender wants to say where the packet goes.
+    SourceRoute,
+}
+
+/// Goes through the options of a header; those that are not known mean nothing.
+///
+/// # Errors
+/// See [`OptionError`].
+pub fn check_options(options: &[u8]) -> Result<(), OptionError> {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const LOOSE_SOURCE_ROUTE: u8 = 131;
+    const STRICT_SOURCE_ROUTE: u8 = 137;
+    let mut at = 0;
+    while let Some(&kind) = options.get(at) {
+        at += match kind {
+            END => return Ok(()),
+            NO_OPERATION => 1,
+            _ => match options.get(at + 1) {
+                Some(&len) if len >= 2 && at + usize::from(len) <= options.len() => usize::from(len),
+                Some(_) => return Err(OptionError::Malformed { at: at + 1 }),
+                None => return Err(OptionError::Malformed { at }),
+            },
+        };
+        if matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE) {
+            return Err(OptionError::SourceRoute);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{protocol, samples};
@@ -185,6 +224,25 @@ mod tests {
         let mut damaged = datagram;
         damaged[24] ^= 1;
         assert_eq!(Ipv4Header::parse(&damaged), Err(WireError::BadChecksum));
+    }
+
+    #[test]
+    fn options_are_gone_through_to_their_end() {
+        let malformed = |at| Err(OptionError::Malformed { at });
+        for (options, expected) in [
+            (&[][..], Ok(())),
+            (&[1, 1, 1, 0], Ok(())),
+            (&[0, 9, 9, 9], Ok(())),
+            (&[7, 4, 4, 0], Ok(())),
+            (&[148, 4, 0, 0], Ok(())),
+            (&[1, 131, 3, 4], Err(OptionError::SourceRoute)),
+            (&[137, 3, 4, 0], Err(OptionError::SourceRoute)),
+            (&[7, 1, 0, 0], malformed(1)),
+            (&[1, 7, 4, 0], malformed(2)),
+            (&[1, 1, 1, 7], malformed(3)),
+        ] {
+            assert_eq!(check_options(options), expected, "{options:?}");
+        }
     }
 
     #[test]

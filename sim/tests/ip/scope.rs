@@ -103,7 +103,7 @@ fn the_scope_id_chooses_the_link() {
         let connection = host.stack.connect(Instant::ZERO, to, ConnectOptions::default()).unwrap();
         let socket = host.stack.bind_udp(Endpoint::any(0)).unwrap();
         host.stack.udp_send(&mut host.pool, Instant::ZERO, socket, &UdpMeta::to(to), b"data").unwrap();
-        let target = PingTarget { address: PEER.into(), interface: Some(nic(number)) };
+        let target = PingTarget { interface: Some(nic(number)), ..IpAddr::from(PEER).into() };
         host.stack.ping(&mut host.pool, Instant::ZERO, target, 8, Duration::from_secs(1)).unwrap();
         for other in 0..3 {
             let sent = host.take(other);
@@ -195,7 +195,7 @@ fn a_link_local_gateway_of_several_links_is_named_by_its_interface() {
 #[test]
 fn an_echo_reply_from_another_link_is_not_the_one_that_was_asked_for() {
     let mut host = Router::new(2);
-    let target = PingTarget { address: PEER.into(), interface: Some(nic(1)) };
+    let target = PingTarget { interface: Some(nic(1)), ..IpAddr::from(PEER).into() };
     let ping = host.stack.ping(&mut host.pool, Instant::ZERO, target, 8, Duration::from_secs(1)).unwrap();
     let (_, _, request) = host.take(1).remove(0);
     let header = u32::from_be_bytes([request[4], request[5], request[6], request[7]]);
