@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use ethertab::services::{DhcpClient, DhcpClientConfig, DhcpClientEvent, DhcpClientState, DhcpLease, DhcpRoute, List};
 use ethertab::time::Instant;
 use ethertab::wire::dhcp::CLIENT_PORT;
-use ethertab::{BindError, Endpoint, InterfaceId, Pool, Prefix, Route, Stack, UdpHandle, UdpMeta};
+use ethertab::{
+    AddressOptions, AddressOrigin, AddressState, BindError, DuplicateDetection, Endpoint, InterfaceId, Pool, Prefix,
+    Route, RouteOrigin, Stack, UdpHandle, UdpMeta,
+};
 
 /// Octets of the longest datagram that is read; what the client says it takes fits.
 const MAX_MESSAGE: usize = 1_500;
@@ -77,6 +80,10 @@ impl Dhcp {
         while let Some(event) = self.client.poll_event() {
             self.react(stack, now, event);
         }
+        self.look_for_conflicts(stack, now);
+        while let Some(event) = self.client.poll_event() {
+            self.react(stack, now, event);
+        }
         while let Some(sent) = self.client.transmit(now, &mut buf) {
             let mut meta = UdpMeta::to(sent.destination.into());
             meta.local = Some(sent.source.into());
@@ -88,7 +95,10 @@ impl Dhcp {
 
     fn react(&mut self, stack: &mut Stack<'_>, now: Instant, event: DhcpClientEvent) {
         match event {
-            DhcpClientEvent::Check(_) => self.client.address_is_free(now),
+            DhcpClientEvent::Check(_) => {
+                let unchecked = self.client.unchecked().map(|lease| Configured { routes: List::EMPTY, ..lease.into() });
+                self.configure(stack, now, unchecked);
+            }
             DhcpClientEvent::Bound(_) | DhcpClientEvent::Renewed(_) => {
                 let lease = self.client.lease().map(Configured::from);
                 self.configure(stack, now, lease);
@@ -99,31 +109,57 @@ impl Dhcp {
         }
     }
 
+    /// Tells the client what the stack has found out about the address: RFC 5227 §2.1.1 before it is used, §2.4 later.
+    fn look_for_conflicts(&mut self, stack: &mut Stack<'_>, now: Instant) {
+        let Some(Configured { address, .. }) = self.configured else { return };
+        let state = stack.addresses().find(|entry| entry.prefix == address).map(|entry| entry.state);
+        match state {
+            Some(AddressState::Duplicate) | None => {
+                self.configure(stack, now, None);
+                self.client.address_is_taken(now);
+            }
+            Some(AddressState::Tentative) => {}
+            Some(_) => self.client.address_is_free(now),
+        }
+    }
+
     /// Replaces what the stack was given. What the stack refuses, such as a router outside the subnet, is left out.
     fn configure(&mut self, stack: &mut Stack<'_>, now: Instant, wanted: Option<Configured>) {
-        if self.configured == wanted {
+        let old = self.configured;
+        if old == wanted {
             return;
         }
-        if let Some(old) = self.configured.take() {
-            for route in old.routes.iter() {
-                let _ = stack.unset_route(&self.route(route));
-            }
-            let _ = stack.remove_address(self.interface, old.address.address);
+        for route in old.iter().flat_map(|old| old.routes.iter()) {
+            let _ = stack.unset_route(&self.route(route));
         }
-        if let Some(new) = wanted {
-            let _ = stack.add_address(now, self.interface, new.address);
-            for route in new.routes.iter() {
-                let _ = stack.set_route(self.route(route));
+        let (old, new) = (old.map(|old| old.address), wanted.map(|wanted| wanted.address));
+        if old != new {
+            if let Some(old) = old {
+                let _ = stack.remove_address(self.interface, old.address);
             }
-            self.configured = Some(new);
+            if let Some(new) = new {
+                let mut options = AddressOptions::default();
+                options.origin = AddressOrigin::Dhcp;
+                options.detection = Some(match self.client.state() {
+                    DhcpClientState::Checking => DuplicateDetection::Full,
+                    _ => DuplicateDetection::Optimistic,
+                });
+                let _ = stack.add_address_with(now, self.interface, new, options);
+            }
         }
+        for route in wanted.iter().flat_map(|wanted| wanted.routes.iter()) {
+            let _ = stack.set_route(self.route(route));
+        }
+        self.configured = wanted;
     }
 
     /// RFC 3442: a router of 0.0.0.0 means that the network is on the link.
     fn route(&self, told: &DhcpRoute) -> Route {
-        match told.router.is_unspecified() {
+        let mut route = match told.router.is_unspecified() {
             true => Route::on_link(self.interface, told.destination),
             false => Route::via(self.interface, told.destination, told.router.into()),
-        }
+        };
+        route.origin = RouteOrigin::Dhcp;
+        route
     }
 }

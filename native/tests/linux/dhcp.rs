@@ -134,6 +134,35 @@ fn dnsmasq_gives_us_an_address_with_routes_and_names() -> Outcome {
     })
 }
 
+/// RFC 5227 §2.1.1 and RFC 2131 §3.1, step 5: Linux has the address that dnsmasq would give us.
+#[test]
+fn an_address_that_linux_has_is_declined() -> Outcome {
+    in_namespace(|| {
+        let name = "an_address_that_linux_has_is_declined";
+        let (mut driver, device) = driver()?;
+        run(&format!("ip address add 10.9.0.1/24 dev {device}"))?;
+        run("ip address add 10.9.0.50/32 dev lo")?;
+        let folder = folder(name)?;
+        let _server = Server::start(&format!(
+            "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --port=0 --interface={device} --bind-interfaces \
+             --dhcp-range=10.9.0.50,10.9.0.60,255.255.255.0,2m --no-ping --dhcp-host={MAC},10.9.0.50 \
+             --dhcp-leasefile={} --pid-file={}",
+            folder.join("leases").display(),
+            folder.join("pid").display()
+        ))?;
+        start_client(&mut driver, 2)?;
+        run_until(&mut driver, "another address", state_is(DhcpClientState::Bound))?;
+        let client = driver.dhcp().ok_or("no client")?;
+        assert_eq!(client.counters().conflicts, 1);
+        let address = client.lease().ok_or("no lease")?.address;
+        assert_ne!(address.octets()[3], 50);
+        let assigned = driver.stack().addresses().filter(|entry| entry.prefix.address.is_ipv4());
+        assert!(assigned.map(|entry| entry.prefix.address).eq([address]));
+        let capture = driver.take_capture().ok_or("no capture")?;
+        judge::check(name, &capture, &[])
+    })
+}
+
 /// Serves DHCP at 10.9.0.2 while `client` runs, which takes the name of the device and a folder for its files, and until so many
 /// events are `expected`.
 fn serve(

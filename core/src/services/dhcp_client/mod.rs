@@ -261,6 +261,14 @@ impl DhcpClient {
         }
     }
 
+    /// What was granted but is still being checked: see [`DhcpClientEvent::Check`].
+    pub fn unchecked(&self) -> Option<&DhcpLease> {
+        match &self.phase {
+            Phase::Leased(Stage::Checking, lease) => Some(lease),
+            _ => None,
+        }
+    }
+
     /// What the network's parameters are: of the lease, or of the answer to INFORM.
     pub fn parameters(&self) -> Option<&DhcpLease> {
         match &self.phase {
