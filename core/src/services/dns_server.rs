@@ -1,12 +1,14 @@
 //! A DNS server for a gateway (RFC 1035, RFC 2308, RFC 3596, RFC 6891).
 //!
-//! It answers A, AAAA and PTR from a table of names and addresses. A question about another name becomes an event:
+//! It answers A, AAAA and PTR from a table of names and addresses, in which `*.lab.test` stands for all names below `lab.test` that
+//! are not there themselves (RFC 4592). What the table does not have of a [zone](DnsConfig::zones) does not exist. A question about another name becomes an event:
 //! [`DnsServer::handle`] returns [`DnsAction::Ask`], the application looks at [`DnsServer::question`], finds the answer in
 //! its own time and gives it to [`DnsServer::answer`], which says whom to send it to. Questions wait in a slab of a fixed
 //! size, for a limited time, and no client takes more than half of it.
 
 use core::net::{IpAddr, SocketAddr};
 
+use super::List;
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
 use crate::wire::dns::{
@@ -18,6 +20,9 @@ use crate::wire::dns::{
 const MAX_TTL: u32 = i32::MAX as u32;
 /// `nobody.invalid` in wire form.
 const NOBODY: &[u8] = b"\x06nobody\x07invalid\x00";
+
+/// The most zones that a server knows all names of.
+pub const MAX_ZONES: usize = 8;
 
 /// What to do with a question about a name that the table doesn't have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +42,9 @@ pub struct DnsConfig {
     pub ttl: u32,
     /// How long clients may remember that a name or type does not exist, in seconds.
     pub negative_ttl: u32,
-    /// What to do with names that the table doesn't have.
+    /// Domains of which the table has all names: whatever else is asked for in them does not exist.
+    pub zones: List<Name, MAX_ZONES>,
+    /// What to do with other names that the table doesn't have.
     pub unknown: UnknownNames,
     /// How long a question waits for the application.
     pub patience: Duration,
@@ -52,6 +59,7 @@ impl Default for DnsConfig {
         DnsConfig {
             ttl: 60,
             negative_ttl: 10,
+            zones: List::EMPTY,
             unknown: UnknownNames::Ask,
             patience: Duration::from_secs(10),
             udp_size: 1232,
@@ -210,6 +218,8 @@ enum Records<'a> {
 pub struct DnsServer<'m> {
     config: DnsConfig,
     table: Storage<'m, DnsEntry>,
+    /// Some entry of the table is a wildcard.
+    has_wildcards: bool,
     pending: Storage<'m, PendingQuestion>,
     counters: DnsCounters,
 }
@@ -217,17 +227,19 @@ pub struct DnsServer<'m> {
 impl<'m> DnsServer<'m> {
     /// A server with room for `table.capacity()` addresses of names and `pending.capacity()` questions that wait.
     pub fn new(config: DnsConfig, table: Storage<'m, DnsEntry>, pending: Storage<'m, PendingQuestion>) -> Self {
-        DnsServer { config, table, pending, counters: DnsCounters::default() }
+        DnsServer { config, table, has_wildcards: false, pending, counters: DnsCounters::default() }
     }
 
     /// Adds an address of `name`, which may have more. The first name added for an address is the one that reverse lookups
-    /// find.
+    /// find. A name that begins with `*.` stands for all that are below and not in the table (RFC 4592).
     pub fn add(&mut self, name: &str, address: IpAddr) -> Result<(), AddNameError> {
         let name = Name::from_text(name).map_err(AddNameError::Name)?;
         if self.table.iter().any(|entry| entry.address == address && entry.name == name) {
             return Ok(());
         }
-        self.table.push(DnsEntry { name, address }).map_err(|_| AddNameError::Full)
+        self.table.push(DnsEntry { name, address }).map_err(|_| AddNameError::Full)?;
+        self.has_wildcards |= is_wildcard(&name);
+        Ok(())
     }
 
     /// Removes `name` with all its addresses and says how many there were.
@@ -357,12 +369,13 @@ impl<'m> DnsServer<'m> {
             return error(Rcode::Refused);
         }
         let reverse = name.reverse_address();
+        let source = self.source_of(&name);
         let (mut exists, mut has_type) = (false, false);
         for entry in self.table.iter() {
-            if entry.name == name {
+            if entry.name == source {
                 exists = true;
                 has_type |= answers(record_type, &entry.address);
-            } else if Some(entry.address) == reverse {
+            } else if Some(entry.address) == reverse && !is_wildcard(&entry.name) {
                 exists = true;
                 has_type |= matches!(record_type, RecordType::PTR | RecordType::ANY);
             }
@@ -371,6 +384,15 @@ impl<'m> DnsServer<'m> {
             self.counters.from_table += 1;
             let records = if has_type { Records::Table } else { Records::Negative(Owner::Question) };
             return own(Rcode::NoError, records);
+        }
+        let zones = self.config.zones.iter().filter(|zone| name.is_within(zone));
+        if let Some(zone) = zones.max_by_key(|zone| zone.as_octets().len()) {
+            let apex = name.as_octets().len() - zone.as_octets().len();
+            let negative = Records::Negative(Owner::SuffixOfQuestion(apex as u8));
+            // RFC 8020: a name with names below it exists, and so does the zone's own.
+            let exists = apex == 0 || self.table.iter().any(|entry| entry.name.is_within(&name));
+            self.counters.from_table += 1;
+            return own(if exists { Rcode::NoError } else { Rcode::NxDomain }, negative);
         }
         match self.config.unknown {
             UnknownNames::Ask => None,
@@ -388,6 +410,29 @@ impl<'m> DnsServer<'m> {
                 error(Rcode::Refused)
             }
         }
+    }
+
+    /// The name in the table whose entries answer for `name`: itself, or the wildcard at its closest encloser, the longest name above
+    /// it that exists (RFC 4592 §3.3.1).
+    fn source_of(&self, name: &Name) -> Name {
+        if !self.has_wildcards {
+            return *name;
+        }
+        let mut closest = 0;
+        for entry in self.table.iter() {
+            if entry.name == *name {
+                return *name;
+            }
+            closest = closest.max(entry.name.common_labels(name));
+        }
+        let is_source = |entry: &&DnsEntry| {
+            is_wildcard(&entry.name)
+                && entry.name.labels().count() == closest + 1
+                && entry.name.common_labels(name) == closest
+        };
+        // RFC 4592 §2.2.2: a name that has others below it exists, and no wildcard answers for it.
+        let exists = closest == name.labels().count();
+        self.table.iter().find(is_source).filter(|_| !exists).map_or(*name, |entry| entry.name)
     }
 
     /// Makes a question wait for the application.
@@ -492,7 +537,8 @@ impl<'m> DnsServer<'m> {
             Records::Pointer(target, ttl) => put_pointer(writer, target, ttl),
             Records::Table => {
                 let ttl = self.config.ttl;
-                let mut of_name = self.table.iter().filter(|entry| entry.name == name);
+                let source = self.source_of(&name);
+                let mut of_name = self.table.iter().filter(|entry| entry.name == source);
                 if !of_name.all(|entry| put_address(writer, record_type, &entry.address, ttl)) {
                     return false;
                 }
@@ -500,7 +546,8 @@ impl<'m> DnsServer<'m> {
                     return true;
                 }
                 let reverse = name.reverse_address();
-                let pointer = self.table.iter().find(|entry| Some(entry.address) == reverse);
+                let has_address = |entry: &&DnsEntry| Some(entry.address) == reverse && !is_wildcard(&entry.name);
+                let pointer = self.table.iter().find(has_address);
                 pointer.is_none_or(|entry| put_pointer(writer, &entry.name, ttl))
             }
             Records::Negative(zone) => {
@@ -524,6 +571,11 @@ impl<'m> DnsServer<'m> {
             }
         }
     }
+}
+
+/// RFC 4592 §2.1.1: the first label is an asterisk alone.
+fn is_wildcard(name: &Name) -> bool {
+    name.labels().next() == Some(b"*")
 }
 
 enum Enqueued {

@@ -160,6 +160,34 @@ impl Name {
         })
     }
 
+    /// Where each label begins, the root's too, and how many there are.
+    fn label_starts(&self) -> ([u8; MAX_NAME_LEN / 2 + 1], usize) {
+        let mut starts = [0; MAX_NAME_LEN / 2 + 1];
+        let (mut count, mut at) = (0, 0u8);
+        while let Some(len) = self.as_octets().get(usize::from(at)) {
+            starts[count] = at;
+            count += 1;
+            at = at.saturating_add(1 + len);
+        }
+        (starts, count)
+    }
+
+    /// How many labels two names have in common, counted from the root on, which is not counted.
+    pub fn common_labels(&self, other: &Name) -> usize {
+        let ((own, own_count), (others, other_count)) = (self.label_starts(), other.label_starts());
+        let mut common = 0;
+        while common + 1 < own_count.min(other_count) {
+            let (mine, theirs) = (own_count - 2 - common, other_count - 2 - common);
+            let mine = &self.octets[usize::from(own[mine])..usize::from(own[mine + 1])];
+            let theirs = &other.octets[usize::from(others[theirs])..usize::from(others[theirs + 1])];
+            if !mine.eq_ignore_ascii_case(theirs) {
+                break;
+            }
+            common += 1;
+        }
+        common
+    }
+
     /// Whether `self` is `ancestor` or lies below it.
     pub fn is_within(&self, ancestor: &Name) -> bool {
         let mut own = self.as_octets();
@@ -491,6 +519,8 @@ pub enum Owner {
     Root,
     /// The name of the first question without its first label, as a compression pointer.
     ParentOfQuestion,
+    /// The end of the first question's name from this octet on, where a label begins, as a compression pointer.
+    SuffixOfQuestion(u8),
 }
 
 /// Writes a message: questions, then records in the order of the sections.
@@ -559,6 +589,7 @@ impl<'a> Writer<'a> {
         let mut wrote = match owner {
             Owner::Question => self.put(&(POINTER | HEADER_LEN as u16).to_be_bytes()),
             Owner::ParentOfQuestion => self.put(&self.parent.to_be_bytes()),
+            Owner::SuffixOfQuestion(at) => self.put(&(POINTER | (HEADER_LEN as u16 + u16::from(at))).to_be_bytes()),
             Owner::Root => self.put(&[0]),
         } && self.put(&kind.0.to_be_bytes())
             && self.put(&class.to_be_bytes())
