@@ -1,20 +1,22 @@
-//! Zones and wildcards of the DNS server, asked and judged by hickory-proto.
+//! Zones and wildcards of the DNS server, and what it relays, asked and judged by hickory-proto.
 
 use std::net::SocketAddr;
 use std::str::FromStr as _;
 
-use ethertab::services::{DnsAction, DnsConfig, DnsServer, UnknownNames};
+use ethertab::services::resolver::{CacheEntry, Lookup};
+use ethertab::services::{DnsAction, DnsConfig, DnsServer, Resolver, ResolverConfig, UnknownNames};
 use ethertab::storage::Storage;
 use ethertab::time::Instant;
 use ethertab::wire::dns::Name as WireName;
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinEncodable as _};
 
 fn server(names: &[(&str, &str)], zones: &[&str]) -> DnsServer<'static> {
     let zones = zones.iter().map(|zone| WireName::from_text(zone).unwrap()).collect();
     let config = DnsConfig { zones, unknown: UnknownNames::Ask, ..DnsConfig::default() };
-    let mut server = DnsServer::new(config, Storage::with_capacity(16), Storage::with_capacity(4));
+    let mut server = DnsServer::new(config, Storage::with_capacity(16), Storage::with_capacity(8));
     for (name, address) in names {
         server.add(name, address.parse().unwrap()).unwrap();
     }
@@ -107,4 +109,82 @@ fn s4_the_deepest_names_are_looked_up_in_one_pass() {
     assert_eq!(found(&mut server, &format!("{deepest}.")), Ok(vec!["10.0.0.1".to_owned()]));
     let sibling = format!("b.{}.", vec!["a"; 125].join("."));
     assert_eq!(found(&mut server, &sibling), Ok(vec!["10.0.0.2".to_owned()]));
+}
+
+/// A question of a client, through our server and resolver to another server, whose answer has `records` texts; and back.
+fn relayed(client: Option<u16>, records: usize, damage: impl Fn(&mut Vec<u8>)) -> Option<Vec<u8>> {
+    let mut server = server(&[], &[]);
+    let mut config = ResolverConfig::new([1, 2]);
+    config.servers.push("10.0.9.9:53".parse().unwrap());
+    let mut resolver =
+        Resolver::new(config, Storage::<Lookup>::with_capacity(2), Storage::<CacheEntry>::with_capacity(2));
+    let (now, from) = (Instant::ZERO, SocketAddr::from(([10, 0, 2, 15], 4_000)));
+    let mut query = Message::new(7, MessageType::Query, OpCode::Query);
+    query.add_query(Query::query(Name::from_str("Texts.Example.").unwrap(), RecordType::TXT));
+    if let Some(size) = client {
+        let mut edns = Edns::new();
+        edns.set_max_payload(size);
+        query.edns = Some(edns);
+    }
+    let mut out = [0; 1_472];
+    let DnsAction::Ask(question) = server.handle(now, from, &query.to_bytes().unwrap(), &mut out) else { panic!() };
+    let (name, kind) = server.question(question).unwrap();
+    let lookup = resolver.relay(now, name, kind).unwrap();
+    let sent = resolver.transmit(now, &mut out).unwrap();
+    let upstream = Message::from_bytes(&out[..sent.len]).unwrap();
+    assert_ne!(upstream.metadata.id, 7);
+    let mut answer = Message::new(upstream.metadata.id, MessageType::Response, OpCode::Query);
+    answer.metadata.recursion_available = true;
+    answer.add_query(upstream.queries[0].clone());
+    for number in 0..records {
+        let text = TXT::new(vec![format!("text number {number}")]);
+        answer.add_answer(Record::from_rdata(Name::from_str("texts.example.").unwrap(), 60, RData::TXT(text)));
+    }
+    answer.edns = Some(Edns::new());
+    let mut bytes = answer.to_bytes().unwrap();
+    assert_eq!(resolver.handle(now, sent.token, "10.0.9.8:53".parse().unwrap(), &bytes), None);
+    assert_eq!(resolver.handle(now, sent.token, sent.server, &bytes), Some(lookup));
+    assert!(!resolver.is_waiting(sent.token));
+    damage(&mut bytes);
+    let (to, len) = server.relay(question, &bytes, &mut out)?;
+    assert_eq!(to, from);
+    assert!(server.relay(question, &bytes, &mut out).is_none(), "once");
+    assert!(len <= client.map_or(512, |size| usize::from(size.clamp(512, 1_232))));
+    Some(out[..len].to_vec())
+}
+
+#[test]
+fn what_another_server_says_is_given_on_as_far_as_the_client_takes_it() {
+    for (client, records, whole) in [
+        (None, 3, true),
+        (Some(1_232), 3, true),
+        (Some(1_232), 20, true),
+        (None, 20, false),
+        (Some(0), 20, false),
+        (Some(4_096), 60, false),
+    ] {
+        let answer = relayed(client, records, |_| {}).unwrap();
+        let answer = Message::from_bytes(&answer).expect("hickory reads it");
+        assert_eq!((answer.metadata.id, answer.metadata.recursion_desired), (7, false));
+        assert!(answer.metadata.recursion_available);
+        assert_eq!(answer.edns.is_some(), client.is_some());
+        assert_eq!(answer.metadata.truncation, !whole, "{client:?} {records}");
+        assert_eq!(answer.answers.len(), if whole { records } else { 0 });
+    }
+}
+
+#[test]
+fn s3_what_is_no_answer_is_not_given_on() {
+    for at in 0..200 {
+        relayed(None, 3, |bytes| bytes.truncate(at % bytes.len()));
+        relayed(Some(1_232), 3, |bytes| {
+            let place = at % bytes.len();
+            // The ID is not looked at any more; the rest may make it unreadable, or another answer.
+            if place > 12 {
+                bytes[place] = 0xff;
+            }
+        });
+    }
+    assert!(relayed(None, 3, |bytes| bytes[13] = b'x').is_none(), "another name");
+    assert!(relayed(None, 3, |bytes| bytes[2] &= 0x7f).is_none(), "a question");
 }

@@ -1,10 +1,12 @@
 //! A DNS server for a gateway (RFC 1035, RFC 2308, RFC 3596, RFC 6891).
 //!
 //! It answers A, AAAA and PTR from a table of names and addresses, in which `*.lab.test` stands for all names below `lab.test` that
-//! are not there themselves (RFC 4592). What the table does not have of a [zone](DnsConfig::zones) does not exist. A question about another name becomes an event:
-//! [`DnsServer::handle`] returns [`DnsAction::Ask`], the application looks at [`DnsServer::question`], finds the answer in
-//! its own time and gives it to [`DnsServer::answer`], which says whom to send it to. Questions wait in a slab of a fixed
-//! size, for a limited time, and no client takes more than half of it.
+//! are not there themselves (RFC 4592). What the table does not have of a [zone](DnsConfig::zones) does not exist.
+//!
+//! A question about another name becomes an event: [`DnsServer::handle`] returns [`DnsAction::Ask`], the application looks at
+//! [`DnsServer::question`], finds the answer in its own time and gives it to [`DnsServer::answer`], which says whom to send it to; or it
+//! asks another server, and gives [`DnsServer::relay`] what that says. Questions wait in a slab of a fixed size, for a limited time,
+//! and no client takes more than half of it.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -179,10 +181,10 @@ pub struct DnsCounters {
 
 /// A checked query: what is needed to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Query {
-    header: Header,
+pub(super) struct Query {
+    pub(super) header: Header,
     question: Question,
-    edns: Option<Edns>,
+    pub(super) edns: Option<Edns>,
     transport: Transport,
 }
 
@@ -290,9 +292,7 @@ impl<'m> DnsServer<'m> {
     /// Answers a question that waits: writes the message into `out` and says where to send how many octets of it. `None`
     /// if the question is no longer there or `out` is too short for it.
     pub fn answer(&mut self, id: QueryId, answer: Answer<'_>, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        let index = usize::try_from(id.index).ok()?;
-        self.place(id)?;
-        let (query, from) = self.pending[index].state.take()?;
+        let (query, from) = self.take_pending(id)?;
         let kind = query.question.record_type;
         let (rcode, records) = match answer {
             Answer::Addresses { addresses, ttl } if addresses.iter().any(|address| answers(kind, address)) => {
@@ -486,6 +486,37 @@ impl<'m> DnsServer<'m> {
         (place.generation == id.generation).then_some(place)
     }
 
+    pub(super) fn pending_question(&self, id: QueryId) -> Option<&Question> {
+        self.place(id)?.state.as_ref().map(|(query, _)| &query.question)
+    }
+
+    /// A question that waited waits no longer.
+    pub(super) fn take_pending(&mut self, id: QueryId) -> Option<(Query, SocketAddr)> {
+        let index = usize::try_from(id.index).ok()?;
+        self.place(id)?;
+        self.pending[index].state.take()
+    }
+
+    pub(super) fn udp_size(&self) -> u16 {
+        self.config.udp_size.max(UDP_LIMIT as u16)
+    }
+
+    pub(super) fn count_relayed(&mut self, was_cut: bool) {
+        self.counters.from_application += 1;
+        self.counters.truncated += u64::from(was_cut);
+    }
+
+    /// The most octets that a client takes, of a buffer of `room`.
+    pub(super) fn limit_for(&self, query: &Query, room: usize) -> usize {
+        let limit = match (query.transport, query.edns) {
+            (Transport::Stream, _) => room,
+            (Transport::Datagram, None) => UDP_LIMIT,
+            // RFC 6891 §6.2.3: values below 512 are taken as 512.
+            (Transport::Datagram, Some(edns)) => usize::from(edns.udp_size.min(self.config.udp_size)).max(UDP_LIMIT),
+        };
+        limit.min(room).min(usize::from(u16::MAX))
+    }
+
     fn write(&mut self, query: &Query, response: Response<'_>, out: &mut [u8]) -> Option<usize> {
         let len = self.try_write(query, response, out);
         if len.is_none() {
@@ -495,13 +526,7 @@ impl<'m> DnsServer<'m> {
     }
 
     fn try_write(&mut self, query: &Query, response: Response<'_>, out: &mut [u8]) -> Option<usize> {
-        let limit = match (query.transport, query.edns) {
-            (Transport::Stream, _) => out.len(),
-            (Transport::Datagram, None) => UDP_LIMIT,
-            // RFC 6891 §6.2.3: values below 512 are taken as 512.
-            (Transport::Datagram, Some(edns)) => usize::from(edns.udp_size.min(self.config.udp_size)).max(UDP_LIMIT),
-        };
-        let limit = limit.min(out.len()).min(usize::from(u16::MAX));
+        let limit = self.limit_for(query, out.len());
         let rcode = response.rcode as u8;
         let header =
             Header { authoritative: response.authoritative, rcode: rcode & 0xf, ..response_header(&query.header) };
@@ -516,7 +541,7 @@ impl<'m> DnsServer<'m> {
         if let Some(edns) = query.edns {
             writer.reserve(0);
             writer.edns(Edns {
-                udp_size: self.config.udp_size.max(UDP_LIMIT as u16),
+                udp_size: self.udp_size(),
                 extended_rcode: rcode >> 4,
                 version: 0,
                 // RFC 3225 §3: DO is copied; the other bits are reserved.

@@ -11,6 +11,7 @@ pub mod dhcp_reply;
 pub mod dhcp_server;
 pub mod dhcpv6_client;
 pub mod dhcpv6_server;
+pub mod dns_relay;
 pub mod dns_server;
 mod list;
 pub mod ntp;

@@ -151,7 +151,7 @@ pub fn handle_query(now: f64, query: &str, address: &str, port: u16, message: &[
     let (token, from) = (token(query), SocketAddr::new(parse_address(address)?, port));
     enter(|service| match message {
         [] => service.resolver.query_failed(instant(now), token),
-        message => service.resolver.handle(instant(now), token, from, message),
+        message => drop(service.resolver.handle(instant(now), token, from, message)),
     });
     Ok(())
 }

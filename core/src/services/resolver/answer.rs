@@ -106,6 +106,8 @@ fn read_records(message: &[u8], header: &Header, after: usize, question: &Questi
                 found if found == kind && kind == RecordType::PTR => {
                     pointer = pointer.or(Some((Name::read(message, record.data_offset)?.0, kept)));
                 }
+                // The answer to a question that is relayed is not looked into.
+                found if found == kind && !matches!(kind, RecordType::A | RecordType::AAAA) => {}
                 found if found == kind => {
                     let address = address_in(kind, record.data)?;
                     if !addresses.contains(&address) {

@@ -104,9 +104,12 @@ pub struct Lookup {
     /// What is being tried.
     name: Name,
     candidates: Candidates,
-    /// A or PTR, and AAAA.
+    /// A or the single question, and AAAA.
     pub(super) halves: [Half; 2],
-    is_pointer: bool,
+    /// The type of a question other than for addresses.
+    kind: Option<RecordType>,
+    /// The answer is wanted as a message.
+    pub(super) is_relayed: bool,
     /// A server failed for a name before: then it is not certain that there is nothing.
     failure: Option<LookupFailure>,
 }
@@ -121,7 +124,8 @@ impl Lookup {
         name: Name::ROOT,
         candidates: Candidates::None,
         halves: [Half::Unwanted; 2],
-        is_pointer: false,
+        kind: None,
+        is_relayed: false,
         failure: None,
     };
 
@@ -134,9 +138,10 @@ impl Lookup {
         Lookup { is_used: true, given: name, name, candidates, ..Lookup::EMPTY }
     }
 
-    pub(super) fn pointer(name: Name) -> Lookup {
+    /// One question about a name as it is.
+    pub(super) fn single(name: Name, kind: RecordType, is_relayed: bool) -> Lookup {
         let halves = [Half::New, Half::Unwanted];
-        Lookup { is_used: true, given: name, name, halves, is_pointer: true, ..Lookup::EMPTY }
+        Lookup { is_used: true, given: name, name, halves, kind: Some(kind), is_relayed, ..Lookup::EMPTY }
     }
 
     /// The outcome is known without asking.
@@ -162,10 +167,10 @@ impl Lookup {
     }
 
     pub(super) fn question(&self, half: usize) -> Question {
-        let record_type = match (self.is_pointer, half) {
-            (true, _) => RecordType::PTR,
-            (false, 0) => RecordType::A,
-            (false, _) => RecordType::AAAA,
+        let record_type = match (self.kind, half) {
+            (Some(kind), _) => kind,
+            (None, 0) => RecordType::A,
+            (None, _) => RecordType::AAAA,
         };
         Question { name: self.name, record_type, class: CLASS_IN }
     }

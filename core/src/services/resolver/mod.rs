@@ -25,7 +25,7 @@ use super::List;
 use crate::random::{Generator, Use};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
-use crate::wire::dns::{DnsError, Edns, Header, Name, Writer};
+use crate::wire::dns::{DnsError, Edns, Header, Name, RecordType, Writer};
 
 /// The most addresses of a family that a lookup finds.
 pub const MAX_ADDRESSES: usize = 8;
@@ -254,7 +254,18 @@ impl<'m> Resolver<'m> {
     /// # Errors
     /// If too many lookups are under way.
     pub fn reverse(&mut self, now: Instant, address: IpAddr) -> Result<LookupId, ResolveError> {
-        let id = self.insert(Lookup::pointer(Name::reverse(address)))?;
+        let id = self.insert(Lookup::single(Name::reverse(address), RecordType::PTR, false))?;
+        self.advance(now, id.index as usize);
+        Ok(id)
+    }
+
+    /// Asks a question for somebody else, such as a client of a [`DnsServer`](super::DnsServer) of ours. [`handle`](Self::handle) tells
+    /// which message is the answer. Nothing is taken from the cache or kept in it.
+    ///
+    /// # Errors
+    /// If too many lookups are under way.
+    pub fn relay(&mut self, now: Instant, name: &Name, kind: RecordType) -> Result<LookupId, ResolveError> {
+        let id = self.insert(Lookup::single(*name, kind, true))?;
         self.advance(now, id.index as usize);
         Ok(id)
     }
@@ -350,26 +361,32 @@ impl<'m> Resolver<'m> {
         self.find(token).is_some()
     }
 
-    /// Takes a message that came to the socket of a query, from `from`; without the octets of length if it came by TCP.
-    pub fn handle(&mut self, now: Instant, token: QueryToken, from: SocketAddr, message: &[u8]) {
+    /// Takes a message that came to the socket of a query, from `from`; without the octets of length if it came by TCP. Returns the
+    /// lookup that was begun with [`relay`](Self::relay) and has its answer in this very message: it is over and forgotten.
+    pub fn handle(&mut self, now: Instant, token: QueryToken, from: SocketAddr, message: &[u8]) -> Option<LookupId> {
         let Some((place, half)) = self.find(token) else {
             self.counters.not_ours += 1;
-            return;
+            return None;
         };
+        let Lookup { is_relayed, generation, .. } = self.lookups[place];
         let question = self.lookups[place].question(half);
-        let Some(waiting) = self.lookups[place].halves[half].waiting_mut() else { return };
+        let waiting = self.lookups[place].halves[half].waiting_mut()?;
         let is_server = waiting.server.is_some_and(|server| {
             (server.ip().to_canonical(), server.port()) == (from.ip().to_canonical(), from.port())
         });
         if !is_server {
             self.counters.not_ours += 1;
-            return;
+            return None;
         }
         match answer::read(message, waiting.id, &question, waiting.edns) {
             Reading::NotOurs => self.counters.not_ours += 1,
             Reading::Answer(known, ttl) => {
                 self.counters.answers += 1;
                 self.preferred = (waiting.first + waiting.asked) % self.config.servers.len().max(1);
+                if is_relayed {
+                    self.lookups[place].end();
+                    return Some(LookupId { index: place as u32, generation });
+                }
                 self.cache.keep(now, &question.name, question.record_type, known, ttl);
                 self.lookups[place].learn(half, known);
                 self.advance(now, place);
@@ -389,6 +406,7 @@ impl<'m> Resolver<'m> {
                 self.next_server(now, place, half, LookupFailure::ServersFailed);
             }
         }
+        None
     }
 
     /// Tells that a query cannot be answered: its connection was refused or has ended, or ICMP says so.
@@ -453,7 +471,8 @@ impl<'m> Resolver<'m> {
                     continue;
                 }
                 let question = self.lookups[place].question(half);
-                match self.cache.find(now, &question.name, question.record_type) {
+                let is_relayed = self.lookups[place].is_relayed;
+                match self.cache.find(now, &question.name, question.record_type).filter(|_| !is_relayed) {
                     Some(known) => {
                         self.counters.from_cache += 1;
                         self.lookups[place].learn(half, known);
