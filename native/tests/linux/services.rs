@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ethertab::services::dhcpv6_client::{Dhcpv6Client, Dhcpv6ClientConfig, Dhcpv6ClientEvent, Dhcpv6ClientState};
 use ethertab::services::ntp::{NtpClient, NtpClientConfig, NtpServerConfig, ntp_answer};
-use ethertab::services::resolver::{CacheEntry, DnsTransport, Lookup, LookupFailure, QueryToken, Wanted};
+use ethertab::services::resolver::{CacheEntry, DnsTransport, Lookup, LookupFailure, LookupId, QueryToken, Wanted};
 use ethertab::services::{
     DnsAction, DnsConfig, DnsServer, Outcome as Lookedup, Resolver, ResolverConfig, UnknownNames,
 };
@@ -126,18 +126,21 @@ fn wait_for_port(port: u16) -> Outcome {
     Ok(())
 }
 
-/// Sends the resolver's queries, each from a socket of its own, and gives it what comes.
+/// Sends the resolver's queries, each from a socket of its own, and gives it what comes. Returns the answers that are to be relayed.
 fn exchange(
     resolver: &mut Resolver<'static>,
     sockets: &mut Vec<(QueryToken, UdpHandle)>,
     stack: &mut Stack<'static>,
     pool: &mut Pool<'static>,
     now: ethertab::time::Instant,
-) -> Outcome {
+) -> Outcome<Vec<(LookupId, Vec<u8>)>> {
     let mut message = [0; 1_472];
+    let mut answers = Vec::new();
     for (token, socket) in sockets.iter() {
         while let Some((len, meta)) = stack.udp_recv(pool, *socket, &mut message) {
-            resolver.handle(now, *token, meta.remote, &message[..len]);
+            if let Some(lookup) = resolver.handle(now, *token, meta.remote, &message[..len]) {
+                answers.push((lookup, message[..len].to_vec()));
+            }
         }
         if stack.udp_error(*socket).is_some() {
             resolver.query_failed(now, *token);
@@ -159,7 +162,7 @@ fn exchange(
         }
         is_waiting
     });
-    Ok(())
+    Ok(answers)
 }
 
 #[test]
@@ -244,6 +247,62 @@ fn dig_asks_our_server() -> Outcome {
             Ok(())
         })?;
         judged("dig_asks_our_server", &mut driver)
+    })
+}
+
+/// dig asks us, we ask dnsmasq, and give on what it says.
+#[test]
+fn dig_gets_the_answers_of_dnsmasq_through_us() -> Outcome {
+    in_namespace(|| {
+        let name = "dig_gets_the_answers_of_dnsmasq_through_us";
+        let (mut driver, device) = driver()?;
+        run(&format!("ip address add 10.9.0.1/24 dev {device}"))?;
+        driver.add_address("10.9.0.2/24".parse()?)?;
+        let _server = Server::start(&format!(
+            "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --no-resolv --no-hosts --port=53 \
+             --interface={device} --bind-interfaces --mx-host=shop.test,mail.test,10 --txt-record=shop.test,hello \
+             --local=/test/ --pid-file={}",
+            folder(name)?.join("pid").display()
+        ))?;
+        wait_for_port(53)?;
+        let mut config = ResolverConfig::new([1, 0]);
+        config.servers.push("10.9.0.1:53".parse()?);
+        let mut resolver =
+            Resolver::new(config, Storage::<Lookup>::with_capacity(8), Storage::<CacheEntry>::with_capacity(8));
+        let mut server = DnsServer::new(DnsConfig::default(), Storage::with_capacity(8), Storage::with_capacity(8));
+        let socket = driver.stack_mut().bind_udp(Endpoint::any(53))?;
+        let (mut sockets, mut asked) = (Vec::new(), Vec::new());
+        thread::scope(|scope| {
+            let dig = scope.spawn(|| -> Outcome<[String; 3]> {
+                let ask = |question: &str| run(&format!("dig @10.9.0.2 +nocookie {question}"));
+                Ok([ask("shop.test MX +short")?, ask("shop.test TXT +short +noedns")?, ask("none.test A")?])
+            });
+            drive(&mut driver, "dig", |driver| {
+                let now = driver.now();
+                let (stack, pool) = driver.stack_and_pool();
+                let (mut message, mut out) = ([0; 1_472], [0; 1_472]);
+                while let Some((len, meta)) = stack.udp_recv(pool, socket, &mut message) {
+                    let DnsAction::Ask(question) = server.handle(now, meta.remote, &message[..len], &mut out) else {
+                        return Err("it was to be asked".into());
+                    };
+                    let (name, kind) = server.question(question).ok_or("no question")?;
+                    let lookup = resolver.relay(now, name, kind).map_err(|error| format!("{error:?}"))?;
+                    asked.push((lookup, question));
+                }
+                for (lookup, answer) in exchange(&mut resolver, &mut sockets, stack, pool, now)? {
+                    let place = asked.iter().position(|(asked, _)| *asked == lookup).ok_or("not asked")?;
+                    let (_, question) = asked.swap_remove(place);
+                    let (to, len) = server.relay(question, &answer, &mut out).ok_or("no answer")?;
+                    stack.udp_send(pool, now, socket, &UdpMeta::to(to), &out[..len])?;
+                }
+                Ok(dig.is_finished())
+            })?;
+            let [mail, text, none] = dig.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            assert_eq!((mail.as_str(), text.as_str()), ("10 mail.test.\n", "\"hello\"\n"));
+            assert!(none.contains("status: NXDOMAIN") && !none.contains("WARNING: Message"), "{none}");
+            Outcome::Ok(())
+        })?;
+        judged(name, &mut driver)
     })
 }
 
