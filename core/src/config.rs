@@ -53,6 +53,8 @@ pub struct Limits {
     /// The longest datagram that is put together, in bytes with its headers: 65,575 at most, which is IPv6's; longer ones are
     /// dropped. The stack needs so much memory once.
     pub reassembly_size: usize,
+    /// Flows to addresses that are nobody's here, about which an application has not decided yet.
+    pub pending_flows: usize,
     /// Flows whose addresses are translated at once (NAT); fixed port mappings count too.
     pub nat_flows: usize,
     /// Records of the trace that wait to be [polled](crate::Stack::poll_trace); 0 for none.
@@ -84,6 +86,7 @@ impl Limits {
             reassemblies: 16,
             reassembly_bytes: 256 * 1_024,
             reassembly_size: MAX_DATAGRAM,
+            pending_flows: 32,
             nat_flows: 64,
             trace: 0,
             pool_blocks: 2_048,
@@ -109,6 +112,7 @@ impl Limits {
             reassemblies: 64,
             reassembly_bytes: 1_024 * 1_024,
             reassembly_size: MAX_DATAGRAM,
+            pending_flows: 256,
             nat_flows: 4_096,
             trace: 0,
             pool_blocks: 8_192,
@@ -134,6 +138,7 @@ impl Limits {
             reassemblies: 1_024,
             reassembly_bytes: 4 * 1_024 * 1_024,
             reassembly_size: MAX_DATAGRAM,
+            pending_flows: 4_096,
             nat_flows: 131_072,
             trace: 0,
             pool_blocks: 65_536,

@@ -115,11 +115,15 @@ pub enum DropReason {
     NatTableFull,
     /// A packet of an inside host whose protocol has no ports that could be translated.
     NatUntranslatable,
+    /// A segment of a flow about which an application has not decided yet.
+    FlowPending,
+    /// Too many flows wait for a decision, in all or from this source.
+    FlowTableFull,
 }
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 55] = [
+    pub const ALL: [(DropReason, &'static str); 57] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -175,6 +179,8 @@ impl DropReason {
         (DropReason::NatFiltered, "nat_filtered"),
         (DropReason::NatTableFull, "nat_table_full"),
         (DropReason::NatUntranslatable, "nat_untranslatable"),
+        (DropReason::FlowPending, "flow_pending"),
+        (DropReason::FlowTableFull, "flow_table_full"),
     ];
 }
 

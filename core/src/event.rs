@@ -29,6 +29,10 @@ pub struct UdpHandle(pub(crate) Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PingHandle(pub(crate) Key);
 
+/// A flow to an address that is nobody's on this host, about which an application decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowHandle(pub(crate) Key);
+
 fn key_to_bits(key: Key) -> u64 {
     u64::from(key.generation) << 32 | u64::from(key.index)
 }
@@ -70,6 +74,18 @@ impl UdpHandle {
     /// The handle that [`to_bits`](Self::to_bits) gave.
     pub fn from_bits(bits: u64) -> Self {
         UdpHandle(key_from_bits(bits))
+    }
+}
+
+impl FlowHandle {
+    /// The handle as a number, for languages without this type.
+    pub fn to_bits(self) -> u64 {
+        key_to_bits(self.0)
+    }
+
+    /// The handle that [`to_bits`](Self::to_bits) gave.
+    pub fn from_bits(bits: u64) -> Self {
+        FlowHandle(key_from_bits(bits))
     }
 }
 
@@ -177,6 +193,8 @@ pub enum Event {
     Udp(UdpHandle, Signals),
     /// An echo request.
     Ping(PingHandle, Signals),
+    /// A flow waits to be accepted or refused ([`Stack::set_any_address`](crate::Stack::set_any_address)).
+    Flow(FlowHandle),
     /// An interface.
     Interface(InterfaceId, Signals),
 }

@@ -70,8 +70,9 @@ pub mod wire;
 pub use address::{Endpoint, ParsePrefixError, Prefix};
 pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, MtuProbing, TcpConfig};
 pub use counters::{Counters, DropReason};
-pub use event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
+pub use event::{ConnectionHandle, Event, FlowHandle, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
 pub use pool::{BLOCK_SIZE, Pool};
+pub use stack::accept_any::{AnyAddress, FlowError, FlowUnreachable, PendingFlowInfo};
 pub use stack::addresses::{AddressOptions, AddressOrigin, AddressState, DuplicateDetection, InterfaceAddress};
 pub use stack::addressing::{ConfigError, ScopeError};
 pub use stack::autoconfiguration::{
@@ -105,6 +106,7 @@ pub mod memory {
     pub use crate::hash_index::Bucket;
     pub use crate::links::Link;
     pub use crate::slab::Slot;
+    pub use crate::stack::accept_any::PendingFlow;
     pub use crate::stack::interface::Interface;
     pub use crate::stack::memory::{Tables, buckets, nodes};
     pub use crate::stack::nat_table::{NatFlow, NatHost, NatMapping};

@@ -164,6 +164,7 @@ impl Stack<'_> {
                 | Node::Route(_)
                 | Node::Reassembly(_)
                 | Node::Interface(_)
+                | Node::PendingFlow(_)
                 | Node::NatTimer
                 | Node::TimeWaitTimer => {}
             }

@@ -171,6 +171,9 @@ impl Stack<'_> {
 
     /// A packet that is not for us, in a frame that was: its way, or its end.
     pub(super) fn forward(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
+        if self.takes_any_address(packet.interface) && self.any_address_input(pool, packet) {
+            return;
+        }
         let forwards = self.forwarding(packet.interface).is_some_and(|found| found.has(packet.destination.is_ipv4()));
         if !forwards {
             self.counters.drop(DropReason::IpNotForUs);
@@ -464,6 +467,6 @@ fn is_local_scope(address: IpAddr) -> bool {
 }
 
 /// Whether packets for an address may go on: to one host, of a class that is in use (RFC 1812 §5.3.7).
-fn is_routable(address: IpAddr) -> bool {
+pub(super) fn is_routable(address: IpAddr) -> bool {
     is_unicast(address) && !matches!(address, IpAddr::V4(address) if address.octets()[0] >= 240)
 }

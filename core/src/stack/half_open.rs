@@ -91,7 +91,7 @@ impl Stack<'_> {
     }
 
     /// A SYN for a listener.
-    fn connection_request(
+    pub(super) fn connection_request(
         &mut self,
         pool: &mut Pool<'_>,
         packet: &Packet<'_>,

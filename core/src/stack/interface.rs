@@ -8,6 +8,7 @@ use crate::links::List;
 use crate::pool::{Account, Pool};
 use crate::random::Generator;
 use crate::record_queue::RecordQueue;
+use crate::stack::accept_any::AnyAddress;
 use crate::stack::forward::{FORWARD_BYTES, Forwarding};
 use crate::time::{Duration, Instant};
 use crate::wire::ethernet;
@@ -83,6 +84,7 @@ pub struct Interface {
     pub(crate) control: RecordQueue,
     control_counts: [u16; 4],
     pub(crate) forwarding: Forwarding,
+    pub(crate) any_address: Option<AnyAddress>,
     /// Frames that are forwarded.
     pub(crate) forward: RecordQueue,
     /// Control packets and forwarded ones take turns: whether a forwarded one goes next if there is one.
@@ -105,6 +107,7 @@ impl Interface {
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; 4],
             forwarding: Forwarding::default(),
+            any_address: None,
             forward: RecordQueue::new(FORWARD_BYTES),
             forward_first: false,
             claims_due: false,

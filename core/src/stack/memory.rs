@@ -8,6 +8,7 @@ use crate::deadlines::Deadline;
 use crate::hash_index::{Bucket, buckets_for};
 use crate::links::Link;
 use crate::slab::Slot;
+use crate::stack::accept_any::PendingFlow;
 use crate::stack::addresses::InterfaceAddress;
 use crate::stack::autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use crate::stack::interface::Interface;
@@ -74,6 +75,10 @@ pub struct StackMemory<'m> {
     pub reassembly_links: Storage<'m, Link>,
     /// One for each of `Limits::reassembly_size`.
     pub scratch: Storage<'m, u8>,
+    /// One for each of `Limits::pending_flows`.
+    pub pending_flows: Storage<'m, Slot<PendingFlow>>,
+    /// [`TableSizes::pending_flow_buckets`].
+    pub pending_flow_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::nat_flows`.
     pub nat_flows: Storage<'m, Slot<NatFlow>>,
     /// One for each of `Limits::nat_flows`.
@@ -111,6 +116,8 @@ pub struct TableSizes {
     pub port_buckets: usize,
     /// Buckets of the table of neighbours.
     pub neighbor_buckets: usize,
+    /// Buckets of the table of pending flows.
+    pub pending_flow_buckets: usize,
     /// Inside hosts of address translation.
     pub nat_hosts: usize,
     /// Buckets of its table.
@@ -129,6 +136,7 @@ impl TableSizes {
             flow_buckets: buckets_for(limits.connections + limits.syn_queue + limits.time_wait),
             port_buckets: buckets_for(limits.listeners + limits.udp_sockets),
             neighbor_buckets: buckets_for(limits.neighbors),
+            pending_flow_buckets: buckets_for(limits.pending_flows),
             nat_hosts: hosts_for(limits.nat_flows),
             nat_buckets: buckets_for(keys_for(limits.nat_flows)),
             reassembly_buckets: buckets_for(limits.reassemblies),
@@ -183,6 +191,8 @@ impl<'m> StackMemory<'m> {
             reassembly_buckets: Storage::with_capacity(sizes.reassembly_buckets),
             reassembly_links: Storage::with_capacity(limits.reassemblies),
             scratch: Storage::with_capacity(limits.reassembly_size),
+            pending_flows: Storage::with_capacity(limits.pending_flows),
+            pending_flow_buckets: Storage::with_capacity(sizes.pending_flow_buckets),
             nat_flows: Storage::with_capacity(limits.nat_flows),
             nat_mappings: Storage::with_capacity(limits.nat_flows),
             nat_hosts: Storage::with_capacity(sizes.nat_hosts),
@@ -221,6 +231,8 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "reassembly_buckets", sizes.reassembly_buckets, self.reassembly_buckets.capacity());
         need(&mut result, "reassembly_links", limits.reassemblies, self.reassembly_links.capacity());
         need(&mut result, "scratch", limits.reassembly_size, self.scratch.capacity());
+        need(&mut result, "pending_flows", limits.pending_flows, self.pending_flows.capacity());
+        need(&mut result, "pending_flow_buckets", sizes.pending_flow_buckets, self.pending_flow_buckets.capacity());
         need(&mut result, "nat_flows", limits.nat_flows, self.nat_flows.capacity());
         need(&mut result, "nat_mappings", limits.nat_flows, self.nat_mappings.capacity());
         need(&mut result, "nat_hosts", sizes.nat_hosts, self.nat_hosts.capacity());
@@ -289,7 +301,8 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     reassembly_buckets: [Bucket; BUCKETS],
     reassembly_links: [Link; OTHERS],
     scratch: [u8; SCRATCH],
-    /// Without flows, an index of none.
+    /// Without flows, two indexes of none.
+    pending_flow_buckets: [Bucket; buckets_for(0)],
     nat_buckets: [Bucket; buckets_for(0)],
     links: [Link; NODES],
     event_links: [Link; NODES],
@@ -334,6 +347,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         reassemblies: others,
         reassembly_bytes: 16 * SCRATCH,
         reassembly_size: SCRATCH,
+        pending_flows: 0,
         nat_flows: 0,
         trace: 0,
         pool_blocks,
@@ -372,6 +386,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             reassembly_buckets: [Bucket::EMPTY; BUCKETS],
             reassembly_links: [Link::UNLINKED; OTHERS],
             scratch: [0; SCRATCH],
+            pending_flow_buckets: [Bucket::EMPTY; buckets_for(0)],
             nat_buckets: [Bucket::EMPTY; buckets_for(0)],
             links: [Link::UNLINKED; NODES],
             event_links: [Link::UNLINKED; NODES],
@@ -410,6 +425,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             reassembly_buckets: Storage::borrowed(&mut self.reassembly_buckets),
             reassembly_links: Storage::borrowed(&mut self.reassembly_links),
             scratch: Storage::borrowed(&mut self.scratch),
+            pending_flows: Storage::borrowed(&mut []),
+            pending_flow_buckets: Storage::borrowed(&mut self.pending_flow_buckets),
             nat_flows: Storage::borrowed(&mut []),
             nat_mappings: Storage::borrowed(&mut []),
             nat_hosts: Storage::borrowed(&mut []),

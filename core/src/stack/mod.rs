@@ -7,10 +7,11 @@
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
-//! [`router_advertiser`], [`routes`], [`forward`], [`nat`] (over `nat_table`), `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! [`router_advertiser`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
+pub(crate) mod accept_any;
 pub(crate) mod addresses;
 pub(crate) mod addressing;
 mod arp;
@@ -72,6 +73,7 @@ use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::time::Instant;
 use crate::trace::Trace;
+use accept_any::PendingFlows;
 use addresses::InterfaceAddress;
 use autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use error_reports::ErrorReports;
@@ -148,6 +150,7 @@ pub struct Stack<'m> {
     last_route: Option<(u32, IpAddr, NextHop)>,
     ways: Ways,
     nat: Nat<'m>,
+    pending_flows: PendingFlows<'m>,
     /// The last answer of `path_for`.
     last_path: Option<LastPath>,
     neighbors: NeighborTable<'m>,
@@ -241,6 +244,7 @@ impl<'m> Stack<'m> {
             last_route: None,
             ways: Ways::default(),
             nat: Nat::new(nat, limits.nat_flows),
+            pending_flows: PendingFlows::new(memory.pending_flows, memory.pending_flow_buckets, limits.pending_flows),
             last_path: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,
@@ -326,6 +330,7 @@ impl<'m> Stack<'m> {
                 Node::HalfOpen(index) => self.half_open_timeout(index),
                 Node::TimeWaitTimer => self.time_wait_timeout(),
                 Node::NatTimer => self.nat_timeout(),
+                Node::PendingFlow(index) => self.pending_flow_timeout(index),
                 Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),
@@ -359,6 +364,9 @@ impl<'m> Stack<'m> {
                     .interfaces
                     .get(index)
                     .map(|_| (Signals::CHANGED, Event::Interface(InterfaceId(index as u8), Signals::CHANGED))),
+                Node::PendingFlow(index) => {
+                    self.pending_flows.key(index).map(|handle| (Signals::ACCEPTABLE, Event::Flow(handle)))
+                }
                 Node::HalfOpen(_)
                 | Node::TimeWait(_)
                 | Node::Neighbor(_)

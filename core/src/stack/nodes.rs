@@ -15,6 +15,7 @@ pub(crate) struct Nodes {
     routes: u32,
     reassemblies: u32,
     interfaces: u32,
+    pending_flows: u32,
     time_wait_timer: u32,
 }
 
@@ -34,6 +35,8 @@ pub(crate) enum Node {
     Reassembly(u32),
     /// An interface: its addresses, and what routers say of its network.
     Interface(u32),
+    /// A flow about which an application decides.
+    PendingFlow(u32),
     /// The timer of the flows whose addresses are translated.
     NatTimer,
     /// The timer of the oldest connection in TIME-WAIT.
@@ -52,7 +55,8 @@ impl Nodes {
         let reassemblies = routes + entries_for(limits) as u32;
         let interfaces = reassemblies + limits.reassemblies as u32;
         // The timer of translation comes before this one.
-        let time_wait_timer = interfaces + limits.interfaces as u32 + 1;
+        let pending_flows = interfaces + limits.interfaces as u32;
+        let time_wait_timer = pending_flows + limits.pending_flows as u32 + 1;
         Nodes {
             half_open,
             time_wait,
@@ -63,6 +67,7 @@ impl Nodes {
             routes,
             reassemblies,
             interfaces,
+            pending_flows,
             time_wait_timer,
         }
     }
@@ -84,6 +89,7 @@ impl Nodes {
             Node::Route(index) => self.routes + index,
             Node::Reassembly(index) => self.reassemblies + index,
             Node::Interface(index) => self.interfaces + index,
+            Node::PendingFlow(index) => self.pending_flows + index,
             Node::NatTimer => self.time_wait_timer - 1,
             Node::TimeWaitTimer => self.time_wait_timer,
         }
@@ -101,7 +107,8 @@ impl Nodes {
             n if n < self.routes => Node::Ping(n - self.pings),
             n if n < self.reassemblies => Node::Route(n - self.routes),
             n if n < self.interfaces => Node::Reassembly(n - self.reassemblies),
-            n if n < self.time_wait_timer - 1 => Node::Interface(n - self.interfaces),
+            n if n < self.pending_flows => Node::Interface(n - self.interfaces),
+            n if n < self.time_wait_timer - 1 => Node::PendingFlow(n - self.pending_flows),
             n if n < self.time_wait_timer => Node::NatTimer,
             _ => Node::TimeWaitTimer,
         }

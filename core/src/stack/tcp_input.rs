@@ -390,7 +390,7 @@ fn pseudo_sum(packet: &Packet<'_>) -> Sum {
     checksum::pseudo_header(packet.source, packet.destination, protocol::TCP, packet.payload.len() as u32)
 }
 
-fn has_valid_checksum(packet: &Packet<'_>) -> bool {
+pub(super) fn has_valid_checksum(packet: &Packet<'_>) -> bool {
     if packet.meta.checksum == ChecksumState::Verified {
         return true;
     }

@@ -88,6 +88,7 @@ impl Stack<'_> {
             | Node::Route(_)
             | Node::Reassembly(_)
             | Node::Interface(_)
+            | Node::PendingFlow(_)
             | Node::NatTimer
             | Node::TimeWaitTimer => {
                 self.leave_ready(interface, number);
@@ -340,7 +341,8 @@ impl Stack<'_> {
             return PathSearch::Found(self.labelled(path.clone(), flow));
         }
         // An address that was removed is nobody's to send from.
-        let hop = self.hop_to(flow.link, flow.remote).filter(|_| self.is_local(flow.local));
+        let hop = self.hop_to(flow.link, flow.remote);
+        let hop = hop.filter(|hop| self.is_local(flow.local) || self.takes_any_address(hop.interface));
         let Some(hop) = hop else { return PathSearch::None };
         match self.resolve(pool, hop.interface, hop.address) {
             Resolution::Ready(destination_mac) => {
@@ -398,9 +400,9 @@ impl Stack<'_> {
         let IpHead { source, destination, .. } = *head;
         let interface = match interface {
             Some(interface) => interface,
-            None => match self.route(destination).filter(|_| self.is_local(source)) {
-                Some(hop) => hop.interface,
-                None => {
+            None => match self.route(destination) {
+                Some(hop) if self.is_local(source) || self.takes_any_address(hop.interface) => hop.interface,
+                _ => {
                     self.counters.drop(DropReason::NoRoute);
                     return;
                 }

@@ -3,8 +3,8 @@
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConnectOptions, DropReason, Endpoint, Forwarding, FrameMeta, InterfaceConfig, InterfaceId, Limits,
-    ListenOptions, NatConfig, Pool, Stack, SynCookies, UdpMeta,
+    AnyAddress, Config, ConnectOptions, DropReason, Endpoint, Forwarding, FrameMeta, InterfaceConfig, InterfaceId,
+    Limits, ListenOptions, NatConfig, Pool, Stack, SynCookies, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 25] = [
+    let scenes: [Overload; 27] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -47,6 +47,8 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("a datagram for an inside host that has not asked", DropReason::NatFiltered, translated_packets),
         ("more flows than one inside host may have", DropReason::NatTableFull, translated_packets),
         ("a packet without ports to translate", DropReason::NatUntranslatable, translated_packets),
+        ("a second SYN of a flow that waits for a decision", DropReason::FlowPending, undecided_flows),
+        ("more flows than may wait for a decision", DropReason::FlowTableFull, undecided_flows),
     ];
     let mut drops = BTreeMap::new();
     for (name, reason, scene) in scenes {
@@ -335,4 +337,17 @@ fn translated_packets(host: &mut Host) {
     host.pass(Duration::from_secs(400));
     assert_eq!(host.stack.nat_flows().count(), 0);
     host.stack.remove_interface(&mut host.pool, host.now, outside).unwrap();
+}
+
+/// SYNs to an address that is nobody's, about which nobody decides.
+fn undecided_flows(host: &mut Host) {
+    let listener = host.stack.listen(Endpoint::any(80), ListenOptions::default()).unwrap();
+    host.stack.set_any_address(NIC, Some(AnyAddress::through(listener))).unwrap();
+    for port in 0..200 {
+        let syn = Segment { source_port: port / 2, destination_port: 80, flags: SYN, ..Segment::default() };
+        let far = IpAddr::from([192, 0, 2, 1]);
+        let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, far, TCP, &syn.to_bytes());
+        host.stack.receive(&mut host.pool, host.now, NIC, &frame, FrameMeta::received(frame.len()));
+    }
+    host.pass(Duration::from_secs(60));
 }

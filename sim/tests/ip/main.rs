@@ -2,6 +2,7 @@
 //! project's list (N1, N3, ...).
 
 mod addresses;
+mod any_address;
 mod autoconfiguration;
 mod forward;
 mod fragments;

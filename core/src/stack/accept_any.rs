@@ -1,0 +1,356 @@
+//! TCP flows to any address: how a stack stands in for everybody whom the hosts on a link want to reach.
+//!
+//! With [`Stack::set_any_address`] a SYN to an address that is nobody's on this host is not answered: it becomes a pending flow, which an
+//! [event](crate::Event::Flow) tells. The application finds out whether the real peer can be reached, and then accepts (the handshake completes, and the
+//! connection waits in the accept queue of a listener), refuses (the peer gets a reset) or says that it is unreachable (by ICMP).
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use super::Stack;
+use super::addressing::ConfigError;
+use super::flow::{Flow, link_of};
+use super::forward::is_routable;
+use super::ip_input::Packet;
+use super::nodes::Node;
+use super::tcp_input::has_valid_checksum;
+use crate::address::is_unicast;
+use crate::counters::DropReason;
+use crate::event::{FlowHandle, InterfaceId, ListenerHandle};
+use crate::hash_index::{Bucket, HashIndex};
+use crate::pool::Pool;
+use crate::random::Generator;
+use crate::slab::{Slab, Slot};
+use crate::storage::Storage;
+use crate::tcp::Segment;
+use crate::tcp::cookies::SynCookies;
+use crate::tcp::output::Bare;
+use crate::time::{Duration, Instant};
+use crate::wire::{Ecn, Ipv4Header, Ipv6Header, MacAddr, TcpFlags, TcpHeader, icmpv4, icmpv6, protocol};
+
+/// Bytes that are kept of a SYN: the longest headers of IPv4 and TCP.
+const KEPT: usize = 60 + 60;
+
+/// Counters of pending flows by source; sources of one hash share one.
+const SOURCES: usize = 64;
+
+/// How an interface takes flows to addresses that are nobody's on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AnyAddress {
+    /// Whose settings the connections have, and in whose accept queue they wait once their handshake is over. The port that it listens on does not matter.
+    pub listener: ListenerHandle,
+    /// Flows of one source that may be pending: 64.
+    pub per_source: u16,
+    /// How long a flow may be pending: 30 s.
+    pub timeout: Duration,
+}
+
+impl AnyAddress {
+    /// With the usual limits.
+    pub const fn through(listener: ListenerHandle) -> Self {
+        AnyAddress { listener, per_source: 64, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// A flow that waits for a decision.
+#[derive(Clone, Debug)]
+pub struct PendingFlow {
+    flow: Flow,
+    flow_hash: u32,
+    interface: InterfaceId,
+    ecn: Ecn,
+    /// The SYN's beginning, and where in it TCP's header is.
+    packet: [u8; KEPT],
+    len: u8,
+    header_len: u8,
+}
+
+/// A flow that waits for a decision, as the application sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingFlowInfo {
+    /// Whom the peer wants to reach.
+    pub local: SocketAddr,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// The interface that it came in by.
+    pub interface: InterfaceId,
+}
+
+/// Why a flow leads nowhere, for the peer to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlowUnreachable {
+    /// There is no route to the network (RFC 792, RFC 4443 §3.1).
+    Network,
+    /// The host does not answer.
+    Host,
+    /// Nobody has the port.
+    Port,
+    /// It is not allowed.
+    Prohibited,
+}
+
+/// Why a flow was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// It is not pending any more: decided on, given up by the peer, or timed out.
+    NotFound,
+    /// There is no listener, or its queues are full. The flow stays pending.
+    ListenerBusy,
+}
+
+impl fmt::Display for FlowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FlowError::NotFound => "the flow is not pending any more",
+            FlowError::ListenerBusy => "there is no listener, or its queues are full",
+        })
+    }
+}
+
+impl core::error::Error for FlowError {}
+
+/// The pending flows.
+#[derive(Debug)]
+#[cfg_attr(feature = "alloc", derive(Clone))]
+pub(super) struct PendingFlows<'m> {
+    flows: Slab<'m, PendingFlow>,
+    index: HashIndex<'m>,
+    by_source: [u16; SOURCES],
+}
+
+impl<'m> PendingFlows<'m> {
+    pub(super) fn new(flows: Storage<'m, Slot<PendingFlow>>, buckets: Storage<'m, Bucket>, limit: usize) -> Self {
+        PendingFlows { flows: Slab::new(flows, limit), index: HashIndex::new(buckets, limit), by_source: [0; SOURCES] }
+    }
+
+    fn find(&self, hash: u32, flow: &Flow) -> Option<u32> {
+        self.index.find(hash, |index| self.flows.get(index).is_some_and(|found| found.flow == *flow))
+    }
+
+    pub(super) fn key(&self, index: u32) -> Option<FlowHandle> {
+        self.flows.key(index).map(FlowHandle)
+    }
+
+    fn source_count(&mut self, secret: &Generator, source: IpAddr) -> &mut u16 {
+        let [a, b] = crate::address::words(source);
+        &mut self.by_source[secret.hash(&[a, b, SOURCES as u64]) as usize % SOURCES]
+    }
+
+    fn remove(&mut self, secret: &Generator, index: u32) {
+        let Some(found) = self.flows.get(index) else { return };
+        let (hash, source) = (found.flow_hash, found.flow.remote);
+        self.index.remove(hash, index);
+        self.flows.remove(index);
+        *self.source_count(secret, source) -= 1;
+    }
+}
+
+/// The ECN field and the payload of a packet that is TCP right behind its IP header.
+fn tcp_of(whole: &[u8]) -> Option<(Ecn, &[u8])> {
+    if whole.first()? >> 4 == 4 {
+        let (header, payload) = Ipv4Header::parse(whole).ok()?;
+        let is_tcp = header.protocol == protocol::TCP && !header.is_fragment();
+        is_tcp.then_some((Ecn::of_traffic_class(header.dscp_ecn), payload))
+    } else {
+        let (header, payload) = Ipv6Header::parse(whole).ok()?;
+        (header.next_header == protocol::TCP).then_some((Ecn::of_traffic_class(header.traffic_class), payload))
+    }
+}
+
+impl Stack<'_> {
+    /// Takes TCP flows that come in by this interface to addresses which are nobody's on this host, or takes none.
+    ///
+    /// # Errors
+    /// If there is no such interface.
+    pub fn set_any_address(&mut self, interface: InterfaceId, any: Option<AnyAddress>) -> Result<(), ConfigError> {
+        let found = self.interfaces.get_mut(u32::from(interface.0)).ok_or(ConfigError::NoSuchInterface(interface))?;
+        found.any_address = any;
+        self.invalidate_paths();
+        Ok(())
+    }
+
+    /// Whether connections from addresses that are not ours may use this interface.
+    pub(super) fn takes_any_address(&self, interface: InterfaceId) -> bool {
+        self.interfaces.get(u32::from(interface.0)).is_some_and(|found| found.any_address.is_some())
+    }
+
+    /// A flow that is pending.
+    pub fn pending_flow(&self, handle: FlowHandle) -> Option<PendingFlowInfo> {
+        let found = self.pending_flows.flows.lookup(handle.0)?;
+        let (local, remote) = (found.flow.local_address(), found.flow.remote_address());
+        Some(PendingFlowInfo { local, remote, interface: found.interface })
+    }
+
+    /// Lets the handshake of a flow go on. The connection comes out of the listener's accept queue, with the addresses of the flow.
+    ///
+    /// # Errors
+    /// If the flow is not pending any more, or the listener has no room for it.
+    pub fn accept_flow(&mut self, pool: &mut Pool<'_>, now: Instant, handle: FlowHandle) -> Result<(), FlowError> {
+        self.advance_clock(now);
+        let pending = self.pending_flows.flows.lookup(handle.0).ok_or(FlowError::NotFound)?.clone();
+        let found = self.interfaces.get(u32::from(pending.interface.0)).and_then(|found| found.any_address);
+        let listener = found.and_then(|any| self.listeners.lookup(any.listener.0));
+        // A cookie would be answered as if nobody had asked for it.
+        let is_busy = listener.is_none_or(|listener| {
+            listener.queued >= listener.backlog
+                || listener.half_open > listener.backlog
+                || listener.config.syn_cookies == SynCookies::Always
+        });
+        let Some(any) = found.filter(|_| !is_busy && !self.half_open.is_full()) else {
+            return Err(FlowError::ListenerBusy);
+        };
+        self.forget_pending(handle.0.index);
+        let bytes = &pending.packet[usize::from(pending.header_len)..usize::from(pending.len)];
+        let Ok((header, options, _)) = TcpHeader::parse(bytes) else { return Err(FlowError::NotFound) };
+        let segment = Segment::new(pending.ecn, &header, options, &[], 0);
+        let addresses = (pending.flow.remote, pending.flow.local);
+        let packet = Packet::passing(pending.interface, MacAddr([0; 6]), addresses, 0, &[]);
+        let flow = (&pending.flow, pending.flow_hash);
+        self.connection_request(pool, &packet, flow, any.listener.0.index, &segment, None);
+        Ok(())
+    }
+
+    /// Answers a flow with a reset, as a host does on whose port nobody listens.
+    ///
+    /// # Errors
+    /// If the flow is not pending any more.
+    pub fn refuse_flow(&mut self, pool: &mut Pool<'_>, now: Instant, handle: FlowHandle) -> Result<(), FlowError> {
+        self.advance_clock(now);
+        let pending = self.pending_flows.flows.lookup(handle.0).ok_or(FlowError::NotFound)?.clone();
+        self.forget_pending(handle.0.index);
+        let bytes = &pending.packet[usize::from(pending.header_len)..usize::from(pending.len)];
+        let Ok((header, options, _)) = TcpHeader::parse(bytes) else { return Err(FlowError::NotFound) };
+        let segment = Segment::new(pending.ecn, &header, options, &[], 0);
+        self.send_bare(pool, &Bare::reset_for(pending.flow, &segment));
+        Ok(())
+    }
+
+    /// Tells the peer of a flow by ICMP why it leads nowhere: that the port is unreachable, in the name of the host; the rest, in our own.
+    ///
+    /// # Errors
+    /// If the flow is not pending any more.
+    pub fn flow_unreachable(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        handle: FlowHandle,
+        reason: FlowUnreachable,
+    ) -> Result<(), FlowError> {
+        self.advance_clock(now);
+        let pending = self.pending_flows.flows.lookup(handle.0).ok_or(FlowError::NotFound)?.clone();
+        self.forget_pending(handle.0.index);
+        let (v4, v6) = match reason {
+            FlowUnreachable::Network => (icmpv4::code::NETWORK_UNREACHABLE, icmpv6::code::NO_ROUTE),
+            FlowUnreachable::Host => (icmpv4::code::HOST_UNREACHABLE, icmpv6::code::ADDRESS_UNREACHABLE),
+            FlowUnreachable::Port => (icmpv4::code::PORT_UNREACHABLE, icmpv6::code::PORT_UNREACHABLE),
+            FlowUnreachable::Prohibited => {
+                (icmpv4::code::ADMINISTRATIVELY_PROHIBITED, icmpv6::code::ADMINISTRATIVELY_PROHIBITED)
+            }
+        };
+        let (kind, code) = match pending.flow.is_ipv4() {
+            true => (icmpv4::kind::DESTINATION_UNREACHABLE, v4),
+            false => (icmpv6::kind::DESTINATION_UNREACHABLE, v6),
+        };
+        let Flow { local, remote, .. } = pending.flow;
+        let source = match reason {
+            FlowUnreachable::Port => Some(local),
+            _ => self.source_on(pending.interface, remote),
+        };
+        if let Some(source) = source {
+            let whole = &pending.packet[..usize::from(pending.len)];
+            let packet = Packet::passing(pending.interface, MacAddr([0; 6]), (remote, local), 0, whole);
+            self.send_error_from(pool, &packet, source, kind, code, 0);
+        }
+        Ok(())
+    }
+
+    fn forget_pending(&mut self, index: u32) {
+        let number = self.nodes.number(Node::PendingFlow(index));
+        self.event_links.remove(&mut self.events, number);
+        self.deadlines.remove(number);
+        self.pending_flows.remove(&self.hash_secret, index);
+    }
+
+    /// Nobody has decided on a flow in time.
+    pub(super) fn pending_flow_timeout(&mut self, index: u32) {
+        self.forget_pending(index);
+    }
+
+    /// A packet for an address that is nobody's here. True if it was TCP's and an application of ours is asked, or was.
+    pub(super) fn any_address_input(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) -> bool {
+        let any = self.interfaces.get(u32::from(packet.interface.0)).and_then(|found| found.any_address);
+        let Some((any, (ecn, payload))) = any.zip(tcp_of(packet.whole)) else { return false };
+        if !is_routable(packet.destination) || !is_unicast(packet.source) {
+            return false;
+        }
+        let packet = Packet { ecn, payload, ..*packet };
+        let Ok((header, options, data)) = TcpHeader::parse(payload) else {
+            self.counters.drop(DropReason::TcpMalformed);
+            return true;
+        };
+        let flow = Flow {
+            local: packet.destination,
+            remote: packet.source,
+            local_port: header.destination_port,
+            remote_port: header.source_port,
+            link: link_of(packet.source, packet.interface),
+        };
+        let hash = self.flow_hash(&flow);
+        if self.find_flow(hash, &flow).is_some() {
+            self.tcp_input(pool, &packet);
+            return true;
+        }
+        if !has_valid_checksum(&packet) {
+            self.counters.drop(DropReason::TcpChecksum);
+            return true;
+        }
+        let known = self.pending_flows.find(hash, &flow);
+        let segment = Segment::new(ecn, &header, options, data, 0);
+        let is_request = segment.has(TcpFlags::SYN) && !segment.has(TcpFlags::ACK);
+        match known {
+            Some(known) if segment.has(TcpFlags::RST) => self.forget_pending(known),
+            // The application knows already.
+            Some(_) => self.counters.drop(DropReason::FlowPending),
+            None if segment.has(TcpFlags::RST) => self.counters.drop(DropReason::TcpNoSocket),
+            None if is_request => self.ask_about_flow(&packet, (flow, hash), &any),
+            None => {
+                self.counters.drop(DropReason::TcpNoSocket);
+                self.send_bare(pool, &Bare::reset_for(flow, &segment));
+            }
+        }
+        true
+    }
+
+    /// A new flow: the application is asked, unless too many wait already.
+    fn ask_about_flow(&mut self, packet: &Packet<'_>, (flow, flow_hash): (Flow, u32), any: &AnyAddress) {
+        if *self.pending_flows.source_count(&self.hash_secret, flow.remote) >= any.per_source {
+            self.counters.drop(DropReason::FlowTableFull);
+            return;
+        }
+        let mut kept = [0; KEPT];
+        let len = packet.whole.len().min(KEPT);
+        kept[..len].copy_from_slice(&packet.whole[..len]);
+        let deadline = self.now + any.timeout;
+        let pending = PendingFlow {
+            flow,
+            flow_hash,
+            interface: packet.interface,
+            ecn: packet.ecn,
+            packet: kept,
+            len: len as u8,
+            header_len: (packet.whole.len() - packet.payload.len()) as u8,
+        };
+        let Ok(key) = self.pending_flows.flows.insert(pending) else {
+            self.counters.drop(DropReason::FlowTableFull);
+            return;
+        };
+        *self.pending_flows.source_count(&self.hash_secret, flow.remote) += 1;
+        self.pending_flows.index.insert(flow_hash, key.index);
+        self.deadlines.set_no_later(self.nodes.number(Node::PendingFlow(key.index)), deadline);
+        self.notify(Node::PendingFlow(key.index));
+    }
+}
