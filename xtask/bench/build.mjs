@@ -21,7 +21,7 @@ export const PROGRAMS = ["reference", "smoltcp", "ethertab"];
 const FLAVOURS = { simd: "-C target-feature=+simd128", scalar: "" };
 
 /** What the engine is compiled with besides (xtask/src/build.rs). smoltcp gets the compiler's defaults, which suit it better. */
-const OWN_FLAGS = { ethertab: "-C llvm-args=-inline-threshold=25" };
+const OWN_FLAGS = { ethertab: "-C llvm-args=-inline-threshold=50" };
 
 function ownFlags(program) {
   return OWN_FLAGS[program] ?? "";

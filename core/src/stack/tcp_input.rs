@@ -43,26 +43,43 @@ impl Stack<'_> {
         let segment = Segment::new(packet.ecn, &header, options, payload, packet.meta.segment_size);
         let (found, hash) = match self.last_hit_for(&flow) {
             Some((node, hash)) => (Some(node), hash),
-            None => {
-                let hash = self.flow_hash(&flow);
-                let number = self.find_flow(hash, &flow);
-                if let Some(number) = number {
-                    self.last_hits.set(&flow, number);
-                }
-                (number.map(|number| self.nodes.node(number)), hash)
-            }
+            None => self.look_up(&flow),
         };
-        if let Some(Node::Connection(index)) = found {
-            return self.segment_for_connection(pool, packet, index, &segment);
+        match found {
+            Some(Node::Connection(index)) => self.segment_for_connection(pool, packet, index, &segment),
+            _ => self.segment_for_others(pool, packet, found, (&flow, hash), &segment),
         }
+    }
+
+    /// What a flow belongs to, and its hash.
+    #[inline(never)] // Mostly it is what the last segment was for.
+    fn look_up(&mut self, flow: &Flow) -> (Option<Node>, u32) {
+        let hash = self.flow_hash(flow);
+        let number = self.find_flow(hash, flow);
+        if let Some(number) = number {
+            self.last_hits.set(flow, number);
+        }
+        (number.map(|number| self.nodes.node(number)), hash)
+    }
+
+    /// A segment that is for no connection, or for one that is beginning or over.
+    #[inline(never)] // Out of the way of the usual segment.
+    fn segment_for_others(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        found: Option<Node>,
+        flow: (&Flow, u32),
+        segment: &Segment<'_>,
+    ) {
         if !has_valid_checksum(packet) {
             self.counters.drop(DropReason::TcpChecksum);
             return;
         }
         match found {
-            Some(Node::HalfOpen(index)) => self.segment_for_half_open(pool, index, &segment),
-            Some(Node::TimeWait(index)) => self.segment_for_time_wait(pool, packet, index, &segment),
-            _ => self.segment_without_connection(pool, packet, (&flow, hash), &segment, None),
+            Some(Node::HalfOpen(index)) => self.segment_for_half_open(pool, index, segment),
+            Some(Node::TimeWait(index)) => self.segment_for_time_wait(pool, packet, index, segment),
+            _ => self.segment_without_connection(pool, packet, flow, segment, None),
         }
     }
 
@@ -128,11 +145,17 @@ impl Stack<'_> {
                 Predicted::NoMemory => {}
             }
         }
-        if !has_valid_checksum(packet) {
+        self.segment_in_full(pool, packet, index, segment);
+    }
+
+    /// A segment that was not predicted.
+    #[inline(never)] // Out of the way of the usual segment.
+    fn segment_in_full(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, index: u32, segment: &Segment<'_>) {
+        if has_valid_checksum(packet) {
+            self.deliver(pool, index, segment);
+        } else {
             self.counters.drop(DropReason::TcpChecksum);
-            return;
         }
-        self.deliver(pool, index, segment);
     }
 
     /// Lets a connection process a segment in full.
@@ -179,6 +202,19 @@ impl Stack<'_> {
                 self.event_links.push_back(&mut self.events, number);
             }
         }
+        let goes_on = connection.state == State::Established && connection.fast_open.pending.is_none();
+        if outcome.output {
+            self.schedule_connection(index);
+        }
+        if !goes_on || outcome.reset.is_some() {
+            self.finish_change(pool, index, outcome.reset);
+        }
+    }
+
+    /// The same where more may have changed than what there is to send and to read.
+    #[inline(never)] // Out of the way of the usual segment.
+    fn finish_change(&mut self, pool: &mut Pool<'_>, index: u32, reset: Option<Reset>) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
         let is_over = matches!(connection.state, State::TimeWait | State::Closed);
         if connection.state != State::SynReceived
             && let Some(listener) = connection.fast_open.pending.take()
@@ -186,10 +222,7 @@ impl Stack<'_> {
         {
             listener.fast_open.ended(self.now, connection.reason == Some(CloseReason::Reset));
         }
-        if outcome.output {
-            self.schedule_connection(index);
-        }
-        if let Some(reset) = outcome.reset {
+        if let Some(reset) = reset {
             self.send_reset(pool, index, reset);
         }
         if is_over {
