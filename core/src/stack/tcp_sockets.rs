@@ -101,7 +101,6 @@ impl Stack<'_> {
             return Err(ConnectError::TooManyConnections);
         }
         let mut flow = Flow { local, remote: address, local_port: wanted.port, remote_port: remote.port(), link };
-        let config = options.tcp.unwrap_or(self.config.tcp);
         let (flow_hash, availability) = match wanted.port {
             0 => self.choose_port(&mut flow, &options)?,
             _ => {
@@ -117,13 +116,14 @@ impl Stack<'_> {
         };
 
         let Beginning { sequence: iss, timestamp_offset } = Beginning::of(&flow, &self.sequence_secret, self.now);
+        let config = options.tcp.as_ref().unwrap_or(&self.config.tcp);
         let opening = Opening {
             flow,
             flow_hash,
             // RFC 9293 §3.6.1: above the sequence numbers that the former connection has used.
             iss: former.as_ref().map_or(iss, |former| iss.max(former.snd_nxt + u32::from(u16::MAX))),
             timestamp_offset,
-            advertised_mss: advertised_mss(self.mtu(hop.interface), &address, &config),
+            advertised_mss: advertised_mss(self.mtu(hop.interface), &address, config),
             now: self.now,
         };
         let mut connection = Connection::connecting(&opening, config);

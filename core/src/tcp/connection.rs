@@ -252,7 +252,7 @@ pub(crate) const MIN_MSS: u16 = 88;
 
 impl Connection {
     /// A connection in SYN-SENT whose SYN is due.
-    pub(crate) fn connecting(opening: &Opening, config: TcpConfig) -> Self {
+    pub(crate) fn connecting(opening: &Opening, config: &TcpConfig) -> Self {
         let mss = u32::from(opening.advertised_mss.min(default_mss(&opening.flow)));
         let first = opening.iss + 1;
         Connection {
@@ -260,7 +260,7 @@ impl Connection {
             flow_hash: opening.flow_hash,
             in_flows: true,
             state: State::SynSent,
-            config,
+            config: *config,
             orphaned: false,
             read_shut: false,
             reason: None,
@@ -307,7 +307,7 @@ impl Connection {
             last_received: opening.now,
             timers: Timers::NONE,
             rtt: RttEstimator::new(),
-            congestion: Controller::new(&config, mss, config.initial_window, opening.iss),
+            congestion: Controller::new(config, mss, config.initial_window, opening.iss),
             pacing: Pacing::default(),
             records: Records::new(),
             recovery: Recovery::new(opening.iss, config.reordering),

@@ -163,7 +163,7 @@ impl HalfOpen {
             advertised_mss: self.advertised_mss,
             now,
         };
-        let index = connections.insert(Connection::connecting(&opening, *config)).ok()?.index;
+        let index = connections.insert(Connection::connecting(&opening, config)).ok()?.index;
         let connection = connections.get_mut(index)?;
         connection.state = State::SynReceived;
         connection.figures.is_passive = true;
