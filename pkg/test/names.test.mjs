@@ -146,3 +146,33 @@ test("a connection by name ends by refusal, abort and close", async () => {
   await until(() => stack.connections().length === 0, "no connection is left");
   engine.close();
 });
+
+test("leases survive the gateway that granted them", async () => {
+  const first = await network();
+  await first.nic.configured;
+  const { address } = first.nic.lease;
+  const kept = JSON.parse(JSON.stringify(first.gateway.leases()));
+  await first.gateway.close();
+  const gateway = await createGateway({
+    engine: first.engine,
+    network: "10.0.2.0/24",
+    dhcp: { restore: kept },
+  });
+  assert.deepEqual(
+    gateway.leases().map(({ expires: _, ...lease }) => lease),
+    kept.map(({ expires: _, ...lease }) => lease),
+  );
+  assert.ok(Math.abs(gateway.leases()[0].expires - kept[0].expires) < 5_000);
+  first.lan.plug(gateway);
+  // Another host gets another address.
+  const other = await createStack({ engine: first.engine, seed: 8 });
+  const nic = other.addInterface({ dhcp: true });
+  first.lan.plug(nic);
+  await nic.configured;
+  assert.notEqual(nic.lease.address, address);
+  await assert.rejects(
+    createGateway({ engine: first.engine, dhcp: { restore: [{ ...kept[0], mac: "x" }] } }),
+    RangeError,
+  );
+  first.engine.close();
+});

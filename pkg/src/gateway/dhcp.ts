@@ -16,6 +16,8 @@ export interface Lease {
   address: string;
   /** All zero if nobody ever had the address. */
   mac: string;
+  /** The identifier that the client sends (option 61), in hexadecimal digits; empty if it sends none. */
+  client: string;
   /** What the client calls itself, or what a static lease says; may be empty. */
   hostname: string;
   state: LeaseState;
@@ -89,6 +91,14 @@ export class DhcpServer {
     for (const { mac, address, hostname } of dhcp.leases) {
       const number = check.macNumber(check.mac("mac", mac));
       services.call((wasm, now) => wasm.reserve_lease(now, number, address, hostname ?? ""));
+    }
+    for (const { mac, address, client, hostname, expires } of dhcp.restore) {
+      const number = check.macNumber(check.mac("mac", mac));
+      const remaining =
+        expires === null ? Number.POSITIVE_INFINITY : (expires - Date.now()) * 1_000;
+      services.call((wasm, now) =>
+        wasm.restore_lease(now, number, address, client, hostname, remaining),
+      );
     }
     this.#socket = stack.bindUdp({ port: SERVER_PORT });
     this.#socket.onready = () => this.#receive();

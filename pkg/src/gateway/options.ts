@@ -2,6 +2,7 @@
 
 import * as check from "../arguments.js";
 import type { DurationLike, Engine, StackLimits, TcpOptions } from "../types.js";
+import type { Lease } from "./dhcp.js";
 import { type HttpLimits, httpLimits } from "./http/limits.js";
 
 /** An address that is kept for one network card. */
@@ -17,6 +18,11 @@ export interface GatewayDhcpOptions {
   /** First and last address to lease. By default from the network's 15th address on, or what a small network has. */
   range?: readonly [first: string, last: string];
   leases?: readonly StaticLease[];
+  /**
+   * Leases of a gateway before this one, as its `leases()` told them, perhaps kept as JSON: their clients keep their addresses. Those
+   * that cannot be any more are left out.
+   */
+  restore?: readonly Lease[];
   /** By default a day; at least a minute. */
   leaseTime?: DurationLike;
 }
@@ -81,6 +87,7 @@ export interface GatewaySettings {
     first: string;
     last: string;
     leases: readonly StaticLease[];
+    restore: readonly Lease[];
     /** Seconds. */
     leaseTime: number;
   } | null;
@@ -134,6 +141,24 @@ export function gatewaySettings(options: GatewayOptions | undefined): GatewaySet
   };
 }
 
+/** Leases that were granted, or remembered, by another gateway. */
+function restored(leases: readonly Lease[] | undefined): readonly Lease[] {
+  const given = check.array("options.dhcp.restore", leases).map((lease, index) => {
+    const name = `options.dhcp.restore[${index}]`;
+    const { mac, address, client, hostname, expires, state } = check.options(name, lease);
+    check.mac(`${name}.mac`, mac);
+    check.address(`${name}.address`, address);
+    check.string(`${name}.client`, client);
+    check.string(`${name}.hostname`, hostname);
+    check.string(`${name}.state`, state);
+    if (expires !== null && typeof expires !== "number") {
+      throw new TypeError(`${name}.expires must be a number or null, got ${check.show(expires)}`);
+    }
+    return lease;
+  });
+  return given.filter(({ state }) => state === "bound" || state === "expired");
+}
+
 interface Network {
   base: number;
   length: number;
@@ -183,6 +208,7 @@ function dhcpSettings(
     first: formatIpv4(range[0]),
     last: formatIpv4(range[1]),
     leases,
+    restore: restored(given.restore),
     leaseTime: Math.floor(leaseTime / 1_000),
   };
 }

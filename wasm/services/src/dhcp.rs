@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use ethertab::services::{
-    DhcpConfig, DhcpConfigError, DhcpServer, Lease, LeaseEvent, LeaseState, StaticLeaseError, Text,
+    ClientId, DhcpConfig, DhcpConfigError, DhcpServer, Lease, LeaseEvent, LeaseState, StaticLeaseError, Text,
 };
 use ethertab::storage::Storage;
 use ethertab::time::{Duration, Instant};
@@ -58,6 +58,28 @@ pub fn reserve_lease(now: f64, mac_address: f64, address: &str, hostname: &str) 
     reserved.map_err(|error| not_reserved(error, address))
 }
 
+/// Takes up a lease that was granted before a restart, as [`leases`] told of it: the client in hexadecimal digits, and the microseconds
+/// that remain, infinite for a lease without end. False if it cannot be taken up.
+#[wasm_bindgen]
+pub fn restore_lease(
+    now: f64,
+    mac_address: f64,
+    address: &str,
+    client: &str,
+    hostname: &str,
+    remaining: f64,
+) -> Result<bool, RangeError> {
+    let (mac, address, hostname) = (mac(mac_address), parse_v4(address)?, text(hostname)?);
+    let identifier = client
+        .as_bytes()
+        .chunks(2)
+        .map(|digits| std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()));
+    let identifier = identifier.collect::<Option<Vec<u8>>>().unwrap_or_default();
+    let client = ClientId::from_identifier(&identifier).unwrap_or(ClientId::from_hardware(mac));
+    let remaining = remaining.is_finite().then(|| Duration::from_micros(remaining.max(0.0) as u64));
+    Ok(enter(|server| server.restore(instant(now), address, mac, client, hostname, remaining)))
+}
+
 /// Takes a message that came to port 67. Tells the answer and where it goes, with a MAC address unless the address is to be
 /// resolved as usual; undefined if there is nothing to answer.
 #[wasm_bindgen]
@@ -92,7 +114,7 @@ pub fn poll_lease() -> Option<Rows> {
 /// All addresses that the server remembers. A lease's end is in microseconds, absent if there is none.
 #[wasm_bindgen]
 pub fn leases(now: f64) -> Rows {
-    let rows = Rows::of("address mac hostname state expires reserved");
+    let rows = Rows::of("address mac client hostname state expires reserved");
     enter(|server| {
         for lease in server.leases() {
             push_lease(&rows, lease, instant(now));
@@ -129,6 +151,9 @@ pub fn dhcp_counters() -> Rows {
 fn push_lease(rows: &Rows, lease: &Lease, now: Instant) {
     rows.shown(&lease.address);
     rows.shown(&lease.mac);
+    rows.text(
+        &lease.client.identifier().unwrap_or_default().iter().map(|octet| format!("{octet:02x}")).collect::<String>(),
+    );
     rows.text(lease.hostname.as_str());
     rows.text(match lease.state(now) {
         LeaseState::Reserved => "reserved",
