@@ -87,6 +87,7 @@ pub use stack::ping::{PingError, PingOutcome, PingTarget};
 pub use stack::router_advertiser::AdvertiseError;
 pub use stack::routes::{Route, RouteOrigin, RouterPreference};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
+pub use stack::udp_options::UdpOptions;
 pub use stack::{
     ChecksumState, ConnectError, ConnectOptions, ErrorReport, FrameMeta, ListenError, ListenOptions, RecvError,
     SendError, SendFlags, SocketError, Stack, UdpError,

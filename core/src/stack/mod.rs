@@ -50,6 +50,7 @@ mod time_wait;
 pub(crate) mod tracing;
 mod transmit;
 pub(crate) mod udp;
+pub(crate) mod udp_options;
 
 pub use error_reports::{ErrorReport, UdpError};
 pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};

@@ -9,10 +9,11 @@ use super::error_reports::{ErrorReport, UdpError};
 use super::flow::Flow;
 use super::fragment_output::Owner;
 use super::icmp::Problem;
-use super::ip_input::Packet;
+use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
 use super::routes::NextHop;
 use super::transmit::{IpHead, max_payload};
+use super::udp_options::UdpOptions;
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
@@ -32,12 +33,16 @@ pub(super) const EPHEMERAL_PORTS: core::ops::RangeInclusive<u16> = 49_152..=65_5
 /// A UDP socket.
 #[derive(Clone, Debug)]
 pub struct UdpSocket {
-    local: Endpoint,
+    /// The address and port that its datagrams are for; the address is that of the connection, if there is one.
+    pub(super) local: Endpoint,
+    /// The address that it was bound to.
+    pub(super) bound: Option<IpAddr>,
+    /// The peer that it is connected to.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) options: UdpOptions,
     receive: RecordQueue,
     /// IP packets that wait to be sent, each after a header of `SEND_HEADER` bytes.
     pub(super) send: RecordQueue,
-    /// Datagrams that are too long for the path are refused instead of fragmented.
-    dont_fragment: bool,
     /// The interface on whose list the socket is.
     interface: InterfaceId,
     pub(super) signals: Signals,
@@ -56,6 +61,10 @@ pub struct UdpMeta {
     /// The interface that it came in by (none if that was removed meanwhile), or is to leave by, which goes before the
     /// scope id of `remote`; needed for broadcasts and groups on a host with several.
     pub interface: Option<InterfaceId>,
+    /// TTL or hop limit that a received datagram came with; means nothing for one to send.
+    pub hop_limit: u8,
+    /// TOS or traffic class that a received datagram came with; means nothing for one to send.
+    pub traffic_class: u8,
     /// The station to send to, for a peer that has no address yet and so cannot be asked for it (RFC 2131 §4.1).
     pub link: Option<MacAddr>,
 }
@@ -63,7 +72,7 @@ pub struct UdpMeta {
 impl UdpMeta {
     /// To `remote`, from wherever the routes say.
     pub const fn to(remote: SocketAddr) -> Self {
-        UdpMeta { remote, local: None, interface: None, link: None }
+        UdpMeta { remote, local: None, interface: None, hop_limit: 0, traffic_class: 0, link: None }
     }
 }
 
@@ -103,7 +112,7 @@ impl core::error::Error for BindError {}
 pub enum UdpSendError {
     /// The handle's socket is closed.
     NotFound,
-    /// The datagram is longer than any can be, or than the path takes if it [must not be fragmented](crate::Stack::udp_set_dont_fragment).
+    /// The datagram is longer than any can be, or than the path takes if it [must not be fragmented](crate::UdpOptions::dont_fragment).
     TooLong {
         /// The most that can be sent, in bytes.
         max: usize,
@@ -116,6 +125,8 @@ pub enum UdpSendError {
     BadAddress(SocketAddr),
     /// The destination is link-local, and which link is meant cannot be told.
     Scope(ScopeError),
+    /// The socket must not send to broadcast addresses ([`UdpOptions::broadcast`]).
+    BroadcastProhibited,
 }
 
 impl fmt::Display for UdpSendError {
@@ -127,14 +138,15 @@ impl fmt::Display for UdpSendError {
             UdpSendError::QueueFull => f.write_str("the send queue is full"),
             UdpSendError::BadAddress(address) => write!(f, "cannot send to {address}"),
             UdpSendError::Scope(error) => error.fmt(f),
+            UdpSendError::BroadcastProhibited => f.write_str("the socket must not send to broadcast addresses"),
         }
     }
 }
 
 impl core::error::Error for UdpSendError {}
 
-/// What precedes a received datagram in the queue: addresses and ports of both ends, and the interface.
-const RECEIVE_HEADER: usize = 36 + INTERFACE_KEY;
+/// What precedes a received datagram in the queue: addresses and ports of both ends, hop limit and traffic class, and the interface.
+const RECEIVE_HEADER: usize = 38 + INTERFACE_KEY;
 /// What precedes a packet to send: the interface, and whether and where to a station is given.
 pub(super) const SEND_HEADER: usize = INTERFACE_KEY + 7;
 /// An interface in those headers: its number, and the generation that tells it from a later one of the same number.
@@ -156,8 +168,18 @@ fn encode_received(packet: &Packet<'_>, interface: Key, header: &UdpHeader) -> [
     out[16..18].copy_from_slice(&header.source_port.to_be_bytes());
     out[18..34].copy_from_slice(&bits(packet.destination).to_be_bytes());
     out[34..36].copy_from_slice(&header.destination_port.to_be_bytes());
-    out[36..].copy_from_slice(&encode_interface(interface));
+    out[36..38].copy_from_slice(&[packet.hop_limit, traffic_class(packet.whole)]);
+    out[38..].copy_from_slice(&encode_interface(interface));
     out
+}
+
+/// The TOS or traffic class of an IP packet.
+fn traffic_class(packet: &[u8]) -> u8 {
+    match *packet {
+        [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
+        [_, second, ..] => second,
+        _ => 0,
+    }
 }
 
 /// Where a datagram came from and to which address, and the interface that it came in by.
@@ -169,8 +191,14 @@ fn decode_received(header: &[u8; RECEIVE_HEADER]) -> (UdpMeta, Key) {
     };
     let port = u16::from_be_bytes([header[16], header[17]]);
     let mut interface = [0; INTERFACE_KEY];
-    interface.copy_from_slice(&header[36..]);
-    let meta = UdpMeta { local: Some(address(18)), ..UdpMeta::to(SocketAddr::new(address(0), port)) };
+    interface.copy_from_slice(&header[38..]);
+    let (hop_limit, traffic_class) = (header[36], header[37]);
+    let meta = UdpMeta {
+        local: Some(address(18)),
+        hop_limit,
+        traffic_class,
+        ..UdpMeta::to(SocketAddr::new(address(0), port))
+    };
     (meta, decode_interface(interface))
 }
 
@@ -183,6 +211,11 @@ fn station(prefix: &[u8; SEND_HEADER]) -> Option<MacAddr> {
 impl Stack<'_> {
     /// Opens a UDP socket on a port, on one address or on all. Port 0 takes an ephemeral one.
     pub fn bind_udp(&mut self, local: Endpoint) -> Result<UdpHandle, BindError> {
+        self.bind_udp_with(local, UdpOptions::default())
+    }
+
+    /// [`bind_udp`](Self::bind_udp) with other settings than the usual ones.
+    pub fn bind_udp_with(&mut self, local: Endpoint, options: UdpOptions) -> Result<UdpHandle, BindError> {
         if let Some(address) = local.address
             && !self.is_local(address)
         {
@@ -193,14 +226,16 @@ impl Stack<'_> {
         }
         let local = match local.port {
             0 => self.ephemeral_udp_port(local.address)?,
-            _ if self.find_udp_exact(local).is_some() => return Err(BindError::AddressInUse(local)),
             _ => local,
         };
+        self.check_udp_port(local, &options)?;
         let socket = UdpSocket {
             local,
+            bound: local.address,
+            peer: None,
+            options,
             receive: RecordQueue::new(QUEUE_BYTES),
             send: RecordQueue::new(QUEUE_BYTES),
-            dont_fragment: false,
             interface: InterfaceId(0),
             signals: Signals::NONE,
         };
@@ -235,8 +270,12 @@ impl Stack<'_> {
         data: &[u8],
     ) -> Result<(), UdpSendError> {
         self.advance_clock(now);
-        let local = self.udp_sockets.lookup(socket.0).ok_or(UdpSendError::NotFound)?.local;
+        let found = self.udp_sockets.lookup(socket.0).ok_or(UdpSendError::NotFound)?;
+        let (local, options) = (found.local, found.options);
         let destination = meta.remote.ip();
+        if !options.broadcast && self.is_broadcast(destination) {
+            return Err(UdpSendError::BroadcastProhibited);
+        }
         if meta.remote.port() == 0 || destination.is_unspecified() || self.is_local(destination) {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
@@ -264,7 +303,7 @@ impl Stack<'_> {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let path_headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        let max = match self.udp_sockets.lookup(socket.0).is_some_and(|socket| socket.dont_fragment) {
+        let max = match options.dont_fragment {
             true => usize::from(self.path_mtu(hop.interface, destination)) - path_headers,
             false => max_payload(destination) - udp::HEADER_LEN,
         };
@@ -281,16 +320,20 @@ impl Stack<'_> {
             checksum: 0,
         };
         header.emit(&mut udp_header);
-        let mut sum = checksum::pseudo_header(source, destination, protocol::UDP, len as u32);
-        sum.add_bytes(&udp_header);
-        sum.add_bytes(data);
-        // RFC 768: a sum of zero is sent as all ones, since zero means that there is none.
-        let checksum = match sum.finish() {
-            0 => 0xffff,
-            checksum => checksum,
-        };
-        udp_header[udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
-        let head = IpHead::new(source, destination, protocol::UDP);
+        if options.checksum || source.is_ipv6() {
+            let mut sum = checksum::pseudo_header(source, destination, protocol::UDP, len as u32);
+            sum.add_bytes(&udp_header);
+            sum.add_bytes(data);
+            // RFC 768: a sum of zero is sent as all ones, since zero means that there is none.
+            let checksum = match sum.finish() {
+                0 => 0xffff,
+                checksum => checksum,
+            };
+            udp_header[udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+        let hop_limit = if destination.is_multicast() { options.multicast_hop_limit } else { options.hop_limit };
+        let traffic_class = options.traffic_class;
+        let head = IpHead { hop_limit, traffic_class, ..IpHead::new(source, destination, protocol::UDP) };
         let (ip_header, ip_len) = self.ip_header(hop.interface, &head, &udp_header, len);
 
         let mut prefix = [0; SEND_HEADER];
@@ -363,14 +406,6 @@ impl Stack<'_> {
         })
     }
 
-    /// Whether a socket's datagrams must leave in one piece (RFC 1122 §3.4's "don't fragment", `IP_PMTUDISC_DO`): what is longer than the
-    /// path takes, as far as that is known, is then an error to the sender. Otherwise it is fragmented, which is the default.
-    pub fn udp_set_dont_fragment(&mut self, socket: UdpHandle, dont_fragment: bool) {
-        if let Some(found) = self.udp_sockets.lookup_mut(socket.0) {
-            found.dont_fragment = dont_fragment;
-        }
-    }
-
     /// Takes the next datagram into `out`; what does not fit is cut off. None if there is none.
     pub fn udp_recv(&mut self, pool: &mut Pool<'_>, socket: UdpHandle, out: &mut [u8]) -> Option<(usize, UdpMeta)> {
         let socket = self.udp_sockets.lookup_mut(socket.0)?;
@@ -411,14 +446,29 @@ impl Stack<'_> {
             return;
         }
         let local = Endpoint { address: Some(packet.destination), port: header.destination_port };
-        let Some(index) = self.find_udp(local) else {
+        let remote = self.udp_remote(packet.interface, packet.source, header.source_port);
+        let found = match packet.cast {
+            Cast::Unicast => self.find_udp(local, remote),
+            Cast::Group => {
+                let (all, count) = self.find_all_udp(local, remote);
+                for &index in all[..count].iter().skip(1) {
+                    self.udp_deliver(pool, packet, &header, data, index);
+                }
+                all[..count].first().copied()
+            }
+        };
+        let Some(index) = found else {
             self.counters.drop(DropReason::UdpNoSocket);
             self.port_unreachable(pool, packet);
             return;
         };
+        self.udp_deliver(pool, packet, &header, data, index);
+    }
+
+    fn udp_deliver(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: &UdpHeader, data: &[u8], index: u32) {
         let Some(interface) = self.interfaces.key(u32::from(packet.interface.0)) else { return };
         let Some(socket) = self.udp_sockets.get_mut(index) else { return };
-        if !socket.receive.push(pool, &mut self.account, 0, &[&encode_received(packet, interface, &header), data]) {
+        if !socket.receive.push(pool, &mut self.account, 0, &[&encode_received(packet, interface, header), data]) {
             self.counters.drop(DropReason::UdpQueueFull);
             return;
         }
@@ -441,7 +491,8 @@ impl Stack<'_> {
     /// An ICMP error, in `packet`, about a datagram of ours.
     pub(super) fn udp_problem(&mut self, flow: &Flow, problem: Problem, packet: &Packet<'_>) -> bool {
         let local = Endpoint { address: Some(flow.local), port: flow.local_port };
-        let Some(key) = self.find_udp(local).and_then(|index| self.udp_sockets.key(index)) else { return false };
+        let index = self.find_udp(local, flow.remote_address());
+        let Some(key) = index.and_then(|index| self.udp_sockets.key(index)) else { return false };
         let mtu = match problem {
             Problem::TooBig(mtu) => Some(mtu),
             _ => None,
@@ -470,11 +521,6 @@ impl Stack<'_> {
             Node::Udp(index) => Some(index),
             _ => None,
         }
-    }
-
-    /// The socket for packets to an address and port: the one bound to both, else the one bound to the port alone.
-    fn find_udp(&self, local: Endpoint) -> Option<u32> {
-        self.find_udp_exact(local).or_else(|| self.find_udp_exact(Endpoint::any(local.port)))
     }
 
     /// Where in the table of ports to look. Sockets on one port of several addresses share the hash; there are at most

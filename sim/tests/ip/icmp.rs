@@ -1,6 +1,7 @@
 //! ICMP errors: when they are sent and when not (RFC 1122 §3.2.2, RFC 4443 §2.4); martians.
 
 use crate::host::{HOST_MAC, Host, PEER_MAC, ip, pair};
+use crate::udp::set_dont_fragment;
 use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
 use ethertab::{
@@ -211,7 +212,7 @@ fn a_datagram_that_was_too_big_tells_the_path_to_those_that_follow() {
         assert_eq!(host.stack.udp_error(socket).unwrap().mtu, Some(reported as u16));
         let meta = UdpMeta::to(SocketAddr::new(theirs, 9));
         let mut send = |dont_fragment, len| {
-            host.stack.udp_set_dont_fragment(socket, dont_fragment);
+            set_dont_fragment(&mut host, socket, dont_fragment);
             let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &vec![7; len]);
             sent.map(|()| host.take_all().iter().map(|frame| frame.len() - 14).collect::<Vec<_>>())
         };

@@ -1,7 +1,7 @@
 //! UDP (RFC 768).
 
-use crate::host::{Host, pair};
-use ethertab::{BindError, DropReason, Endpoint, UdpMeta, UdpSendError};
+use crate::host::{Host, ip, pair};
+use ethertab::{BindError, DropReason, Endpoint, UdpHandle, UdpMeta, UdpOptions, UdpSendError};
 use ethertab_sim::packet::{UDP, parse_ip, udp};
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ fn n7_a_datagram_that_is_too_long_is_an_error_and_the_longest_leaves() {
         for dont_fragment in [false, true] {
             let mut host = Host::with_neighbors();
             let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
-            host.stack.udp_set_dont_fragment(socket, dont_fragment);
+            set_dont_fragment(&mut host, socket, dont_fragment);
             let meta = UdpMeta::to(SocketAddr::new(pair(ipv6).1, 7));
             let max = if dont_fragment { whole } else { most };
             for len in [max + 1, 70_000] {
@@ -28,7 +28,7 @@ fn n7_a_datagram_that_is_too_long_is_an_error_and_the_longest_leaves() {
         // What is known of the path counts.
         let mut host = Host::with_neighbors();
         let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
-        host.stack.udp_set_dont_fragment(socket, true);
+        set_dont_fragment(&mut host, socket, true);
         host.stack.set_path_mtu(host.now, pair(ipv6).1, 1_300);
         let meta = UdpMeta::to(SocketAddr::new(pair(ipv6).1, 7));
         let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, &[1; 1_400]);
@@ -130,4 +130,106 @@ fn a_host_without_an_address_can_broadcast() {
     });
     meta.remote = "10.0.0.2:67".parse().unwrap();
     assert!(send(&mut host, &meta).is_err(), "it has no address to be answered at");
+}
+
+pub(crate) fn set_dont_fragment(host: &mut Host, socket: UdpHandle, dont_fragment: bool) {
+    let mut options = host.stack.udp_options(socket).unwrap();
+    options.dont_fragment = dont_fragment;
+    host.stack.udp_set_options(socket, options);
+}
+
+#[test]
+fn settings_are_in_what_is_sent_and_told_of_what_is_received() {
+    for ipv6 in [false, true] {
+        let mut host = Host::with_neighbors();
+        let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+        let mut options = host.stack.udp_options(socket).unwrap();
+        (options.hop_limit, options.multicast_hop_limit) = (9, 5);
+        (options.traffic_class, options.checksum, options.broadcast) = (0xb8, false, false);
+        host.stack.udp_set_options(socket, options);
+        let group = if ipv6 { ip("ff02::99") } else { ip("224.0.0.99") };
+        for (to, hops) in [(pair(ipv6).1, 9), (group, 5)] {
+            let meta = UdpMeta::to(SocketAddr::new(to, 9));
+            host.stack.udp_send(&mut host.pool, host.now, socket, &meta, b"data").unwrap();
+            let frame = &host.take_all()[0][14..];
+            let (hop_limit, class) =
+                if ipv6 { (frame[7], frame[0] << 4 | frame[1] >> 4) } else { (frame[8], frame[1]) };
+            assert_eq!((hop_limit, class), (hops, 0xb8));
+            let checksum = if ipv6 { &frame[46..48] } else { &frame[26..28] };
+            assert_eq!(checksum == [0, 0], !ipv6, "RFC 8200 §8.1");
+        }
+        for to in ["255.255.255.255", "10.0.0.255"] {
+            let meta = UdpMeta::to(SocketAddr::new(ip(to), 9));
+            let sent = host.stack.udp_send(&mut host.pool, host.now, socket, &meta, b"data");
+            assert_eq!(sent, Err(UdpSendError::BroadcastProhibited));
+        }
+        let (ours, theirs) = pair(ipv6);
+        host.receive_ip(theirs, ours, UDP, &udp(9, 7, b"data"));
+        let (_, meta) = host.stack.udp_recv(&mut host.pool, socket, &mut [0; 10]).unwrap();
+        assert_eq!((meta.hop_limit, meta.traffic_class), (if ipv6 { 255 } else { 64 }, 0));
+        assert_eq!((meta.local, meta.interface), (Some(ours), Some(crate::host::NIC)));
+    }
+}
+
+#[test]
+fn a_connected_socket_hears_its_peer_only() {
+    for ipv6 in [false, true] {
+        let mut host = Host::with_neighbors();
+        let (ours, theirs) = pair(ipv6);
+        let stranger = if ipv6 { ip("fd00::3") } else { ip("10.0.0.3") };
+        let mut options = UdpOptions::default();
+        options.share_port = true;
+        let connected = host.stack.bind_udp_with(Endpoint::any(7), options).unwrap();
+        let open = host.stack.bind_udp_with(Endpoint::any(7), options).unwrap();
+        let peer = SocketAddr::new(theirs, 9);
+        host.stack.udp_connect(connected, Some(peer)).unwrap();
+        assert_eq!(host.stack.udp_peer(connected), Some(peer));
+        assert_eq!(host.stack.udp_address(connected), Some(Endpoint { address: Some(ours), port: 7 }));
+        let received = |host: &mut Host, from, port| {
+            host.receive_ip(from, ours, UDP, &udp(port, 7, b"data"));
+            [connected, open].map(|socket| host.stack.udp_recv(&mut host.pool, socket, &mut [0; 10]).is_some())
+        };
+        assert_eq!(received(&mut host, theirs, 9), [true, false]);
+        assert_eq!(received(&mut host, theirs, 10), [false, true]);
+        assert_eq!(received(&mut host, stranger, 9), [false, true]);
+        host.stack.udp_connect(connected, None).unwrap();
+        assert_eq!(host.stack.udp_address(connected), Some(Endpoint::any(7)));
+        host.stack.udp_close(&mut host.pool, open);
+        assert_eq!(received(&mut host, stranger, 9), [true, false]);
+        for bad in [SocketAddr::new(theirs, 0), "255.255.255.255:9".parse().unwrap(), "[ff02::1]:9".parse().unwrap()] {
+            assert_eq!(host.stack.udp_connect(connected, Some(bad)), Err(UdpSendError::BadAddress(bad)));
+        }
+    }
+}
+
+#[test]
+fn n7_sockets_that_share_a_port_have_a_peer_each_and_groups_together() {
+    let mut host = Host::with_neighbors();
+    let mut options = UdpOptions::default();
+    options.share_port = true;
+    let sockets: Vec<_> = (0..16).map_while(|_| host.stack.bind_udp_with(Endpoint::any(7), options).ok()).collect();
+    assert_eq!(sockets.len(), 16);
+    for refused in [options, UdpOptions::default()] {
+        assert!(host.stack.bind_udp_with(Endpoint::any(7), refused).is_err());
+    }
+    host.stack.udp_close(&mut host.pool, sockets[0]);
+    assert_eq!(host.stack.bind_udp(Endpoint::any(7)), Err(BindError::AddressInUse(Endpoint::any(7))));
+    let sockets = &sockets[1..];
+    let (ours, theirs) = pair(false);
+    let mut counts = vec![0; sockets.len()];
+    for port in 1..=1_500 {
+        let mut receivers = Vec::new();
+        for _ in 0..2 {
+            host.receive_ip(theirs, ours, UDP, &udp(port, 7, b"data"));
+            let found =
+                sockets.iter().map(|&socket| host.stack.udp_recv(&mut host.pool, socket, &mut [0; 10]).is_some());
+            receivers.push(found.collect::<Vec<_>>());
+        }
+        assert_eq!(receivers[0], receivers[1]);
+        assert_eq!(receivers[0].iter().filter(|&&got| got).count(), 1);
+        receivers[0].iter().zip(&mut counts).for_each(|(&got, count)| *count += u32::from(got));
+    }
+    assert!(counts.iter().all(|&count| (40..200).contains(&count)), "{counts:?}");
+    host.receive_ip(theirs, ip("255.255.255.255"), UDP, &udp(1, 7, b"all"));
+    assert!(sockets.iter().all(|&socket| host.stack.udp_recv(&mut host.pool, socket, &mut [0; 10]).is_some()));
 }
