@@ -71,7 +71,7 @@ fn run_chunk(chunk: u64) {
     }
     println!("{sum}");
     // Where the weather excuses a connection that fails, the others still must not.
-    assert!(sum.talks < 100 || sum.complete * 100 > sum.talks * 75, "{sum}");
+    assert!(sum.talks < 500 || sum.complete * 100 > sum.talks * 75, "{sum}");
     assert!(failed.is_empty(), "{} seeds failed: {failed:?}", failed.len());
 }
 

@@ -40,7 +40,8 @@ pub(crate) const POINTS: [(&str, Point); 12] = [
 ];
 
 /// How long a run lasts; the first third does not count.
-const DURATION: Duration = Duration::from_secs(9);
+pub(crate) const SECONDS: u64 = 9;
+const DURATION: Duration = Duration::from_secs(SECONDS);
 /// Frames that the kernel queues for the cable, whose own queue is to be the only one that drops.
 const TAP_QUEUE: u32 = 16_384;
 /// Frames taken from one device before the other has its turn.

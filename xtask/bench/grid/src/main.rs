@@ -3,12 +3,13 @@
 //! Linux through the same cable in real time.
 //!
 //! [`path`] is the network, [`host`] what a stack has to offer ([`ours`], [`theirs`]), [`point`] a point of the grid, [`behaviour`]
-//! the other experiments, [`linux`] the real one; [`results`] holds what came of them against the bars, [`report`] and [`plot`]
+//! the other experiments, [`ideal`] what a window alone would reach, [`linux`] the real one; [`results`] holds what came of them against the bars, [`report`] and [`plot`]
 //! write it down.
 
 mod behaviour;
 mod contender;
 mod host;
+mod ideal;
 #[cfg(target_os = "linux")]
 mod linux;
 mod ours;
@@ -49,6 +50,9 @@ struct Options {
     /// Only this part
     #[arg(long)]
     part: Vec<Part>,
+    /// Only this point, and the loss in percent: as in `100,10,0.1,256` for 100 Mbit/s, 10 ms, 0.1 % and 256 KiB
+    #[arg(long, value_name = "MBIT,MS,LOSS,KIB")]
+    point: Vec<Point>,
     /// Writes the figures as JSON into this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -74,13 +78,14 @@ fn main() -> anyhow::Result<()> {
     let seeds = options.seeds.unwrap_or(if options.quick { 3 } else { 20 }).max(1);
     let mut results = Results { seeds, ..Results::default() };
     if wanted(Part::Grid) {
-        results.cells = grid(&Point::all(options.quick), seeds)?;
+        let all = if options.point.is_empty() { Point::all(options.quick) } else { options.point.clone() };
+        results.cells = grid(&all, seeds)?;
     }
     if wanted(Part::Behaviour) {
         results.behaviours = behaviours(seeds.min(if options.quick { 1 } else { 10 }))?;
     }
     if wanted(Part::Linux) && !options.quick {
-        linux(&mut results)?;
+        linux(&mut results, &options.point)?;
     }
     let page = report::markdown(&results)?;
     println!("{page}");
@@ -134,22 +139,38 @@ fn behaviours(seeds: u64) -> anyhow::Result<Vec<Behaviour>> {
 }
 
 #[cfg(target_os = "linux")]
-fn linux(results: &mut Results) -> anyhow::Result<()> {
+fn linux(results: &mut Results, only: &[Point]) -> anyhow::Result<()> {
     use indicatif::ProgressIterator as _;
     if let Some(reason) = linux::missing() {
         eprintln!("Linux to Linux is left out: {reason}");
         results.no_linux = Some(reason.to_owned());
         return Ok(());
     }
-    for (name, point) in linux::POINTS.into_iter().progress() {
+    let points: Vec<(&str, Point)> = match only {
+        [] => linux::POINTS.to_vec(),
+        only => only.iter().map(|point| ("", *point)).collect(),
+    };
+    for (name, point) in points.into_iter().progress() {
         let values: Result<Vec<f64>, _> = (0..LINUX_RUNS).map(|seed| linux::goodput(&point, seed)).collect();
-        results.linux.push(results::LinuxCell { name, point, goodput: estimate(&values?) });
+        let goodput = estimate(&values?);
+        let ours =
+            Contender::ours().into_iter().map(|contender| Ok((contender, early(&point, contender, results.seeds)?)));
+        let ours = ours.collect::<anyhow::Result<_>>()?;
+        results.linux.push(results::LinuxCell { name, point, goodput, ours });
     }
     Ok(())
 }
 
+/// What ours reaches in a run that is as short as Linux's.
+#[cfg(target_os = "linux")]
+fn early(point: &Point, contender: Contender, seeds: u64) -> anyhow::Result<stats::Estimate> {
+    let seeds: Vec<u64> = (0..if point.loss == 0 { seeds.min(SEEDS_WITHOUT_LOSS) } else { seeds }).collect();
+    let values = work::spread("linux", &seeds, |seed| point.early_goodput(contender, *seed, linux::SECONDS))?;
+    Ok(estimate(&values))
+}
+
 #[cfg(not(target_os = "linux"))]
-fn linux(results: &mut Results) -> anyhow::Result<()> {
+fn linux(results: &mut Results, _: &[Point]) -> anyhow::Result<()> {
     results.no_linux = Some("this is not Linux".to_owned());
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::path::{Flow, Path};
 use ethertab::time::{Duration, Instant};
 use ethertab_sim::{Impairment, Queue};
 use std::fmt;
+use std::str::FromStr;
 
 /// Round trips, in milliseconds.
 pub(crate) const RTTS: [u64; 4] = [1, 10, 100, 300];
@@ -93,6 +94,16 @@ impl Point {
         (span(least), span(MAX_SECONDS.max(least)))
     }
 
+    /// Goodput in bit/s over the last two thirds of the first `seconds` of a connection.
+    pub(crate) fn early_goodput(&self, contender: Contender, seed: u64, seconds: u64) -> anyhow::Result<f64> {
+        let flow = Flow { contender, buffer: self.buffer * 1_024, starts: Instant::ZERO, access: Duration::ZERO };
+        let mut path = Path::new(seed, self.impairment(), &[flow])?;
+        path.run_until(Instant::from_millis(seconds * 1_000 / 3));
+        let before = path.received(0);
+        path.run_until(Instant::from_secs(seconds));
+        Ok((path.received(0) - before) as f64 * 8.0 / (seconds as f64 * 2.0 / 3.0))
+    }
+
     /// Goodput in bit/s over the last two thirds of a run: the start of a connection is measured elsewhere.
     pub(crate) fn goodput(&self, contender: Contender, seed: u64) -> anyhow::Result<f64> {
         let flow = Flow { contender, buffer: self.buffer * 1_024, starts: Instant::ZERO, access: Duration::ZERO };
@@ -110,6 +121,23 @@ impl Point {
         let (steps, first) = (received.len() - 1, received.len() / 3);
         let bytes = received[steps] - received[first];
         Ok(bytes as f64 * 8e6 / (step.as_micros() * (steps - first) as u64) as f64)
+    }
+}
+
+impl FromStr for Point {
+    type Err = String;
+
+    /// Mbit/s, ms, %, KiB: `100,10,0.1,256`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a point: Mbit/s,ms,%,KiB");
+        let fields: Vec<f64> = text.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        match fields[..] {
+            [rate, rtt, loss, buffer] if rate >= 1.0 && rtt >= 1.0 && (0.0..100.0).contains(&loss) && buffer >= 1.0 => {
+                let loss = (loss * 10.0).round() as u32;
+                Ok(Point { rtt: rtt as u64, loss, buffer: buffer as u32, rate: rate as u64 })
+            }
+            _ => Err(wrong()),
+        }
     }
 }
 
