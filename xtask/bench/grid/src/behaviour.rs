@@ -13,10 +13,14 @@ const RATE: u64 = 100_000_000;
 
 /// A path of 100 Mbit/s with a queue of so many round trips' worth.
 fn path(seed: u64, rtt_millis: u64, queue: f64, flows: &[Flow]) -> anyhow::Result<Path> {
+    jittery_path(seed, rtt_millis, queue, Duration::ZERO, flows)
+}
+
+fn jittery_path(seed: u64, rtt_millis: u64, queue: f64, jitter: Duration, flows: &[Flow]) -> anyhow::Result<Path> {
     let bytes = (RATE / 8 * rtt_millis / 1_000) as f64 * queue;
     let latency = Duration::from_micros(rtt_millis * 500);
     let queue = Queue::Bytes(bytes as u32);
-    Path::new(seed, Impairment { rate: Some(RATE), queue, ..Impairment::latency(latency) }, flows)
+    Path::new(seed, Impairment { rate: Some(RATE), queue, jitter, ..Impairment::latency(latency) }, flows)
 }
 
 fn flow(contender: Contender, starts: Instant) -> Flow {
@@ -37,11 +41,14 @@ fn goodputs(path: &mut Path, flows: usize, from: u64, to: u64) -> Vec<f64> {
     (0..flows).map(|flow| (path.received(flow) - before[flow]) as f64 * 8.0 / (to - from) as f64).collect()
 }
 
-/// Jain's index of `flows` flows with a round trip of 40 ms over one bottleneck, over 40 s after 20 s to find their shares.
-pub(crate) fn fairness(contender: Contender, flows: u64, seed: u64) -> anyhow::Result<f64> {
+/// Jain's index of `flows` flows with a round trip of 40 ms over one bottleneck, over 40 s after 20 s to find their shares; and the part
+/// of its rate that they have together. `jitter` keeps queues from dropping the same flow's frames again and again, as they do where nothing
+/// is random.
+pub(crate) fn fairness(contender: Contender, flows: u64, seed: u64, jitter: Duration) -> anyhow::Result<[f64; 2]> {
     let all: Vec<Flow> = (0..flows).map(|number| flow(contender, start(seed, number))).collect();
-    let mut path = path(seed, 40, 1.0, &all)?;
-    Ok(jain(&goodputs(&mut path, all.len(), 20, 60)))
+    let mut path = jittery_path(seed, 40, 1.0, jitter, &all)?;
+    let shares = goodputs(&mut path, all.len(), 20, 60);
+    Ok([jain(&shares), shares.iter().sum::<f64>() / RATE as f64])
 }
 
 /// How many times as much the flow with 20 ms gets as one with 80 ms.

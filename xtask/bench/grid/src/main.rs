@@ -27,6 +27,7 @@ use crate::point::Point;
 use crate::results::{Behaviour, Cell, Results};
 use crate::stats::estimate;
 use clap::{Parser, ValueEnum};
+use ethertab::time::Duration;
 use std::fs;
 use std::path::PathBuf;
 
@@ -37,6 +38,8 @@ const SEEDS_WITHOUT_LOSS: u64 = 2;
 const LINUX_RUNS: u64 = 5;
 /// Flows whose fairness is measured.
 const FLOWS: [u64; 3] = [2, 8, 32];
+/// What their segments are late by at random, where that is wanted.
+const JITTER: Duration = Duration::from_micros(100);
 
 /// Measures congestion controllers.
 #[derive(Debug, Parser)]
@@ -120,8 +123,9 @@ fn behaviours(seeds: u64) -> anyhow::Result<Vec<Behaviour>> {
     let measured = work::spread("behaviour", &runs, |&(contender, seed)| {
         let mut values = Vec::new();
         for flows in FLOWS {
-            values.push(behaviour::fairness(contender, flows, seed)?);
+            values.push(behaviour::fairness(contender, flows, seed, Duration::ZERO)?[0]);
         }
+        values.extend(behaviour::fairness(contender, 2, seed, JITTER)?);
         values.push(behaviour::rtt_unfairness(contender, seed)?);
         values.extend(behaviour::queue_delay(contender, seed)?);
         values.push(behaviour::start_up(contender, seed)?.unwrap_or(f64::INFINITY));
@@ -131,9 +135,10 @@ fn behaviours(seeds: u64) -> anyhow::Result<Vec<Behaviour>> {
     let all = Contender::all().into_iter().zip(measured.chunks(seeds as usize));
     let all = all.map(|(contender, runs)| {
         let column = |index: usize| estimate(&runs.iter().map(|values| values[index]).collect::<Vec<_>>());
-        let [rtt_unfairness, queue_median, queue_95, start_up, recovery] = [3, 4, 5, 6, 7].map(column);
+        let [jittery, used, rtt_unfairness, queue_median, queue_95, start_up, recovery] =
+            [3, 4, 5, 6, 7, 8, 9].map(column);
         let fairness = FLOWS.into_iter().enumerate().map(|(index, flows)| (flows, column(index))).collect();
-        Behaviour { contender, fairness, rtt_unfairness, queue_median, queue_95, start_up, recovery }
+        Behaviour { contender, fairness, jittery, used, rtt_unfairness, queue_median, queue_95, start_up, recovery }
     });
     Ok(all.collect())
 }

@@ -32,6 +32,13 @@ retransmission is lost and nothing tells: with buffers of 32 KiB, which are 22 s
 with larger ones the window may be spent on a few segments whose one ACK (those out of order share them, as in Linux) is lost too. Tails are
 not probed in recovery (RFC 8985 §7.2). Linux is further below at such points: `--part linux --point 10,10,2,256` measures it.";
 
+/// What the shares of two flows depend on.
+const SHARES: &str = "\
+Two flows of CUBIC are long in coming to equal shares: the first has the path when the second starts, and with windows of hundreds of
+segments it is seconds until the next loss lets both move. Where nothing is random, a full queue also drops the same flow's segments again and
+again (Floyd and Jacobson's phase effects): segments that are late by up to 0.1 ms at random, as on any real path, share better. How much of
+the line two such flows use stands beside that: flows that leave it idle share well, too.";
+
 pub(crate) fn markdown(results: &Results) -> anyhow::Result<String> {
     let mut page = String::from(INTRODUCTION);
     writeln!(page, "\nThese figures are of {} seeds a point.", results.seeds)?;
@@ -85,8 +92,11 @@ fn behaviours(page: &mut String, results: &Results) -> anyhow::Result<()> {
     )?;
     let flows: Vec<_> = results.behaviours[0].fairness.iter().map(|(flows, _)| flows).collect();
     let jain: String = flows.iter().map(|flows| format!(" Jain, {flows} flows |")).collect();
-    writeln!(page, "| controller |{jain} RTT-unfairness | queue delay, median | 95 % | start | recovery |")?;
-    writeln!(page, "|---|{}---|---|---|---|---|", "---|".repeat(flows.len()))?;
+    writeln!(
+        page,
+        "| controller |{jain} 2 with jitter | of the line | RTT-unfairness | queue delay, median | 95 % | start | recovery |"
+    )?;
+    writeln!(page, "|---|{}---|---|---|---|---|---|---|", "---|".repeat(flows.len()))?;
     for behaviour in &results.behaviours {
         write!(page, "| {} |", behaviour.contender)?;
         for (_, jain) in &behaviour.fairness {
@@ -94,10 +104,13 @@ fn behaviours(page: &mut String, results: &Results) -> anyhow::Result<()> {
         }
         let seconds = |value: f64| if value.is_finite() { format!("{value:.2} s") } else { "never".to_owned() };
         let millis = |value: f64| format!("{value:.1} ms");
+        write!(page, " {} |", range(&behaviour.jittery, |value| format!("{value:.3}")))?;
+        write!(page, " {} |", range(&behaviour.used, |value| format!("{:.1} %", 100.0 * value)))?;
         write!(page, " {} |", range(&behaviour.rtt_unfairness, |value| format!("{value:.2}")))?;
         write!(page, " {} | {} |", range(&behaviour.queue_median, millis), range(&behaviour.queue_95, millis))?;
         writeln!(page, " {} | {} |", range(&behaviour.start_up, seconds), range(&behaviour.recovery, seconds))?;
     }
+    writeln!(page, "\n{SHARES}")?;
     Ok(())
 }
 

@@ -41,6 +41,9 @@ pub(crate) struct Behaviour {
     pub(crate) contender: Contender,
     /// Number of flows, and Jain's index.
     pub(crate) fairness: Vec<(u64, Estimate)>,
+    /// Jain's index of two flows whose segments are late by up to 0.1 ms at random, and the part of the line that they use.
+    pub(crate) jittery: Estimate,
+    pub(crate) used: Estimate,
     pub(crate) rtt_unfairness: Estimate,
     pub(crate) queue_median: Estimate,
     pub(crate) queue_95: Estimate,
@@ -162,6 +165,8 @@ impl Results {
             json!({
                 "contender": behaviour.contender.to_string(),
                 "jain": jain.collect::<serde_json::Map<_, _>>(),
+                "jain_2_with_jitter": range(&behaviour.jittery),
+                "used_2_with_jitter": range(&behaviour.used),
                 "rtt_unfairness": range(&behaviour.rtt_unfairness),
                 "queue_delay_ms": range(&behaviour.queue_median),
                 "queue_delay_95_ms": range(&behaviour.queue_95),
