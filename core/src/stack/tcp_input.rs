@@ -392,8 +392,11 @@ impl Stack<'_> {
         let (seq, ack, flags, window) = match reset {
             Reset::Answer(seq) => (seq, Seq(0), TcpFlags::RST, 0),
             Reset::Ours if connection.peer_known => {
-                let window =
-                    if connection.config.manner.is_linux() { receive_window::advertise(connection) } else { 0 };
+                let window = if connection.config.manner.ways().resets_tell_window {
+                    receive_window::advertise(connection)
+                } else {
+                    0
+                };
                 (connection.snd_nxt, connection.rcv_nxt(), TcpFlags::RST | TcpFlags::ACK, window)
             }
             Reset::Ours => (connection.snd_nxt, Seq(0), TcpFlags::RST, 0),

@@ -531,7 +531,7 @@ impl Stack<'_> {
             State::TimeWait if !connection.in_flows => return self.remove_connection(pool, index),
             State::TimeWait => {}
             _ if connection.config.linger == Some(Duration::ZERO) => return self.abort(pool, now, handle),
-            _ if connection.receive.readable() > 0 && connection.config.manner.is_linux() => {
+            _ if connection.receive.readable() > 0 && connection.config.manner.ways().resets_unread => {
                 self.send_reset(pool, index, Reset::Ours);
                 return self.remove_connection(pool, index);
             }

@@ -173,7 +173,7 @@ impl Connection {
 
     /// The peer closes with this segment: a user who answers does so by closing too, and the ACK can go with our FIN.
     pub(crate) fn expect_answer_to_fin(&mut self) {
-        if self.state.may_send() && self.config.manner.is_linux() {
+        if self.state.may_send() && self.config.manner.ways().fin_is_data {
             self.acks.interactive = true;
         }
     }
@@ -183,7 +183,7 @@ impl Connection {
         self.expect_answer_to_fin();
         self.receive.forget_duplicate();
         // A peer that is stopped by a closed window would send its FIN again and again.
-        if self.acks.wait == Duration::ZERO || !self.config.manner.is_linux() || self.receive.room() == 0 {
+        if self.acks.wait == Duration::ZERO || !self.config.manner.ways().fin_is_data || self.receive.room() == 0 {
             self.acks.now = true;
         } else {
             self.acks.scheduled = true;

@@ -396,7 +396,7 @@ impl Connection {
         }
         self.peer_mss = syn.mss.unwrap_or(default_mss(&self.flow)).max(MIN_MSS);
         self.set_mss();
-        if !self.config.manner.is_linux() {
+        if self.config.manner.ways().rounds_receive_buffer {
             self.receive.set_limit(window.next_multiple_of(u32::from(self.peer_mss.min(self.advertised_mss))));
         }
         self.acks.segment_size = self.acks.segment_size.min(u32::from(self.advertised_mss));

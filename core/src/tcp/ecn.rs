@@ -168,9 +168,9 @@ impl EcnState {
             // RFC 9768 §3.2.2 and RFC 9768 §2.5: every segment, ACKs too.
             EcnMode::Accurate => {
                 let (flags, ecn) = self.accurate.sending(is_bare_ack);
-                return match manner {
-                    Manner::Linux => (flags, ecn),
-                    Manner::FreeBsd(_) => (flags, if is_new_data { Ecn::Ect0 } else { Ecn::NotEct }),
+                return match manner.ways().ecn_by_data {
+                    false => (flags, ecn),
+                    true => (flags, if is_new_data { Ecn::Ect0 } else { Ecn::NotEct }),
                 };
             }
             EcnMode::Classic => {}
@@ -178,7 +178,7 @@ impl EcnState {
         if self.echo {
             flags |= TcpFlags::ECE;
         }
-        let may_tell = is_new_data || (!is_bare_ack && !manner.is_linux());
+        let may_tell = is_new_data || (!is_bare_ack && manner.ways().ecn_by_data);
         if may_tell && core::mem::take(&mut self.cwr_due) {
             flags |= TcpFlags::CWR;
         }

@@ -271,7 +271,11 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             return if is_reset_before_fin(connection, segment) { reset(connection, context) } else { outcome };
         }
         let is_known = segment.ack > connection.snd_una && segment.ack <= connection.snd_nxt;
-        if is_known && !connection.config.manner.is_linux() && segment.flags == TcpFlags::ACK && segment.seq < rcv_nxt {
+        if is_known
+            && connection.config.manner.ways().old_segments_acknowledge
+            && segment.flags == TcpFlags::ACK
+            && segment.seq < rcv_nxt
+        {
             acknowledgment(connection, context, segment, &options, &mut outcome);
             if connection.state == State::Closed {
                 return outcome;
@@ -370,10 +374,10 @@ fn is_answer_to_simultaneous_open(connection: &Connection, segment: &Segment<'_>
         && segment.ack <= connection.snd_nxt_with_syn_data()
 }
 
-/// Whether the segment is the reset of a peer that has forgotten about its FIN, as after a kill: Linux takes the place of the FIN
-/// for RCV.NXT.
+/// Whether the segment is the reset of a peer that has forgotten about its FIN, as after a kill: the place of the FIN is as good as
+/// RCV.NXT.
 fn is_reset_before_fin(connection: &Connection, segment: &Segment<'_>) -> bool {
-    connection.config.manner.is_linux()
+    connection.config.manner.ways().resets_before_fin
         && matches!(connection.state, State::CloseWait | State::LastAck | State::Closing)
         && segment.seq + 1 == connection.rcv_nxt()
 }
@@ -387,7 +391,7 @@ fn reset(connection: &mut Connection, context: &mut Context<'_, '_>) -> Outcome 
 /// RCV.WND, and the length that a segment has in it.
 fn receive_window(connection: &Connection, segment: &Segment<'_>) -> (u32, u32) {
     let announced = connection.rcv_edge.since(connection.rcv_nxt());
-    if connection.config.manner.is_linux() {
+    if !connection.config.manner.ways().window_is_room {
         return (announced, segment.len());
     }
     // A reset is in the window only where a byte would be.
@@ -502,7 +506,7 @@ fn count_ecn_field(connection: &mut Connection, segment: &Segment<'_>) {
 
 pub(super) fn enter_time_wait(connection: &mut Connection, outcome: &mut Outcome) {
     connection.state = State::TimeWait;
-    if !connection.config.manner.is_linux() {
+    if !connection.config.manner.ways().answers_in_time_wait {
         connection.ecn.mode = EcnMode::Off;
     }
     connection.reason = Some(CloseReason::Finished);
@@ -523,7 +527,7 @@ fn text_and_fin(
         outcome.output |= connection.acks.now || connection.acks.duplicates > 0;
         return;
     }
-    connection.acks.with_fin = !connection.config.manner.is_linux();
+    connection.acks.with_fin = connection.config.manner.ways().repeats_fin;
     // After the peer's FIN: "This should not occur [...] Ignore the segment text."
     if connection.fin_received || !connection.state.may_receive() {
         connection.ack_now();

@@ -10,18 +10,9 @@ pub enum Manner {
     /// Linux's.
     #[default]
     Linux,
-    /// FreeBSD's:
-    /// - receive buffers are rounded up to whole segments of the peer, and what they have room for is in the window, announced or
-    ///   not; a reset at the window's right edge is outside of it, and so is one in the place of the peer's FIN;
-    /// - what an old segment acknowledges counts; the window is announced as it is, in small steps too;
-    /// - a reset tells no window, and the peer's FIN is acknowledged at once;
-    /// - `close` sends a FIN, whether the user has read all or not;
-    /// - while our FIN is outstanding, what acknowledges data or a FIN has it again;
-    /// - a reduction for ECN is told with what is sent again, too; only new data is ECN-capable, with Accurate ECN as well;
-    /// - a listener takes the SYN of a segment that is SYN and FIN;
-    /// - in TIME-WAIT an old SYN is not answered, and nothing says more of ECN;
-    /// - a server that does not give a cookie for Fast Open, nor take the data, is not asked again for a while;
-    /// - its own times and numbers of retransmissions, and attempts to connect end with few ICMP errors.
+    /// FreeBSD's. Beside what the table of this module's `Ways` has: attempts to connect end with few ICMP errors, a listener takes the SYN
+    /// of a segment that is SYN and FIN, and a server that neither gives a cookie for Fast Open nor takes the data is not asked again for a
+    /// while; and it has its own times and numbers of retransmissions.
     FreeBsd(FreeBsdKnobs),
 }
 
@@ -54,12 +45,71 @@ impl Default for FreeBsdKnobs {
     }
 }
 
+/// What one family does and the other does not: each field names a difference, and the two tables below say who does it.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    /// Receive buffers are rounded up to whole segments of the peer.
+    pub(crate) rounds_receive_buffer: bool,
+    /// What the receive buffer has room for is in the window, announced or not, and a reset at the window's right edge is outside of it.
+    pub(crate) window_is_room: bool,
+    /// A small window moves by a segment or half the buffer (RFC 9293 §3.8.6.2.2); else it is announced as it is.
+    pub(crate) holds_small_window_back: bool,
+    /// What an old segment acknowledges counts.
+    pub(crate) old_segments_acknowledge: bool,
+    /// A reset in the place of the peer's FIN counts, as of a peer that has forgotten about it.
+    pub(crate) resets_before_fin: bool,
+    /// A reset of ours tells the window.
+    pub(crate) resets_tell_window: bool,
+    /// `close` resets a connection whose user has not read all (RFC 2525 §2.17).
+    pub(crate) resets_unread: bool,
+    /// The peer's FIN is acknowledged as data is, since an answer may come with ours; else at once.
+    pub(crate) fin_is_data: bool,
+    /// While our FIN is outstanding, what acknowledges data or a FIN has it again.
+    pub(crate) repeats_fin: bool,
+    /// In TIME-WAIT an old SYN is answered (RFC 9293 §3.10.7.4), and segments still speak of ECN.
+    pub(crate) answers_in_time_wait: bool,
+    /// A reduction for ECN is told with what is sent again, too; and only new data is ECN-capable, with Accurate ECN as well.
+    pub(crate) ecn_by_data: bool,
+}
+
+const LINUX: Ways = Ways {
+    rounds_receive_buffer: false,
+    window_is_room: false,
+    holds_small_window_back: true,
+    old_segments_acknowledge: false,
+    resets_before_fin: true,
+    resets_tell_window: true,
+    resets_unread: true,
+    fin_is_data: true,
+    repeats_fin: false,
+    answers_in_time_wait: true,
+    ecn_by_data: false,
+};
+
+const FREEBSD: Ways = Ways {
+    rounds_receive_buffer: true,
+    window_is_room: true,
+    holds_small_window_back: false,
+    old_segments_acknowledge: true,
+    resets_before_fin: false,
+    resets_tell_window: false,
+    resets_unread: false,
+    fin_is_data: false,
+    repeats_fin: true,
+    answers_in_time_wait: false,
+    ecn_by_data: true,
+};
+
 /// Retransmissions of a SYN that still have all options: some middleboxes drop those that have any.
 const PLAIN_SYN_AFTER: u8 = 4;
 
 impl Manner {
-    pub(crate) fn is_linux(&self) -> bool {
-        matches!(self, Manner::Linux)
+    #[inline]
+    pub(crate) fn ways(&self) -> &'static Ways {
+        match self {
+            Manner::Linux => &LINUX,
+            Manner::FreeBsd(_) => &FREEBSD,
+        }
     }
 
     /// What is added to a retransmission timeout.

@@ -24,7 +24,7 @@ pub(crate) fn advertise(connection: &mut Connection) -> u16 {
     let step = (receive.limit() / 2).min(connection.acks.segment_size);
     // A window that is not small cannot become silly, however little is added, and kernels do not hold back there.
     let is_small = receive.room() < (receive.limit() / 4).max(connection.acks.segment_size);
-    let holds_back = is_small && connection.config.manner.is_linux();
+    let holds_back = is_small && connection.config.manner.ways().holds_small_window_back;
     let (from, least) = if holds_back { (receive.next(), step) } else { (rcv_nxt, 1) };
     let edge = from + ((room >> scale) << scale);
     if edge.since(connection.rcv_edge) >= least {

@@ -61,7 +61,9 @@ impl TimeWait {
             return match segment.has(TcpFlags::SYN) {
                 true if is_new => Verdict::Reopen,
                 // It may be an old duplicate, which does not prolong the wait.
-                true if config.manner.is_linux() && self.challenges.allows(now, config.challenge_interval) => {
+                true if config.manner.ways().answers_in_time_wait
+                    && self.challenges.allows(now, config.challenge_interval) =>
+                {
                     Verdict::Acknowledge
                 }
                 _ => Verdict::Ignore,
