@@ -1,5 +1,5 @@
 //! Benchmarks that are native programs of their own: `cargo xtask bench grid`, congestion controllers on a grid of paths, and
-//! `cargo xtask bench flood`, what a hostile peer's segments cost.
+//! `cargo xtask bench flood`, what a hostile peer's segments cost, and `cargo xtask bench forward`, packets forwarded.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -47,6 +47,11 @@ pub(crate) fn bench(project: &Project, json: Option<PathBuf>, options: &GridOpti
 /// `cargo xtask bench flood`: the instructions that a hostile peer's segments cost, by the program `xtask/bench/flood` under valgrind.
 pub(crate) fn flood(project: &Project) -> Result<ExitCode> {
     run(program(project, "ethertab-bench-flood"))
+}
+
+/// `cargo xtask bench forward`: packets a second that a stack forwards and translates, by the program `xtask/bench/forward`.
+pub(crate) fn forward(project: &Project) -> Result<ExitCode> {
+    run(program(project, "ethertab-bench-forward"))
 }
 
 /// A program of the workspace `xtask/bench` that runs natively.

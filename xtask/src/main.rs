@@ -94,7 +94,7 @@ enum Command {
     /// Set up, build, and measure
     Bench {
         /// Only the figures whose names begin with this, as in `wasm.bulk`; `grid` compares congestion controllers instead, `flood`
-        /// counts what hostile segments cost
+        /// counts what hostile segments cost, and `forward` the packets that a stack forwards
         prefix: Option<String>,
         /// Where to write the figures as JSON [default: .build/bench.json, .build/grid.json]
         #[arg(long)]
@@ -119,6 +119,7 @@ fn main() -> ExitCode {
         Command::Test { suites, quick, seeds, .. } => suites::run(&project, &suites, quick, seeds),
         Command::Bench { prefix: Some(name), json, grid } if name == "grid" => grid::bench(&project, json, &grid),
         Command::Bench { prefix: Some(name), .. } if name == "flood" => grid::flood(&project),
+        Command::Bench { prefix: Some(name), .. } if name == "forward" => grid::forward(&project),
         Command::Bench { prefix, json, .. } => build::bench(&project, prefix.as_deref(), json),
         Command::Lint => lint::run(&project),
     });
