@@ -176,3 +176,24 @@ test("leases survive the gateway that granted them", async () => {
   );
   first.engine.close();
 });
+
+/** RFC 4330 §5: a question of version 4 with a nonce. */
+test("a gateway tells the time, and DHCP where to ask for it", async () => {
+  const { engine, gateway, stack, nic } = await network();
+  await nic.configured;
+  assert.deepEqual(nic.lease.ntpServers, [gateway.address]);
+  const socket = stack.bindUdp();
+  const question = new Uint8Array(48);
+  question[0] = (4 << 3) | 3;
+  question.set([1, 2, 3, 4, 5, 6, 7, 8], 40);
+  const to = { remoteAddress: gateway.address, remotePort: 123 };
+  socket.send(Uint8Array.of(1, 2, 3), to);
+  socket.send(question, to);
+  const { data } = await socket.receive();
+  const view = new DataView(data.buffer, data.byteOffset);
+  assert.deepEqual([data.byteLength, data[0], data[1]], [48, (4 << 3) | 4, 3]);
+  assert.deepEqual([...data.subarray(24, 32)], [1, 2, 3, 4, 5, 6, 7, 8]);
+  const told = (view.getUint32(40) - 2_208_988_800) * 1_000;
+  assert.ok(Math.abs(told - Date.now()) < 5_000);
+  engine.close();
+});

@@ -11,6 +11,7 @@ import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
 import { DnsServer } from "./dns.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
+import { serveTime } from "./ntp.js";
 import { type GatewayOptions, type GatewaySettings, gatewaySettings } from "./options.js";
 import { Web } from "./web.js";
 
@@ -81,6 +82,7 @@ export class Gateway extends GatewayEventTarget {
     }
     this.#addOwnName(`${settings.hostname}.${settings.domain}`);
     this.#addOwnName(settings.hostname);
+    serveTime(stack, services, failed);
     const { dhcp } = settings;
     const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
     this.#dhcp =

@@ -4,10 +4,12 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use ethertab::services::{
-    ClientId, DhcpConfig, DhcpConfigError, DhcpServer, Lease, LeaseEvent, LeaseState, StaticLeaseError, Text,
+    ClientId, CustomOption, DhcpConfig, DhcpConfigError, DhcpServer, Lease, LeaseEvent, LeaseState, StaticLeaseError,
+    Text,
 };
 use ethertab::storage::Storage;
 use ethertab::time::{Duration, Instant};
+use ethertab::wire::dhcp::option;
 use ethertab_wasm_shared::{Rows, instant, mac};
 use js_sys::RangeError;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -44,6 +46,8 @@ pub fn create_dhcp(
     let mut config = DhcpConfig::new(parse_v4(server)?, prefix_len, pool);
     config.domain = text(domain)?;
     config.mtu = Some(mtu);
+    // The gateway tells the time too.
+    config.options = CustomOption::new(option::NTP_SERVERS, &config.server.octets()).into_iter().collect();
     config.lease_time = Duration::from_secs(lease_time as u64);
     let server = DhcpServer::new(config, Storage::with_capacity(MAX_LEASES)).map_err(not_possible)?;
     SERVER.with(|slot| slot.fill(server));

@@ -19,3 +19,4 @@ mod instance;
 mod lists;
 mod refused;
 pub mod resolver;
+pub mod time;

@@ -1,0 +1,30 @@
+/** The time server of a gateway: core's, on UDP port 123, with the platform's clock. */
+
+import type { Services } from "../services.js";
+import type { Stack, UdpSocket } from "../types.js";
+
+const PORT = 123;
+
+/** Answers SNTP, so that a guest that was restored from a snapshot can set its clock. */
+export function serveTime(
+  stack: Stack,
+  services: Services,
+  failed: (error: unknown) => void,
+): UdpSocket {
+  const socket = stack.bindUdp({ port: PORT });
+  socket.onready = () => {
+    for (;;) {
+      const question = services.over === null ? socket.tryReceive() : null;
+      if (question === null) return;
+      try {
+        const answer = services.call((wasm) => wasm.answer_time(question.data, Date.now()));
+        if (answer === undefined) continue;
+        const { remoteAddress, remotePort, localAddress } = question;
+        socket.send(answer as Uint8Array<ArrayBuffer>, { remoteAddress, remotePort, localAddress });
+      } catch (error) {
+        failed(error);
+      }
+    }
+  };
+  return socket;
+}
