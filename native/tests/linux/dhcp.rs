@@ -279,12 +279,13 @@ fn iscs_dhclient_takes_and_releases_our_address() -> Outcome {
     })
 }
 
-/// It probes the address by ARP before it takes it (RFC 5227).
+/// It probes the address by ARP before it takes it (RFC 5227). Without its script, which would write the machine's `resolv.conf`:
+/// files are not in the namespace.
 #[test]
 fn dhcpcd_takes_our_address() -> Outcome {
     in_namespace(|| {
         let (events, _) = serve("dhcpcd_takes_our_address", pool()?, 1, |device, _| {
-            run(&format!("dhcpcd -4 -1 -B -f /dev/null --waitip=4 {device}"))?;
+            run(&format!("dhcpcd -4 -1 -B -f /dev/null --script /bin/true --waitip=4 {device}"))?;
             let addresses = run(&format!("ip -4 address show dev {device}"))?;
             assert!(addresses.contains("inet 10.9.0.20/24 brd 10.9.0.255"), "{addresses}");
             assert!(run("ip route")?.contains("default via 10.9.0.2"));
