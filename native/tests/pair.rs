@@ -171,6 +171,8 @@ fn frames_on_the_cable_arrive_when_they_are_due() -> Outcome {
 fn a_wait_ends_when_a_deadline_of_the_stack_is_due() -> Outcome {
     let (left, _silent) = UnixDatagram::pair()?;
     let mut client = host(1, left)?;
+    // That it has addresses.
+    while client.stack_mut().poll_event().is_some() {}
     let begun = Instant::now();
     let now = client.now();
     let (stack, pool) = client.stack_and_pool();
