@@ -29,7 +29,7 @@ pub struct DhcpRoute {
     pub router: Ipv4Addr,
 }
 
-/// See the [module](self).
+/// What a DHCP server has granted: the address with its times, and the parameters of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DhcpLease {
     /// The address.

@@ -52,7 +52,7 @@ impl Dhcpv6Parameters {
     }
 }
 
-/// See the [module](self).
+/// What a DHCPv6 server has granted: an address and a prefix with their lifetimes, and the parameters of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dhcpv6Lease {
     /// The server.
