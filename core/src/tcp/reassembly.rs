@@ -116,7 +116,8 @@ impl ReceiveBuffer {
     /// byte is overwritten and nothing changes until [`accept`](Self::accept). None if there is no block.
     #[inline]
     pub(crate) fn copy_next(&mut self, pool: &mut Pool<'_>, account: &mut Account, payload: &[u8]) -> Option<Sum> {
-        debug_assert!(!self.has_gap() && payload.len() as u32 <= self.room() + ROUNDING_SLACK);
+        // Not the limit, which may be lower than when the window was promised.
+        debug_assert!(!self.has_gap() && self.readable() + payload.len() as u32 <= MAX_WINDOW);
         self.blocks.write_and_sum(pool, account, self.read.0, self.next.0, payload)
     }
 
@@ -463,6 +464,18 @@ mod tests {
     use crate::random::{Generator, Use};
     use alloc::vec;
     use alloc::vec::Vec;
+
+    #[test]
+    fn what_was_promised_before_the_limit_fell_is_taken() {
+        let (mut pool, mut account) = (Pool::new(64), Account::new(64));
+        let mut buffer = ReceiveBuffer::new(Seq(1_000), 60_000);
+        buffer.set_limit(1_000);
+        let payload = vec![7; 20_000];
+        assert!(buffer.copy_next(&mut pool, &mut account, &payload).is_some());
+        buffer.accept(20_000);
+        assert_eq!(buffer.insert(&mut pool, &mut account, Seq(21_000), &payload), Placement::InOrder);
+        assert_eq!((buffer.readable(), buffer.room()), (40_000, 0));
+    }
 
     /// Random overlapping segments in random order arrive as the stream that was sent, and all blocks come back.
     #[test]
