@@ -154,7 +154,7 @@ export class DhcpClients {
         attempt(() => nic.removeAddress(prefix));
       }
       if (wanted !== null) {
-        attempt(() => nic.addAddress(wanted.prefix));
+        attempt(() => nic.addLeased(wanted.prefix));
         for (const route of wanted.routes) attempt(() => this.#stack.addRoute(route));
       }
       client.configured = wanted;

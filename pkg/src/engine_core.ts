@@ -228,6 +228,15 @@ export class EngineCore implements Engine {
     this.wake();
   }
 
+  /** An interface, too, is told of by a number; it keeps no program from its end. */
+  addInterface(events: number, sink: Sink): void {
+    this.#sinks.set(events, sink);
+  }
+
+  removeInterface(events: number): void {
+    this.#sinks.delete(events);
+  }
+
   addPort(port: number, sink: FrameSink): void {
     this.#ports.set(port, sink);
   }

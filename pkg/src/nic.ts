@@ -1,10 +1,10 @@
 /** A stack's interfaces. */
 
 import * as check from "./arguments.js";
-import { deferred, type EngineCore } from "./engine_core.js";
+import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
-import type { DhcpLease, Nic, PortCounters } from "./types.js";
+import type { AddressInfo, DhcpLease, Nic, PortCounters } from "./types.js";
 
 /** What an interface starts with. */
 export interface NicStart {
@@ -16,13 +16,19 @@ export interface NicStart {
   name: string;
   mac: string;
   mtu: number;
+  /** By which number the engine tells of it. */
+  events: number;
   /** Waits for a lease before it is configured. */
   dhcp: boolean;
+  /** Waits for an address by router advertisements. */
+  slaac: boolean;
+  /** Routers have said something else than before. */
+  changed: () => void;
   released: (nic: NicImpl) => void;
 }
 
 /** See {@link Nic}. */
-export class NicImpl extends PortBase implements Nic {
+export class NicImpl extends PortBase implements Nic, Sink {
   readonly id: number;
   readonly mac: string;
   readonly mtu: number;
@@ -30,6 +36,8 @@ export class NicImpl extends PortBase implements Nic {
   readonly #engine: EngineCore;
   readonly #start: NicStart;
   readonly #configuring = deferred<void>();
+  /** Whether a program waits for an address, and so must not end. */
+  #holds = false;
   #lease: DhcpLease | null = null;
   /** What was counted until the end. */
   #last = noCounters();
@@ -43,7 +51,12 @@ export class NicImpl extends PortBase implements Nic {
     this.mtu = start.mtu;
     this.configured = this.#configuring.promise;
     // Static addresses are usable at once.
-    if (!start.dhcp) this.#configuring.resolve();
+    if (!start.dhcp && !start.slaac) this.#configuring.resolve();
+    engine.addInterface(start.events, this);
+    if (start.slaac) {
+      this.#holds = true;
+      engine.hold();
+    }
   }
 
   get engine(): EngineCore {
@@ -51,11 +64,50 @@ export class NicImpl extends PortBase implements Nic {
   }
 
   get addresses(): readonly string[] {
+    return this.addressInfo().map(({ prefix }) => prefix);
+  }
+
+  addressInfo(): AddressInfo[] {
     if (this.isClosed) return [];
     const { host, id } = this.#start;
-    return this.#engine
-      .rows<{ prefix: string }>((wasm) => wasm.addresses(host, id))
-      .map(({ prefix }) => prefix);
+    return this.#engine.rows<AddressInfo>((wasm) => wasm.addresses(host, id));
+  }
+
+  /** Its addresses, or what routers have said of its network, have changed. */
+  onSignals(): void {
+    if (!this.#start.slaac || this.isClosed) return;
+    const isUsable = ({ origin, state }: AddressInfo) =>
+      origin === "advertised" && (state === "preferred" || state === "optimistic");
+    if (this.#holds && this.addressInfo().some(isUsable)) this.#configured();
+    this.#start.changed();
+  }
+
+  onEngineOver(error: Error): void {
+    this.#configuring.reject(error);
+  }
+
+  #configured(): void {
+    this.#configuring.resolve();
+    this.#release();
+  }
+
+  #release(): void {
+    if (this.#holds) this.#engine.release();
+    this.#holds = false;
+  }
+
+  /** What routers have advertised of names. */
+  advertisedNames(): { servers: string[]; domains: string[] } {
+    if (!this.#start.slaac || this.isClosed) return { servers: [], domains: [] };
+    const { host, id } = this.#start;
+    const rows = this.#engine.rows<{ server: string; domain: string }>((wasm) =>
+      wasm.advertised_names(host, id),
+    );
+    const some = (text: string) => text !== "";
+    return {
+      servers: rows.map(({ server }) => server).filter(some),
+      domains: rows.map(({ domain }) => domain).filter(some),
+    };
   }
 
   get lease(): DhcpLease | null {
@@ -65,19 +117,27 @@ export class NicImpl extends PortBase implements Nic {
   /** A DHCP server has granted something, or it is over. */
   leased(lease: DhcpLease | null): void {
     this.#lease = lease;
-    if (lease !== null) this.#configuring.resolve();
+    if (lease !== null) this.#configured();
   }
 
-  /** There will be no lease. */
+  /** There will be no lease. Routers may still give it an address. */
   unconfigured(error: Error): void {
-    this.#configuring.reject(error);
+    if (!this.#start.slaac) this.#configuring.reject(error);
   }
 
   addAddress(prefix: string): void {
-    const text = check.string("prefix", prefix);
+    this.#addAddress(check.string("prefix", prefix), false);
+  }
+
+  /** Adds an address that a DHCP server has granted. */
+  addLeased(prefix: string): void {
+    this.#addAddress(prefix, true);
+  }
+
+  #addAddress(prefix: string, isLeased: boolean): void {
     const { host, id } = this.#start;
     this.#assertOpen();
-    this.#engine.call((wasm, now) => wasm.add_address(now, host, id, text));
+    this.#engine.call((wasm, now) => wasm.add_address(now, host, id, prefix, isLeased));
     this.#engine.wake();
   }
 
@@ -114,6 +174,8 @@ export class NicImpl extends PortBase implements Nic {
     this.#lease = null;
     const text = `the interface ${this.name} was closed before it had an address`;
     this.#configuring.reject(this.#engine.over ?? new SocketError("ABORT_ERR", text));
+    this.#release();
     this.#start.released(this);
+    this.#engine.removeInterface(this.#start.events);
   }
 }

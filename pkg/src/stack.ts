@@ -44,6 +44,8 @@ import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 const DEFAULT_BACKLOG = 511;
 const DEFAULT_MTU = 1_500;
+/** RFC 8200 §5. */
+const IPV6_MIN_MTU = 1_280;
 const MICROSECONDS = 1_000;
 
 /** What the module takes for a local address when there is a choice, or when all are meant... */
@@ -193,10 +195,18 @@ export class StackImpl implements Stack, Dependent {
     );
     const routes = check.array("options.routes", given.routes);
     const dhcp = check.boolean("options.dhcp", given.dhcp, false);
+    const slaac = check.boolean("options.slaac", given.slaac, false);
+    if (slaac && mtu < IPV6_MIN_MTU) {
+      throw new RangeError(`options.slaac needs an MTU of ${IPV6_MIN_MTU} at least, got ${mtu}`);
+    }
     this.#assertOpen();
-    const { interface: id, port } = this.engine.row((wasm, now) =>
-      wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu),
-    ) as { interface: number; port: number };
+    const {
+      interface: id,
+      port,
+      events,
+    } = this.engine.row((wasm, now) =>
+      wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu, slaac),
+    ) as { interface: number; port: number; events: number };
     const nic = new NicImpl(this.engine, {
       host: this.#host,
       id,
@@ -204,7 +214,10 @@ export class StackImpl implements Stack, Dependent {
       name,
       mac: check.macText(mac),
       mtu,
+      events,
       dhcp,
+      slaac,
+      changed: () => this.#advertisedChanged(),
       released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
@@ -225,8 +238,9 @@ export class StackImpl implements Stack, Dependent {
     this.#own ??= Services.load(this.engine).then((services) => {
       if (this.#over !== null) throw this.#over;
       const resolver = new Resolver(this, services, this.#seed);
-      resolver.configure(this.#dns.servers, this.#dns.search);
-      return { services, resolver, dhcp: null };
+      const own: OwnServices = { services, resolver, dhcp: null };
+      this.#namesChanged(own);
+      return own;
     });
     return this.#own;
   }
@@ -234,15 +248,32 @@ export class StackImpl implements Stack, Dependent {
   async #startDhcp(nic: NicImpl): Promise<void> {
     const own = await this.#services();
     if (this.#nics.get(nic.id) !== nic) return;
-    own.dhcp ??= new DhcpClients(this, own.services, () => this.#leasesChanged(own));
+    own.dhcp ??= new DhcpClients(this, own.services, () => this.#namesChanged(own));
     own.dhcp.add(nic, this.#seed);
   }
 
-  #leasesChanged({ dhcp, resolver }: OwnServices): void {
+  /** A resolver that is loaded later asks then. */
+  #advertisedChanged(): void {
+    this.#own?.then(
+      (own) => this.#namesChanged(own),
+      () => {},
+    );
+  }
+
+  /** Tells the resolver which servers and domains leases and routers name, unless the application has named some. */
+  #namesChanged({ services, dhcp, resolver }: OwnServices): void {
+    if (this.#over !== null || this.engine.over !== null || services.over !== null) return;
     const leases = dhcp?.leases() ?? [];
     const { servers, search } = this.#dns;
-    const theirs = leases.flatMap(({ dnsServers }) => dnsServers).slice(0, 4);
-    const domains = leases.flatMap(({ domain }) => (domain === "" ? [] : domain)).slice(0, 6);
+    const advertised = [...this.#nics.values()].map((nic) => nic.advertisedNames());
+    const theirs = [
+      ...leases.flatMap(({ dnsServers }) => dnsServers),
+      ...advertised.flatMap((names) => names.servers),
+    ].slice(0, 4);
+    const domains = [
+      ...leases.flatMap(({ domain }) => (domain === "" ? [] : domain)),
+      ...advertised.flatMap((names) => names.domains),
+    ].slice(0, 6);
     resolver.configure(servers.length > 0 ? servers : theirs, search.length > 0 ? search : domains);
   }
 
@@ -276,7 +307,10 @@ export class StackImpl implements Stack, Dependent {
     this.#nics.delete(id);
     if (nic !== undefined) {
       this.#own?.then(
-        ({ dhcp }) => dhcp?.remove(nic),
+        (own) => {
+          own.dhcp?.remove(nic);
+          this.#namesChanged(own);
+        },
         () => {},
       );
     }

@@ -146,6 +146,12 @@ export interface InterfaceOptions {
    * {@link Nic.lease} tells which. By default false.
    */
   dhcp?: boolean;
+  /**
+   * Make IPv6 addresses of the prefixes that routers advertise, and use those routers and their name servers (RFC 4862, RFC 8106):
+   * {@link Nic.configured} resolves when there is such an address. With `dhcp`, what comes first resolves it. Needs an MTU of 1280.
+   * By default false.
+   */
+  slaac?: boolean;
   /** IP MTU, 576 to 65535; IPv6 needs 1280. By default 1500. */
   mtu?: number;
   /** Default router, or one for each family. */
@@ -199,6 +205,19 @@ export interface DhcpLease {
   expires: number | null;
 }
 
+/** An address of an interface. */
+export interface AddressInfo {
+  /** Such as `"fd00::2/64"`. */
+  prefix: string;
+  /**
+   * Others are asked whether they have it (`tentative` before it is used, `optimistic` while it is: RFC 4862, RFC 4429); then it is
+   * `preferred`, later `deprecated` and no more used for what begins, or `duplicate` if somebody else has it.
+   */
+  state: "tentative" | "optimistic" | "preferred" | "deprecated" | "duplicate";
+  /** Who has given it: the application, the interface itself, a router's prefix, a DHCP server. */
+  origin: "static" | "linkLocal" | "advertised" | "temporary" | "dhcp";
+}
+
 /** A stack's port with addresses. */
 export interface Nic extends Port {
   readonly mac: string;
@@ -208,6 +227,8 @@ export interface Nic extends Port {
   readonly addresses: readonly string[];
   /** Resolves once the interface has an address that was asked for; rejects if it is closed before. */
   readonly configured: Promise<void>;
+  /** The addresses with what else is known of them. */
+  addressInfo(): AddressInfo[];
   /** What a DHCP server has granted; null without `dhcp`, and while there is nothing. */
   readonly lease: DhcpLease | null;
   addAddress(prefix: string): void;

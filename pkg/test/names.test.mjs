@@ -39,7 +39,8 @@ test("an interface gets its address, route and name server by DHCP", async () =>
   await nic.configured;
   const { address, server, routes, dnsServers, domain, expires } = nic.lease;
   assert.match(address, /^10\.0\.2\.\d+\/24$/);
-  assert.ok(nic.addresses.includes(address));
+  const { state, origin } = nic.addressInfo().find(({ prefix }) => prefix === address);
+  assert.deepEqual([state, origin], ["preferred", "dhcp"]);
   assert.equal(server, gateway.address);
   assert.deepEqual(routes, [{ to: "0.0.0.0/0", via: gateway.address }]);
   assert.deepEqual(dnsServers, [gateway.address]);

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ethertab::{Config, ConfigError, Counters, InterfaceConfig, InterfaceId, NeighborState, Prefix, Stack};
+use ethertab::{
+    AddressOptions, AddressOrigin, AddressState, Autoconfiguration, Config, ConfigError, Counters, InterfaceConfig,
+    InterfaceId, NeighborState, Prefix, Stack,
+};
 use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -11,6 +14,7 @@ use crate::engine::enter;
 use crate::failure::Failure;
 use crate::options;
 use crate::settings;
+use crate::sockets::Socket;
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
@@ -61,19 +65,31 @@ pub fn close_host(now: f64, host: u32) -> Result<(), Failure> {
     })
 }
 
-/// Adds an interface and its port. Tells the interface's number within the host, and the port's number.
+/// Adds an interface and its port, which configures itself by router advertisements if `slaac`. Tells the interface's number within the
+/// host, the port's number, and by which number events tell of it.
 #[wasm_bindgen]
-pub fn add_interface(now: f64, host: u32, name: &str, mac_address: f64, mtu: u16) -> Result<Rows, Failure> {
+pub fn add_interface(
+    now: f64,
+    host: u32,
+    name: &str,
+    mac_address: f64,
+    mtu: u16,
+    slaac: bool,
+) -> Result<Rows, Failure> {
     enter(|engine| {
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
         let mut config = InterfaceConfig::ethernet(mac(mac_address));
         config.mtu = mtu;
+        config.autoconfiguration = slaac.then(Autoconfiguration::default);
         let interface = stack.add_interface(instant(now), config)?;
         let port = engine.network.attach(host, interface)?;
         engine.network.rename_port(port, name);
         let port = engine.ports.insert(port.to_bits());
-        Ok(Rows::of("interface port").numbers(&[interface.0.into(), port.into()]))
+        // The next interface at a place has the number of the last: of either is told only that something has changed.
+        let about = Socket::interface(host, interface);
+        let events = engine.sockets.number(about).unwrap_or_else(|| engine.sockets.insert(about));
+        Ok(Rows::of("interface port events").numbers(&[interface.0.into(), port.into(), events.into()]))
     })
 }
 
@@ -83,27 +99,79 @@ pub fn remove_interface(host: u32, interface: u8) -> Result<(), Failure> {
     enter(|engine| Ok(engine.network.remove_interface(engine.host(host), InterfaceId(interface))?))
 }
 
-/// An interface's addresses with their prefix lengths.
+/// An interface's addresses with their prefix lengths, in which state they are and where they are from.
 #[wasm_bindgen]
 pub fn addresses(host: u32, interface: u8) -> Result<Rows, Failure> {
     enter(|engine| {
-        let rows = Rows::of("prefix");
+        let rows = Rows::of("prefix state origin");
         for entry in engine.stack(engine.host(host))?.addresses() {
             if entry.interface.0 == interface {
                 rows.shown(&entry.prefix);
+                rows.text(match entry.state {
+                    AddressState::Tentative => "tentative",
+                    AddressState::Optimistic => "optimistic",
+                    AddressState::Preferred => "preferred",
+                    AddressState::Deprecated => "deprecated",
+                    AddressState::Duplicate => "duplicate",
+                    _ => "unknown",
+                });
+                rows.text(match entry.origin {
+                    AddressOrigin::Static => "static",
+                    AddressOrigin::LinkLocal => "linkLocal",
+                    AddressOrigin::Advertised => "advertised",
+                    AddressOrigin::Temporary => "temporary",
+                    AddressOrigin::Dhcp => "dhcp",
+                    _ => "unknown",
+                });
             }
         }
         Ok(rows)
     })
 }
 
-/// Adds an address with its prefix length to an interface.
+/// The DNS servers that routers have advertised on an interface (RFC 8106), and the search domains: a row for each, with the other empty.
 #[wasm_bindgen]
-pub fn add_address(now: f64, host: u32, interface: u8, prefix: &str) -> Result<(), Failure> {
+pub fn advertised_names(host: u32, interface: u8) -> Result<Rows, Failure> {
+    enter(|engine| {
+        let rows = Rows::of("server domain");
+        let stack = engine.stack(engine.host(host))?;
+        for server in stack.advertised_dns_servers().filter(|server| server.interface.0 == interface) {
+            rows.shown(&server.address);
+            rows.text("");
+        }
+        for domain in stack.advertised_domains().filter(|domain| domain.interface.0 == interface) {
+            rows.text("");
+            rows.text(&name_text(domain.name()));
+        }
+        Ok(rows)
+    })
+}
+
+/// A name as people write it; what is not printable is left out.
+fn name_text(mut name: &[u8]) -> String {
+    let mut text = String::new();
+    while let Some((&len, rest)) = name.split_first() {
+        let (label, after) = rest.split_at(usize::from(len).min(rest.len()));
+        if !text.is_empty() && !label.is_empty() {
+            text.push('.');
+        }
+        text.extend(label.iter().filter(|byte| byte.is_ascii_graphic()).map(|byte| char::from(*byte)));
+        name = after;
+    }
+    text
+}
+
+/// Adds an address with its prefix length to an interface; `dhcp` says that a DHCP server has granted it.
+#[wasm_bindgen]
+pub fn add_address(now: f64, host: u32, interface: u8, prefix: &str, dhcp: bool) -> Result<(), Failure> {
     let prefix = parse_prefix(prefix)?;
+    let mut options = AddressOptions::default();
+    if dhcp {
+        options.origin = AddressOrigin::Dhcp;
+    }
     enter(|engine| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
-        Ok(stack.add_address(instant(now), InterfaceId(interface), prefix)?)
+        Ok(stack.add_address_with(instant(now), InterfaceId(interface), prefix, options)?)
     })
 }
 

@@ -1,6 +1,6 @@
 //! Numbers of sockets and of parts of the network.
 
-use ethertab::{ConnectionHandle, Event, ListenerHandle, PingHandle, UdpHandle};
+use ethertab::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, UdpHandle};
 use ethertab_sim::HostId;
 
 /// No number.
@@ -42,6 +42,7 @@ enum Kind {
     Listener,
     Udp,
     Ping,
+    Interface,
 }
 
 /// A socket of a host, with its handle as a number.
@@ -53,7 +54,7 @@ pub(crate) struct Socket {
 }
 
 /// Numbers of the sockets of each kind of one host, by the half of their handles that is a small number.
-type Numbers = [Vec<u32>; 4];
+type Numbers = [Vec<u32>; 5];
 
 /// Gives sockets numbers and finds them both ways, without a search.
 #[derive(Debug, Default)]
@@ -161,6 +162,11 @@ impl Socket {
         Socket { host, kind: Kind::Ping, handle: handle.to_bits() }
     }
 
+    /// An interface, of which is told like of a socket.
+    pub(crate) fn interface(host: HostId, interface: InterfaceId) -> Socket {
+        Socket { host, kind: Kind::Interface, handle: interface.0.into() }
+    }
+
     /// The socket that an event is about, and its signals.
     pub(crate) fn of_event(host: HostId, event: Event) -> Option<(Socket, u8)> {
         Some(match event {
@@ -168,6 +174,7 @@ impl Socket {
             Event::Listener(handle, signals) => (Socket::listener(host, handle), signals.bits()),
             Event::Udp(handle, signals) => (Socket::udp(host, handle), signals.bits()),
             Event::Ping(handle, signals) => (Socket::ping(host, handle), signals.bits()),
+            Event::Interface(interface, signals) => (Socket::interface(host, interface), signals.bits()),
             _ => return None,
         })
     }

@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
+use super::addresses::{AddressOptions, AddressOrigin};
 use super::interface::Interface;
 use super::nodes::Node;
 use crate::address::{Prefix, is_link_local, scope_id};
@@ -113,7 +114,8 @@ impl Stack<'_> {
         let id = InterfaceId(key.index as u8);
         if usize::from(config.mtu) >= IPV6_MIN_MTU {
             let address = IpAddr::V6(ipv6::link_local(config.mac));
-            if let Err(error) = self.add_address(now, id, Prefix { address, length: 64 }) {
+            let options = AddressOptions { origin: AddressOrigin::LinkLocal, ..AddressOptions::default() };
+            if let Err(error) = self.add_address_with(now, id, Prefix { address, length: 64 }, options) {
                 self.interfaces.remove(key.index);
                 return Err(error);
             }
