@@ -29,6 +29,8 @@ pub struct Limits {
     pub dns_servers: usize,
     /// Search domains that routers have advertised, over all interfaces.
     pub search_domains: usize,
+    /// Multicast groups that are joined, over all interfaces; those of the host's own IPv6 addresses are not counted.
+    pub groups: usize,
     /// Neighbour table entries, over all interfaces.
     pub neighbors: usize,
     /// TCP connections (without those in SYN-RECEIVED on a listener or in TIME-WAIT).
@@ -75,6 +77,7 @@ impl Limits {
             routes: 8,
             dns_servers: 4,
             search_domains: 2,
+            groups: 8,
             neighbors: 32,
             connections: 64,
             listeners: 16,
@@ -101,6 +104,7 @@ impl Limits {
             routes: 32,
             dns_servers: 8,
             search_domains: 4,
+            groups: 32,
             neighbors: 256,
             connections: 1_024,
             listeners: 64,
@@ -127,6 +131,7 @@ impl Limits {
             routes: 256,
             dns_servers: 16,
             search_domains: 16,
+            groups: 256,
             neighbors: 4_096,
             connections: 100_000,
             listeners: 256,
@@ -143,6 +148,13 @@ impl Limits {
             trace: 0,
             pool_blocks: 65_536,
         }
+    }
+}
+
+impl Limits {
+    /// Groups with those of the host's own addresses.
+    pub(crate) const fn all_groups(&self) -> usize {
+        self.groups + self.addresses
     }
 }
 
@@ -500,6 +512,8 @@ pub struct InterfaceConfig {
     pub detection: DuplicateDetection,
     /// Whether and how IPv6 configures itself by what routers advertise (RFC 4861 §6.3, RFC 4862); off by default.
     pub autoconfiguration: Option<Autoconfiguration>,
+    /// Whether routers are told which groups the interface listens to (RFC 3376, RFC 3810); on by default.
+    pub reports_groups: bool,
 }
 
 impl InterfaceConfig {
@@ -511,6 +525,7 @@ impl InterfaceConfig {
             mtu: 1_500,
             detection: DuplicateDetection::Optimistic,
             autoconfiguration: None,
+            reports_groups: true,
         }
     }
 }

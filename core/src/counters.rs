@@ -47,6 +47,8 @@ pub enum DropReason {
     IcmpChecksum,
     /// A type that needs no answer, or about a packet that was not sent.
     IcmpIgnored,
+    /// A message about multicast groups that is cut short, damaged, or from where none may come (RFC 3376 §9, RFC 3810 §6.2).
+    GroupMessageInvalid,
     /// Neighbour discovery that fails the checks of RFC 4861 §6.1 and §7.1.
     NeighborDiscoveryInvalid,
     /// Bad UDP length.
@@ -123,7 +125,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 57] = [
+    pub const ALL: [(DropReason, &'static str); 58] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -145,6 +147,7 @@ impl DropReason {
         (DropReason::IcmpMalformed, "icmp_malformed"),
         (DropReason::IcmpChecksum, "icmp_checksum"),
         (DropReason::IcmpIgnored, "icmp_ignored"),
+        (DropReason::GroupMessageInvalid, "group_message_invalid"),
         (DropReason::NeighborDiscoveryInvalid, "neighbor_discovery_invalid"),
         (DropReason::UdpMalformed, "udp_malformed"),
         (DropReason::UdpChecksum, "udp_checksum"),

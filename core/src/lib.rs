@@ -81,6 +81,7 @@ pub use stack::autoconfiguration::{
 pub use stack::forward::{Forwarding, ReversePath};
 pub use stack::info::ConnectionInfo;
 pub use stack::memory::{MemoryTooSmall, StackMemory, TableSizes};
+pub use stack::multicast::GroupError;
 pub use stack::nat::{NatConfig, NatFiltering, NatFlowInfo, NatProtocol, PortForward, PortForwardError};
 pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
@@ -110,6 +111,7 @@ pub mod memory {
     pub use crate::stack::accept_any::PendingFlow;
     pub use crate::stack::interface::Interface;
     pub use crate::stack::memory::{Tables, buckets, nodes};
+    pub use crate::stack::multicast::Group;
     pub use crate::stack::nat_table::{NatFlow, NatHost, NatMapping};
     pub use crate::stack::neighbor::Neighbor;
     pub use crate::stack::path_mtus::PathMtu;

@@ -13,7 +13,7 @@ use crate::address::{Prefix, is_unicast};
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::{Duration, Instant};
-use crate::wire::{Ipv6Header, protocol};
+use crate::wire::{Ipv6Header, ipv6, protocol};
 
 /// RFC 4861 §10: the most that the first packet of an interface is put off, so that not all hosts speak at once when a link comes up;
 /// also RFC 5227 §1.1's PROBE_WAIT.
@@ -256,6 +256,11 @@ impl Stack<'_> {
             },
         };
         self.addresses.push(entry).map_err(|_| ConfigError::LimitReached("addresses"))?;
+        // RFC 4862 §5.4.2: before anybody is asked for it. There is room for the groups of all addresses.
+        if let IpAddr::V6(v6) = address {
+            let joined = self.join(interface, IpAddr::V6(ipv6::solicited_node_multicast(v6)));
+            debug_assert!(joined.is_ok(), "{joined:?}");
+        }
         if entry.is_assigned() {
             self.enter_address(interface, prefix, options.on_link);
         }
@@ -303,6 +308,11 @@ impl Stack<'_> {
     fn forget_address(&mut self, place: usize) {
         let InterfaceAddress { interface, prefix, state, .. } = self.addresses[place];
         swap_remove(&mut self.addresses, place);
+        if let IpAddr::V6(v6) = prefix.address {
+            let group = IpAddr::V6(ipv6::solicited_node_multicast(v6));
+            let left = self.leave_group(self.now, interface, group);
+            debug_assert!(left.is_ok(), "{left:?}");
+        }
         if state.is_assigned() {
             self.withdraw_address(interface, prefix);
         }

@@ -145,6 +145,7 @@ impl Stack<'_> {
         }
         remove_all(&mut self.addresses, |entry| entry.interface == interface);
         self.forget_advertised_names(interface);
+        self.forget_groups(interface);
         self.forget_routes(interface);
         // Sockets that were parked there are ready from now on, perhaps on this very interface's list, which is why the
         // list comes last.
@@ -167,6 +168,7 @@ impl Stack<'_> {
                 | Node::Reassembly(_)
                 | Node::Interface(_)
                 | Node::PendingFlow(_)
+                | Node::Group(_)
                 | Node::NatTimer
                 | Node::TimeWaitTimer => {}
             }
@@ -222,14 +224,6 @@ impl Stack<'_> {
                 named.map(Some).ok_or(ScopeError::Unknown(scope))
             }
         }
-    }
-
-    /// Whether the interface has the address whose solicited-node group this is (RFC 4291 §2.7.1).
-    pub(super) fn is_solicited_node_of(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
-        self.addresses.iter().any(|entry| match entry.prefix.address {
-            IpAddr::V6(address) => entry.interface == interface && ipv6::solicited_node_multicast(address) == group,
-            IpAddr::V4(_) => false,
-        })
     }
 }
 

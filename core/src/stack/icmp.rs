@@ -140,6 +140,8 @@ impl Stack<'_> {
                     self.neighbor_advertisement(packet.interface, target, flags, options);
                 }
             }
+            // RFC 2710 §3, RFC 3810 §5.
+            Icmpv6Message::Other { kind: kind @ (130..=132 | 143), .. } => self.mld_input(packet, kind),
             Icmpv6Message::RouterSolicitation { options } => {
                 if self.is_valid_discovery(packet, source, options) {
                     self.router_solicitation(pool, packet, options);

@@ -1,6 +1,7 @@
 //! An interface: the stack's port to a network, and what waits to leave through it.
 
 use super::autoconfiguration::Routers;
+use super::multicast::Querier;
 use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use super::router_advertiser::Advertiser;
 use crate::config::InterfaceConfig;
@@ -81,6 +82,8 @@ pub struct Interface {
     pub(crate) times: LinkTimes,
     pub(crate) routers: Routers,
     pub(crate) advertiser: Advertiser,
+    /// Those of IPv6, and of IPv4.
+    pub(crate) queriers: [Querier; 2],
     pub(crate) control: RecordQueue,
     control_counts: [u16; 4],
     pub(crate) forwarding: Forwarding,
@@ -104,6 +107,7 @@ impl Interface {
             times: LinkTimes::DEFAULT,
             routers: Routers::new(config.mtu),
             advertiser: Advertiser::new(),
+            queriers: [Querier::NONE; 2],
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; 4],
             forwarding: Forwarding::default(),

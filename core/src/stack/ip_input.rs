@@ -160,6 +160,7 @@ impl Stack<'_> {
             protocol::TCP => self.tcp_input(pool, &packet),
             protocol::UDP => self.udp_input(pool, &packet),
             protocol::ICMP => self.icmpv4_input(pool, &packet),
+            protocol::IGMP => self.igmp_input(&packet),
             _ => {
                 self.counters.drop(DropReason::ProtocolUnknown);
                 self.protocol_unreachable(pool, &packet);

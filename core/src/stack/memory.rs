@@ -12,6 +12,7 @@ use crate::stack::accept_any::PendingFlow;
 use crate::stack::addresses::InterfaceAddress;
 use crate::stack::autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use crate::stack::interface::Interface;
+use crate::stack::multicast::Group;
 use crate::stack::nat_table::{NatFlow, NatHost, NatMapping, hosts_for, keys_for};
 use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;
@@ -35,6 +36,10 @@ pub struct StackMemory<'m> {
     pub interfaces: Storage<'m, Slot<Interface>>,
     /// One for each of `Limits::addresses`.
     pub addresses: Storage<'m, InterfaceAddress>,
+    /// One for each of `Limits::groups` and `Limits::addresses`.
+    pub groups: Storage<'m, Slot<Group>>,
+    /// [`TableSizes::group_buckets`].
+    pub group_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::dns_servers`.
     pub dns_servers: Storage<'m, AdvertisedDnsServer>,
     /// One for each of `Limits::search_domains`.
@@ -114,6 +119,8 @@ pub struct TableSizes {
     pub flow_buckets: usize,
     /// Buckets of the table of listeners and UDP sockets.
     pub port_buckets: usize,
+    /// Buckets of the table of groups.
+    pub group_buckets: usize,
     /// Buckets of the table of neighbours.
     pub neighbor_buckets: usize,
     /// Buckets of the table of pending flows.
@@ -135,6 +142,7 @@ impl TableSizes {
             nodes: Nodes::new(limits).count(),
             flow_buckets: buckets_for(limits.connections + limits.syn_queue + limits.time_wait),
             port_buckets: buckets_for(limits.listeners + limits.udp_sockets),
+            group_buckets: buckets_for(limits.all_groups()),
             neighbor_buckets: buckets_for(limits.neighbors),
             pending_flow_buckets: buckets_for(limits.pending_flows),
             nat_hosts: hosts_for(limits.nat_flows),
@@ -171,6 +179,8 @@ impl<'m> StackMemory<'m> {
         StackMemory {
             interfaces: Storage::with_capacity(limits.interfaces),
             addresses: Storage::with_capacity(limits.addresses),
+            groups: Storage::with_capacity(limits.all_groups()),
+            group_buckets: Storage::with_capacity(sizes.group_buckets),
             dns_servers: Storage::with_capacity(limits.dns_servers),
             search_domains: Storage::with_capacity(limits.search_domains),
             routes: Storage::with_capacity(sizes.routes),
@@ -211,6 +221,8 @@ impl<'m> StackMemory<'m> {
         let mut result = Ok(());
         need(&mut result, "interfaces", limits.interfaces, self.interfaces.capacity());
         need(&mut result, "addresses", limits.addresses, self.addresses.capacity());
+        need(&mut result, "groups", limits.all_groups(), self.groups.capacity());
+        need(&mut result, "group_buckets", sizes.group_buckets, self.group_buckets.capacity());
         need(&mut result, "dns_servers", limits.dns_servers, self.dns_servers.capacity());
         need(&mut result, "search_domains", limits.search_domains, self.search_domains.capacity());
         need(&mut result, "routes", sizes.routes, self.routes.capacity());
@@ -281,6 +293,8 @@ fn need(result: &mut Result<(), MemoryTooSmall>, table: &'static str, needed: us
 pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BUCKETS: usize> {
     interfaces: [Slot<Interface>; OTHERS],
     addresses: [InterfaceAddress; OTHERS],
+    groups: [[Slot<Group>; OTHERS]; 2],
+    group_buckets: [Bucket; BUCKETS],
     dns_servers: [AdvertisedDnsServer; OTHERS],
     search_domains: [AdvertisedDomain; OTHERS],
     routes: [[Slot<RouteEntry>; ROUTES]; OTHERS],
@@ -333,6 +347,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
     Limits {
         interfaces: others,
         addresses: others,
+        groups: others,
         dns_servers: others,
         search_domains: others,
         routes: others,
@@ -366,6 +381,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
         Tables {
             interfaces: [const { Slot::EMPTY }; OTHERS],
             addresses: [InterfaceAddress::EMPTY; OTHERS],
+            groups: [const { [const { Slot::EMPTY }; OTHERS] }; 2],
+            group_buckets: [Bucket::EMPTY; BUCKETS],
             dns_servers: [AdvertisedDnsServer::EMPTY; OTHERS],
             search_domains: [AdvertisedDomain::EMPTY; OTHERS],
             routes: [const { [const { Slot::EMPTY }; ROUTES] }; OTHERS],
@@ -405,6 +422,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
         StackMemory {
             interfaces: Storage::borrowed(&mut self.interfaces),
             addresses: Storage::borrowed(&mut self.addresses),
+            groups: Storage::borrowed(self.groups.as_flattened_mut()),
+            group_buckets: Storage::borrowed(&mut self.group_buckets),
             dns_servers: Storage::borrowed(&mut self.dns_servers),
             search_domains: Storage::borrowed(&mut self.search_domains),
             routes: Storage::borrowed(self.routes.as_flattened_mut()),

@@ -7,7 +7,7 @@
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
-//! [`router_advertiser`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -27,7 +27,7 @@ pub(crate) mod info;
 pub(crate) mod interface;
 mod ip_input;
 pub(crate) mod memory;
-mod multicast;
+pub(crate) mod multicast;
 pub(crate) mod nat;
 pub(crate) mod nat_table;
 pub(crate) mod neighbor;
@@ -84,6 +84,7 @@ use fragment_output::Identifications;
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
+use multicast::GroupTable;
 use nat::Nat;
 use nat_table::NatMemory;
 use neighbor::NeighborTable;
@@ -141,6 +142,7 @@ pub struct Stack<'m> {
 
     interfaces: Slab<'m, Interface>,
     addresses: Storage<'m, InterfaceAddress>,
+    groups: GroupTable<'m>,
     dns_servers: Storage<'m, AdvertisedDnsServer>,
     search_domains: Storage<'m, AdvertisedDomain>,
     routes: RouteTable<'m>,
@@ -238,6 +240,7 @@ impl<'m> Stack<'m> {
             generation: 1,
             interfaces: Slab::new(memory.interfaces, limits.interfaces),
             addresses: memory.addresses,
+            groups: GroupTable::new(memory.groups, memory.group_buckets, limits.all_groups()),
             dns_servers: memory.dns_servers,
             search_domains: memory.search_domains,
             routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),
@@ -337,6 +340,7 @@ impl<'m> Stack<'m> {
                 Node::Route(index) => self.route_timeout(index),
                 Node::Reassembly(index) => self.reassembly_timeout(pool, index),
                 Node::Interface(index) => self.look_after_interface(pool, InterfaceId(index as u8)),
+                Node::Group(index) => self.group_timeout(pool, index),
                 Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
             }
         }
@@ -374,6 +378,7 @@ impl<'m> Stack<'m> {
                 | Node::Route(_)
                 | Node::Reassembly(_)
                 | Node::NatTimer
+                | Node::Group(_)
                 | Node::TimeWaitTimer => None,
             };
             if let Some((signals, event)) = event

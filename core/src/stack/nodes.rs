@@ -16,6 +16,7 @@ pub(crate) struct Nodes {
     reassemblies: u32,
     interfaces: u32,
     pending_flows: u32,
+    groups: u32,
     time_wait_timer: u32,
 }
 
@@ -37,6 +38,8 @@ pub(crate) enum Node {
     Interface(u32),
     /// A flow about which an application decides.
     PendingFlow(u32),
+    /// A group that an interface listens to.
+    Group(u32),
     /// The timer of the flows whose addresses are translated.
     NatTimer,
     /// The timer of the oldest connection in TIME-WAIT.
@@ -56,7 +59,8 @@ impl Nodes {
         let interfaces = reassemblies + limits.reassemblies as u32;
         // The timer of translation comes before this one.
         let pending_flows = interfaces + limits.interfaces as u32;
-        let time_wait_timer = pending_flows + limits.pending_flows as u32 + 1;
+        let groups = pending_flows + limits.pending_flows as u32;
+        let time_wait_timer = groups + limits.all_groups() as u32 + 1;
         Nodes {
             half_open,
             time_wait,
@@ -68,6 +72,7 @@ impl Nodes {
             reassemblies,
             interfaces,
             pending_flows,
+            groups,
             time_wait_timer,
         }
     }
@@ -90,6 +95,7 @@ impl Nodes {
             Node::Reassembly(index) => self.reassemblies + index,
             Node::Interface(index) => self.interfaces + index,
             Node::PendingFlow(index) => self.pending_flows + index,
+            Node::Group(index) => self.groups + index,
             Node::NatTimer => self.time_wait_timer - 1,
             Node::TimeWaitTimer => self.time_wait_timer,
         }
@@ -108,7 +114,8 @@ impl Nodes {
             n if n < self.reassemblies => Node::Route(n - self.routes),
             n if n < self.interfaces => Node::Reassembly(n - self.reassemblies),
             n if n < self.pending_flows => Node::Interface(n - self.interfaces),
-            n if n < self.time_wait_timer - 1 => Node::PendingFlow(n - self.pending_flows),
+            n if n < self.groups => Node::PendingFlow(n - self.pending_flows),
+            n if n < self.time_wait_timer - 1 => Node::Group(n - self.groups),
             n if n < self.time_wait_timer => Node::NatTimer,
             _ => Node::TimeWaitTimer,
         }

@@ -89,6 +89,7 @@ impl Stack<'_> {
             | Node::Reassembly(_)
             | Node::Interface(_)
             | Node::PendingFlow(_)
+            | Node::Group(_)
             | Node::NatTimer
             | Node::TimeWaitTimer => {
                 self.leave_ready(interface, number);

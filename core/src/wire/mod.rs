@@ -10,6 +10,7 @@ pub mod dhcpv6;
 pub mod dns;
 pub mod ecn;
 pub mod ethernet;
+pub mod groups;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
@@ -78,6 +79,8 @@ pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     /// ICMP for IPv4 (RFC 792).
     pub const ICMP: u8 = 1;
+    /// IGMP (RFC 3376).
+    pub const IGMP: u8 = 2;
     /// TCP (RFC 9293).
     pub const TCP: u8 = 6;
     /// UDP (RFC 768).

@@ -71,6 +71,7 @@ impl Host {
         interface_config.mtu = settings.mtu;
         // Scripts begin when the addresses are known to be theirs.
         interface_config.detection = DuplicateDetection::Off;
+        interface_config.reports_groups = false;
         let interface = stack.add_interface(start, interface_config)?;
         let (prefix_len, gateway, everywhere): (u8, IpAddr, IpAddr) = match local {
             IpAddr::V4(_) => (32, Ipv4Addr::new(169, 254, 1, 1).into(), Ipv4Addr::UNSPECIFIED.into()),

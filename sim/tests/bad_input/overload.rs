@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 27] = [
+    let scenes: [Overload; 28] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -49,6 +49,7 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("a packet without ports to translate", DropReason::NatUntranslatable, translated_packets),
         ("a second SYN of a flow that waits for a decision", DropReason::FlowPending, undecided_flows),
         ("more flows than may wait for a decision", DropReason::FlowTableFull, undecided_flows),
+        ("a query of a multicast router that is cut short", DropReason::GroupMessageInvalid, cut_query),
     ];
     let mut drops = BTreeMap::new();
     for (name, reason, scene) in scenes {
@@ -314,6 +315,13 @@ fn packets_to_forward(host: &mut Host) {
     host.stack.receive(&mut host.pool, now, NIC, &frame, FrameMeta::received(frame.len()));
     host.drain();
     host.stack.remove_interface(&mut host.pool, now, other).unwrap();
+}
+
+/// Half of an IGMP query.
+fn cut_query(host: &mut Host) {
+    const IGMP: u8 = 2;
+    let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, HOST, IGMP, &[0x11, 0, 0xee, 0xff]);
+    host.stack.receive(&mut host.pool, host.now, NIC, &frame, FrameMeta::received(frame.len()));
 }
 
 /// An inside host that wants more flows than it may have, and a stranger outside.

@@ -27,6 +27,7 @@ fn host_with(configuration: Autoconfiguration, seed: [u64; 2]) -> Host {
     let mut stack = Stack::new(Config::new(seed), Limits::small());
     let mut config = InterfaceConfig::ethernet(HOST_MAC);
     config.detection = DuplicateDetection::Off;
+    config.reports_groups = false;
     config.autoconfiguration = Some(configuration);
     stack.add_interface(Instant::ZERO, config).unwrap();
     Host { stack, pool: Pool::new(256), now: Instant::ZERO }
@@ -320,6 +321,7 @@ fn n1_a_made_address_that_somebody_has_is_replaced() {
     let mut stack = Stack::new(Config::new([1, 2]), Limits::small());
     let mut config = InterfaceConfig::ethernet(HOST_MAC);
     config.detection = DuplicateDetection::Full;
+    config.reports_groups = false;
     config.autoconfiguration = Some(Autoconfiguration::default());
     stack.add_interface(Instant::ZERO, config).unwrap();
     let mut host = Host { stack, pool: Pool::new(256), now: Instant::ZERO };

@@ -55,6 +55,7 @@ impl Host {
         config.mtu = mtu;
         // The addresses are known to be the host's.
         config.detection = DuplicateDetection::Off;
+        config.reports_groups = false;
         stack.add_interface(Instant::ZERO, config).unwrap();
         for prefix in prefixes {
             stack.add_address(Instant::ZERO, NIC, prefix.parse().unwrap()).unwrap();

@@ -8,6 +8,7 @@ mod forward;
 mod fragments;
 mod host;
 mod icmp;
+mod multicast;
 mod nat;
 mod neighbor_states;
 mod neighbors;

@@ -80,6 +80,7 @@ pub(crate) fn everywhere_with(configure: impl Fn(&mut TcpConfig), scenario: impl
 fn interface_config() -> InterfaceConfig {
     let mut config = InterfaceConfig::ethernet(HOST_MAC);
     config.detection = DuplicateDetection::Off;
+    config.reports_groups = false;
     config
 }
 
