@@ -9,11 +9,11 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
 use super::addressing::ConfigError;
-use super::flow::{Flow, link_of};
+use super::flow::Flow;
 use super::forward::is_routable;
 use super::ip_input::Packet;
 use super::nodes::Node;
-use super::tcp_input::has_valid_checksum;
+use super::tcp_input::{flow_of, has_valid_checksum};
 use crate::address::is_unicast;
 use crate::counters::DropReason;
 use crate::event::{FlowHandle, InterfaceId, ListenerHandle};
@@ -292,13 +292,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpMalformed);
             return true;
         };
-        let flow = Flow {
-            local: packet.destination,
-            remote: packet.source,
-            local_port: header.destination_port,
-            remote_port: header.source_port,
-            link: link_of(packet.source, packet.interface),
-        };
+        let flow = flow_of(&packet, &header);
         let hash = self.flow_hash(&flow);
         if self.find_flow(hash, &flow).is_some() {
             self.tcp_input(pool, &packet);

@@ -33,13 +33,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpNotUnicast);
             return;
         }
-        let flow = Flow {
-            local: packet.destination,
-            remote: packet.source,
-            local_port: header.destination_port,
-            remote_port: header.source_port,
-            link: link_of(packet.source, packet.interface),
-        };
+        let flow = flow_of(packet, &header);
         let segment = Segment::new(packet.ecn, &header, options, payload, packet.meta.segment_size);
         let (found, hash) = match self.last_hit_for(&flow) {
             Some((node, hash)) => (Some(node), hash),
@@ -433,4 +427,16 @@ pub(super) fn has_valid_checksum(packet: &Packet<'_>) -> bool {
     let mut sum = pseudo_sum(packet);
     sum.add_bytes(packet.payload);
     sum.is_valid()
+}
+
+/// The flow that a segment to us is of.
+#[inline]
+pub(super) fn flow_of(packet: &Packet<'_>, header: &TcpHeader) -> Flow {
+    Flow {
+        local: packet.destination,
+        remote: packet.source,
+        local_port: header.destination_port,
+        remote_port: header.source_port,
+        link: link_of(packet.source, packet.interface),
+    }
 }
