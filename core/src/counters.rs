@@ -205,7 +205,7 @@ pub struct Counters {
     pub fragments_sent: u64,
     /// Datagrams that were put together from fragments.
     pub datagrams_reassembled: u64,
-    /// Packets for others that were queued to be sent on.
+    /// Packets for others that were queued to be sent on, also those that wait for their next hop's address.
     pub forwarded: u64,
     /// Flows whose addresses were translated, and that made room for others.
     pub nat_evicted: u64,

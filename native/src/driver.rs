@@ -1,4 +1,4 @@
-//! The driver: a stack, its pool, a cable and a port, moved forward turn by turn by whoever owns them.
+//! The driver: a stack, its pool, and for each of its interfaces a cable and a port, moved forward turn by turn by whoever owns them.
 //!
 //! There is no thread and no callback here. A program calls [`Driver::turn`] in a loop, between the turns takes the stack's events and
 //! makes its calls, and from other threads ends a wait with a [`Waker`].
@@ -18,11 +18,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::dhcp::Dhcp;
 use crate::port::Port;
 
-/// Frames that a turn takes from the port, and as many that it takes from the stack, so that neither starves the other
+/// Frames that a turn takes from each port, and as many that it takes from the stack for it, so that none starves another
 /// nor the program's own work between turns.
 const FRAMES_PER_TURN: usize = 64;
 
-/// Turns in a row that may leave frames waiting at the port before timeouts are handled nevertheless: as many frames as a TAP
+/// Turns in a row that may leave frames waiting at a port before timeouts are handled nevertheless: as many frames as a TAP
 /// device queues by default. Otherwise an acknowledgment that has come would be found after the timeout that it prevents,
 /// and a flood would put off timeouts for ever.
 const MAX_TURNS_BEHIND: usize = 16;
@@ -72,18 +72,68 @@ impl Waker {
     }
 }
 
-/// A stack on a port; see the [crate's documentation](crate).
+/// A port, the interface that the stack has on it, and what lies between them.
 #[derive(Debug)]
-pub struct Driver<P> {
-    stack: Stack<'static>,
-    pool: Pool<'static>,
+struct Plug<P> {
     interface: InterfaceId,
     /// [`Side::A`] is the stack's end, [`Side::B`] the port's.
     cable: Cable,
     port: P,
     /// The port took no frame when it was last offered one.
-    port_is_full: bool,
-    /// Turns in a row that have left frames waiting at the port.
+    is_full: bool,
+    /// What a capture calls it.
+    captured_as: u32,
+}
+
+impl<P: Port> Plug<P> {
+    fn new(interface: InterfaceId, mut port: P) -> io::Result<Self> {
+        port.set_nonblocking()?;
+        Ok(Plug { interface, cable: Cable::new(0, 0), port, is_full: false, captured_as: 0 })
+    }
+
+    /// When the next frame arrives at an end of the cable. What has arrived at a full port waits for the port, not for the clock.
+    fn next_arrival(&self) -> Option<Instant> {
+        let to_port = self.cable.lane(Side::A).next_arrival().filter(|_| !self.is_full);
+        to_port.into_iter().chain(self.cable.lane(Side::B).next_arrival()).min()
+    }
+
+    /// Returns whether no frame is left waiting.
+    fn take_from_port(&mut self, now: Instant, buf: &mut [u8]) -> io::Result<bool> {
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(len) = self.port.receive(buf)? else { return Ok(true) };
+            self.cable.lane_mut(Side::B).send(now, &buf[..len], FrameMeta::received(len));
+        }
+        Ok(false)
+    }
+
+    fn deliver_to_port(&mut self, now: Instant) -> io::Result<()> {
+        let lane = self.cable.lane_mut(Side::A);
+        while !self.is_full
+            && let Some((frame, _)) = lane.arrived(now)
+        {
+            if self.port.send(frame)? {
+                lane.pop();
+            } else {
+                self.is_full = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a capture calls the interface on the port of this number.
+fn captured_name(number: usize) -> String {
+    if number == 0 { "stack".to_owned() } else { format!("stack.{number}") }
+}
+
+/// A stack on one or several ports; see the [crate's documentation](crate).
+#[derive(Debug)]
+pub struct Driver<P> {
+    stack: Stack<'static>,
+    pool: Pool<'static>,
+    /// In the order in which they were added; the first one was there from the beginning.
+    plugs: Vec<Plug<P>>,
+    /// Turns in a row that have left frames waiting at a port.
     turns_behind: usize,
     dhcp: Option<Dhcp>,
     capture: Option<Capture>,
@@ -100,49 +150,62 @@ impl<P: Port> Driver<P> {
     /// # Errors
     /// If the stack refuses the interface, or the operating system the port.
     pub fn new(
-        mut stack: Stack<'static>,
+        stack: Stack<'static>,
         pool: Pool<'static>,
         interface: InterfaceConfig,
-        mut port: P,
+        port: P,
     ) -> Result<Self, DriverError> {
-        let interface = stack.add_interface(Instant::ZERO, interface)?;
-        port.set_nonblocking()?;
         let (woken, waker) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
-        Ok(Driver {
-            buf: vec![0; stack.frame_capacity(interface)],
+        let mut driver = Driver {
             stack,
             pool,
-            interface,
-            cable: Cable::new(0, 0),
-            port,
-            port_is_full: false,
+            plugs: Vec::new(),
             turns_behind: 0,
             dhcp: None,
             capture: None,
+            buf: Vec::new(),
             started: Clock::now(),
             woken,
             waker: Waker(Arc::new(waker)),
-        })
+        };
+        driver.add_port(interface, port)?;
+        Ok(driver)
     }
 
-    /// Adds an address to the interface.
+    /// Gives the stack one more interface, on a port of its own: a router has two or more.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) has them.
+    pub fn add_port(&mut self, interface: InterfaceConfig, port: P) -> Result<InterfaceId, DriverError> {
+        let interface = self.stack.add_interface(self.now(), interface)?;
+        let mut plug = Plug::new(interface, port)?;
+        if let Some(capture) = &mut self.capture {
+            plug.captured_as = capture.add_interface(&captured_name(self.plugs.len()));
+        }
+        self.plugs.push(plug);
+        let capacity = self.stack.frame_capacity(interface).max(self.buf.len());
+        self.buf.resize(capacity, 0);
+        Ok(interface)
+    }
+
+    /// Adds an address to the first interface.
     ///
     /// # Errors
     /// As [`Stack::add_address`] has them.
     pub fn add_address(&mut self, prefix: Prefix) -> Result<(), ConfigError> {
-        self.stack.add_address(self.now(), self.interface, prefix)
+        self.stack.add_address(self.now(), self.interface(), prefix)
     }
 
-    /// Lets a DHCP client give the interface its address and routes, and take them away again when its lease ends. The client's UDP
+    /// Lets a DHCP client give the first interface its address and routes, and take them away again when its lease ends. The client's UDP
     /// socket is one of the stack's: events about it need no attention.
     ///
     /// # Errors
     /// If UDP port 68 is taken.
     pub fn start_dhcp(&mut self, config: DhcpClientConfig) -> Result<(), BindError> {
-        let now = self.now();
-        self.dhcp = Some(Dhcp::new(&mut self.stack, now, self.interface, config)?);
+        let (now, interface) = (self.now(), self.interface());
+        self.dhcp = Some(Dhcp::new(&mut self.stack, now, interface, config)?);
         Ok(())
     }
 
@@ -179,31 +242,44 @@ impl<P: Port> Driver<P> {
         (&mut self.stack, &mut self.pool)
     }
 
-    /// The stack's interface on the port.
+    /// The stack's interface on the first port.
     pub fn interface(&self) -> InterfaceId {
-        self.interface
+        self.plugs[0].interface
     }
 
-    /// The port.
+    /// The stack's interfaces, in the order of their ports.
+    pub fn interfaces(&self) -> impl Iterator<Item = InterfaceId> {
+        self.plugs.iter().map(|plug| plug.interface)
+    }
+
+    /// The first port.
     pub fn port(&self) -> &P {
-        &self.port
+        &self.plugs[0].port
     }
 
-    /// The cable between stack ([`Side::A`]) and port ([`Side::B`]).
+    /// The cable between stack ([`Side::A`]) and first port ([`Side::B`]).
     pub fn cable(&self) -> &Cable {
-        &self.cable
+        &self.plugs[0].cable
     }
 
-    /// Lays another cable: its impairments, and the seed that they draw from. Frames under way on the old one are lost.
+    /// Lays another cable to the first port: its impairments, and the seed that they draw from. Frames under way on the old one are lost.
     pub fn set_cable(&mut self, cable: Cable) {
-        self.cable = cable;
+        self.plugs[0].cable = cable;
     }
 
-    /// Captures from now on what the stack sends and receives: before the cable impairs the one, after it has impaired the
-    /// other.
+    /// Lays another cable to the port of an interface, as [`set_cable`](Self::set_cable) does to the first. Returns whether there is one.
+    pub fn set_cable_of(&mut self, interface: InterfaceId, cable: Cable) -> bool {
+        let found = self.plugs.iter_mut().find(|plug| plug.interface == interface);
+        found.map(|plug| plug.cable = cable).is_some()
+    }
+
+    /// Captures from now on what the stack sends and receives by each interface: before the cable impairs the one, after it has
+    /// impaired the other.
     pub fn start_capture(&mut self, config: CaptureConfig) {
         let mut capture = Capture::new(config);
-        capture.add_interface("stack");
+        for (number, plug) in self.plugs.iter_mut().enumerate() {
+            plug.captured_as = capture.add_interface(&captured_name(number));
+        }
         self.capture = Some(capture);
     }
 
@@ -222,11 +298,10 @@ impl<P: Port> Driver<P> {
     /// each turn it is time for [`Stack::poll_event`].
     ///
     /// # Errors
-    /// What the operating system reports about the port; the driver is of no more use then.
+    /// What the operating system reports about a port; the driver is of no more use then.
     pub fn turn(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let readable = self.wait(limit)?;
+        let all_taken = self.wait_and_take(limit)?;
         let now = self.now();
-        let all_taken = !readable || self.take_from_port(now)?;
         self.deliver_to_stack(now);
         self.turns_behind = if all_taken || self.turns_behind == MAX_TURNS_BEHIND { 0 } else { self.turns_behind + 1 };
         if self.turns_behind == 0 && self.stack.next_timeout().is_some_and(|due| due <= now) {
@@ -235,53 +310,59 @@ impl<P: Port> Driver<P> {
         if let Some(dhcp) = &mut self.dhcp {
             dhcp.run(&mut self.stack, &mut self.pool, now);
         }
-        self.deliver_to_port(now)?;
-        for _ in 0..FRAMES_PER_TURN {
-            if self.port_is_full {
-                break;
+        for plug in &mut self.plugs {
+            plug.deliver_to_port(now)?;
+            for _ in 0..FRAMES_PER_TURN {
+                if plug.is_full {
+                    break;
+                }
+                let sent = self.stack.transmit(&mut self.pool, now, plug.interface, &mut self.buf);
+                let Some(meta) = sent else { break };
+                let frame = &self.buf[..meta.len];
+                if let Some(capture) = &mut self.capture {
+                    capture.record(now, plug.captured_as, Direction::Out, frame);
+                }
+                plug.cable.lane_mut(Side::A).send(now, frame, meta);
+                plug.deliver_to_port(now)?;
             }
-            let Some(meta) = self.stack.transmit(&mut self.pool, now, self.interface, &mut self.buf) else { break };
-            let frame = &self.buf[..meta.len];
-            if let Some(capture) = &mut self.capture {
-                capture.record(now, 0, Direction::Out, frame);
-            }
-            self.cable.lane_mut(Side::A).send(now, frame, meta);
-            self.deliver_to_port(now)?;
         }
         Ok(())
     }
 
-    /// Waits as [`turn`](Self::turn) says. Returns whether the port has a frame.
-    fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
+    /// Waits as [`turn`](Self::turn) says, and takes frames from the ports. Returns whether none is left waiting there.
+    fn wait_and_take(&mut self, limit: Option<Duration>) -> io::Result<bool> {
         let timeout = self.time_to_wait(limit).and_then(|wait| Timespec::try_from(wait).ok());
-        let wanted = if self.port_is_full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut ends = [PollFd::new(&self.port, wanted), PollFd::new(&self.woken, PollFlags::IN)];
+        let wanted = |plug: &Plug<P>| if plug.is_full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let ports = self.plugs.iter().map(|plug| PollFd::new(&plug.port, wanted(plug)));
+        let mut ends: Vec<PollFd<'_>> = ports.chain([PollFd::new(&self.woken, PollFlags::IN)]).collect();
         match poll(&mut ends, timeout.as_ref()) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
-        let (port, woken) = (ends[0].revents(), ends[1].revents());
-        if port.contains(PollFlags::OUT) {
-            self.port_is_full = false;
-        }
-        if woken.contains(PollFlags::IN) {
+        let ready: Vec<PollFlags> = ends.iter().map(PollFd::revents).collect();
+        if ready.last().is_some_and(|woken| woken.contains(PollFlags::IN)) {
             self.forget_wakes()?;
         }
-        // An error or a hang-up counts as readable: reading tells what it is.
-        Ok(port.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP))
+        let now = self.now();
+        let mut all_taken = true;
+        for (plug, flags) in self.plugs.iter_mut().zip(ready) {
+            plug.is_full &= !flags.contains(PollFlags::OUT);
+            // An error or a hang-up counts as readable: reading tells what it is.
+            if flags.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP) {
+                all_taken &= plug.take_from_port(now, &mut self.buf)?;
+            }
+        }
+        Ok(all_taken)
     }
 
     /// The shorter of `limit` and the time until something is due here.
     fn time_to_wait(&self, limit: Option<Duration>) -> Option<Duration> {
-        let waits_for_port = self.port_is_full;
-        if !waits_for_port && self.stack.wants_transmit(self.interface) {
+        if self.plugs.iter().any(|plug| !plug.is_full && self.stack.wants_transmit(plug.interface)) {
             return Some(Duration::ZERO);
         }
-        // What has arrived at a full port waits for the port, not for the clock.
-        let to_port = self.cable.lane(Side::A).next_arrival().filter(|_| !waits_for_port);
-        let dhcp = self.dhcp.as_ref().and_then(Dhcp::next_timeout);
-        let due = [self.stack.next_timeout(), dhcp, to_port, self.cable.lane(Side::B).next_arrival()];
+        let arrivals = self.plugs.iter().filter_map(Plug::next_arrival).min();
+        let due = [self.stack.next_timeout(), self.dhcp.as_ref().and_then(Dhcp::next_timeout), arrivals];
         let now = self.now();
         let wait = due.into_iter().flatten().min().map(|due| Duration::from_micros(due.since(now).as_micros()));
         wait.into_iter().chain(limit).min()
@@ -300,37 +381,16 @@ impl<P: Port> Driver<P> {
         }
     }
 
-    /// Returns whether no frame is left waiting.
-    fn take_from_port(&mut self, now: Instant) -> io::Result<bool> {
-        for _ in 0..FRAMES_PER_TURN {
-            let Some(len) = self.port.receive(&mut self.buf)? else { return Ok(true) };
-            self.cable.lane_mut(Side::B).send(now, &self.buf[..len], FrameMeta::received(len));
-        }
-        Ok(false)
-    }
-
     fn deliver_to_stack(&mut self, now: Instant) {
-        let lane = self.cable.lane_mut(Side::B);
-        while let Some((frame, meta)) = lane.arrived(now) {
-            if let Some(capture) = &mut self.capture {
-                capture.record(now, 0, Direction::In, frame);
-            }
-            self.stack.receive(&mut self.pool, now, self.interface, frame, meta);
-            lane.pop();
-        }
-    }
-
-    fn deliver_to_port(&mut self, now: Instant) -> io::Result<()> {
-        let lane = self.cable.lane_mut(Side::A);
-        while !self.port_is_full
-            && let Some((frame, _)) = lane.arrived(now)
-        {
-            if self.port.send(frame)? {
+        for plug in &mut self.plugs {
+            let lane = plug.cable.lane_mut(Side::B);
+            while let Some((frame, meta)) = lane.arrived(now) {
+                if let Some(capture) = &mut self.capture {
+                    capture.record(now, plug.captured_as, Direction::In, frame);
+                }
+                self.stack.receive(&mut self.pool, now, plug.interface, frame, meta);
                 lane.pop();
-            } else {
-                self.port_is_full = true;
             }
         }
-        Ok(())
     }
 }

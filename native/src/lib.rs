@@ -2,9 +2,10 @@
 //!
 //! A [`Port`] is one end where Ethernet frames go in and out of the process: a `Tap` (Linux), or a
 //! [`UnixDatagram`](std::os::unix::net::UnixDatagram) that carries a frame in each datagram, as QEMU's `-netdev dgram` does.
-//! A [`Driver`] owns a stack, its pool and a port, and is the stack's clock: each [`turn`](Driver::turn) waits for the port or for
-//! the next deadline and moves what there is to move. Between stack and port lies a [`Cable`](ethertab_sim::Cable), perfect
-//! unless told otherwise, so that real networks can be tried with the same loss, delay and reordering as simulated ones.
+//! A [`Driver`] owns a stack, its pool and a port for each of its interfaces, and is the stack's clock: each [`turn`](Driver::turn)
+//! waits for the ports or for the next deadline and moves what there is to move. Between stack and port lies a
+//! [`Cable`](ethertab_sim::Cable), perfect unless told otherwise, so that real networks can be tried with the same loss, delay and
+//! reordering as simulated ones.
 //!
 //! ```
 //! use std::os::unix::net::UnixDatagram;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ethertab::time::Duration as Span;
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConnectOptions, ConnectionHandle, Endpoint, Event, InterfaceConfig, Limits, ListenOptions, PingOutcome,
-    Pool, RecvError, Signals, Stack,
+    Config, ConnectOptions, ConnectionHandle, Endpoint, Event, Forwarding, InterfaceConfig, InterfaceId, Limits,
+    ListenOptions, PingOutcome, Pool, RecvError, Route, Signals, Stack,
 };
 use ethertab_native::Driver;
 use ethertab_sim::apps::{fill_pattern, first_difference};
@@ -31,21 +31,25 @@ fn host(number: u8, port: UnixDatagram) -> Outcome<Driver<UnixDatagram>> {
     Ok(driver)
 }
 
-/// Two hosts on one thread, which takes their turns one after the other.
+/// Two hosts, and a router where one is between them, on one thread, which takes their turns one after the other.
 struct Pair {
     client: Driver<UnixDatagram>,
     server: Driver<UnixDatagram>,
+    router: Option<Driver<UnixDatagram>>,
     begun: Instant,
 }
 
 impl Pair {
     fn new() -> Outcome<Self> {
         let (left, right) = UnixDatagram::pair()?;
-        Ok(Pair { client: host(1, left)?, server: host(2, right)?, begun: Instant::now() })
+        Ok(Pair { client: host(1, left)?, server: host(2, right)?, router: None, begun: Instant::now() })
     }
 
     fn turns(&mut self) -> Outcome {
         self.client.turn(Some(Duration::ZERO))?;
+        if let Some(router) = &mut self.router {
+            router.turn(Some(Duration::ZERO))?;
+        }
         self.server.turn(Some(Duration::from_millis(1)))?;
         if self.begun.elapsed() > LIMIT {
             return Err("nothing happens any more".into());
@@ -134,6 +138,46 @@ fn a_transfer_over_a_port_that_is_often_full_arrives() -> Outcome {
     assert_eq!(pair.client.stack().counters().tcp_retransmits, 0, "nothing was lost");
     let capture = pair.client.take_capture().ok_or("no capture")?;
     assert_eq!(capture.seen(), out.sent + back.delivered, "every frame is captured once");
+    Ok(())
+}
+
+/// The server is behind a router, which has a port on each side and reaches as much by either.
+#[test]
+fn a_driver_with_two_ports_routes_between_them() -> Outcome {
+    let ((left, near), (far, right)) = (UnixDatagram::pair()?, UnixDatagram::pair()?);
+    let (mut client, mut server, mut router) = (host(1, left)?, host(2, right)?, host(3, near)?);
+    server.stack_mut().remove_address(InterfaceId(0), [10, 0, 0, 2].into())?;
+    server.add_address("10.0.1.2/24".parse()?)?;
+    let second = router.add_port(InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 4])), far)?;
+    let now = router.now();
+    router.stack_mut().add_address(now, second, "10.0.1.3/24".parse()?)?;
+    assert_eq!(router.interfaces().collect::<Vec<_>>(), [InterfaceId(0), second]);
+    for interface in [InterfaceId(0), second] {
+        router.stack_mut().set_forwarding(interface, Forwarding::on())?;
+    }
+    for (driver, gateway) in [(&mut client, [10, 0, 0, 3]), (&mut server, [10, 0, 1, 3])] {
+        let interface = driver.interface();
+        driver.stack_mut().set_route(Route::via(interface, "0.0.0.0/0".parse()?, gateway.into()))?;
+    }
+    router.start_capture(CaptureConfig::default());
+    assert!(router.set_cable_of(second, cable(Impairment::latency(Span::from_millis(20)))?));
+    assert!(!router.set_cable_of(InterfaceId(2), Cable::new(0, 0)));
+    let now = client.now();
+    let (stack, pool) = client.stack_and_pool();
+    let ping = stack.ping(pool, now, IpAddr::from([10, 0, 1, 2]), 64, LIMIT.into())?;
+    let mut pair = Pair { client, server, router: Some(router), begun: Instant::now() };
+    let outcome = loop {
+        pair.turns()?;
+        if let Some(outcome) = pair.client.stack_mut().ping_result(ping) {
+            break outcome;
+        }
+    };
+    let PingOutcome::Reply { rtt, len: 64, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(rtt.as_millis() >= 40, "{rtt}");
+    let mut router = pair.router.ok_or("there is one")?;
+    assert_eq!(router.stack().counters().forwarded, 2);
+    let capture = router.take_capture().ok_or("no capture")?;
+    assert!(capture.seen() >= 8, "request and answer on both sides, and who has which address: {}", capture.seen());
     Ok(())
 }
 

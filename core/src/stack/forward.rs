@@ -293,6 +293,7 @@ impl Stack<'_> {
     fn queue_forwarded(&mut self, pool: &mut Pool<'_>, way: &Way, parts: [&[u8]; 3]) {
         let Some(station) = way.station else {
             if let Resolution::Pending(entry) = self.resolve(pool, way.to, way.hop) {
+                self.counters.forwarded += 1;
                 self.wait_for_neighbor(pool, entry, &parts);
             }
             return;
