@@ -161,6 +161,19 @@ describe("what the handler sees", () => {
     assert.equal(records[0].bytesReceived, 13);
   });
 
+  test("chunked body that arrives byte by byte", async () => {
+    const handler = async (request) => new Response(`[${await request.text()}]`);
+    const peer = server({ "http://shop.test": handler }).open();
+    const head = "POST / HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (const byte of `${head}3\r\nabc\r\n0\r\nX-Trailer: t\r\n\r\n`) {
+      peer.send(byte);
+      await new Promise(setImmediate);
+    }
+    await peer.until(({ text }) => text.endsWith("[abc]"));
+    peer.finish();
+    await peer.done;
+  });
+
   test("a target in absolute form names the host", async () => {
     const handler = (request) => new Response(request.url);
     const peer = server({ "http://shop.test": handler }).open();

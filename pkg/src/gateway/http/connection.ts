@@ -80,10 +80,13 @@ export class Connection {
    * @throws {StallError} when nothing arrives in time, or the error that ended the connection.
    */
   async fill(timeout = this.#stallTimeout): Promise<boolean> {
+    const before = this.#end - this.#start;
     for (;;) {
       const count = this.#readAhead();
       if (count !== -1) return count > 0;
       await this.#wait("reader", timeout);
+      // Between the wake-up and this line `watch` may have read ahead what there was.
+      if (this.#end - this.#start > before) return true;
     }
   }
 
