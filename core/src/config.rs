@@ -2,6 +2,7 @@
 
 use core::num::NonZeroU32;
 
+use crate::event::InterfaceId;
 use crate::stack::addresses::DuplicateDetection;
 use crate::stack::autoconfiguration::Autoconfiguration;
 use crate::tcp::accecn::AccEcnOption;
@@ -72,8 +73,8 @@ impl Limits {
     /// A host in a simulated world: hundreds of them fit in one tab.
     pub const fn small() -> Self {
         Limits {
-            interfaces: 2,
-            addresses: 8,
+            interfaces: 4,
+            addresses: 12,
             routes: 8,
             dns_servers: 4,
             search_domains: 2,
@@ -99,8 +100,8 @@ impl Limits {
     /// A page or a gateway.
     pub const fn default() -> Self {
         Limits {
-            interfaces: 4,
-            addresses: 16,
+            interfaces: 8,
+            addresses: 32,
             routes: 32,
             dns_servers: 8,
             search_domains: 4,
@@ -126,7 +127,7 @@ impl Limits {
     /// A server with 100,000 connections.
     pub const fn server() -> Self {
         Limits {
-            interfaces: 8,
+            interfaces: 16,
             addresses: 64,
             routes: 256,
             dns_servers: 16,
@@ -496,6 +497,20 @@ pub enum Medium {
     /// Ethernet II frames; neighbours are found by ARP and neighbour discovery.
     #[default]
     Ethernet,
+    /// IP packets without a header around them, as TUN devices carry them. There are no stations: nobody is asked for a neighbour, nor
+    /// for an address of ours.
+    Ip,
+    /// An IEEE 802.1Q VLAN on an Ethernet interface. Its frames have a tag, and come in and go out with those of the parent: only
+    /// that one is given to [`receive`](crate::Stack::receive) and [`transmit`](crate::Stack::transmit).
+    Vlan {
+        /// The interface that carries the tagged frames.
+        parent: InterfaceId,
+        /// The VLAN's id: 1 to 4,094.
+        id: u16,
+    },
+    /// This host itself, `127.0.0.0/8` and `::1` (RFC 1122 §3.2.1.3 (g), RFC 4291 §2.5.3). A stack has one at most, and with it packets
+    /// to all of its addresses; they never leave it, but pass within [`handle_timeout`](crate::Stack::handle_timeout).
+    Loopback,
 }
 
 /// An interface: the stack's port to a network.
@@ -504,9 +519,10 @@ pub enum Medium {
 pub struct InterfaceConfig {
     /// What the frames look like.
     pub medium: Medium,
-    /// The interface's own address; must be unicast.
+    /// The interface's own address on [`Medium::Ethernet`]; must be unicast. A VLAN has its parent's.
     pub mac: MacAddr,
-    /// Largest IP packet in bytes, 576 to 65,535; IPv6 needs 1,280 (RFC 8200 §5).
+    /// Largest IP packet in bytes, 576 to 65,535; IPv6 needs 1,280 (RFC 8200 §5), and is off below. A VLAN's is its parent's at most, and
+    /// that of the loopback interface [`Limits::reassembly_size`].
     pub mtu: u16,
     /// How others are asked for the interface's addresses, where nothing else is said of one.
     pub detection: DuplicateDetection,
@@ -527,5 +543,20 @@ impl InterfaceConfig {
             autoconfiguration: None,
             reports_groups: true,
         }
+    }
+
+    /// An interface for IP packets without a link header, with an MTU of 1,500 bytes.
+    pub const fn ip() -> Self {
+        InterfaceConfig { medium: Medium::Ip, ..InterfaceConfig::ethernet(MacAddr([0; 6])) }
+    }
+
+    /// The VLAN with this id on `parent`, with its MTU.
+    pub const fn vlan(parent: InterfaceId, id: u16) -> Self {
+        InterfaceConfig { medium: Medium::Vlan { parent, id }, mtu: u16::MAX, ..InterfaceConfig::ip() }
+    }
+
+    /// The loopback interface, with an MTU of 65,535 bytes.
+    pub const fn loopback() -> Self {
+        InterfaceConfig { medium: Medium::Loopback, mtu: u16::MAX, reports_groups: false, ..InterfaceConfig::ip() }
     }
 }

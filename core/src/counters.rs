@@ -13,6 +13,8 @@ pub enum DropReason {
     NoInterface,
     /// Neither ARP nor IPv4 nor IPv6.
     EtherTypeUnknown,
+    /// A tagged frame of a VLAN that the interface does not have.
+    VlanUnknown,
     /// Not an ARP request or reply for IPv4 over Ethernet.
     ArpMalformed,
     /// An ARP packet that claims an address outside the interface's networks, or one of ours.
@@ -125,11 +127,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 58] = [
+    pub const ALL: [(DropReason, &'static str); 59] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
         (DropReason::EtherTypeUnknown, "ether_type_unknown"),
+        (DropReason::VlanUnknown, "vlan_unknown"),
         (DropReason::ArpMalformed, "arp_malformed"),
         (DropReason::ArpSpoofed, "arp_spoofed"),
         (DropReason::IpMalformed, "ip_malformed"),
@@ -199,6 +202,8 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Bytes of those sent.
     pub bytes_sent: u64,
+    /// Packets from this host to itself.
+    pub packets_looped: u64,
     /// Fragments received, of datagrams for us.
     pub fragments_received: u64,
     /// Fragments sent.
@@ -258,6 +263,7 @@ impl Counters {
             ("frames_sent", self.frames_sent),
             ("bytes_received", self.bytes_received),
             ("bytes_sent", self.bytes_sent),
+            ("packets_looped", self.packets_looped),
             ("fragments_received", self.fragments_received),
             ("fragments_sent", self.fragments_sent),
             ("datagrams_reassembled", self.datagrams_reassembled),

@@ -185,8 +185,6 @@ impl<P: Port> Driver<P> {
             plug.captured_as = capture.add_interface(&captured_name(self.plugs.len()));
         }
         self.plugs.push(plug);
-        let capacity = self.stack.frame_capacity(interface).max(self.buf.len());
-        self.buf.resize(capacity, 0);
         Ok(interface)
     }
 
@@ -312,6 +310,9 @@ impl<P: Port> Driver<P> {
         }
         for plug in &mut self.plugs {
             plug.deliver_to_port(now)?;
+            // VLANs that were added since make frames longer.
+            let capacity = self.stack.frame_capacity(plug.interface).max(self.buf.len());
+            self.buf.resize(capacity, 0);
             for _ in 0..FRAMES_PER_TURN {
                 if plug.is_full {
                     break;

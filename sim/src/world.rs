@@ -33,7 +33,8 @@ use crate::switch::SwitchConfig;
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConfigError, ConnectError, Endpoint, InterfaceConfig, Limits, ListenError, Pool, Prefix, Stack, TcpConfig,
+    Config, ConfigError, ConnectError, Endpoint, InterfaceConfig, InterfaceId, Limits, ListenError, Medium, Pool,
+    Prefix, Stack, TcpConfig,
 };
 use std::fmt;
 use std::net::SocketAddr;
@@ -200,6 +201,30 @@ impl World {
         let host = self.network.add_host(name, stack);
         self.network.attach(host, interface)?;
         Ok(host)
+    }
+
+    /// Adds an interface with these addresses to a host, and a port if it has one of its own: those of VLANs and the loopback
+    /// interface have not.
+    ///
+    /// # Errors
+    /// If there is no such host, or its stack refuses.
+    pub fn interface(
+        &mut self,
+        host: HostId,
+        config: InterfaceConfig,
+        addresses: &[&str],
+    ) -> Result<InterfaceId, WorldError> {
+        let now = self.now;
+        let (stack, _) = self.stack_mut(host)?;
+        let interface = stack.add_interface(now, config)?;
+        for text in addresses {
+            let prefix: Prefix = text.parse().map_err(|_| WorldError::Prefix((*text).into()))?;
+            stack.add_address(now, interface, prefix)?;
+        }
+        if matches!(config.medium, Medium::Ethernet | Medium::Ip) {
+            self.network.attach(host, interface)?;
+        }
+        Ok(interface)
     }
 
     /// Adds a switch.

@@ -6,10 +6,10 @@
 use core::net::IpAddr;
 
 use super::Stack;
-use super::addressing::{ConfigError, swap_remove};
+use super::addressing::{ConfigError, IPV6_MIN_MTU, swap_remove};
 use super::memory::NO_PREFIX;
 use super::nodes::Node;
-use crate::address::{Prefix, is_unicast};
+use crate::address::{Prefix, is_link_local, is_unicast};
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::{Duration, Instant};
@@ -212,17 +212,26 @@ impl Stack<'_> {
     ) -> Result<(), ConfigError> {
         self.advance_clock(now);
         let address = prefix.address;
-        if !is_unicast(address) || address.is_loopback() {
+        if !is_unicast(address) || address.is_loopback() && !self.is_loopback(interface) {
             return Err(ConfigError::AddressNotUnicast(address));
         }
-        if self.addresses.iter().any(|entry| entry.prefix.address == address) {
+        // RFC 4007 §6: a link-local address may be ours on several links.
+        let is_it = |entry: &InterfaceAddress| {
+            entry.prefix.address == address && (entry.interface == interface || !is_link_local(address))
+        };
+        if self.addresses.iter().any(is_it) {
             return Err(ConfigError::Exists(prefix));
         }
         let Some(found) = self.interfaces.get(u32::from(interface.0)) else {
             return Err(ConfigError::NoSuchInterface(interface));
         };
+        if address.is_ipv6() && found.config.mtu < IPV6_MIN_MTU {
+            return Err(ConfigError::MtuTooSmall(found.config.mtu));
+        }
         let detection = options.detection.unwrap_or(found.config.detection);
         let (state, step) = match (detection, address) {
+            // There is nobody to ask, and nobody who asks.
+            _ if !found.has_stations() => (AddressState::Preferred, Step::Done),
             (DuplicateDetection::Off, _) => (AddressState::Preferred, Step::Announce(1)),
             (DuplicateDetection::Optimistic, IpAddr::V4(_)) => (AddressState::Preferred, Step::Announce(ANNOUNCE_NUM)),
             (DuplicateDetection::Optimistic, IpAddr::V6(_)) => {
@@ -257,8 +266,8 @@ impl Stack<'_> {
         };
         self.addresses.push(entry).map_err(|_| ConfigError::LimitReached("addresses"))?;
         // RFC 4862 §5.4.2: before anybody is asked for it. There is room for the groups of all addresses.
-        if let IpAddr::V6(v6) = address {
-            let joined = self.join(interface, IpAddr::V6(ipv6::solicited_node_multicast(v6)));
+        if let Some(group) = self.solicited_node_group(interface, address) {
+            let joined = self.join(interface, group);
             debug_assert!(joined.is_ok(), "{joined:?}");
         }
         if entry.is_assigned() {
@@ -267,6 +276,14 @@ impl Stack<'_> {
         self.addresses_changed(interface);
         self.watch_address(&entry);
         Ok(())
+    }
+
+    /// The group in which others ask for an IPv6 address of the interface (RFC 4291 §2.7.1), where they do.
+    fn solicited_node_group(&self, interface: InterfaceId, address: IpAddr) -> Option<IpAddr> {
+        match address {
+            IpAddr::V6(v6) if self.has_stations(interface) => Some(IpAddr::V6(ipv6::solicited_node_multicast(v6))),
+            _ => None,
+        }
     }
 
     /// Changes when an address becomes deprecated and when it is removed.
@@ -308,8 +325,7 @@ impl Stack<'_> {
     fn forget_address(&mut self, place: usize) {
         let InterfaceAddress { interface, prefix, state, .. } = self.addresses[place];
         swap_remove(&mut self.addresses, place);
-        if let IpAddr::V6(v6) = prefix.address {
-            let group = IpAddr::V6(ipv6::solicited_node_multicast(v6));
+        if let Some(group) = self.solicited_node_group(interface, prefix.address) {
             let left = self.leave_group(self.now, interface, group);
             debug_assert!(left.is_ok(), "{left:?}");
         }

@@ -1,7 +1,7 @@
 //! Interfaces and their addresses.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::addresses::{AddressOptions, AddressOrigin};
@@ -23,8 +23,10 @@ const MIN_MTU: u16 = 576;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The MTU is below 576 bytes.
+    /// The MTU is below 576 bytes, or below the 1,280 of IPv6 where an IPv6 address was to be added.
     MtuTooSmall(u16),
+    /// The VLAN's id is reserved (IEEE 802.1Q table 9-2), or the parent has that VLAN already.
+    BadVlanId(u16),
     /// The interface's own address is a group address.
     MacNotUnicast(MacAddr),
     /// The address cannot be a host's: unspecified, multicast or broadcast.
@@ -48,7 +50,10 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::MtuTooSmall(mtu) => write!(f, "an MTU of {mtu} bytes is too small: at least {MIN_MTU}"),
+            ConfigError::MtuTooSmall(mtu) => {
+                write!(f, "an MTU of {mtu} bytes is too small: at least {MIN_MTU}, and {IPV6_MIN_MTU} for IPv6")
+            }
+            ConfigError::BadVlanId(id) => write!(f, "{id} is not the id of a VLAN (1 to 4094), or is taken"),
             ConfigError::MacNotUnicast(mac) => write!(f, "{mac} is a group address, not a station's"),
             ConfigError::AddressNotUnicast(address) => write!(f, "{address} cannot be the address of a host"),
             ConfigError::NoSuchInterface(interface) => write!(f, "there is no interface {}", interface.0),
@@ -98,33 +103,81 @@ impl fmt::Display for ScopeError {
 impl core::error::Error for ScopeError {}
 
 impl Stack<'_> {
-    /// Adds an interface. IPv6 gets its link-local address (RFC 4291 §2.5.6, from the MAC address) where the MTU allows
-    /// IPv6.
-    pub fn add_interface(&mut self, now: Instant, config: InterfaceConfig) -> Result<InterfaceId, ConfigError> {
+    /// Adds an interface. IPv6 gets its link-local address (RFC 4291 §2.5.6, from the MAC address, or without one as RFC 7217 says)
+    /// where the MTU allows IPv6; the loopback interface gets `127.0.0.1/8` and `::1`.
+    ///
+    /// # Errors
+    /// If the MTU, the MAC address or the VLAN's id cannot be, the VLAN's parent is no Ethernet interface, there is a loopback interface
+    /// already, or a limit is reached.
+    pub fn add_interface(&mut self, now: Instant, mut config: InterfaceConfig) -> Result<InterfaceId, ConfigError> {
         self.advance_clock(now);
+        match config.medium {
+            Medium::Ethernet if !config.mac.is_unicast() => return Err(ConfigError::MacNotUnicast(config.mac)),
+            Medium::Ethernet | Medium::Ip => {}
+            Medium::Vlan { parent, id } => {
+                let found = self.interfaces.get(u32::from(parent.0)).filter(|found| found.is_ethernet());
+                let found = found.ok_or(ConfigError::NoSuchInterface(parent))?;
+                (config.mac, config.mtu) = (found.config.mac, config.mtu.min(found.config.mtu));
+                if !(1..=4_094).contains(&id) || self.vlan(parent, id).is_some() {
+                    return Err(ConfigError::BadVlanId(id));
+                }
+            }
+            Medium::Loopback => {
+                config.mtu = config.mtu.min(self.longest_datagram().min(u16::MAX.into()) as u16);
+            }
+        }
         if config.mtu < MIN_MTU {
             return Err(ConfigError::MtuTooSmall(config.mtu));
-        }
-        let Medium::Ethernet = config.medium;
-        if !config.mac.is_unicast() {
-            return Err(ConfigError::MacNotUnicast(config.mac));
         }
         let key =
             self.interfaces.insert(Interface::new(config)).map_err(|_| ConfigError::LimitReached("interfaces"))?;
         let id = InterfaceId(key.index as u8);
-        if usize::from(config.mtu) >= IPV6_MIN_MTU {
-            let address = IpAddr::V6(ipv6::link_local(config.mac));
-            let options = AddressOptions { origin: AddressOrigin::LinkLocal, ..AddressOptions::default() };
-            if let Err(error) = self.add_address_with(now, id, Prefix { address, length: 64 }, options) {
-                self.interfaces.remove(key.index);
-                return Err(error);
+        if let Err(error) = self.add_first_addresses(id, &config) {
+            remove_all(&mut self.addresses, |entry| entry.interface == id);
+            self.forget_groups(id);
+            self.forget_routes(id);
+            self.interfaces.remove(key.index);
+            return Err(error);
+        }
+        match config.medium {
+            Medium::Ethernet | Medium::Ip => {}
+            Medium::Vlan { parent, .. } => self.count_vlans(parent),
+            Medium::Loopback => {
+                self.loopback = Some(id);
+                self.invalidate_paths();
             }
         }
         self.begin_autoconfiguration(id);
         Ok(id)
     }
 
-    /// Removes an interface with its addresses, routes and neighbours and with the packets that wait to leave through it.
+    /// The addresses that an interface has by itself.
+    fn add_first_addresses(&mut self, id: InterfaceId, config: &InterfaceConfig) -> Result<(), ConfigError> {
+        if config.medium == Medium::Loopback {
+            self.add_address(self.now, id, Prefix { address: IpAddr::V4(Ipv4Addr::LOCALHOST), length: 8 })?;
+        }
+        if config.mtu < IPV6_MIN_MTU {
+            return Ok(());
+        }
+        let (address, length) = match config.medium {
+            Medium::Loopback => (Ipv6Addr::LOCALHOST, 128),
+            Medium::Ip => (self.stable_link_local(id), 64),
+            Medium::Ethernet | Medium::Vlan { .. } => (ipv6::link_local(config.mac), 64),
+        };
+        let options = AddressOptions { origin: AddressOrigin::LinkLocal, ..AddressOptions::default() };
+        self.add_address_with(self.now, id, Prefix { address: IpAddr::V6(address), length }, options)
+    }
+
+    /// Notes how many VLANs there are on an interface.
+    fn count_vlans(&mut self, parent: InterfaceId) {
+        let is_of = |config: &InterfaceConfig| matches!(config.medium, Medium::Vlan { parent: of, .. } if of == parent);
+        let count = self.interfaces().filter(|(_, config)| is_of(config)).count();
+        if let Some(found) = self.interfaces.get_mut(u32::from(parent.0)) {
+            found.vlans = count as u8;
+        }
+    }
+
+    /// Removes an interface with its VLANs, addresses, routes and neighbours and with the packets that wait to leave through it.
     ///
     /// As in Linux, connections go on if there is another route from their local address; others time out, also if their
     /// local address was the interface's, and listeners stay. Pings under way time out. The interface's number is given to
@@ -136,9 +189,22 @@ impl Stack<'_> {
         interface: InterfaceId,
     ) -> Result<(), ConfigError> {
         self.advance_clock(now);
-        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else {
+        let Some(found) = self.interfaces.get(u32::from(interface.0)) else {
             return Err(ConfigError::NoSuchInterface(interface));
         };
+        let medium = found.config.medium;
+        if found.vlans > 0 {
+            for index in 0..self.interfaces.capacity() as u32 {
+                let medium = self.interfaces.get(index).map(|found| found.config.medium);
+                if matches!(medium, Some(Medium::Vlan { parent, .. }) if parent == interface) {
+                    self.remove_interface(pool, now, InterfaceId(index as u8))?;
+                }
+            }
+        }
+        if medium == Medium::Loopback {
+            self.loopback = None;
+        }
+        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return Ok(()) };
         found.advertiser.clear(pool, &mut self.account);
         for _ in 0..found.clear_control(pool, &mut self.account) {
             self.counters.drop(DropReason::NoInterface);
@@ -155,6 +221,9 @@ impl Stack<'_> {
         };
         self.interfaces.remove(u32::from(interface.0));
         self.deadlines.remove(self.nodes.number(Node::Interface(u32::from(interface.0))));
+        if let Medium::Vlan { parent, .. } = medium {
+            self.count_vlans(parent);
+        }
         while let Some(number) = self.links.pop_front(&mut ready) {
             match self.nodes.node(number) {
                 Node::Connection(index) => self.schedule_connection(index),
@@ -210,7 +279,9 @@ impl Stack<'_> {
                 let local = local.filter(|local| is_link_local(*local));
                 let mut links = self.addresses.iter().filter(|entry| match local {
                     Some(local) => entry.prefix.address == local,
-                    None => entry.is_assigned() && entry.prefix.address.is_ipv6(),
+                    None => {
+                        entry.is_assigned() && entry.prefix.address.is_ipv6() && Some(entry.interface) != self.loopback
+                    }
                 });
                 let first = links.next().map(|entry| entry.interface);
                 match links.any(|entry| Some(entry.interface) != first) {
@@ -242,7 +313,7 @@ fn remove_all<T>(entries: &mut Storage<'_, T>, goes: impl Fn(&T) -> bool) {
 }
 
 /// RFC 8200 §5.
-const IPV6_MIN_MTU: usize = 1280;
+pub(super) const IPV6_MIN_MTU: u16 = 1280;
 
 /// Whether the destination is more than one station.
 pub(super) fn is_group(address: IpAddr) -> bool {

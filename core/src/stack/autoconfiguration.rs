@@ -182,7 +182,7 @@ impl Stack<'_> {
         let delay = Duration::from_micros(self.neighbor_random.below(MAX_DELAY.as_micros()));
         let due = self.now + delay;
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return };
-        if found.config.autoconfiguration.is_some() && usize::from(found.config.mtu) >= IPV6_MIN_MTU as usize {
+        if found.config.autoconfiguration.is_some() && u32::from(found.config.mtu) >= IPV6_MIN_MTU {
             found.routers.next_solicitation = due;
             self.watch_interface(interface, due);
         }
@@ -672,6 +672,16 @@ fn name_len(bytes: &[u8]) -> Option<usize> {
             1..=63 => {}
             _ => return None,
         }
+    }
+}
+
+impl Stack<'_> {
+    /// The link-local address of an interface that has no address of its own to make one of.
+    pub(super) fn stable_link_local(&self, interface: InterfaceId) -> Ipv6Addr {
+        let network = ipv6::link_local(MacAddr([0; 6])).to_bits() >> 64 << 64;
+        let station = MacAddr([0, 0, 0, 0, 0, interface.0]);
+        let identifier = stable_identifier(&self.address_secret, Ipv6Addr::from_bits(network), station, 0);
+        Ipv6Addr::from_bits(network | u128::from(identifier))
     }
 }
 

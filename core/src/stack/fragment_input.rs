@@ -12,7 +12,7 @@ use crate::counters::DropReason;
 use crate::pool::{Pool, Pressure};
 use crate::storage::Storage;
 use crate::time::Duration;
-use crate::wire::{Ecn, ExtensionError, Ipv4Header, UpperLayer, WireError, icmpv6, ipv6, protocol, tcp, udp};
+use crate::wire::{Ecn, ExtensionError, Ipv4Header, UpperLayer, WireError, ethernet, icmpv6, ipv6, protocol, tcp, udp};
 
 /// How long fragments wait for each other: RFC 1122 §3.3.2 leaves it open, Linux takes half a minute; RFC 8200 §4.5 wants a minute.
 const TIMEOUT_V4: Duration = Duration::from_secs(30);
@@ -157,6 +157,11 @@ impl Stack<'_> {
         self.reassembly.remove(&self.hash_secret, pool, &mut self.account, index);
     }
 
+    /// Bytes of the longest datagram that there is room for.
+    pub(super) fn longest_datagram(&self) -> usize {
+        self.scratch.capacity().saturating_sub(ethernet::HEADER_LEN)
+    }
+
     /// Whether what is being received was put together from fragments.
     pub(super) fn is_delivering_datagram(&self) -> bool {
         self.scratch.capacity() == 0
@@ -171,7 +176,7 @@ impl Stack<'_> {
         let len = keep + payload_len;
         let is_too_long = if is_ipv4 { len > MAX_LEN } else { len - ipv6::HEADER_LEN > MAX_LEN };
         let ecn = match datagram.ecn() {
-            Ok(ecn) if !is_too_long && len <= self.scratch.capacity() => ecn,
+            Ok(ecn) if !is_too_long && len <= self.longest_datagram() => ecn,
             _ => return self.drop_reassembly(pool, index, DropReason::IpFragmentMalformed),
         };
         let cast = if datagram.is_to_group { Cast::Group } else { Cast::Unicast };

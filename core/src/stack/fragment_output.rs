@@ -118,14 +118,16 @@ impl Stack<'_> {
         owner: Owner,
         out: &mut [u8],
     ) -> Option<usize> {
-        let link_mtu = usize::from(self.mtu(interface));
+        // What does not leave the host is never cut: the buffer has room for the longest datagram.
+        let is_looped = self.loopback == Some(interface);
+        let link_mtu = if is_looped { out.len() } else { usize::from(self.mtu(interface)) };
         let queue = self.queue(owner)?;
         let len = queue.front_len()?.checked_sub(owner.skip())?;
         let copied = queue.peek(pool, owner.skip(), &mut out[..link_mtu]);
         // What every path takes (RFC 8200 §5), and most of IPv4's.
         let mtu = match packet_destination(&out[..copied]) {
             // What has waited for a neighbour may be another host's, and is as long as it may be, or much longer.
-            _ if len <= LEAST || matches!(owner, Owner::Neighbor(_)) && len <= link_mtu => link_mtu,
+            _ if len <= LEAST || is_looped || matches!(owner, Owner::Neighbor(_)) && len <= link_mtu => link_mtu,
             Some(destination) => usize::from(self.path_mtu(interface, destination)),
             None => link_mtu,
         };
@@ -214,10 +216,10 @@ impl Stack<'_> {
         if fits {
             scratch.grow_to(len, 0);
             if let Some(queue) = self.queue(owner) {
-                queue.peek(pool, owner.skip(), &mut scratch);
+                queue.peek(pool, owner.skip(), &mut scratch[..len]);
             }
             self.pop_packet(pool, owner);
-            self.wait_for_neighbor(pool, entry, &[&scratch]);
+            self.wait_for_neighbor(pool, entry, &[&scratch[..len]]);
         }
         scratch.truncate(0);
         self.scratch = scratch;

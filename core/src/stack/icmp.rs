@@ -199,7 +199,11 @@ impl Stack<'_> {
         let options = NdpOptions::new(options);
         // RFC 6980 §5: "Nodes MUST silently ignore the following Neighbor Discovery [...] messages if the packets carrying them include an
         // IPv6 Fragmentation Header".
+        // Without stations there is nothing to ask a neighbour for; routers may still advertise.
+        let kind = packet.payload.first().copied().unwrap_or(0);
+        let is_for_stations = kind >= icmpv6::kind::NEIGHBOR_SOLICITATION;
         let valid = packet.hop_limit == ndp::NDP_HOP_LIMIT
+            && (!is_for_stations || self.has_stations(packet.interface))
             && !self.is_delivering_datagram()
             && code == 0
             && !target.is_multicast()

@@ -4,7 +4,7 @@ use super::autoconfiguration::Routers;
 use super::multicast::Querier;
 use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use super::router_advertiser::Advertiser;
-use crate::config::InterfaceConfig;
+use crate::config::{InterfaceConfig, Medium};
 use crate::links::List;
 use crate::pool::{Account, Pool};
 use crate::random::Generator;
@@ -75,6 +75,10 @@ impl LinkTimes {
 #[derive(Clone, Debug)]
 pub struct Interface {
     pub(crate) config: InterfaceConfig,
+    /// VLANs on it.
+    pub(crate) vlans: u8,
+    /// The number of the interface that has the next turn among this one and its VLANs.
+    pub(crate) vlan_turn: u8,
     /// Sockets with something to send, and neighbours for which packets have waited.
     pub(crate) ready: List,
     /// Bytes that the first of them has sent in its turn.
@@ -102,6 +106,8 @@ impl Interface {
     pub(crate) fn new(config: InterfaceConfig) -> Self {
         Interface {
             config,
+            vlans: 0,
+            vlan_turn: 0,
             ready: List::default(),
             turn_used: 0,
             times: LinkTimes::DEFAULT,
@@ -119,6 +125,22 @@ impl Interface {
         }
     }
 
+    /// Whether frames come in as they are for this interface, and leave as it makes them.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_ethernet() && self.vlans == 0
+    }
+
+    #[inline]
+    pub(crate) fn is_ethernet(&self) -> bool {
+        matches!(self.config.medium, Medium::Ethernet)
+    }
+
+    /// Whether neighbours are stations with addresses of their own.
+    pub(crate) fn has_stations(&self) -> bool {
+        !matches!(self.config.medium, Medium::Ip | Medium::Loopback)
+    }
+
     /// Whether there may be a frame to send.
     #[inline]
     pub(crate) fn wants_transmit(&self) -> bool {
@@ -128,7 +150,8 @@ impl Interface {
     /// Bytes of the longest frame.
     #[inline]
     pub(crate) fn frame_capacity(&self) -> usize {
-        ethernet::HEADER_LEN + usize::from(self.config.mtu)
+        let tag = if self.vlans == 0 { 0 } else { ethernet::TAG_LEN };
+        ethernet::HEADER_LEN + usize::from(self.config.mtu) + tag
     }
 
     /// Whether there are packets that no socket owns: ours or forwarded ones.

@@ -81,7 +81,10 @@ impl Stack<'_> {
             self.counters.drop(DropReason::NoInterface);
             return;
         };
-        let Ok((link, payload)) = EthernetHeader::parse(frame) else {
+        if !found.is_ethernet() {
+            return self.packet_input(pool, interface, found.config.medium, frame, meta);
+        }
+        let Ok((link, mut payload)) = EthernetHeader::parse(frame) else {
             self.counters.drop(DropReason::FrameMalformed);
             return;
         };
@@ -95,7 +98,12 @@ impl Stack<'_> {
             return;
         }
         let cast = if to_us { Cast::Unicast } else { Cast::Group };
-        match link.ethertype {
+        let (mut interface, mut ethertype) = (interface, link.ethertype);
+        if ethertype == ethertype::VLAN {
+            let Some(untagged) = self.untag(interface, payload) else { return };
+            (interface, ethertype, payload) = untagged;
+        }
+        match ethertype {
             ethertype::IPV4 => self.ipv4_input(pool, interface, link.source, cast, payload, meta),
             ethertype::IPV6 => self.ipv6_input(pool, interface, link.source, cast, payload, meta),
             ethertype::ARP => self.arp_input(pool, interface, payload),
@@ -189,11 +197,15 @@ impl Stack<'_> {
         if checked == self.last_to_us_v4 {
             return Ok(link_cast);
         }
-        if self.is_martian_v4(header) {
+        let is_looped = self.loopback == Some(interface);
+        if !is_looped && self.is_martian_v4(header) {
             return Err(DropReason::IpMartian);
         }
         if self.is_local(IpAddr::V4(header.destination)) {
-            self.last_to_us_v4 = checked;
+            // What may come from this host may not come from others.
+            if !is_looped {
+                self.last_to_us_v4 = checked;
+            }
             return Ok(link_cast);
         }
         let is_to_group = header.destination.is_broadcast()
@@ -229,7 +241,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::IpMalformed);
             return;
         };
-        if self.is_martian_v6(&header) {
+        if self.is_martian_v6(&header) && self.loopback != Some(interface) {
             self.counters.drop(DropReason::IpMartian);
             return;
         }

@@ -27,6 +27,7 @@ use crate::tcp::connection::Connection;
 use crate::tcp::listener::{HalfOpen, Listener};
 use crate::tcp::time_wait::TimeWait;
 use crate::trace::TraceRecord;
+use crate::wire::ethernet;
 
 /// The tables of a stack. [`StackMemory::allocate`] makes them; without an allocator [`Tables::lend`] lends arrays, or the
 /// caller slices of its own, filled with each type's `EMPTY` constant, of the lengths that [`TableSizes`] names.
@@ -78,7 +79,7 @@ pub struct StackMemory<'m> {
     pub reassembly_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::reassemblies`.
     pub reassembly_links: Storage<'m, Link>,
-    /// One for each of `Limits::reassembly_size`.
+    /// [`TableSizes::scratch`].
     pub scratch: Storage<'m, u8>,
     /// One for each of `Limits::pending_flows`.
     pub pending_flows: Storage<'m, Slot<PendingFlow>>,
@@ -131,6 +132,8 @@ pub struct TableSizes {
     pub nat_buckets: usize,
     /// Buckets of the table of datagrams that are put together.
     pub reassembly_buckets: usize,
+    /// Bytes to put one together in, or to make a frame in.
+    pub scratch: usize,
 }
 
 impl TableSizes {
@@ -148,6 +151,7 @@ impl TableSizes {
             nat_hosts: hosts_for(limits.nat_flows),
             nat_buckets: buckets_for(keys_for(limits.nat_flows)),
             reassembly_buckets: buckets_for(limits.reassemblies),
+            scratch: ethernet::HEADER_LEN + limits.reassembly_size,
         }
     }
 }
@@ -200,7 +204,7 @@ impl<'m> StackMemory<'m> {
             reassemblies: Storage::with_capacity(limits.reassemblies),
             reassembly_buckets: Storage::with_capacity(sizes.reassembly_buckets),
             reassembly_links: Storage::with_capacity(limits.reassemblies),
-            scratch: Storage::with_capacity(limits.reassembly_size),
+            scratch: Storage::with_capacity(sizes.scratch),
             pending_flows: Storage::with_capacity(limits.pending_flows),
             pending_flow_buckets: Storage::with_capacity(sizes.pending_flow_buckets),
             nat_flows: Storage::with_capacity(limits.nat_flows),
@@ -242,7 +246,7 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "reassemblies", limits.reassemblies, self.reassemblies.capacity());
         need(&mut result, "reassembly_buckets", sizes.reassembly_buckets, self.reassembly_buckets.capacity());
         need(&mut result, "reassembly_links", limits.reassemblies, self.reassembly_links.capacity());
-        need(&mut result, "scratch", limits.reassembly_size, self.scratch.capacity());
+        need(&mut result, "scratch", sizes.scratch, self.scratch.capacity());
         need(&mut result, "pending_flows", limits.pending_flows, self.pending_flows.capacity());
         need(&mut result, "pending_flow_buckets", sizes.pending_flow_buckets, self.pending_flow_buckets.capacity());
         need(&mut result, "nat_flows", limits.nat_flows, self.nat_flows.capacity());
@@ -314,7 +318,7 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     reassemblies: [Slot<Reassembly>; OTHERS],
     reassembly_buckets: [Bucket; BUCKETS],
     reassembly_links: [Link; OTHERS],
-    scratch: [u8; SCRATCH],
+    scratch: [u8; ethernet::HEADER_LEN + SCRATCH],
     /// Without flows, two indexes of none.
     pending_flow_buckets: [Bucket; buckets_for(0)],
     nat_buckets: [Bucket; buckets_for(0)],
@@ -402,7 +406,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             reassemblies: [const { Slot::EMPTY }; OTHERS],
             reassembly_buckets: [Bucket::EMPTY; BUCKETS],
             reassembly_links: [Link::UNLINKED; OTHERS],
-            scratch: [0; SCRATCH],
+            scratch: [0; ethernet::HEADER_LEN + SCRATCH],
             pending_flow_buckets: [Bucket::EMPTY; buckets_for(0)],
             nat_buckets: [Bucket::EMPTY; buckets_for(0)],
             links: [Link::UNLINKED; NODES],

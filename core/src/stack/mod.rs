@@ -8,7 +8,7 @@
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
 //! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
-//! `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
+//! `media` (what is not plain Ethernet), `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod accept_any;
@@ -26,6 +26,7 @@ pub(crate) mod icmp;
 pub(crate) mod info;
 pub(crate) mod interface;
 mod ip_input;
+mod media;
 pub(crate) mod memory;
 pub(crate) mod multicast;
 pub(crate) mod nat;
@@ -100,7 +101,7 @@ use udp::UdpSocket;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameMeta {
-    /// Length in bytes, the Ethernet header included and no frame check sequence.
+    /// Length in bytes, the Ethernet header (with its tag) included, if the interface has one, and no frame check sequence.
     pub len: usize,
     /// Payload bytes of each segment if the frame stands for several (segmentation offload); 0 if it is one packet.
     pub segment_size: u16,
@@ -141,6 +142,8 @@ pub struct Stack<'m> {
     generation: u32,
 
     interfaces: Slab<'m, Interface>,
+    /// The loopback interface, if there is one.
+    loopback: Option<InterfaceId>,
     addresses: Storage<'m, InterfaceAddress>,
     groups: GroupTable<'m>,
     dns_servers: Storage<'m, AdvertisedDnsServer>,
@@ -239,6 +242,7 @@ impl<'m> Stack<'m> {
             nodes,
             generation: 1,
             interfaces: Slab::new(memory.interfaces, limits.interfaces),
+            loopback: None,
             addresses: memory.addresses,
             groups: GroupTable::new(memory.groups, memory.group_buckets, limits.all_groups()),
             dns_servers: memory.dns_servers,
@@ -320,15 +324,15 @@ impl<'m> Stack<'m> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. May be too early, is never too late.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        if self.wants_loop() { Some(self.now) } else { self.deadlines.next() }
     }
 
-    /// Does what is due at `now`: retransmissions, probes, expiries. Frames that have arrived by then are delivered
+    /// Does what is due at `now`: retransmissions, probes, expiries, and packets from this host to itself. Frames that have arrived by then are delivered
     /// first. A call does a bounded amount of work; if more is due, [`next_timeout`](Self::next_timeout) still says so.
     pub fn handle_timeout(&mut self, pool: &mut Pool<'_>, now: Instant) {
         self.advance_clock(now);
         for _ in 0..TIMEOUTS_PER_CALL {
-            let Some(number) = self.deadlines.pop_expired(self.now) else { return };
+            let Some(number) = self.deadlines.pop_expired(self.now) else { break };
             match self.nodes.node(number) {
                 Node::Connection(index) => self.connection_timeout(pool, index),
                 Node::HalfOpen(index) => self.half_open_timeout(index),
@@ -343,6 +347,9 @@ impl<'m> Stack<'m> {
                 Node::Group(index) => self.group_timeout(pool, index),
                 Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
             }
+        }
+        if let Some(interface) = self.loopback.filter(|_| self.wants_loop()) {
+            self.loop_packets(pool, interface);
         }
     }
 
@@ -392,7 +399,8 @@ impl<'m> Stack<'m> {
 
     /// Whether [`transmit`](Self::transmit) may have a frame for this interface.
     pub fn wants_transmit(&self, interface: InterfaceId) -> bool {
-        self.interfaces.get(u32::from(interface.0)).is_some_and(Interface::wants_transmit)
+        let Some(found) = self.interfaces.get(u32::from(interface.0)) else { return false };
+        if found.is_plain() { found.wants_transmit() } else { self.wants_wrapped(interface) }
     }
 
     /// A time that goes backwards is clamped: for the stack it stands still.

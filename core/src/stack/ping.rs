@@ -137,7 +137,7 @@ impl Stack<'_> {
     ) -> Result<PingHandle, PingError> {
         self.advance_clock(now);
         let PingTarget { address: to, interface, hop_limit } = to.into();
-        if !is_unicast(to) || self.is_local(to) {
+        if !is_unicast(to) || self.cannot_loop_to(to) {
             return Err(PingError::BadAddress(to));
         }
         let interface = match interface {
@@ -146,7 +146,7 @@ impl Stack<'_> {
         };
         let hop = self.hop_to(interface, to).ok_or(PingError::NoRoute(to))?;
         // The payload is made in the scratch.
-        let max = (max_payload(to) - icmpv4::HEADER_LEN).min(self.scratch.capacity());
+        let max = (max_payload(to) - icmpv4::HEADER_LEN).min(self.longest_datagram());
         if payload_len > max {
             return Err(PingError::TooLong { max });
         }
@@ -165,14 +165,14 @@ impl Stack<'_> {
 
         let mut payload = mem::replace(&mut self.scratch, Storage::borrowed(&mut []));
         payload.grow_to(payload_len, 0);
-        for (offset, byte) in payload.iter_mut().enumerate() {
+        for (offset, byte) in payload[..payload_len].iter_mut().enumerate() {
             *byte = pattern(offset);
         }
         let kind = if to.is_ipv4() { icmpv4::kind::ECHO_REQUEST } else { icmpv6::kind::ECHO_REQUEST };
         // The sequence number is the index, so that the reply is found without a search.
-        let header = echo_header(hop.source, to, kind, identifier, key.index as u16, &payload);
+        let header = echo_header(hop.source, to, kind, identifier, key.index as u16, &payload[..payload_len]);
         let head = IpHead { hop_limit, ..IpHead::new(hop.source, to, icmp_protocol(to)) };
-        self.queue_packet(pool, Some(hop.interface), ControlKind::Datagram, &head, [&header, &payload]);
+        self.queue_packet(pool, Some(hop.interface), ControlKind::Datagram, &head, [&header, &payload[..payload_len]]);
         payload.truncate(0);
         self.scratch = payload;
         Ok(PingHandle(key))

@@ -6,7 +6,8 @@ use core::net::IpAddr;
 
 use super::Stack;
 use super::addressing::{ConfigError, is_group};
-use super::interface::LinkTimes;
+use super::interface::{Interface, LinkTimes};
+use super::media::NO_STATION;
 use super::neighbor::{DELAY_FIRST_PROBE_TIME, MAX_SOLICIT, NeighborState, NeighborUser, REACHABLE_TIME};
 use super::nodes::Node;
 use crate::address::is_unicast;
@@ -74,6 +75,9 @@ impl Stack<'_> {
         {
             return Resolution::Ready(MacAddr::BROADCAST);
         }
+        if !self.has_stations(interface) {
+            return Resolution::Ready(NO_STATION);
+        }
         let Some(entry) = self.neighbor_entry(pool, interface, address, NeighborState::Failed) else {
             return Resolution::TableFull;
         };
@@ -110,6 +114,11 @@ impl Stack<'_> {
             | NeighborState::Permanent => {}
         }
         Resolution::Ready(neighbor.mac)
+    }
+
+    /// Whether neighbours on an interface are stations with addresses of their own.
+    pub(super) fn has_stations(&self, interface: InterfaceId) -> bool {
+        self.interfaces.get(u32::from(interface.0)).is_some_and(Interface::has_stations)
     }
 
     fn neighbor_entry(

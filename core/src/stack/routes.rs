@@ -159,13 +159,9 @@ impl<'m> RouteTable<'m> {
         nodes.flat_map(|node| self.entries_at(Some(node))).map(|(_, entry)| entry)
     }
 
-    /// The entries of exactly this address.
-    fn of_host(&self, address: IpAddr) -> impl Iterator<Item = &RouteEntry> {
-        let longest = self.trie.longest(address);
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        self.entries_at(longest)
-            .map(|(_, entry)| entry)
-            .take_while(move |entry| entry.route.destination.length == width)
+    /// The entries of the longest prefix that has an address: what is ours is among them, whatever shorter prefixes there are.
+    fn at_longest(&self, address: IpAddr) -> impl Iterator<Item = &RouteEntry> {
+        self.entries_at(self.trie.longest(address)).map(|(_, entry)| entry)
     }
 
     /// Adds an entry, after those of its prefix that rank before it or as it does.
@@ -346,7 +342,8 @@ impl Stack<'_> {
     /// Enters an address into the table, with its directed broadcast address and, if its neighbours are `on_link`, its network. To be taken out
     /// by [`withdraw_address`](Self::withdraw_address).
     pub(super) fn enter_address(&mut self, interface: InterfaceId, prefix: Prefix, on_link: bool) {
-        for (kind, route) in address_entries(interface, prefix).into_iter().flatten() {
+        let is_looped = self.is_loopback(interface);
+        for (kind, route) in address_entries(interface, prefix, is_looped).into_iter().flatten() {
             if kind != Kind::Connected || on_link {
                 let entered = self.routes.insert(kind, route);
                 debug_assert!(entered.is_some(), "the table has room for as many addresses as there may be");
@@ -357,7 +354,8 @@ impl Stack<'_> {
 
     /// Takes an address out of the table.
     pub(super) fn withdraw_address(&mut self, interface: InterfaceId, prefix: Prefix) {
-        for (kind, route) in address_entries(interface, prefix).into_iter().flatten() {
+        let is_looped = self.is_loopback(interface);
+        for (kind, route) in address_entries(interface, prefix, is_looped).into_iter().flatten() {
             let is_it = |entry: &RouteEntry| entry.kind == kind && entry.route.is_same_way(&route);
             if let Some(index) = self.routes.find(route.destination, is_it) {
                 self.routes.remove(index);
@@ -379,12 +377,12 @@ impl Stack<'_> {
     /// Whether the address is one of ours.
     #[inline]
     pub(super) fn is_local(&self, address: IpAddr) -> bool {
-        self.routes.of_host(address).any(|entry| entry.kind == Kind::Local)
+        self.routes.at_longest(address).any(|entry| entry.kind == Kind::Local)
     }
 
     /// Whether the address is one of this interface's.
     pub(super) fn is_own(&self, interface: InterfaceId, address: IpAddr) -> bool {
-        self.routes.of_host(address).any(|entry| entry.kind == Kind::Local && entry.route.interface == interface)
+        self.routes.at_longest(address).any(|entry| entry.kind == Kind::Local && entry.route.interface == interface)
     }
 
     /// Whether the address is one of ours that packets from this interface may be for: any, but a link-local one only if
@@ -397,7 +395,7 @@ impl Stack<'_> {
     /// Whether the address is the directed broadcast address of a network of ours.
     #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.routes.of_host(IpAddr::V4(address)).any(|entry| entry.kind == Kind::Broadcast)
+        self.routes.at_longest(IpAddr::V4(address)).any(|entry| entry.kind == Kind::Broadcast)
     }
 
     /// Whether `address` is a neighbour on this interface.
@@ -440,11 +438,16 @@ impl Stack<'_> {
         {
             return Some(hop);
         }
+        if let Some(hop) = self.loop_to(destination) {
+            return Some(hop);
+        }
         let (interface, address) = if is_group(destination) {
             // Without being told an interface, the first that has an address of the family.
             let mut addresses = self.addresses.iter();
             let is_usable = |entry: &&InterfaceAddress| {
-                entry.is_assigned() && entry.prefix.address.is_ipv4() == destination.is_ipv4()
+                entry.is_assigned()
+                    && entry.prefix.address.is_ipv4() == destination.is_ipv4()
+                    && Some(entry.interface) != self.loopback
             };
             let entry = addresses.find(is_usable)?;
             (entry.interface, destination)
@@ -458,6 +461,9 @@ impl Stack<'_> {
 
     /// Where packets for `destination` go that have to leave through `interface`.
     pub(super) fn next_hop_on(&mut self, interface: InterfaceId, destination: IpAddr) -> Option<NextHop> {
+        if let Some(hop) = self.loop_to(destination) {
+            return Some(hop);
+        }
         let source = self.source_on(interface, destination)?;
         if is_group(destination) {
             return Some(NextHop { interface, address: destination, source });
@@ -527,10 +533,13 @@ struct Silent {
     is_binding: bool,
 }
 
-/// What an address is in the table.
-fn address_entries(interface: InterfaceId, prefix: Prefix) -> [Option<(Kind, Route)>; 3] {
+/// What an address is in the table. Of the loopback interface's, the whole network is this host (RFC 1122 §3.2.1.3 (g)).
+fn address_entries(interface: InterfaceId, prefix: Prefix, is_looped: bool) -> [Option<(Kind, Route)>; 3] {
     let route =
         |destination: Prefix| Route { origin: RouteOrigin::Connected, ..Route::on_link(interface, destination) };
+    if is_looped {
+        return [Some((Kind::Local, route(prefix.network()))), None, None];
+    }
     let broadcast = prefix.broadcast().map(|address| route(Prefix::host(IpAddr::V4(address))));
     [
         Some((Kind::Local, route(Prefix::host(prefix.address)))),

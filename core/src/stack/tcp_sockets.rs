@@ -167,7 +167,7 @@ impl Stack<'_> {
             return true; // There is one already.
         }
         let is_broadcast = matches!(address, IpAddr::V4(v4) if self.is_directed_broadcast(v4));
-        is_unicast(address) && !is_broadcast && !address.is_loopback() && !self.is_local(address)
+        is_unicast(address) && !is_broadcast && !self.cannot_loop_to(address)
     }
 
     /// RFC 6056 §3.3.3 (simple hash-based selection): the search starts where a keyed function of the two hosts says,

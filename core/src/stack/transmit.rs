@@ -41,11 +41,23 @@ impl Stack<'_> {
         buf: &mut [u8],
     ) -> Option<FrameMeta> {
         self.advance_clock(now);
-        let found = self.interfaces.get(u32::from(interface.0)).filter(|found| found.wants_transmit())?;
+        let found = self.interfaces.get(u32::from(interface.0))?;
         if buf.len() < found.frame_capacity() {
             debug_assert!(false, "the buffer is smaller than frame_capacity");
             return None;
         }
+        let len = match found.is_plain() {
+            true => self.next_frame(pool, interface, buf)?,
+            false => self.next_wrapped_frame(pool, interface, buf)?,
+        };
+        self.counters.frames_sent += 1;
+        self.counters.bytes_sent += len as u64;
+        Some(FrameMeta::received(len))
+    }
+
+    /// The length of an interface's next frame, which is in `buf` with an Ethernet header.
+    pub(super) fn next_frame(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, buf: &mut [u8]) -> Option<usize> {
+        let found = self.interfaces.get(u32::from(interface.0)).filter(|found| found.wants_transmit())?;
         if found.claims_due {
             self.look_after_interface(pool, interface);
         }
@@ -60,10 +72,8 @@ impl Stack<'_> {
             } else {
                 self.transmit_socket(pool, interface, head?, buf)
             };
-            if let Some(len) = frame {
-                self.counters.frames_sent += 1;
-                self.counters.bytes_sent += len as u64;
-                return Some(FrameMeta::received(len));
+            if frame.is_some() {
+                return frame;
             }
         }
     }

@@ -276,7 +276,7 @@ impl Stack<'_> {
         if !options.broadcast && self.is_broadcast(destination) {
             return Err(UdpSendError::BroadcastProhibited);
         }
-        if meta.remote.port() == 0 || destination.is_unspecified() || self.is_local(destination) {
+        if meta.remote.port() == 0 || destination.is_unspecified() || self.cannot_loop_to(destination) {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let interface = match meta.interface {

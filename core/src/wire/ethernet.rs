@@ -9,6 +9,9 @@ use core::str::FromStr;
 /// Length of the header in bytes, without VLAN tags.
 pub const HEADER_LEN: usize = 14;
 
+/// Length of an 802.1Q tag in bytes: its EtherType's place is behind the addresses, and the frame's own follows it.
+pub const TAG_LEN: usize = 4;
+
 mod field {
     use core::ops::Range;
     pub(super) const DESTINATION: Range<usize> = 0..6;
@@ -151,6 +154,41 @@ impl EthernetHeader {
     }
 }
 
+/// What an IEEE 802.1Q tag (§9.6) says, which lies between the header's addresses and its EtherType.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanTag {
+    /// The VLAN, 1 to 4,094; 0 if the tag says nothing but the priority.
+    pub id: u16,
+    /// The priority code point, 0 to 7.
+    pub priority: u8,
+    /// Whether the frame may be dropped before others.
+    pub drop_eligible: bool,
+}
+
+impl VlanTag {
+    /// Reads the rest of a tag whose EtherType was that of the frame; then comes the EtherType of what was tagged, and that.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`] below 4 bytes, [`WireError::BadFormat`] for the id 4,095, which is reserved.
+    pub fn parse(bytes: &[u8]) -> Result<(Self, u16, &[u8]), WireError> {
+        let (&[a, b, c, d], payload) = bytes.split_first_chunk().ok_or(WireError::Truncated)?;
+        let tag = Self { id: u16::from_be_bytes([a & 0x0f, b]), priority: a >> 5, drop_eligible: a & 0x10 != 0 };
+        if tag.id == 0x0fff {
+            return Err(WireError::BadFormat);
+        }
+        Ok((tag, u16::from_be_bytes([c, d]), payload))
+    }
+
+    /// Tags the frame that lies [`TAG_LEN`] bytes from the start of `out`: it begins at the start afterwards.
+    pub fn insert(&self, out: &mut [u8]) {
+        debug_assert!(out.len() >= HEADER_LEN + TAG_LEN);
+        let [a, b] = (u16::from(self.priority) << 13 | u16::from(self.drop_eligible) << 12 | self.id).to_be_bytes();
+        let [c, d] = ethertype::VLAN.to_be_bytes();
+        out.copy_within(TAG_LEN..TAG_LEN + field::ETHERTYPE.start, 0);
+        out[field::ETHERTYPE.start..field::ETHERTYPE.start + TAG_LEN].copy_from_slice(&[c, d, a, b]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples;
@@ -190,6 +228,24 @@ mod tests {
         ] {
             assert_eq!(text.parse::<MacAddr>(), Err(MacAddrParseError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_tag_goes_in_and_comes_out() {
+        for tag in [
+            VlanTag { id: 0, priority: 7, drop_eligible: false },
+            VlanTag { id: 1, priority: 0, drop_eligible: true },
+            VlanTag { id: 4_094, priority: 5, drop_eligible: true },
+        ] {
+            let mut frame = [0; samples::TCP_SYN.len() + TAG_LEN];
+            frame[TAG_LEN..].copy_from_slice(&samples::TCP_SYN);
+            tag.insert(&mut frame);
+            let (header, payload) = EthernetHeader::parse(&frame).unwrap();
+            assert_eq!(header, EthernetHeader { destination: B, source: A, ethertype: ethertype::VLAN });
+            assert_eq!(VlanTag::parse(payload), Ok((tag, ethertype::IPV4, &samples::TCP_SYN[HEADER_LEN..])));
+        }
+        assert_eq!(VlanTag::parse(&[0, 1, 8]), Err(WireError::Truncated));
+        assert_eq!(VlanTag::parse(&[0xff, 0xff, 8, 0]), Err(WireError::BadFormat));
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod samples;
 
 pub use arp::{ArpOperation, ArpPacket};
 pub use ecn::Ecn;
-pub use ethernet::{EthernetHeader, MacAddr, MacAddrParseError};
+pub use ethernet::{EthernetHeader, MacAddr, MacAddrParseError, VlanTag};
 pub use icmpv4::Icmpv4Message;
 pub use icmpv6::Icmpv6Message;
 pub use ipv4::Ipv4Header;

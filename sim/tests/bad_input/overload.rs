@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 28] = [
+    let scenes: [Overload; 29] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -39,6 +39,7 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("fragments of more datagrams than there is room for", DropReason::IpReassemblyFull, fragment_storm),
         ("fragments whose others never come", DropReason::IpReassemblyTimeout, fragment_storm),
         ("frames for an interface that was removed", DropReason::NoInterface, removed_interface),
+        ("a frame of a VLAN that the host is not in", DropReason::VlanUnknown, strange_vlan),
         ("a packet for another host on its last hop", DropReason::HopLimitExceeded, packets_to_forward),
         ("a packet to forward from a link-local address", DropReason::ForwardScope, packets_to_forward),
         ("a packet to forward from where no route leads", DropReason::ReversePath, packets_to_forward),
@@ -160,6 +161,13 @@ fn set_up(stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant) {
 }
 
 /// With a frame before that leaves an answer in the queue, and one after.
+fn strange_vlan(host: &mut Host) {
+    let ping = packet::icmp(8, 0, 1, b"are you there");
+    let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, HOST, ICMP, &ping);
+    let tagged = [&frame[..12], &[0x81, 0, 0, 5], &frame[12..]].concat();
+    host.stack.receive(&mut host.pool, host.now, NIC, &tagged, FrameMeta::received(tagged.len()));
+}
+
 fn removed_interface(host: &mut Host) {
     let ping = packet::icmp(8, 0, 1, b"are you there");
     host.receive(PEER, ICMP, &ping);
