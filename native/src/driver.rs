@@ -140,6 +140,7 @@ pub struct Driver<P> {
     buf: Vec<u8>,
     /// The origin of the stack's time.
     started: Clock,
+    skipped: Duration,
     woken: UnixStream,
     waker: Waker,
 }
@@ -167,6 +168,7 @@ impl<P: Port> Driver<P> {
             capture: None,
             buf: Vec::new(),
             started: Clock::now(),
+            skipped: Duration::ZERO,
             woken,
             waker: Waker(Arc::new(waker)),
         };
@@ -220,9 +222,15 @@ impl<P: Port> Driver<P> {
         }
     }
 
-    /// The time now, for the stack's calls: microseconds since the driver was made.
+    /// The time now, for the stack's calls: microseconds since the driver was made, and what was [skipped](Self::skip).
     pub fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+        let elapsed = self.started.elapsed().saturating_add(self.skipped);
+        Instant::from_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Moves the stack's clock ahead, as if so much time had passed without a turn: tests need not wait for timers.
+    pub fn skip(&mut self, time: Duration) {
+        self.skipped = self.skipped.saturating_add(time);
     }
 
     /// The stack.

@@ -57,7 +57,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "linux",
-        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap and hping3, and clients and servers of DHCP, DNS and NTP",
+        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap, hping3 and scapy, and clients and servers of DHCP, DNS and NTP",
         quick: false,
         needs: &[
             Tap,
@@ -67,6 +67,7 @@ const SUITES: &[Suite] = &[
             Program("nginx"),
             Program("nmap"),
             Program("hping3"),
+            Program("scapy"),
             Program("dnsmasq"),
             Program("udhcpc"),
             Program("dhclient"),

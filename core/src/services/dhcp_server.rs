@@ -516,5 +516,5 @@ impl Request<'_> {
 
 /// Whether `mac` can be the address of one network card.
 fn is_client_mac(mac: MacAddr) -> bool {
-    mac.is_unicast() && mac != MacAddr([0; 6])
+    mac.is_unicast()
 }

@@ -198,13 +198,17 @@ impl Stack<'_> {
         let code = packet.payload.get(1).copied().unwrap_or(0);
         let options = NdpOptions::new(options);
         // RFC 6980 §5: "Nodes MUST silently ignore the following Neighbor Discovery [...] messages if the packets carrying them include an
-        // IPv6 Fragmentation Header".
+// IPv6 Fragmentation Header", that of a packet in one piece among them.
+        let (header, rest) = packet.whole.split_at(ipv6::HEADER_LEN);
+        let is_atomic_fragment =
+            ipv6::skip_extension_headers(header[6], rest).is_ok_and(|upper| upper.is_atomic_fragment);
         // Without stations there is nothing to ask a neighbour for; routers may still advertise.
         let kind = packet.payload.first().copied().unwrap_or(0);
         let is_for_stations = kind >= icmpv6::kind::NEIGHBOR_SOLICITATION;
         let valid = packet.hop_limit == ndp::NDP_HOP_LIMIT
             && (!is_for_stations || self.has_stations(packet.interface))
             && !self.is_delivering_datagram()
+            && !is_atomic_fragment
             && code == 0
             && !target.is_multicast()
             && options.are_well_formed()
@@ -506,14 +510,22 @@ fn quoted_v6(original: &[u8]) -> Option<Quoted<'_>> {
     }
     let source: [u8; 16] = header[8..24].try_into().ok()?;
     let destination: [u8; 16] = header[24..40].try_into().ok()?;
-    let upper = ipv6::skip_extension_headers(header[6], &original[ipv6::HEADER_LEN..]).ok()?;
-    let (protocol, payload) = match upper.protocol {
-        // A first fragment has the upper layer's header.
-        protocol::FRAGMENT => match ipv6::FragmentHeader::parse(upper.payload).ok()? {
-            (first, rest) if first.offset == 0 => (first.next_header, rest),
-            _ => return None,
-        },
-        protocol => (protocol, upper.payload),
-    };
+    // What the extension headers say was judged where the packet was for.
+    let (mut protocol, mut payload) = (header[6], &original[ipv6::HEADER_LEN..]);
+    for _ in 0..ipv6::MAX_EXTENSION_HEADERS {
+        let len = match protocol {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
+                (usize::from(*payload.get(1)?) + 1) * 8
+            }
+            // A first fragment has the upper layer's header.
+            protocol::FRAGMENT if ipv6::FragmentHeader::parse(payload).is_ok_and(|(header, _)| header.offset == 0) => {
+                ipv6::FRAGMENT_HEADER_LEN
+            }
+            protocol::FRAGMENT => return None,
+            _ => break,
+        };
+        protocol = payload[0];
+        payload = payload.get(len..)?;
+    }
     Some(Quoted { protocol, source: IpAddr::from(source), destination: IpAddr::from(destination), payload })
 }

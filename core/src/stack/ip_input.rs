@@ -93,7 +93,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::FrameNotForUs);
             return;
         }
-        if !link.source.is_unicast() {
+        if link.source.is_multicast() {
             self.counters.drop(DropReason::FrameMalformed);
             return;
         }

@@ -92,7 +92,7 @@ pub(super) enum Added {
     Incomplete,
     /// The datagram is complete.
     Complete,
-    /// All of it was there already.
+    /// All of it was there already, byte for byte.
     Duplicate,
     /// It contradicts what was there, in bytes or in length: the datagram is to be dropped.
     Contradiction,
@@ -146,7 +146,7 @@ impl Reassembly {
             0 => {}
             // RFC 8200 §4.5: "an implementation may choose to detect this case and drop exact duplicate fragments while
             // keeping the other fragments belonging to the same packet".
-            set if set == units.len() => return Added::Duplicate,
+            set if set == units.len() && self.holds(pool, offset, payload) => return Added::Duplicate,
             // RFC 5722 §3, also in IPv4, as in Linux.
             _ => return Added::Contradiction,
         }
@@ -160,6 +160,21 @@ impl Reassembly {
         self.is_end_known |= !more_fragments;
         let is_complete = self.is_end_known && usize::from(self.units) == usize::from(self.end).div_ceil(8);
         if is_complete { Added::Complete } else { Added::Incomplete }
+    }
+
+    /// Whether what has come at `offset` is what comes again.
+    fn holds(&self, pool: &Pool<'_>, offset: u16, payload: &[u8]) -> bool {
+        let mut at = PAYLOAD_AT + u32::from(offset);
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let bytes = self.blocks.slice(pool, at, rest.len());
+            if bytes.is_empty() || !rest.starts_with(bytes) {
+                return false;
+            }
+            at += bytes.len() as u32;
+            rest = &rest[bytes.len()..];
+        }
+        true
     }
 
     /// Keeps the headers of the first fragment, [`MAX_HEADERS`] bytes at most, which lie in a block that is there.

@@ -51,10 +51,10 @@ impl MacAddr {
         self == Self::BROADCAST
     }
 
-    /// Whether this addresses one station.
+    /// Whether this addresses one station: no group, and not the address of zeros, which no station has.
     #[inline]
     pub const fn is_unicast(self) -> bool {
-        !self.is_multicast()
+        !self.is_multicast() && !matches!(self.0, [0, 0, 0, 0, 0, 0])
     }
 
     /// The group address that carries an IP multicast address (RFC 1112 §6.4, RFC 2464 §7).

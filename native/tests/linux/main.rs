@@ -5,6 +5,7 @@
 //! happens. It needs root, `/dev/net/tun` and those programs; `cargo xtask test linux` runs it where they are there.
 #![cfg(target_os = "linux")]
 
+mod adversities;
 mod apps;
 mod connections;
 mod datagrams;

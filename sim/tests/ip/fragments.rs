@@ -109,6 +109,25 @@ fn n2_overlaps_drop_all() {
     }
 }
 
+/// RFC 8200 §4.5 lets only exact duplicates pass for what the network has doubled: the same place with other bytes is an overlap.
+#[test]
+fn n2_the_same_place_with_other_bytes_is_an_overlap() {
+    for ipv6 in [false, true] {
+        let whole = datagram(ipv6, 6_000);
+        let mut forged = whole.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        // The forged byte is the last one.
+        for (len, is_overlap) in [(1_000, false), (6_000, true)] {
+            let (mut host, socket) = host();
+            host.receive(&fragment(&whole, 1, (1_000, 6_000), false));
+            host.receive(&fragment(&forged, 1, (4_000, len), !is_overlap));
+            assert_eq!(host.drops(DropReason::IpFragmentOverlap), u64::from(is_overlap), "{len} bytes");
+            host.receive(&fragment(&whole, 1, (0, 1_000), true));
+            assert_eq!(received(&mut host, socket).len(), usize::from(!is_overlap), "{len} bytes");
+        }
+    }
+}
+
 #[test]
 fn n2_a_datagram_that_stays_incomplete_is_reported_if_its_first_fragment_came() {
     for (ipv6, seconds) in [(false, 30), (true, 60)] {

@@ -42,6 +42,14 @@ fn n3_no_error_about_an_error_a_fragment_or_a_group() {
         for kind in kinds {
             host.receive_ip(theirs, ours, protocol, &icmp(*kind, 0, 0, &to_closed_port(ipv6)[14..]));
         }
+        // Over IPv6 also if it is wrong behind which headers the error comes: an option that asks for an answer.
+        if ipv6 {
+            let mut error = ip_frame((PEER_MAC, HOST_MAC), theirs, ours, protocol, &icmp(1, 0, 0, &[0; 48]));
+            error.splice(54..54, [ICMPV6, 0, 0x9e, 4, 0, 0, 0, 0]);
+            error[20] = 60;
+            error[19] += 8;
+            host.receive(&error);
+        }
         // To groups, in the IP header or below it.
         let groups: &[&str] = if ipv6 { &["ff02::1"] } else { &["255.255.255.255", "10.0.0.255", "224.0.0.1"] };
         for group in groups {

@@ -4,7 +4,7 @@ use crate::host::{HOST_MAC, Host, NIC, PEER_MAC, ip, pair};
 use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
 use ethertab::{ConnectOptions, DropReason, Endpoint, InterfaceConfig, InterfaceId, NeighborState, UdpMeta};
-use ethertab_sim::packet::{ICMPV6, UDP, arp, ethernet, icmp, ip_frame, parse_ip};
+use ethertab_sim::packet::{ICMPV6, UDP, arp, ethernet, fragment, fragments, icmp, ip_frame, parse_ip};
 use std::net::{IpAddr, Ipv6Addr};
 
 const ARP: u16 = 0x0806;
@@ -193,9 +193,11 @@ fn n1_claims_from_outside_the_network_and_for_our_own_address_are_refused() {
         host.receive(&claim(ip(address), attacker, ip("fd00::1")));
         assert_eq!(host.neighbor(ip(address)), None, "{address}");
     }
-    // A group's address is nobody's station.
-    host.receive(&claim(ip("10.0.0.2"), MacAddr([3, 0, 0, 0, 0, 1]), ip("10.0.0.1")));
-    assert_eq!(host.neighbor(ip("10.0.0.2")), None);
+    // A group's address is nobody's station, and zeros are not either.
+    for station in [MacAddr([3, 0, 0, 0, 0, 1]), MacAddr([0; 6])] {
+        host.receive(&claim(ip("10.0.0.2"), station, ip("10.0.0.1")));
+        assert_eq!(host.neighbor(ip("10.0.0.2")), None);
+    }
     // All that is said to it: 10.0.0.1 is ours (RFC 5227 §2.4).
     let sent = host.take_all();
     assert_eq!((sent.len(), &sent[0][28..32], &sent[0][38..42]), (1, &[10, 0, 0, 1][..], &[10, 0, 0, 1][..]));
@@ -285,4 +287,20 @@ fn n1_discovery_from_beyond_the_link_is_ignored() {
     frame[14 + 7] = 255;
     host.receive(&frame);
     assert_eq!(host.take_packets().len(), 1);
+}
+
+/// RFC 6980 §5: neither in fragments nor with the fragment header of a packet in one piece (N2).
+#[test]
+fn n1_discovery_in_fragments_is_ignored() {
+    let target: Ipv6Addr = "fd00::1".parse().unwrap();
+    let mut host = Host::new();
+    let solicitation = icmp(135, 0, 0, &[&target.octets()[..], &[1, 1], &PEER_MAC.0].concat());
+    let mut frame = ip_frame((PEER_MAC, HOST_MAC), ip("fd00::2"), ip("fd00::1"), ICMPV6, &solicitation);
+    frame[14 + 7] = 255;
+    host.receive(&fragment(&frame, 1, (0, solicitation.len()), false));
+    for part in fragments(&frame, 2, 16) {
+        host.receive(&part);
+    }
+    assert_eq!(host.drops(DropReason::NeighborDiscoveryInvalid), 2);
+    assert!(host.take_all().is_empty());
 }
