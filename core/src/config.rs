@@ -32,6 +32,8 @@ pub struct Limits {
     pub search_domains: usize,
     /// Multicast groups that are joined, over all interfaces; those of the host's own IPv6 addresses are not counted.
     pub groups: usize,
+    /// Groups that UDP sockets have joined, each counted once for a socket and an interface.
+    pub memberships: usize,
     /// Neighbour table entries, over all interfaces.
     pub neighbors: usize,
     /// TCP connections (without those in SYN-RECEIVED on a listener or in TIME-WAIT).
@@ -79,6 +81,7 @@ impl Limits {
             dns_servers: 4,
             search_domains: 2,
             groups: 8,
+            memberships: 16,
             neighbors: 32,
             connections: 64,
             listeners: 16,
@@ -106,6 +109,7 @@ impl Limits {
             dns_servers: 8,
             search_domains: 4,
             groups: 32,
+            memberships: 64,
             neighbors: 256,
             connections: 1_024,
             listeners: 64,
@@ -133,6 +137,7 @@ impl Limits {
             dns_servers: 16,
             search_domains: 16,
             groups: 256,
+            memberships: 1_024,
             neighbors: 4_096,
             connections: 100_000,
             listeners: 256,

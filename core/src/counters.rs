@@ -59,6 +59,8 @@ pub enum DropReason {
     UdpChecksum,
     /// No socket is bound to the destination.
     UdpNoSocket,
+    /// To a group that no socket on the port listens to, or not to this source (RFC 3376 §3).
+    UdpSourceFiltered,
     /// The socket's receive queue is full.
     UdpQueueFull,
     /// Bad data offset.
@@ -127,7 +129,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 59] = [
+    pub const ALL: [(DropReason, &'static str); 60] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -155,6 +157,7 @@ impl DropReason {
         (DropReason::UdpMalformed, "udp_malformed"),
         (DropReason::UdpChecksum, "udp_checksum"),
         (DropReason::UdpNoSocket, "udp_no_socket"),
+        (DropReason::UdpSourceFiltered, "udp_source_filtered"),
         (DropReason::UdpQueueFull, "udp_queue_full"),
         (DropReason::TcpMalformed, "tcp_malformed"),
         (DropReason::TcpChecksum, "tcp_checksum"),

@@ -87,6 +87,7 @@ pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
 pub use stack::router_advertiser::AdvertiseError;
 pub use stack::routes::{Route, RouteOrigin, RouterPreference};
+pub use stack::source_filter::{MAX_SOURCES, SourceFilter};
 pub use stack::udp::{BindError, UdpMeta, UdpSendError};
 pub use stack::udp_options::UdpOptions;
 pub use stack::{
@@ -111,7 +112,7 @@ pub mod memory {
     pub use crate::stack::accept_any::PendingFlow;
     pub use crate::stack::interface::Interface;
     pub use crate::stack::memory::{Tables, buckets, nodes};
-    pub use crate::stack::multicast::Group;
+    pub use crate::stack::multicast::{Group, Membership};
     pub use crate::stack::nat_table::{NatFlow, NatHost, NatMapping};
     pub use crate::stack::neighbor::Neighbor;
     pub use crate::stack::path_mtus::PathMtu;

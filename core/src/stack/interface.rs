@@ -1,7 +1,7 @@
 //! An interface: the stack's port to a network, and what waits to leave through it.
 
 use super::autoconfiguration::Routers;
-use super::multicast::Querier;
+use super::group_reports::Querier;
 use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use super::router_advertiser::Advertiser;
 use crate::config::{InterfaceConfig, Medium};

@@ -12,7 +12,7 @@ use crate::stack::accept_any::PendingFlow;
 use crate::stack::addresses::InterfaceAddress;
 use crate::stack::autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use crate::stack::interface::Interface;
-use crate::stack::multicast::Group;
+use crate::stack::multicast::{Group, Membership};
 use crate::stack::nat_table::{NatFlow, NatHost, NatMapping, hosts_for, keys_for};
 use crate::stack::neighbor::Neighbor;
 use crate::stack::nodes::Nodes;
@@ -41,6 +41,10 @@ pub struct StackMemory<'m> {
     pub groups: Storage<'m, Slot<Group>>,
     /// [`TableSizes::group_buckets`].
     pub group_buckets: Storage<'m, Bucket>,
+    /// One for each of `Limits::memberships`.
+    pub memberships: Storage<'m, Slot<Membership>>,
+    /// [`TableSizes::membership_buckets`].
+    pub membership_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::dns_servers`.
     pub dns_servers: Storage<'m, AdvertisedDnsServer>,
     /// One for each of `Limits::search_domains`.
@@ -122,6 +126,8 @@ pub struct TableSizes {
     pub port_buckets: usize,
     /// Buckets of the table of groups.
     pub group_buckets: usize,
+    /// Buckets of the table of sockets' memberships.
+    pub membership_buckets: usize,
     /// Buckets of the table of neighbours.
     pub neighbor_buckets: usize,
     /// Buckets of the table of pending flows.
@@ -146,6 +152,7 @@ impl TableSizes {
             flow_buckets: buckets_for(limits.connections + limits.syn_queue + limits.time_wait),
             port_buckets: buckets_for(limits.listeners + limits.udp_sockets),
             group_buckets: buckets_for(limits.all_groups()),
+            membership_buckets: buckets_for(limits.memberships),
             neighbor_buckets: buckets_for(limits.neighbors),
             pending_flow_buckets: buckets_for(limits.pending_flows),
             nat_hosts: hosts_for(limits.nat_flows),
@@ -185,6 +192,8 @@ impl<'m> StackMemory<'m> {
             addresses: Storage::with_capacity(limits.addresses),
             groups: Storage::with_capacity(limits.all_groups()),
             group_buckets: Storage::with_capacity(sizes.group_buckets),
+            memberships: Storage::with_capacity(limits.memberships),
+            membership_buckets: Storage::with_capacity(sizes.membership_buckets),
             dns_servers: Storage::with_capacity(limits.dns_servers),
             search_domains: Storage::with_capacity(limits.search_domains),
             routes: Storage::with_capacity(sizes.routes),
@@ -227,6 +236,8 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "addresses", limits.addresses, self.addresses.capacity());
         need(&mut result, "groups", limits.all_groups(), self.groups.capacity());
         need(&mut result, "group_buckets", sizes.group_buckets, self.group_buckets.capacity());
+        need(&mut result, "memberships", limits.memberships, self.memberships.capacity());
+        need(&mut result, "membership_buckets", sizes.membership_buckets, self.membership_buckets.capacity());
         need(&mut result, "dns_servers", limits.dns_servers, self.dns_servers.capacity());
         need(&mut result, "search_domains", limits.search_domains, self.search_domains.capacity());
         need(&mut result, "routes", sizes.routes, self.routes.capacity());
@@ -299,6 +310,8 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     addresses: [InterfaceAddress; OTHERS],
     groups: [[Slot<Group>; OTHERS]; 2],
     group_buckets: [Bucket; BUCKETS],
+    memberships: [Slot<Membership>; OTHERS],
+    membership_buckets: [Bucket; BUCKETS],
     dns_servers: [AdvertisedDnsServer; OTHERS],
     search_domains: [AdvertisedDomain; OTHERS],
     routes: [[Slot<RouteEntry>; ROUTES]; OTHERS],
@@ -352,6 +365,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         interfaces: others,
         addresses: others,
         groups: others,
+        memberships: others,
         dns_servers: others,
         search_domains: others,
         routes: others,
@@ -387,6 +401,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             addresses: [InterfaceAddress::EMPTY; OTHERS],
             groups: [const { [const { Slot::EMPTY }; OTHERS] }; 2],
             group_buckets: [Bucket::EMPTY; BUCKETS],
+            memberships: [const { Slot::EMPTY }; OTHERS],
+            membership_buckets: [Bucket::EMPTY; BUCKETS],
             dns_servers: [AdvertisedDnsServer::EMPTY; OTHERS],
             search_domains: [AdvertisedDomain::EMPTY; OTHERS],
             routes: [const { [const { Slot::EMPTY }; ROUTES] }; OTHERS],
@@ -428,6 +444,8 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             addresses: Storage::borrowed(&mut self.addresses),
             groups: Storage::borrowed(self.groups.as_flattened_mut()),
             group_buckets: Storage::borrowed(&mut self.group_buckets),
+            memberships: Storage::borrowed(&mut self.memberships),
+            membership_buckets: Storage::borrowed(&mut self.membership_buckets),
             dns_servers: Storage::borrowed(&mut self.dns_servers),
             search_domains: Storage::borrowed(&mut self.search_domains),
             routes: Storage::borrowed(self.routes.as_flattened_mut()),

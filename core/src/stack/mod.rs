@@ -21,6 +21,7 @@ pub(crate) mod flow;
 pub(crate) mod forward;
 mod fragment_input;
 mod fragment_output;
+mod group_reports;
 mod half_open;
 pub(crate) mod icmp;
 pub(crate) mod info;
@@ -43,6 +44,7 @@ mod resolution;
 pub(crate) mod router_advertiser;
 pub(crate) mod routes;
 mod selection;
+pub(crate) mod source_filter;
 mod tcp_errors;
 mod tcp_input;
 mod tcp_settings;
@@ -85,7 +87,7 @@ use fragment_output::Identifications;
 use icmp::TokenBucket;
 use interface::Interface;
 use memory::{MemoryTooSmall, StackMemory};
-use multicast::GroupTable;
+use multicast::{Group, HashedTable, Membership};
 use nat::Nat;
 use nat_table::NatMemory;
 use neighbor::NeighborTable;
@@ -145,7 +147,8 @@ pub struct Stack<'m> {
     /// The loopback interface, if there is one.
     loopback: Option<InterfaceId>,
     addresses: Storage<'m, InterfaceAddress>,
-    groups: GroupTable<'m>,
+    groups: HashedTable<'m, Group>,
+    memberships: HashedTable<'m, Membership>,
     dns_servers: Storage<'m, AdvertisedDnsServer>,
     search_domains: Storage<'m, AdvertisedDomain>,
     routes: RouteTable<'m>,
@@ -244,7 +247,8 @@ impl<'m> Stack<'m> {
             interfaces: Slab::new(memory.interfaces, limits.interfaces),
             loopback: None,
             addresses: memory.addresses,
-            groups: GroupTable::new(memory.groups, memory.group_buckets, limits.all_groups()),
+            groups: HashedTable::new(memory.groups, memory.group_buckets, limits.all_groups()),
+            memberships: HashedTable::new(memory.memberships, memory.membership_buckets, limits.memberships),
             dns_servers: memory.dns_servers,
             search_domains: memory.search_domains,
             routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),

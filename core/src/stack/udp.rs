@@ -40,6 +40,8 @@ pub struct UdpSocket {
     /// The peer that it is connected to.
     pub(super) peer: Option<SocketAddr>,
     pub(super) options: UdpOptions,
+    /// Groups that it has joined.
+    pub(super) memberships: u16,
     receive: RecordQueue,
     /// IP packets that wait to be sent, each after a header of `SEND_HEADER` bytes.
     pub(super) send: RecordQueue,
@@ -209,7 +211,8 @@ fn station(prefix: &[u8; SEND_HEADER]) -> Option<MacAddr> {
 }
 
 impl Stack<'_> {
-    /// Opens a UDP socket on a port, on one address or on all. Port 0 takes an ephemeral one.
+    /// Opens a UDP socket on a port, on one address or on all; on that of a group it receives only what is sent to the group. Port 0 takes an
+    /// ephemeral one.
     pub fn bind_udp(&mut self, local: Endpoint) -> Result<UdpHandle, BindError> {
         self.bind_udp_with(local, UdpOptions::default())
     }
@@ -218,6 +221,7 @@ impl Stack<'_> {
     pub fn bind_udp_with(&mut self, local: Endpoint, options: UdpOptions) -> Result<UdpHandle, BindError> {
         if let Some(address) = local.address
             && !self.is_local(address)
+            && !address.is_multicast()
         {
             return Err(BindError::AddressNotAvailable(address));
         }
@@ -234,6 +238,7 @@ impl Stack<'_> {
             bound: local.address,
             peer: None,
             options,
+            memberships: 0,
             receive: RecordQueue::new(QUEUE_BYTES),
             send: RecordQueue::new(QUEUE_BYTES),
             interface: InterfaceId(0),
@@ -272,6 +277,8 @@ impl Stack<'_> {
         self.advance_clock(now);
         let found = self.udp_sockets.lookup(socket.0).ok_or(UdpSendError::NotFound)?;
         let (local, options) = (found.local, found.options);
+        // A group's address is never a source.
+        let bound = local.address.filter(|address| !address.is_multicast());
         let destination = meta.remote.ip();
         if !options.broadcast && self.is_broadcast(destination) {
             return Err(UdpSendError::BroadcastProhibited);
@@ -281,7 +288,7 @@ impl Stack<'_> {
         }
         let interface = match meta.interface {
             Some(interface) => Some(interface),
-            None => self.link_to(meta.remote, meta.local.or(local.address)).map_err(UdpSendError::Scope)?,
+            None => self.link_to(meta.remote, meta.local.or(bound)).map_err(UdpSendError::Scope)?,
         };
         // RFC 1122 §3.2.1.3 (a): the unspecified address is a source only while a host finds out its own.
         let unnumbered = meta.local.filter(|local| {
@@ -297,7 +304,7 @@ impl Stack<'_> {
             None => self.route(destination),
         };
         let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
-        let source = meta.local.or(local.address).unwrap_or(hop.source);
+        let source = meta.local.or(bound).unwrap_or(hop.source);
         let ours = unnumbered.is_some() || self.is_local_on(hop.interface, source);
         if !ours || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
@@ -350,6 +357,13 @@ impl Stack<'_> {
         }
         if was_empty {
             self.schedule_udp(pool, socket.0.index);
+        }
+        if destination.is_multicast() && options.multicast_loop && self.is_member(hop.interface, destination) {
+            let mac = self.mac(hop.interface);
+            let ip_header = &ip_header[..ip_len];
+            let mut packet = Packet::passing(hop.interface, mac, (source, destination), hop_limit, ip_header);
+            packet.cast = Cast::Group;
+            self.udp_deliver_to_all(pool, &packet, &header, data);
         }
         Ok(())
     }
@@ -422,7 +436,7 @@ impl Stack<'_> {
         Some((len, meta))
     }
 
-    /// Closes a socket; what it has queued is dropped.
+    /// Closes a socket; what it has queued is dropped, and the groups that it has joined are left.
     pub fn udp_close(&mut self, pool: &mut Pool<'_>, socket: UdpHandle) {
         let Some(found) = self.udp_sockets.lookup_mut(socket.0) else { return };
         found.receive.clear(pool, &mut self.account);
@@ -431,6 +445,7 @@ impl Stack<'_> {
         let number = self.nodes.number(Node::Udp(socket.0.index));
         self.unlink(number, None, interface);
         self.event_links.remove(&mut self.events, number);
+        self.leave_all_groups(socket.0.index);
         let hash = self.port_hash(protocol::UDP, local);
         self.ports.remove(hash, number);
         self.udp_sockets.remove(socket.0.index);
@@ -447,22 +462,34 @@ impl Stack<'_> {
         }
         let local = Endpoint { address: Some(packet.destination), port: header.destination_port };
         let remote = self.udp_remote(packet.interface, packet.source, header.source_port);
-        let found = match packet.cast {
-            Cast::Unicast => self.find_udp(local, remote),
-            Cast::Group => {
-                let (all, count) = self.find_all_udp(local, remote);
-                for &index in all[..count].iter().skip(1) {
-                    self.udp_deliver(pool, packet, &header, data, index);
-                }
-                all[..count].first().copied()
-            }
-        };
-        let Some(index) = found else {
-            self.counters.drop(DropReason::UdpNoSocket);
-            self.port_unreachable(pool, packet);
+        if packet.cast == Cast::Group && self.udp_deliver_to_all(pool, packet, &header, data) {
             return;
-        };
-        self.udp_deliver(pool, packet, &header, data, index);
+        }
+        match (packet.cast, self.find_udp(local, remote)) {
+            (Cast::Unicast, Some(index)) => self.udp_deliver(pool, packet, &header, data, index),
+            (Cast::Group, Some(_)) => self.counters.drop(DropReason::UdpSourceFiltered),
+            (_, None) => {
+                self.counters.drop(DropReason::UdpNoSocket);
+                self.port_unreachable(pool, packet);
+            }
+        }
+    }
+
+    /// Delivers a datagram to all sockets that listen to the group or broadcast address it was sent to; false if there is none.
+    fn udp_deliver_to_all(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        header: &UdpHeader,
+        data: &[u8],
+    ) -> bool {
+        let local = Endpoint { address: Some(packet.destination), port: header.destination_port };
+        let remote = self.udp_remote(packet.interface, packet.source, header.source_port);
+        let (all, count) = self.find_all_udp(local, remote, packet.interface);
+        for &index in &all[..count] {
+            self.udp_deliver(pool, packet, header, data, index);
+        }
+        count > 0
     }
 
     fn udp_deliver(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: &UdpHeader, data: &[u8], index: u32) {

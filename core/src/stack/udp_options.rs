@@ -21,6 +21,9 @@ pub struct UdpOptions {
     pub hop_limit: u8,
     /// TTL or hop limit of datagrams to groups: 1, so that they stay on the link (RFC 1112 §6.1). 0 for the stack's.
     pub multicast_hop_limit: u8,
+    /// Whether what is sent to groups is also received by this host's own sockets that listen to them (RFC 1112 §6.1, `IP_MULTICAST_LOOP`); on by
+    /// default.
+    pub multicast_loop: bool,
     /// DSCP and ECN of what is sent: IPv4's TOS, IPv6's traffic class.
     pub traffic_class: u8,
     /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`); allowed by default.
@@ -40,6 +43,7 @@ impl Default for UdpOptions {
         UdpOptions {
             hop_limit: 0,
             multicast_hop_limit: 1,
+            multicast_loop: true,
             traffic_class: 0,
             broadcast: true,
             dont_fragment: false,
@@ -173,10 +177,17 @@ impl Stack<'_> {
     }
 
     /// The sockets for a datagram to a group or a broadcast address, and how many they are.
-    pub(super) fn find_all_udp(&self, local: Endpoint, remote: SocketAddr) -> ([u32; MAX_SHARING], usize) {
+    pub(super) fn find_all_udp(
+        &self,
+        local: Endpoint,
+        remote: SocketAddr,
+        interface: InterfaceId,
+    ) -> ([u32; MAX_SHARING], usize) {
         let (mut found, mut count) = ([0; MAX_SHARING], 0);
+        let group = local.address.filter(|address| address.is_multicast());
         self.visit_udp(local.port, |index, socket| {
-            if let (Some(_), Some(place)) = (socket.suits(local, remote), found.get_mut(count)) {
+            let listens = group.is_none_or(|group| self.listens_to(index, interface, group, remote.ip()));
+            if let (true, Some(_), Some(place)) = (listens, socket.suits(local, remote), found.get_mut(count)) {
                 *place = index;
                 count += 1;
             }

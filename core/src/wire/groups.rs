@@ -3,7 +3,9 @@
 //! Both protocols say the same in two formats: routers query, hosts report. Sums of MLD are those of ICMPv6.
 
 use super::{WireError, array_at, u16_at};
+use crate::address::bits;
 use crate::checksum;
+use crate::stack::source_filter::MAX_SOURCES;
 use crate::time::Duration;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -33,12 +35,18 @@ pub mod kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecordKind {
-    /// What is so: the group is listened to, whatever the source.
+    /// What is so: some sources are listened to.
+    IsInclude = 1,
+    /// What is so: all sources but some are listened to.
     IsExclude = 2,
-    /// What has changed: it is not listened to any more.
+    /// What has changed: only some sources are listened to from now on, or none.
     ToInclude = 3,
-    /// What has changed: it is listened to, whatever the source.
+    /// What has changed: all sources but some are listened to from now on.
     ToExclude = 4,
+    /// What has changed: these sources are listened to as well.
+    Allow = 5,
+    /// What has changed: these sources are not listened to any more.
+    Block = 6,
 }
 
 /// Bytes of a message about one group, without those of a report of the newest version.
@@ -48,14 +56,14 @@ pub const MLD_LEN: usize = 24;
 /// Bytes of a report of the newest version before its records.
 pub const REPORT_LEN: usize = 8;
 
-/// Bytes of a record without sources.
-pub const fn record_len(is_ipv4: bool) -> usize {
-    if is_ipv4 { 8 } else { 20 }
-}
+/// Bytes of what is said of one group at most: three records, with the changes of sources and all sources.
+pub(crate) const MAX_RECORDS_V4: usize = 3 * 8 + 2 * 4 * MAX_SOURCES;
+/// The same of MLD.
+pub(crate) const MAX_RECORDS_V6: usize = 3 * 20 + 2 * 16 * MAX_SOURCES;
 
 /// A router's question who listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupQuery {
+pub struct GroupQuery<'a> {
     /// 1 to 3 of IGMP, 1 to 2 of MLD.
     pub version: u8,
     /// The group; None for all.
@@ -64,14 +72,16 @@ pub struct GroupQuery {
     pub max_response: Duration,
     /// How often hosts tell of a change, by the newest versions; 0 if it is left open.
     pub robustness: u8,
+    /// The addresses of the sources that are asked for, by the newest versions.
+    sources: &'a [u8],
 }
 
-impl GroupQuery {
+impl<'a> GroupQuery<'a> {
     /// Reads an IGMP message, if it is a query: all that follows the IP header.
     ///
     /// # Errors
     /// [`WireError::Truncated`], [`WireError::BadChecksum`], and [`WireError::BadFormat`] for other messages.
-    pub fn parse_igmp(bytes: &[u8]) -> Result<Self, WireError> {
+    pub fn parse_igmp(bytes: &'a [u8]) -> Result<Self, WireError> {
         let header = bytes.first_chunk::<IGMP_LEN>().ok_or(WireError::Truncated)?;
         if !checksum::sum(bytes).is_valid() {
             return Err(WireError::BadChecksum);
@@ -88,14 +98,14 @@ impl GroupQuery {
             None => (2, tenths(u64::from(header[1])), 0),
         };
         let group = (!group.is_unspecified()).then_some(IpAddr::V4(group));
-        Ok(GroupQuery { version, group, max_response, robustness })
+        Ok(GroupQuery { version, group, max_response, robustness, sources: listed(bytes, IGMP_LEN, 4)? })
     }
 
     /// Reads an MLD query, from the ICMPv6 header on, whose sum is right.
     ///
     /// # Errors
     /// [`WireError::Truncated`].
-    pub fn parse_mld(bytes: &[u8]) -> Result<Self, WireError> {
+    pub fn parse_mld(bytes: &'a [u8]) -> Result<Self, WireError> {
         let header = bytes.first_chunk::<MLD_LEN>().ok_or(WireError::Truncated)?;
         let group = Ipv6Addr::from(array_at::<16, _>(header, 8..24));
         let code = u16_at(header, 4..6);
@@ -105,7 +115,29 @@ impl GroupQuery {
             None => (1, u32::from(code), 0),
         };
         let group = (!group.is_unspecified()).then_some(IpAddr::V6(group));
-        Ok(GroupQuery { version, group, max_response: Duration::from_millis(u64::from(millis)), robustness })
+        let max_response = Duration::from_millis(u64::from(millis));
+        Ok(GroupQuery { version, group, max_response, robustness, sources: listed(bytes, MLD_LEN, 16)? })
+    }
+
+    /// The sources that are asked for: the numbers of their addresses, of IPv4 as mapped to IPv6.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = u128> {
+        let len = if self.group.is_some_and(|group| group.is_ipv4()) { 4 } else { 16 };
+        self.sources.chunks_exact(len).map(|source| match *source {
+            [a, b, c, d] => bits(IpAddr::from([a, b, c, d])),
+            _ => source.iter().fold(0, |number, &octet| number << 8 | u128::from(octet)),
+        })
+    }
+}
+
+/// The sources of a query, which begin with their number four bytes after `at` if it is of the newest version (RFC 3376 §4.1.8, RFC 3810
+/// §5.1.10).
+fn listed(bytes: &[u8], at: usize, each: usize) -> Result<&[u8], WireError> {
+    match bytes.get(at..at + 4) {
+        Some(&[_, _, high, low]) => {
+            let len = usize::from(u16::from_be_bytes([high, low])) * each;
+            bytes.get(at + 4..at + 4 + len).ok_or(WireError::Truncated)
+        }
+        _ => Ok(&[]),
     }
 }
 
@@ -152,14 +184,17 @@ pub fn emit_simple(out: &mut [u8], kind: u8, group: IpAddr) -> usize {
     }
 }
 
-/// Writes the record of a group without sources, and returns its length.
-pub fn emit_record(out: &mut [u8], kind: RecordKind, group: IpAddr) -> usize {
-    out[..4].copy_from_slice(&[kind as u8, 0, 0, 0]);
-    match group {
-        IpAddr::V4(group) => out[4..8].copy_from_slice(&group.octets()),
-        IpAddr::V6(group) => out[4..20].copy_from_slice(&group.octets()),
+/// Writes the record of a group, with sources as in [`GroupQuery::sources`], and returns its length.
+pub(crate) fn emit_record(out: &mut [u8], kind: RecordKind, group: IpAddr, sources: &[u128]) -> usize {
+    // One after the other, the group first: IPv4's are the last four bytes.
+    let each = if group.is_ipv4() { 4 } else { 16 };
+    out[..4].copy_from_slice(&[kind as u8, 0, 0, sources.len() as u8]);
+    let mut len = 4;
+    for address in core::iter::once(bits(group)).chain(sources.iter().copied()) {
+        out[len..len + each].copy_from_slice(&address.to_be_bytes()[16 - each..]);
+        len += each;
     }
-    record_len(group.is_ipv4())
+    len
 }
 
 /// Writes the header of a report of the newest version with so many records, without its checksum.
@@ -178,11 +213,16 @@ mod tests {
         let sealed = |mut bytes: Vec<u8>| {
             let sum = checksum::sum(&bytes).finish().to_be_bytes();
             bytes[2..4].copy_from_slice(&sum);
-            GroupQuery::parse_igmp(&bytes)
+            bytes
         };
+        let parsed = |bytes: Vec<u8>| {
+            let query = GroupQuery::parse_igmp(&bytes)?;
+            Ok((query.version, query.group, query.max_response, query.robustness))
+        };
+        let sealed = |bytes: Vec<u8>| parsed(sealed(bytes));
         let query = |version, group: Option<&str>, millis, robustness| {
-            let group = group.map(|text| text.parse().unwrap());
-            Ok(GroupQuery { version, group, max_response: Duration::from_millis(millis), robustness })
+            let group: Option<IpAddr> = group.map(|text| text.parse().unwrap());
+            Ok((version, group, Duration::from_millis(millis), robustness))
         };
         assert_eq!(sealed(vec![0x11, 0, 0, 0, 0, 0, 0, 0]), query(1, None, 10_000, 0));
         assert_eq!(sealed(vec![0x11, 100, 0, 0, 239, 1, 2, 3]), query(2, Some("239.1.2.3"), 10_000, 0));
@@ -192,12 +232,35 @@ mod tests {
         assert_eq!(sealed(vec![0x16, 0, 0, 0, 239, 1, 2, 3]), Err(WireError::BadFormat));
         assert_eq!(GroupQuery::parse_igmp(&[0x11, 0, 0, 0, 0, 0, 0, 0]), Err(WireError::BadChecksum));
         assert_eq!(GroupQuery::parse_igmp(&[0x11; 7]), Err(WireError::Truncated));
-        let mut mld = vec![0; 28];
-        (mld[0], mld[4], mld[5], mld[24]) = (130, 0x27, 0x10, 7);
-        assert_eq!(GroupQuery::parse_mld(&mld), query(2, None, 10_000, 7));
-        assert_eq!(GroupQuery::parse_mld(&mld[..24]), query(1, None, 10_000, 0));
-        mld[4..6].copy_from_slice(&[0x80, 0]);
-        assert_eq!(GroupQuery::parse_mld(&mld), query(2, None, 32_768, 7));
-        assert_eq!(GroupQuery::parse_mld(&mld[..23]), Err(WireError::Truncated));
+        assert_eq!(sealed(vec![0x11, 100, 0, 0, 239, 1, 2, 3, 2, 125, 0, 1, 10, 0, 0]), Err(WireError::Truncated));
+        let mld = |bytes: &[u8]| {
+            let query = GroupQuery::parse_mld(bytes)?;
+            Ok((query.version, query.group, query.max_response, query.robustness))
+        };
+        let mut bytes = vec![0; 28];
+        (bytes[0], bytes[4], bytes[5], bytes[24]) = (130, 0x27, 0x10, 7);
+        assert_eq!(mld(&bytes), query(2, None, 10_000, 7));
+        assert_eq!(mld(&bytes[..24]), query(1, None, 10_000, 0));
+        bytes[4..6].copy_from_slice(&[0x80, 0]);
+        assert_eq!(mld(&bytes), query(2, None, 32_768, 7));
+        assert_eq!(mld(&bytes[..23]), Err(WireError::Truncated));
+    }
+
+    #[test]
+    fn sources_are_read_and_written() {
+        let mut record = [0; 12];
+        let (group, source) = (IpAddr::from([239, 1, 2, 3]), IpAddr::from([10, 0, 0, 2]));
+        assert_eq!(emit_record(&mut record, RecordKind::Allow, group, &[bits(source)]), 12);
+        assert_eq!(record, [5, 0, 0, 1, 239, 1, 2, 3, 10, 0, 0, 2]);
+        let mut query = vec![0x11, 100, 0, 0, 239, 1, 2, 3, 2, 125, 0, 1, 10, 0, 0, 2];
+        let sum = checksum::sum(&query).finish().to_be_bytes();
+        query[2..4].copy_from_slice(&sum);
+        assert_eq!(GroupQuery::parse_igmp(&query).unwrap().sources().collect::<Vec<_>>(), [bits(source)]);
+        let (group, source) = ("ff05::1".parse().unwrap(), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 2]));
+        let mut record = [0; 36];
+        assert_eq!(emit_record(&mut record, RecordKind::Block, group, &[bits(source)]), 36);
+        let query = [&[130, 0, 0, 0, 0, 1, 0, 0][..], &record[4..20], &[2, 125, 0, 1], &record[20..]].concat();
+        let query = GroupQuery::parse_mld(&query).unwrap();
+        assert_eq!((query.group, query.sources().collect::<Vec<_>>()), (Some(group), vec![bits(source)]));
     }
 }

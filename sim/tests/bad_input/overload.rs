@@ -4,7 +4,7 @@ use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     AnyAddress, Config, ConnectOptions, DropReason, Endpoint, Forwarding, FrameMeta, InterfaceConfig, InterfaceId,
-    Limits, ListenOptions, NatConfig, Pool, Stack, SynCookies, UdpMeta,
+    Limits, ListenOptions, NatConfig, Pool, SourceFilter, Stack, SynCookies, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 29] = [
+    let scenes: [Overload; 30] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -51,6 +51,7 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("a second SYN of a flow that waits for a decision", DropReason::FlowPending, undecided_flows),
         ("more flows than may wait for a decision", DropReason::FlowTableFull, undecided_flows),
         ("a query of a multicast router that is cut short", DropReason::GroupMessageInvalid, cut_query),
+        ("a group that a socket has not joined", DropReason::UdpSourceFiltered, unwanted_group),
     ];
     let mut drops = BTreeMap::new();
     for (name, reason, scene) in scenes {
@@ -326,6 +327,15 @@ fn packets_to_forward(host: &mut Host) {
 }
 
 /// Half of an IGMP query.
+fn unwanted_group(host: &mut Host) {
+    let [_, other] = [7, 8].map(|port| host.stack.bind_udp(Endpoint::any(port)).unwrap());
+    let group = IpAddr::from([239, 1, 1, 1]);
+    host.stack.udp_set_filter(host.now, other, NIC, group, &SourceFilter::ALL).unwrap();
+    let frame =
+        packet::ip_frame((PEER_MAC, MacAddr::for_multicast(group)), PEER, group, UDP, &packet::udp(7, 7, b"data"));
+    host.stack.receive(&mut host.pool, host.now, NIC, &frame, FrameMeta::received(frame.len()));
+}
+
 fn cut_query(host: &mut Host) {
     const IGMP: u8 = 2;
     let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, HOST, IGMP, &[0x11, 0, 0xee, 0xff]);

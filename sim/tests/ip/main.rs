@@ -9,6 +9,7 @@ mod fragments;
 mod host;
 mod icmp;
 mod multicast;
+mod multicast_sources;
 mod nat;
 mod neighbor_states;
 mod neighbors;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 const GROUPS: [[&str; 3]; 2] = [["239.1.1.1", "239.1.1.2", "239.1.1.3"], ["ff05::1", "ff05::2", "ff05::3"]];
 
 /// A host that reports its groups, and has told those of its addresses.
-fn host() -> Host {
+pub(crate) fn host() -> Host {
     let mut stack = Stack::new(Config::new([1, 2]), Limits::small());
     let mut config = InterfaceConfig::ethernet(HOST_MAC);
     config.detection = DuplicateDetection::Off;
@@ -23,27 +23,52 @@ fn host() -> Host {
     host
 }
 
-/// What a frame says of groups: its type, and the groups with the kinds of their records.
-fn report(frame: &[u8]) -> Option<(u8, Vec<(u8, IpAddr)>)> {
+/// A record of a report: its type, 0 for older versions, the group and the sources.
+type Record = (u8, IpAddr, Vec<IpAddr>);
+
+/// The address at the beginning.
+fn address(bytes: &[u8], ipv6: bool) -> IpAddr {
+    match ipv6 {
+        false => IpAddr::from(<[u8; 4]>::try_from(&bytes[..4]).unwrap()),
+        true => IpAddr::from(<[u8; 16]>::try_from(&bytes[..16]).unwrap()),
+    }
+}
+
+/// The records of a report of the newest version.
+fn records(message: &[u8], ipv6: bool) -> Vec<Record> {
+    let len = if ipv6 { 16 } else { 4 };
+    let mut rest = &message[8..];
+    let records = (0..u16::from_be_bytes([message[6], message[7]])).map(|_| {
+        let count = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+        let sources = rest[4 + len..][..count * len].chunks(len).map(|source| address(source, ipv6)).collect();
+        let record = (rest[0], address(&rest[4..], ipv6), sources);
+        rest = &rest[4 + len + count * len..];
+        record
+    });
+    let records = records.collect();
+    assert!(rest.is_empty());
+    records
+}
+
+/// What a frame says of groups: its type and its records.
+fn report(frame: &[u8]) -> Option<(u8, Vec<Record>)> {
     match frame[14] >> 4 {
         4 if frame[23] == 2 => {
             let header_len = usize::from(frame[14] & 15) * 4;
             assert_eq!((header_len, &frame[34..38], frame[22]), (24, &[0x94, 4, 0, 0][..], 1), "router alert, TTL");
             let message = &frame[14 + header_len..];
-            let address = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&message[at..at + 4]).unwrap());
             let records = match message[0] {
-                0x22 => (0..usize::from(message[7])).map(|n| (message[8 + 8 * n], address(12 + 8 * n))).collect(),
-                _ => vec![(0, address(4))],
+                0x22 => records(message, false),
+                _ => vec![(0, address(&message[4..], false), vec![])],
             };
             Some((message[0], records))
         }
         6 if frame[20] == 0 => {
             assert_eq!((&frame[54..62], frame[21]), (&[58, 0, 5, 2, 0, 0, 1, 0][..], 1), "router alert, hop limit");
             let message = &frame[62..];
-            let address = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&message[at..at + 16]).unwrap());
             let records = match message[0] {
-                143 => (0..usize::from(message[7])).map(|n| (message[8 + 20 * n], address(12 + 20 * n))).collect(),
-                _ => vec![(0, address(8))],
+                143 => records(message, true),
+                _ => vec![(0, address(&message[8..], true), vec![])],
             };
             Some((message[0], records))
         }
@@ -51,27 +76,38 @@ fn report(frame: &[u8]) -> Option<(u8, Vec<(u8, IpAddr)>)> {
     }
 }
 
-/// When a report came, its type, and its records: their types and groups.
-type Report = (u64, u8, Vec<(u8, IpAddr)>);
+/// When a report came, its type, and its records.
+type Report = (u64, u8, Vec<Record>);
 
 /// The reports that leave in a while, with their times in milliseconds from now.
-fn reports(host: &mut Host, span: Duration) -> Vec<Report> {
+pub(crate) fn reports(host: &mut Host, span: Duration) -> Vec<Report> {
     let start = host.now;
     let sent = host.pass(span);
     let found = sent.iter().filter_map(|(at, frame)| Some((at.since(start).as_millis(), report(frame)?)));
     found.map(|(at, (kind, records))| (at, kind, records)).collect()
 }
 
-fn query(host: &mut Host, ipv6: bool, version: u8, group: Option<&str>, tenths: u8) {
+pub(crate) fn query(host: &mut Host, ipv6: bool, version: u8, group: Option<&str>, tenths: u8) {
+    ask(host, ipv6, version, group.map(ip), &[], tenths);
+}
+
+/// A question of the newest version about some sources of a group.
+pub(crate) fn query_sources(host: &mut Host, group: IpAddr, sources: &[IpAddr], tenths: u8) {
+    ask(host, group.is_ipv6(), if group.is_ipv6() { 2 } else { 3 }, Some(group), sources, tenths);
+}
+
+fn ask(host: &mut Host, ipv6: bool, version: u8, group: Option<IpAddr>, sources: &[IpAddr], tenths: u8) {
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let mut body = group.map_or(vec![0; if ipv6 { 16 } else { 4 }], octets);
+    if version == if ipv6 { 2 } else { 3 } {
+        body.extend([2, 125, 0, sources.len() as u8]);
+        sources.iter().for_each(|source| body.extend(octets(*source)));
+    }
     if ipv6 {
-        let mut body = match group.map(ip) {
-            Some(IpAddr::V6(group)) => group.octets().to_vec(),
-            _ => vec![0; 16],
-        };
-        if version == 2 {
-            body.extend([2, 125, 0, 0]);
-        }
-        let to = group.map_or(ip("ff02::1"), ip);
+        let to = group.unwrap_or(ip("ff02::1"));
         let message = icmp(130, 0, (u32::from(tenths) * 100) << 16, &body);
         let inner = ip_frame((PEER_MAC, MacAddr([0x33, 0x33, 0, 0, 0, 1])), ip("fe80::2"), to, ICMPV6, &message);
         // With a hop-by-hop header that has a router alert, and a hop limit of 1.
@@ -80,16 +116,8 @@ fn query(host: &mut Host, ipv6: bool, version: u8, group: Option<&str>, tenths: 
         frame[18..20].copy_from_slice(&((message.len() + 8) as u16).to_be_bytes());
         host.receive(&frame);
     } else {
-        let to = group.map_or(ip("224.0.0.1"), ip);
-        let address = match group.map(ip) {
-            Some(IpAddr::V4(group)) => group.octets(),
-            _ => [0; 4],
-        };
-        let mut message = vec![0x11, if version == 1 { 0 } else { tenths }, 0, 0];
-        message.extend(address);
-        if version == 3 {
-            message.extend([2, 125, 0, 0]);
-        }
+        let to = group.unwrap_or(ip("224.0.0.1"));
+        let mut message = [&[0x11, if version == 1 { 0 } else { tenths }, 0, 0], &body[..]].concat();
         let words = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
         let sum: u32 = words.sum();
         let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
@@ -108,7 +136,7 @@ fn n8_a_join_and_a_leave_are_told_twice() {
         let told = reports(&mut host, Duration::from_secs(30));
         assert_eq!(
             told.iter().map(|told| (told.1, told.2.clone())).collect::<Vec<_>>(),
-            [(kind, vec![(4, group)]), (kind, vec![(4, group)])]
+            [(kind, vec![(4, group, vec![])]), (kind, vec![(4, group, vec![])])]
         );
         assert_eq!(told[0].0, 0);
         assert!(told[1].0 <= 1_000, "{told:?}");
@@ -116,7 +144,10 @@ fn n8_a_join_and_a_leave_are_told_twice() {
         assert!(reports(&mut host, Duration::from_secs(30)).is_empty(), "somebody else listens");
         host.stack.leave_group(host.now, NIC, group).unwrap();
         let told = reports(&mut host, Duration::from_secs(30));
-        assert_eq!(told.iter().map(|told| told.2.clone()).collect::<Vec<_>>(), [vec![(3, group)], vec![(3, group)]]);
+        assert_eq!(
+            told.iter().map(|told| told.2.clone()).collect::<Vec<_>>(),
+            [vec![(3, group, vec![])], vec![(3, group, vec![])]]
+        );
         assert_eq!(host.stack.leave_group(host.now, NIC, group), Err(GroupError::NotMember(group)));
         assert_eq!((host.pool.blocks_in_use(), host.stack.next_timeout()), (0, None));
     }
@@ -136,11 +167,11 @@ fn n8_queries_are_answered_in_time() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].0 < 10_000);
         for group in groups {
-            assert!(told[0].2.contains(&(2, group)), "{told:?}");
+            assert!(told[0].2.contains(&(2, group, vec![])), "{told:?}");
         }
         query(&mut host, ipv6, newest, Some(GROUPS[usize::from(ipv6)][1]), 10);
         let told = reports(&mut host, Duration::from_secs(20));
-        assert_eq!((told.len(), &told[0].2), (1, &vec![(2, groups[1])]));
+        assert_eq!((told.len(), &told[0].2), (1, &vec![(2, groups[1], vec![])]));
         assert!(told[0].0 < 1_000);
     }
 }
