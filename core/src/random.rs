@@ -28,6 +28,7 @@ pub(crate) enum Use {
     Ntp = 34,
     Dhcpv6Client = 35,
     Dhcpv6Server = 36,
+    Mdns = 37,
 }
 
 impl Generator {

@@ -1,4 +1,4 @@
-//! Services that a network needs: addresses by DHCP, names by DNS, the time by NTP, for those who give and those who ask.
+//! Services that a network needs: addresses by DHCP, names by DNS with or without a server, the time by NTP, for those who give and those who ask.
 //!
 //! Like the rest of the crate they do no I/O: a message and the time go in, an answer comes out in the caller's buffer.
 //! Whoever owns the sockets carries the messages. Tables have the capacity they are given at
@@ -14,6 +14,7 @@ pub mod dhcpv6_server;
 pub mod dns_relay;
 pub mod dns_server;
 mod list;
+pub mod mdns;
 pub mod ntp;
 pub mod resolver;
 
@@ -30,6 +31,7 @@ pub use dns_server::{
     UnknownNames,
 };
 pub use list::List;
+pub use mdns::{Mdns, MdnsConfig, MdnsEvent, MdnsMemory};
 pub use resolver::{Outcome, Resolver, ResolverConfig};
 
 use core::fmt;
