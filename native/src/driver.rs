@@ -9,13 +9,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use ethertab::services::{DhcpClient, DhcpClientConfig};
+use ethertab::services::{DhcpClient, DhcpClientConfig, Mdns, MdnsConfig, MdnsMemory};
 use ethertab::time::Instant;
 use ethertab::{BindError, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Pool, Prefix, Stack};
 use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::dhcp::Dhcp;
+use crate::mdns::{MdnsStartError, MulticastDns};
 use crate::port::Port;
 
 /// Frames that a turn takes from each port, and as many that it takes from the stack for it, so that none starves another
@@ -136,6 +137,7 @@ pub struct Driver<P> {
     /// Turns in a row that have left frames waiting at a port.
     turns_behind: usize,
     dhcp: Option<Dhcp>,
+    mdns: Option<MulticastDns>,
     capture: Option<Capture>,
     buf: Vec<u8>,
     /// The origin of the stack's time.
@@ -165,6 +167,7 @@ impl<P: Port> Driver<P> {
             plugs: Vec::new(),
             turns_behind: 0,
             dhcp: None,
+            mdns: None,
             capture: None,
             buf: Vec::new(),
             started: Clock::now(),
@@ -220,6 +223,22 @@ impl<P: Port> Driver<P> {
         if let Some(dhcp) = &mut self.dhcp {
             dhcp.release(now);
         }
+    }
+
+    /// Lets the first interface speak multicast DNS, with the addresses that it has at each time. The UDP socket is one of the stack's:
+    /// events about it need no attention.
+    ///
+    /// # Errors
+    /// If UDP port 5353 is taken, or the interface listens to as many groups as it may.
+    pub fn start_mdns(&mut self, config: MdnsConfig, memory: MdnsMemory<'static>) -> Result<(), MdnsStartError> {
+        let (now, interface) = (self.now(), self.interface());
+        self.mdns = Some(MulticastDns::new(&mut self.stack, now, interface, config, memory)?);
+        Ok(())
+    }
+
+    /// Multicast DNS, for its calls. What they give to send goes out in the next [`turn`](Self::turn).
+    pub fn mdns(&mut self) -> Option<&mut Mdns<'static>> {
+        self.mdns.as_mut().map(|mdns| &mut mdns.mdns)
     }
 
     /// The time now, for the stack's calls: microseconds since the driver was made, and what was [skipped](Self::skip).
@@ -316,6 +335,9 @@ impl<P: Port> Driver<P> {
         if let Some(dhcp) = &mut self.dhcp {
             dhcp.run(&mut self.stack, &mut self.pool, now);
         }
+        if let Some(mdns) = &mut self.mdns {
+            mdns.run(&mut self.stack, &mut self.pool, now);
+        }
         for plug in &mut self.plugs {
             plug.deliver_to_port(now)?;
             // VLANs that were added since make frames longer.
@@ -371,7 +393,8 @@ impl<P: Port> Driver<P> {
             return Some(Duration::ZERO);
         }
         let arrivals = self.plugs.iter().filter_map(Plug::next_arrival).min();
-        let due = [self.stack.next_timeout(), self.dhcp.as_ref().and_then(Dhcp::next_timeout), arrivals];
+        let mdns = self.mdns.as_ref().and_then(MulticastDns::next_timeout);
+        let due = [self.stack.next_timeout(), self.dhcp.as_ref().and_then(Dhcp::next_timeout), mdns, arrivals];
         let now = self.now();
         let wait = due.into_iter().flatten().min().map(|due| Duration::from_micros(due.since(now).as_micros()));
         wait.into_iter().chain(limit).min()

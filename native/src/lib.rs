@@ -42,11 +42,13 @@
 
 mod dhcp;
 mod driver;
+mod mdns;
 mod port;
 #[cfg(target_os = "linux")]
 mod tap;
 
 pub use driver::{Driver, DriverError, Waker};
+pub use mdns::MdnsStartError;
 pub use port::Port;
 #[cfg(target_os = "linux")]
 pub use tap::{Tap, TapConfig};

@@ -57,7 +57,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "linux",
-        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap, hping3 and scapy, and clients and servers of DHCP, DNS and NTP",
+        about: "native: the stack on a TAP device against Linux's TCP, curl, nginx, nmap, hping3 and scapy, and clients and servers of DHCP, DNS, mDNS and NTP",
         quick: false,
         needs: &[
             Tap,
@@ -75,6 +75,9 @@ const SUITES: &[Suite] = &[
             Program("dig"),
             Program("ntpdig"),
             Program("chronyd"),
+            Program("avahi-daemon"),
+            Program("avahi-browse"),
+            Program("dbus-daemon"),
             Program("tshark"),
         ],
         run: linux,

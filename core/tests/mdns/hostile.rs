@@ -91,7 +91,7 @@ proptest! {
             let mut out = [0; MTU];
             let len = link.hosts[0].handle(link.now, from.parse().unwrap(), GROUP_V4.into(), &octets, &mut out);
             prop_assert!(len.is_none_or(|len| len <= MTU));
-            link.now = link.now + ms(50);
+            link.now += ms(50);
             let mut turns = 0;
             while link.hosts[0].transmit(link.now, &mut out).is_some() {
                 turns += 1;

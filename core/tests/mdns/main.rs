@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
 
 use ethertab::Prefix;
-use ethertab::services::mdns::{GROUP_V4, MdnsDestination, ServiceConfig};
+use ethertab::services::mdns::{GROUP_V4, ServiceConfig};
 use ethertab::services::{List, Mdns, MdnsConfig, MdnsEvent, MdnsMemory, Text};
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::dns::{Name, RecordType};
@@ -99,21 +99,19 @@ impl Link {
 
     /// Sends what is due, and what that leads to.
     fn settle(&mut self) {
-        while let Some((from, to, octets)) = self.next_message() {
+        while let Some((from, octets)) = self.next_message() {
             let message = Message::from_bytes(&octets).expect("hickory reads it");
             self.sent.push(Sent { at: self.now, octets: octets.clone(), message });
-            if to == MdnsDestination::Groups {
-                self.deliver(from, &octets);
-            }
+            self.deliver(from, &octets);
         }
     }
 
-    fn next_message(&mut self) -> Option<(usize, MdnsDestination, Vec<u8>)> {
+    fn next_message(&mut self) -> Option<(usize, Vec<u8>)> {
         let mut out = [0; MTU];
         let now = self.now;
         self.hosts.iter_mut().enumerate().find_map(|(index, host)| {
-            let (to, len) = host.transmit(now, &mut out)?;
-            Some((index, to, out[..len].to_vec()))
+            let len = host.transmit(now, &mut out)?;
+            Some((index, out[..len].to_vec()))
         })
     }
 

@@ -13,6 +13,7 @@ mod dhcp;
 mod host;
 mod http;
 mod judge;
+mod mdns;
 mod namespace;
 mod peer;
 mod router_advertisements;

@@ -133,15 +133,6 @@ pub enum MdnsEvent {
     Answers(QuestionId),
 }
 
-/// A message to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MdnsDestination {
-    /// To [the groups](Mdns::groups).
-    Groups,
-    /// To one host.
-    Host(SocketAddr),
-}
-
 /// Messages sent, received and dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MdnsCounters {
@@ -253,20 +244,19 @@ impl<'m> Mdns<'m> {
         None
     }
 
-    /// The next message to send at this time, if there is one: where it goes, and how many octets of `out` it has. `out` is as long as a
+    /// The next message to send to the [groups](Self::groups) at this time, if there is one: how many octets of `out` it has. `out` is as long as a
     /// message may be on this link: 1,452 octets on Ethernet. To be called until there is nothing, when
     /// [`next_timeout`](Self::next_timeout) has come and after each other call.
-    pub fn transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<(MdnsDestination, usize)> {
+    pub fn transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         if self.addresses.is_empty() {
             return None;
         }
         self.expire(now);
         self.advance_claims(now);
-        let len = match self.write_response(now, out).or_else(|| self.write_probes(now, out)) {
-            Some(len) => len,
-            None => self.write_queries(now, out)?,
-        };
-        Some((MdnsDestination::Groups, len))
+        match self.write_response(now, out).or_else(|| self.write_probes(now, out)) {
+            Some(len) => Some(len),
+            None => self.write_queries(now, out),
+        }
     }
 
     /// When to call [`transmit`](Self::transmit) at the latest; `None` if nothing is due.
