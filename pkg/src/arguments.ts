@@ -228,6 +228,17 @@ export function port(argument: string, value: unknown, min: 0 | 1 = 1): number {
   return integer(argument, value, min, 65_535);
 }
 
+/** An IP address and a port, such as `"10.0.2.15:80"`. */
+export function endpoint(argument: string, value: unknown): [address: string, port: number] {
+  const text = string(argument, value);
+  const match = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text);
+  const literal = addressLiteral(match?.[1] ?? "");
+  if (match === null || literal === null) {
+    throw outOfRange(argument, 'an address and a port like "10.0.2.15:80"', value);
+  }
+  return [literal, port(`the port in ${argument}`, Number(match[2]))];
+}
+
 /** `address:port`, with brackets around IPv6. */
 export function hostPort(host: string, portNumber: number): string {
   return host.includes(":") ? `[${host}]:${portNumber}` : `${host}:${portNumber}`;

@@ -23,6 +23,8 @@ export type SocketErrorCode =
   | "ENOBUFS"
   /** The datagram is too long. */
   | "EMSGSIZE"
+  /** The socket must not send broadcasts. */
+  | "EACCES"
   /** Written after the end. */
   | "EPIPE"
   /** The host name is no IP address, and no resolver is set up. */

@@ -12,7 +12,7 @@ import { Waiters } from "./waiters.js";
 export type Accepting = (id: number, remote: SocketAddress, local: SocketAddress) => SocketImpl;
 
 /** What `accept` of the module tells. */
-interface Accepted {
+export interface Accepted {
   socket: number;
   remoteAddress: string;
   remotePort: number;

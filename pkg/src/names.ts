@@ -24,6 +24,9 @@ export const WORDS = `
   synCookies off underPressure always
   mtuProbing off onBlackHole always
   manners linux freebsd
+  reversePaths off loose strict
+  natFilters addressAndPort none
+  preferences low medium high
 `;
 
 /** `ConnectionInfo`: times in milliseconds, sizes in bytes, rates in bytes a second. */
@@ -73,4 +76,24 @@ export const SETTINGS = `
   hopLimit trafficClass delayedAck initialRto minRto maxRto timeWait finWait2 userTimeout linger challengeInterval
   deferAccept synRetries linearSynTimeouts synAckRetries retries orphanRetries
   initialWindow reordering maxReordering growthLimit compressedAcks maxPacingRate
+`;
+
+/** `UdpSettings`: 0 for the usual hop limits. */
+export const UDP_SETTINGS = `
+  ttl multicastTtl trafficClass broadcast? dontFragment? checksum? sharePort?
+`;
+
+/** `ForwardingOptions`. */
+export const FORWARDING = `
+  ipv4? ipv6? reversePath=reversePaths redirects?
+`;
+
+/** `NatOptions`: times in microseconds, 0 flows for the usual limit. */
+export const NAT = `
+  filtering=natFilters flowsPerHost udpTimeout icmpTimeout tcpTimeout tcpTransitoryTimeout
+`;
+
+/** What a router advertises besides options: the lifetime in seconds, times of neighbours in milliseconds, the interval in microseconds. */
+export const ADVERTISEMENT = `
+  hopLimit managed? otherConfig? preference=preferences routerLifetime reachableTime retransmitTimer interval
 `;

@@ -4,7 +4,24 @@ import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
-import type { AddressInfo, DhcpLease, Nic, PortCounters } from "./types.js";
+import { forwardingSettings, forwardingValues } from "./routing.js";
+import type {
+  AddressInfo,
+  AdvertiseOptions,
+  DhcpLease,
+  ForwardingOptions,
+  ForwardingSettings,
+  Nic,
+  PortCounters,
+} from "./types.js";
+
+/** In what the engine tells of an interface: behind the signals, one more than the number of a new flow. */
+const FLOW_SHIFT = 8;
+
+/** Decides on flows to any address. */
+interface Taker {
+  ask(flow: number): void;
+}
 
 /** What an interface starts with. */
 export interface NicStart {
@@ -24,15 +41,20 @@ export interface NicStart {
   slaac: boolean;
   /** Routers have said something else than before. */
   changed: () => void;
+  advertise: (nic: NicImpl, options: AdvertiseOptions | null) => Promise<void>;
   released: (nic: NicImpl) => void;
 }
 
 /** See {@link Nic}. */
 export class NicImpl extends PortBase implements Nic, Sink {
   readonly id: number;
+  /** The stack's number. */
+  readonly host: number;
   readonly mac: string;
   readonly mtu: number;
   readonly configured: Promise<void>;
+  /** Who takes flows to any address that come in here. */
+  taker: Taker | null = null;
   readonly #engine: EngineCore;
   readonly #start: NicStart;
   readonly #configuring = deferred<void>();
@@ -47,6 +69,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
     this.#engine = engine;
     this.#start = start;
     this.id = start.id;
+    this.host = start.host;
     this.mac = start.mac;
     this.mtu = start.mtu;
     this.configured = this.#configuring.promise;
@@ -69,12 +92,16 @@ export class NicImpl extends PortBase implements Nic, Sink {
 
   addressInfo(): AddressInfo[] {
     if (this.isClosed) return [];
-    const { host, id } = this.#start;
+    const { host, id } = this;
     return this.#engine.rows<AddressInfo>((wasm) => wasm.addresses(host, id));
   }
 
-  /** Its addresses, or what routers have said of its network, have changed. */
-  onSignals(): void {
+  /** Its addresses, or what routers have said of its network, have changed; or there is a new flow. */
+  onSignals(signals: number): void {
+    if (signals >>> FLOW_SHIFT !== 0) {
+      this.taker?.ask((signals >>> FLOW_SHIFT) - 1);
+      return;
+    }
     if (!this.#start.slaac || this.isClosed) return;
     const isUsable = ({ origin, state }: AddressInfo) =>
       origin === "advertised" && (state === "preferred" || state === "optimistic");
@@ -99,7 +126,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
   /** What routers have advertised of names. */
   advertisedNames(): { servers: string[]; domains: string[] } {
     if (!this.#start.slaac || this.isClosed) return { servers: [], domains: [] };
-    const { host, id } = this.#start;
+    const { host, id } = this;
     const rows = this.#engine.rows<{ server: string; domain: string }>((wasm) =>
       wasm.advertised_names(host, id),
     );
@@ -135,7 +162,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
   }
 
   #addAddress(prefix: string, isLeased: boolean): void {
-    const { host, id } = this.#start;
+    const { host, id } = this;
     this.#assertOpen();
     this.#engine.call((wasm, now) => wasm.add_address(now, host, id, prefix, isLeased));
     this.#engine.wake();
@@ -143,9 +170,43 @@ export class NicImpl extends PortBase implements Nic, Sink {
 
   removeAddress(prefix: string): void {
     const [address = ""] = check.string("prefix", prefix).split("/");
-    const { host, id } = this.#start;
+    const { host, id } = this;
     this.#assertOpen();
     this.#engine.call((wasm) => wasm.remove_address(host, id, address));
+    this.#engine.wake();
+  }
+
+  setForwarding(forwarding: boolean | ForwardingOptions): ForwardingSettings {
+    const values = forwardingValues("forwarding", forwarding);
+    const { host, id } = this;
+    this.#assertOpen();
+    return forwardingSettings(this.#engine, host, id, values);
+  }
+
+  forwarding(): ForwardingSettings {
+    const { host, id } = this;
+    this.#assertOpen();
+    return forwardingSettings(this.#engine, host, id);
+  }
+
+  async advertise(options: AdvertiseOptions | null = {}): Promise<void> {
+    this.#assertOpen();
+    return this.#start.advertise(this, options);
+  }
+
+  joinGroup(group: string): void {
+    this.#setMembership(group, true);
+  }
+
+  leaveGroup(group: string): void {
+    this.#setMembership(group, false);
+  }
+
+  #setMembership(group: string, joins: boolean): void {
+    const address = check.address("group", group);
+    const { host, id } = this;
+    this.#assertOpen();
+    this.#engine.call((wasm, now) => wasm.set_membership(now, host, id, address, joins));
     this.#engine.wake();
   }
 

@@ -1,21 +1,37 @@
 /** Stacks: interfaces, routes and the sockets of one host. */
 
+import { advertise, advertisementOf, stopAdvertising } from "./advertising.js";
 import * as check from "./arguments.js";
 import { connectByName } from "./connect_by_name.js";
 import { DhcpClients } from "./dhcp_client.js";
 import { engineFor } from "./engine.js";
 import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
+import { FlowTaker } from "./flows.js";
 import { ListenerImpl } from "./listener.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
 import { Resolver } from "./resolver.js";
+import {
+  addRoute,
+  forwardPort,
+  natFlowsOf,
+  type Owner,
+  portForwardsOf,
+  removeRoute,
+  routesOf,
+  setNat,
+  unforwardPort,
+} from "./routing.js";
 import { valuesOf } from "./rows.js";
 import { Services } from "./services.js";
 import { connectionsOf, SocketImpl, type SocketStart } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import { TraceImpl } from "./trace.js";
 import type {
+  AcceptAnyOptions,
+  AdvertiseOptions,
+  AnyAddress,
   ConnectionInfo,
   ConnectOptions,
   ConnectTarget,
@@ -23,11 +39,15 @@ import type {
   Listener,
   ListenOptions,
   NameServers,
+  NatFlow,
+  NatOptions,
   NeighborInfo,
   Nic,
   PingOptions,
   PingReply,
+  PortForward,
   ResolveOptions,
+  RouteInfo,
   RouteOptions,
   Socket,
   SocketAddress,
@@ -39,7 +59,7 @@ import type {
   UdpOptions,
   UdpSocket,
 } from "./types.js";
-import { UdpSocketImpl } from "./udp.js";
+import { UdpSocketImpl, udpValues } from "./udp.js";
 import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 const DEFAULT_BACKLOG = 511;
@@ -65,6 +85,8 @@ const LIMITS: Readonly<Record<keyof Omit<StackLimits, "memory" | "trace">, numbe
   timeWait: 1_000_000,
   udpSockets: 65_535,
   pings: 65_535,
+  pendingFlows: 65_535,
+  natFlows: 1_000_000,
 };
 
 /** Makes a stack, in the realm's engine unless `options.engine` names another. */
@@ -196,6 +218,7 @@ export class StackImpl implements Stack, Dependent {
     const routes = check.array("options.routes", given.routes);
     const dhcp = check.boolean("options.dhcp", given.dhcp, false);
     const slaac = check.boolean("options.slaac", given.slaac, false);
+    const { forwarding } = given;
     if (slaac && mtu < IPV6_MIN_MTU) {
       throw new RangeError(`options.slaac needs an MTU of ${IPV6_MIN_MTU} at least, got ${mtu}`);
     }
@@ -218,6 +241,7 @@ export class StackImpl implements Stack, Dependent {
       dhcp,
       slaac,
       changed: () => this.#advertisedChanged(),
+      advertise: (nic, options) => this.#advertise(nic, options),
       released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
@@ -225,6 +249,7 @@ export class StackImpl implements Stack, Dependent {
       for (const address of addresses) nic.addAddress(address);
       for (const via of gateways) this.addRoute({ to: "default", via });
       for (const route of routes) this.addRoute(route);
+      if (forwarding !== undefined) nic.setForwarding(forwarding);
     } catch (error) {
       nic.close();
       throw error;
@@ -318,31 +343,85 @@ export class StackImpl implements Stack, Dependent {
     this.engine.call((wasm) => wasm.remove_interface(this.#host, id));
   }
 
-  addRoute(route: RouteOptions): void {
-    const { to, via } = check.options("route", route);
-    const next = check.address("route.via", via);
-    const destination = check.string("route.to", to);
+  /** For what is in modules of its own. */
+  #owner(): Owner {
     this.#assertOpen();
-    this.engine.call((wasm) => wasm.add_route(this.#host, prefixOf(destination, next), next));
+    return {
+      engine: this.engine,
+      host: this.#host,
+      interfaceOf: (nic) => this.#interfaceOf(nic).id,
+      nameOf: (id) => this.#nics.get(id)?.name ?? "",
+    };
   }
 
-  removeRoute(to: string): void {
-    const destination = check.string("to", to);
+  routes(): RouteInfo[] {
+    return routesOf(this.#owner());
+  }
+
+  addRoute(route: RouteOptions): void {
+    addRoute(this.#owner(), route);
+  }
+
+  removeRoute(route: string | RouteOptions): void {
+    removeRoute(this.#owner(), route);
+  }
+
+  setNat(options: NatOptions | null): void {
+    setNat(this.#owner(), options);
+  }
+
+  natFlows(): NatFlow[] {
+    return natFlowsOf(this.#owner());
+  }
+
+  forwardPort(forward: PortForward): void {
+    forwardPort(this.#owner(), forward);
+  }
+
+  unforwardPort(forward: Omit<PortForward, "to">): void {
+    unforwardPort(this.#owner(), forward);
+  }
+
+  portForwards(): PortForward[] {
+    return portForwardsOf(this.#owner());
+  }
+
+  acceptAny(nic: Nic, options: AcceptAnyOptions): AnyAddress {
+    const found = this.#interfaceOf(nic);
     this.#assertOpen();
-    this.engine.call((wasm) => wasm.remove_route(this.#host, destination));
+    const taker = new FlowTaker(
+      this.engine,
+      this.#host,
+      found,
+      options,
+      (id, remote, local, allowHalfOpen) =>
+        this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
+      (closed) => this.#others.delete(closed),
+    );
+    this.#others.add(taker);
+    return taker;
+  }
+
+  async #advertise(nic: NicImpl, options: AdvertiseOptions | null): Promise<void> {
+    if (options === null) return stopAdvertising(this.engine, nic);
+    const advertisement = advertisementOf("options", options, nic);
+    const { services } = await this.#services();
+    this.#assertOpen();
+    this.#interfaceOf(nic);
+    advertise(this.engine, services, nic, advertisement);
   }
 
   addNeighbor(nic: Nic, address: string, mac: string): void {
     const literal = check.address("address", address);
     const octets = check.macNumber(check.mac("mac", mac));
-    const id = this.#interfaceOf(nic);
+    const { id } = this.#interfaceOf(nic);
     this.#assertOpen();
     this.engine.call((wasm) => wasm.add_neighbor(this.#host, id, literal, octets));
     this.engine.wake();
   }
 
-  #interfaceOf(nic: unknown): number {
-    if (nic instanceof NicImpl && this.#nics.get(nic.id) === nic) return nic.id;
+  #interfaceOf(nic: unknown): NicImpl {
+    if (nic instanceof NicImpl && this.#nics.get(nic.id) === nic) return nic;
     throw new TypeError(`nic must be an interface of ${this.hostname}, got ${check.show(nic)}`);
   }
 
@@ -487,10 +566,11 @@ export class StackImpl implements Stack, Dependent {
     const port = given.port === undefined ? 0 : check.port("options.port", given.port, 0);
     const hostname =
       given.hostname === undefined ? ANY : check.address("options.hostname", given.hostname);
+    const settings = udpValues("options", given);
     this.#assertOpen();
     const address = hostname || ALL;
     const id = this.engine.call(
-      (wasm) => wasm.bind_udp(this.#host, hostname, port),
+      (wasm) => wasm.bind_udp(this.#host, hostname, port, settings),
       `bind UDP ${check.hostPort(address, port)}`,
     );
     const bound = this.engine.call((wasm) => wasm.udp_port(id));
@@ -498,7 +578,7 @@ export class StackImpl implements Stack, Dependent {
       id,
       address: { address, port: bound },
       nicOf: (nic) => this.#nics.get(nic) ?? null,
-      interfaceOf: (nic) => this.#interfaceOf(nic),
+      interfaceOf: (nic) => this.#interfaceOf(nic).id,
       released: (closed) => this.#others.delete(closed),
     });
     this.#others.add(socket);
@@ -599,12 +679,6 @@ function list(argument: string, value: readonly string[] | undefined): readonly 
   return check
     .array(argument, value)
     .map((item, index) => check.string(`${argument}[${index}]`, item));
-}
-
-/** A destination as a prefix; `"default"` is everything of the next hop's family. */
-function prefixOf(destination: string, via: string): string {
-  if (destination !== "default") return destination;
-  return via.includes(":") ? "::/0" : "0.0.0.0/0";
 }
 
 /** The settings of a socket's own, of which `noDelay` may stand outside. */

@@ -6,8 +6,21 @@
  */
 
 import type { SocketError } from "./errors.js";
+import type {
+  AcceptAnyOptions,
+  AdvertiseOptions,
+  AnyAddress,
+  ForwardingOptions,
+  ForwardingSettings,
+  NatFlow,
+  NatOptions,
+  PortForward,
+  RouteInfo,
+  RouteOptions,
+} from "./types_routing.js";
 import type { ConnectionInfo, TcpOptions, TcpSettings, Trace } from "./types_tcp.js";
 
+export type * from "./types_routing.js";
 export type * from "./types_tcp.js";
 
 /** A span of time: milliseconds, or a number with a unit: `"250us"`, `"40ms"`, `"2s"`, `"1m"`. */
@@ -89,6 +102,10 @@ export interface StackLimits {
   udpSockets?: number;
   /** Pings waiting for an answer. */
   pings?: number;
+  /** Flows to any address that wait for a decision ({@link Stack.acceptAny}). */
+  pendingFlows?: number;
+  /** Flows that are translated ({@link Stack.setNat}), and ports that are forwarded. */
+  natFlows?: number;
   /** Events that {@link Stack.trace} keeps for whoever takes them. By default 0: there is no trace, and it costs nothing. */
   trace?: number;
   /** Payload memory this stack may take, in bytes. */
@@ -127,14 +144,6 @@ export interface ResolveOptions {
   signal?: AbortSignal;
 }
 
-/** How a route is written. */
-export interface RouteOptions {
-  /** Destination, such as `"10.1.0.0/16"` or `"default"` (both families decided by `via`). */
-  to: string;
-  /** The next hop. */
-  via: string;
-}
-
 /** How an interface is made. */
 export interface InterfaceOptions {
   /** By default a locally administered one, taken from the stack's seed. */
@@ -157,6 +166,8 @@ export interface InterfaceOptions {
   /** Default router, or one for each family. */
   gateway?: string | readonly string[];
   routes?: readonly RouteOptions[];
+  /** Whether packets for others are forwarded, or how, as {@link Nic.setForwarding} has it. By default not. */
+  forwarding?: boolean | ForwardingOptions;
   /** A name for people and captures; by default the hostname and a number. */
   name?: string;
 }
@@ -233,6 +244,18 @@ export interface Nic extends Port {
   readonly lease: DhcpLease | null;
   addAddress(prefix: string): void;
   removeAddress(prefix: string): void;
+  /** Says what becomes of packets for others, as far as it is given: `true` is all with the usual check of sources, `false` nothing. */
+  setForwarding(forwarding: boolean | ForwardingOptions): ForwardingSettings;
+  /** What becomes of packets for others. */
+  forwarding(): ForwardingSettings;
+  /**
+   * Advertises the stack as IPv6 router to the link's hosts (RFC 4861), or with null no more. Resolves when that has begun. Whether packets are
+   * forwarded is another matter.
+   */
+  advertise(options?: AdvertiseOptions | null): Promise<void>;
+  /** Listens to a multicast group, and tells the routers (IGMP, MLD). Calls are counted: each wants a {@link leaveGroup}. */
+  joinGroup(group: string): void;
+  leaveGroup(group: string): void;
 }
 
 /** What a connection attempt may be told. */
@@ -370,6 +393,10 @@ export interface Datagram {
   nic: Nic | null;
   /** The sender's MAC address. */
   mac: string | null;
+  /** TTL or hop limit that it came with. */
+  ttl: number;
+  /** TOS or traffic class that it came with. */
+  trafficClass: number;
 }
 
 /** Where a datagram goes. */
@@ -384,8 +411,26 @@ export interface DatagramTarget {
   mac?: string;
 }
 
+/** Settings of a UDP socket, which count for what is sent from then on. */
+export interface UdpSettings {
+  /** TTL or hop limit of datagrams to one host, null for the stack's, which is 64. By default null. */
+  ttl: number | null;
+  /** TTL or hop limit of datagrams to groups. By default 1, so that they stay on the link. */
+  multicastTtl: number | null;
+  /** DSCP and ECN: IPv4's TOS, IPv6's traffic class. By default 0. */
+  trafficClass: number;
+  /** Whether broadcasts may be sent. By default true. */
+  broadcast: boolean;
+  /** Whether what is longer than the path takes is an EMSGSIZE; otherwise it is sent in fragments. By default false. */
+  dontFragment: boolean;
+  /** Whether datagrams over IPv4 have a checksum; over IPv6 all have. By default true. */
+  checksum: boolean;
+  /** Whether up to 16 sockets that all want it may share an address and port. Counts when the socket is bound. By default false. */
+  sharePort: boolean;
+}
+
 /** How a UDP socket is made. */
-export interface UdpOptions {
+export interface UdpOptions extends Partial<UdpSettings> {
   /** 0 or absent lets the stack choose. */
   port?: number;
   hostname?: string;
@@ -396,8 +441,22 @@ export interface UdpSocket extends AsyncIterable<Datagram> {
   readonly address: SocketAddress;
   /** Datagrams as a stream. Those that nobody reads wait in a bounded queue of the stack, which drops the newest. */
   readonly readable: ReadableStream<Datagram>;
-  /** Sends one datagram. Throws a {@link SocketError} (EMSGSIZE, ENOBUFS, EHOSTUNREACH). */
-  send(data: BufferSource, to: DatagramTarget): void;
+  /**
+   * Sends one datagram, to the peer that the socket is connected to where nothing else is said. Throws a {@link SocketError}
+   * (EMSGSIZE, ENOBUFS, ENETUNREACH, EACCES).
+   */
+  send(data: BufferSource, to?: DatagramTarget): void;
+  /**
+   * Connects the socket, by an IP address and a port: from now on it receives only what this peer sends, and errors about what was sent
+   * there. Null receives from all again. Throws a {@link SocketError} (ENETUNREACH).
+   */
+  connect(peer: SocketAddress | null): void;
+  /** The peer that the socket is connected to. */
+  readonly remote: SocketAddress | null;
+  /** Changes those settings that are given. */
+  setOptions(settings: Partial<UdpSettings>): void;
+  /** The settings as they are; null once the socket is closed. */
+  settings(): UdpSettings | null;
   /** The next datagram; rejects with ABORT_ERR when the socket closes. */
   receive(options?: { signal?: AbortSignal }): Promise<Datagram>;
   /** The next datagram that is already there, or null. */
@@ -445,8 +504,28 @@ export interface Stack {
   readonly engine: Engine;
   readonly interfaces: readonly Nic[];
   addInterface(options: InterfaceOptions): Nic;
+  /** All routes, the networks of the stack's own addresses among them. */
+  routes(): RouteInfo[];
   addRoute(route: RouteOptions): void;
-  removeRoute(to: string): void;
+  /** Removes the routes to a destination, or only those that lead the way that is given. */
+  removeRoute(route: string | RouteOptions): void;
+  /**
+   * Translates the IPv4 addresses of hosts behind this one to that of the outside interface, or with null no more. Flows so far are
+   * forgotten. Needs forwarding on the interfaces.
+   */
+  setNat(options: NatOptions | null): void;
+  /** The flows that are translated. */
+  natFlows(): NatFlow[];
+  /** Lets a port of the outside address lead to a host inside. Throws a {@link SocketError} (EADDRINUSE, EMFILE). */
+  forwardPort(forward: PortForward): void;
+  /** Takes that back, and ends the flows that came of it. */
+  unforwardPort(forward: Omit<PortForward, "to">): void;
+  portForwards(): PortForward[];
+  /**
+   * Takes the TCP connections that come in by an interface to addresses which are nobody's on this host: each is a flow that waits until it is
+   * accepted, refused or told to be unreachable. How user-mode NAT is built.
+   */
+  acceptAny(nic: Nic, options: AcceptAnyOptions): AnyAddress;
   /** A static neighbour entry. */
   addNeighbor(nic: Nic, address: string, mac: string): void;
   /**

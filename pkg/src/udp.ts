@@ -3,10 +3,38 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
+import { UDP_SETTINGS } from "./names.js";
 import type { NicImpl } from "./nic.js";
+import { count, SettingsTable } from "./settings.js";
 import { Signal } from "./socket.js";
-import type { Datagram, DatagramTarget, SocketAddress, UdpSocket } from "./types.js";
+import type {
+  Datagram,
+  DatagramTarget,
+  SocketAddress,
+  UdpOptions,
+  UdpSettings,
+  UdpSocket,
+} from "./types.js";
 import { Waiters } from "./waiters.js";
+
+/** The stack's hop limit is one that nobody gives. */
+const HOP_LIMIT = { is: "count", min: 1, max: 255, none: 0 } as const;
+const table = new SettingsTable(
+  UDP_SETTINGS,
+  { ttl: HOP_LIMIT, multicastTtl: HOP_LIMIT, trafficClass: count(0, 255) },
+  "UDP sockets",
+);
+/** No peer, as the module takes it. */
+const NOBODY: SocketAddress = { address: "", port: 0 };
+
+/** The module's numbers for the settings that are given. */
+export function udpValues(
+  argument: string,
+  options: Partial<UdpOptions>,
+): Float64Array<ArrayBuffer> {
+  const { port: _, hostname: __, ...settings } = options;
+  return table.values(argument, settings);
+}
 
 /** What `udp_recv` tells of a datagram whose bytes are in the scratch memory. */
 interface Received {
@@ -16,6 +44,8 @@ interface Received {
   localAddress: string;
   interface: number | null;
   mac: string | null;
+  ttl: number;
+  trafficClass: number;
 }
 
 /** What `udp_error` tells. */
@@ -47,6 +77,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   readonly #waiters = new Waiters<Datagram>();
   #readable: ReadableStream<Datagram> | null = null;
   #error: Error | null = null;
+  #remote: SocketAddress | null = null;
 
   constructor(engine: EngineCore, start: UdpStart) {
     this.#engine = engine;
@@ -85,9 +116,38 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     this.#finish(error);
   }
 
-  send(data: BufferSource, to: DatagramTarget): void {
+  get remote(): SocketAddress | null {
+    return this.#remote;
+  }
+
+  connect(peer: SocketAddress | null): void {
+    const { address, port } = peer === null ? NOBODY : check.options("peer", peer);
+    const remote = peer === null ? NOBODY.address : check.address("peer.address", address);
+    const number = peer === null ? NOBODY.port : check.port("peer.port", port);
+    if (this.#error !== null) throw this.#error;
+    this.#engine.call(
+      (wasm) => wasm.udp_connect(this.#start.id, remote, number),
+      `connect UDP to ${check.hostPort(remote, number)}`,
+    );
+    this.#remote = peer === null ? null : { address: remote, port: number };
+  }
+
+  setOptions(settings: Partial<UdpSettings>): void {
+    const values = udpValues("settings", settings);
+    if (this.#error !== null) throw this.#error;
+    this.#engine.call((wasm) => wasm.udp_settings(this.#start.id, values));
+  }
+
+  settings(): UdpSettings | null {
+    if (this.#error !== null) return null;
+    const values = table.none();
+    const numbers = this.#engine.call((wasm) => wasm.udp_settings(this.#start.id, values));
+    return table.told(numbers) as unknown as UdpSettings;
+  }
+
+  send(data: BufferSource, to?: DatagramTarget): void {
     const from = check.bytes("data", data);
-    const target = check.options("to", to);
+    const target = check.options("to", to ?? this.#connected());
     const remote = check.address("to.remoteAddress", target.remoteAddress);
     const port = check.port("to.remotePort", target.remotePort);
     const local =
@@ -108,6 +168,11 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     this.#engine.wake();
   }
 
+  #connected(): DatagramTarget | undefined {
+    if (this.#remote === null) return undefined;
+    return { remoteAddress: this.#remote.address, remotePort: this.#remote.port };
+  }
+
   tryReceive(): Datagram | null {
     if (this.#error !== null) return null;
     const received = this.#engine.row<Received>((wasm) => wasm.udp_recv(this.#start.id));
@@ -119,6 +184,8 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       localAddress: received.localAddress,
       nic: received.interface === null ? null : this.#start.nicOf(received.interface),
       mac: received.mac,
+      ttl: received.ttl,
+      trafficClass: received.trafficClass,
     };
   }
 

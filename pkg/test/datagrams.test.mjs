@@ -22,6 +22,8 @@ test("datagrams go both ways, and tell where they come from", async () => {
       remotePort: client.address.port,
       localAddress: to,
       nic: nicB,
+      ttl: 64,
+      trafficClass: 0,
     });
     server.send(Uint8Array.of(42), meta);
     assert.deepEqual((await client.receive()).data, Uint8Array.of(42));

@@ -203,7 +203,8 @@ describe("serve and fetch", () => {
     for (const { stack } of [gateway, guest]) {
       const left = stack.connections().filter(({ state }) => state !== "TIME-WAIT");
       assert.deepEqual(left, []);
-      assert.equal(stack.blocksInUse, 0);
+      // A router keeps what it advertises.
+      assert.equal(stack.blocksInUse, stack === gateway.stack ? 1 : 0);
     }
   });
 });

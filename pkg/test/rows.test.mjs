@@ -168,6 +168,8 @@ test("neighbours, datagrams, pings and frames tell every field", async () => {
     localAddress: "fd00::2",
     nic: nicB,
     mac: (mac) => mac === null || mac === nicA.mac,
+    ttl: 64,
+    trafficClass: 0,
   });
   const failed = new Promise((resolve) => {
     from.onerror = (error, target) => resolve({ code: error.code, target });

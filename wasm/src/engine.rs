@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use ethertab::time::Instant;
-use ethertab::{Pool, Stack};
+use ethertab::{Event, Pool, Stack};
 use ethertab_sim::network::MAX_FRAME_LEN;
 use ethertab_sim::{CableId, CaptureId, HostId, Network, PortId, SwitchId};
 use ethertab_wasm_shared::{Rows, instant};
@@ -20,6 +20,8 @@ const BATCH_LEN: usize = 512 * 1024;
 const EVENTS: usize = 1_024;
 /// Marks the event words that are about an external port.
 const PORT_EVENT: u32 = 0x8000_0000;
+/// Behind the signals of an interface, in the upper bits: one more than the number of a new flow.
+const FLOW_SHIFT: u32 = 8;
 /// How often `advance` goes on by itself when there is more to do at once.
 const ROUNDS: usize = 4;
 /// Bytes of the words in front of frames and batches.
@@ -119,7 +121,7 @@ pub fn take_frames(now: f64, port: u32, most: u32) -> u32 {
 }
 
 /// Does what is due. Returns how many events are in the events buffer: each is two words, a socket's number and its
-/// signals, or an external port's number with the top bit set and a zero. When the result is not zero, there may be
+/// signals, an interface's with a new flow, or an external port's number with the top bit set and a zero. When the result is not zero, there may be
 /// more: call again.
 #[wasm_bindgen]
 pub fn advance(now: f64) -> u32 {
@@ -189,6 +191,15 @@ impl Engine {
         while let Some(place) = self.events.get_mut(count)
             && let Some((host, event)) = self.network.poll_event()
         {
+            if let Event::Flow(handle) = event {
+                if let Some(found) = self.network.host(host).and_then(|stack| stack.pending_flow(handle))
+                    && let Some(number) = self.sockets.number(Socket::interface(host, found.interface))
+                {
+                    *place = [number, (self.sockets.insert_flow(host, handle) + 1) << FLOW_SHIFT];
+                    count += 1;
+                }
+                continue;
+            }
             // A connection that nobody has accepted yet has no number; who accepts it looks at it then.
             if let Some((socket, signals)) = Socket::of_event(host, event)
                 && let Some(number) = self.sockets.number(socket)

@@ -32,7 +32,7 @@ pub(crate) fn parse_address(text: &str) -> Result<IpAddr, Failure> {
 }
 
 #[inline(never)]
-fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
+pub(crate) fn parse_prefix(text: &str) -> Result<Prefix, Failure> {
     Prefix::from_str(text).map_err(|error| Failure::invalid(&format_args!("\"{text}\": {error}")))
 }
 
@@ -182,26 +182,6 @@ pub fn remove_address(host: u32, interface: u8, address: &str) -> Result<(), Fai
     enter(|engine| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         Ok(stack.remove_address(InterfaceId(interface), address)?)
-    })
-}
-
-/// Adds a route through a gateway.
-#[wasm_bindgen]
-pub fn add_route(host: u32, destination: &str, gateway: &str) -> Result<(), Failure> {
-    let (destination, gateway) = (parse_prefix(destination)?, parse_address(gateway)?);
-    enter(|engine| {
-        let (stack, _) = engine.stack_mut(engine.host(host))?;
-        Ok(stack.add_route(destination, gateway)?)
-    })
-}
-
-/// Removes a route.
-#[wasm_bindgen]
-pub fn remove_route(host: u32, destination: &str) -> Result<(), Failure> {
-    let destination = parse_prefix(destination)?;
-    enter(|engine| {
-        let (stack, _) = engine.stack_mut(engine.host(host))?;
-        Ok(stack.remove_route(destination)?)
     })
 }
 

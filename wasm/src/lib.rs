@@ -20,11 +20,13 @@
 pub mod captures;
 pub mod engine;
 pub mod failure;
+pub mod flows;
 pub mod hosts;
 pub mod info;
 #[cfg(test)]
 mod names;
 pub mod options;
+pub mod routing;
 pub mod settings;
 mod sockets;
 pub mod tcp;

@@ -11,7 +11,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 /// Names of the limits that [`add_host`](crate::hosts::add_host) takes, separated by spaces: `StackLimits` of the package.
 #[wasm_bindgen]
 pub fn limit_options() -> String {
-    "interfaces addresses routes neighbors connections listeners synQueue timeWait udpSockets pings trace memory"
+    "interfaces addresses routes neighbors connections listeners synQueue timeWait udpSockets pings pendingFlows natFlows trace memory"
         .to_owned()
 }
 
@@ -30,6 +30,8 @@ pub(crate) fn limits(values: &[f64]) -> Limits {
         &mut limits.time_wait,
         &mut limits.udp_sockets,
         &mut limits.pings,
+        &mut limits.pending_flows,
+        &mut limits.nat_flows,
         &mut limits.trace,
     ] {
         *limit = values.next_or(*limit as f64) as usize;
@@ -103,6 +105,8 @@ mod tests {
         assert_eq!(limits.time_wait as f64, value("timeWait"));
         assert_eq!(limits.udp_sockets as f64, value("udpSockets"));
         assert_eq!(limits.pings as f64, value("pings"));
+        assert_eq!(limits.pending_flows as f64, value("pendingFlows"));
+        assert_eq!(limits.nat_flows as f64, value("natFlows"));
         assert_eq!(limits.trace as f64, value("trace"));
         assert_eq!(f64::from(limits.pool_blocks) * BLOCK_SIZE as f64, value("memory"));
     }

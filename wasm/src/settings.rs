@@ -66,7 +66,7 @@ fn told(mut config: TcpConfig) -> Vec<f64> {
 }
 
 /// A setting that crosses as a number.
-enum Slot<'a> {
+pub(crate) enum Slot<'a> {
     Flag(&'a mut bool),
     Byte(&'a mut u8),
     Short(&'a mut u16),
@@ -100,6 +100,22 @@ impl Slot<'_> {
     }
 }
 
+/// Takes over the numbers that are given, and puts the others in their places.
+pub(crate) fn exchange_all<const N: usize>(slots: [Slot<'_>; N], values: &mut [f64]) {
+    exchange_each(&mut slots.into_iter(), values);
+}
+
+#[inline(never)] // One copy for all that have settings.
+fn exchange_each(slots: &mut dyn Iterator<Item = Slot<'_>>, values: &mut [f64]) {
+    for (mut slot, value) in slots.zip(values) {
+        if value.is_nan() {
+            *value = slot.get();
+        } else {
+            slot.set(*value);
+        }
+    }
+}
+
 /// How many settings there are.
 const COUNT: usize = 61;
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::NewReno, Algorithm::Cubic, Algorithm::Bbr, Algorithm::Unlimited];
@@ -121,12 +137,12 @@ fn manners() -> [Manner; 2] {
 }
 
 /// The place of a choice.
-fn place<T: PartialEq>(choices: &[T], chosen: &T) -> u8 {
+pub(crate) fn place<T: PartialEq>(choices: &[T], chosen: &T) -> u8 {
     choices.iter().position(|choice| choice == chosen).unwrap_or(0) as u8
 }
 
 /// The choice at a place, if there is one.
-fn choose<T: Copy>(chosen: &mut T, choices: &[T], place: u8) {
+pub(crate) fn choose<T: Copy>(chosen: &mut T, choices: &[T], place: u8) {
     if let Some(choice) = choices.get(usize::from(place)) {
         *chosen = *choice;
     }
@@ -211,13 +227,7 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
         Slot::Byte(&mut tcp.compressed_acks),
         Slot::Word(&mut pacing_rate),
     ];
-    for (mut slot, value) in slots.into_iter().zip(values) {
-        if value.is_nan() {
-            *value = slot.get();
-        } else {
-            slot.set(*value);
-        }
-    }
+    exchange_all(slots, values);
     choose(&mut tcp.congestion, &ALGORITHMS, algorithm);
     choose(&mut tcp.slow_start_exit, &EXITS, exit);
     choose(&mut tcp.unused_window, &POLICIES, policy);

@@ -1,6 +1,6 @@
 //! Numbers of sockets and of parts of the network.
 
-use ethertab::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, UdpHandle};
+use ethertab::{ConnectionHandle, Event, FlowHandle, InterfaceId, ListenerHandle, PingHandle, UdpHandle};
 use ethertab_sim::HostId;
 
 /// No number.
@@ -43,6 +43,7 @@ enum Kind {
     Udp,
     Ping,
     Interface,
+    Flow,
 }
 
 /// A socket of a host, with its handle as a number.
@@ -54,7 +55,7 @@ pub(crate) struct Socket {
 }
 
 /// Numbers of the sockets of each kind of one host, by the half of their handles that is a small number.
-type Numbers = [Vec<u32>; 5];
+type Numbers = [Vec<u32>; 6];
 
 /// Gives sockets numbers and finds them both ways, without a search.
 #[derive(Debug, Default)]
@@ -133,6 +134,28 @@ impl Sockets {
     pub(crate) fn ping(&self, number: u32) -> Option<(HostId, PingHandle)> {
         let (host, handle) = self.find(number, Kind::Ping)?;
         Some((host, PingHandle::from_bits(handle)))
+    }
+
+    /// The flow with this number.
+    pub(crate) fn flow(&self, number: u32) -> Option<(HostId, FlowHandle)> {
+        let (host, handle) = self.find(number, Kind::Flow)?;
+        Some((host, FlowHandle::from_bits(handle)))
+    }
+
+    /// Gives a flow a number, and takes back that of the one which was in its place before: so there are no more than a host can have at once,
+    /// whatever becomes of them.
+    pub(crate) fn insert_flow(&mut self, host: HostId, handle: FlowHandle) -> u32 {
+        let flow = Socket { host, kind: Kind::Flow, handle: handle.to_bits() };
+        let numbers = self.hosts.get(host.to_bits() as u32 as usize).map(|numbers| &numbers[Kind::Flow as usize]);
+        let before = numbers.and_then(|numbers| numbers.get(flow.handle as u32 as usize)).copied();
+        if let Some(before) = before
+            && let Some(found) = self.get(before)
+            && found.kind == Kind::Flow
+            && (found.host, found.handle as u32) == (host, flow.handle as u32)
+        {
+            self.remove(before);
+        }
+        self.insert(flow)
     }
 
     fn find(&self, number: u32, kind: Kind) -> Option<(HostId, u64)> {

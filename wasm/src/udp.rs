@@ -3,28 +3,72 @@
 use std::net::SocketAddr;
 
 use ethertab::time::Duration;
-use ethertab::{BindError, CloseReason, InterfaceId, PingError, PingOutcome, UdpMeta, UdpSendError};
+use ethertab::{BindError, CloseReason, InterfaceId, PingError, PingOutcome, UdpMeta, UdpOptions, UdpSendError};
 use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::enter;
 use crate::failure::Failure;
 use crate::hosts::parse_address;
+use crate::settings::{Slot, exchange_all};
 use crate::sockets::Socket;
 use crate::tcp::{endpoint, optional};
 
 /// RFC 792: the code of a destination whose port nobody listens at.
 const PORT_UNREACHABLE: u8 = 3;
 
-/// Binds a UDP socket and returns its number. Without an address to all of them, on port 0 where the stack likes.
+/// Binds a UDP socket and returns its number. Without an address to all of them, on port 0 where the stack likes; without any of the
+/// [settings](udp_settings) with the usual ones.
 #[wasm_bindgen]
-pub fn bind_udp(host: u32, address: &str, port: u16) -> Result<u32, Failure> {
+pub fn bind_udp(host: u32, address: &str, port: u16, mut settings: Vec<f64>) -> Result<u32, Failure> {
     let local = endpoint(address, port)?;
+    let mut options = UdpOptions::default();
+    exchange(&mut options, &mut settings);
     enter(|engine| {
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
-        let handle = stack.bind_udp(local)?;
+        let handle = stack.bind_udp_with(local, options)?;
         Ok(engine.sockets.insert(Socket::udp(host, handle)))
+    })
+}
+
+/// Takes over the numbers that are given, and puts the others in their places, in the order of the package's names.
+fn exchange(options: &mut UdpOptions, values: &mut [f64]) {
+    exchange_all(
+        [
+            Slot::Byte(&mut options.hop_limit),
+            Slot::Byte(&mut options.multicast_hop_limit),
+            Slot::Byte(&mut options.traffic_class),
+            Slot::Flag(&mut options.broadcast),
+            Slot::Flag(&mut options.dont_fragment),
+            Slot::Flag(&mut options.checksum),
+            Slot::Flag(&mut options.share_port),
+        ],
+        values,
+    );
+}
+
+/// Changes those settings of a UDP socket that are given, and tells all of them as they are then.
+#[wasm_bindgen]
+pub fn udp_settings(socket: u32, mut values: Vec<f64>) -> Result<Vec<f64>, Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, _) = engine.stack_mut(host)?;
+        let mut options = stack.udp_options(handle).ok_or_else(Failure::missing)?;
+        exchange(&mut options, &mut values);
+        stack.udp_set_options(handle, options);
+        Ok(values)
+    })
+}
+
+/// Connects a UDP socket to a peer; an empty address ends that.
+#[wasm_bindgen]
+pub fn udp_connect(socket: u32, address: &str, port: u16) -> Result<(), Failure> {
+    let peer = optional(address)?.map(|address| SocketAddr::new(address, port));
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, _) = engine.stack_mut(host)?;
+        Ok(stack.udp_connect(handle, peer)?)
     })
 }
 
@@ -70,7 +114,7 @@ pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
         let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(None) };
-        let rows = Rows::of("length remoteAddress remotePort localAddress interface mac");
+        let rows = Rows::of("length remoteAddress remotePort localAddress interface mac ttl trafficClass");
         rows.number(length as f64);
         rows.socket_address(meta.remote);
         match meta.local {
@@ -85,6 +129,8 @@ pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
             Some(mac) => rows.shown(&mac),
             None => rows.nothing(),
         }
+        rows.number(meta.hop_limit);
+        rows.number(meta.traffic_class);
         Ok(Some(rows))
     })
 }
@@ -212,6 +258,7 @@ impl From<UdpSendError> for Failure {
             UdpSendError::TooLong { .. } => "EMSGSIZE",
             UdpSendError::NoRoute(_) => "ENETUNREACH",
             UdpSendError::QueueFull => "ENOBUFS",
+            UdpSendError::BroadcastProhibited => "EACCES",
             _ => "EINVAL",
         };
         Failure::new(code, &error)
@@ -227,5 +274,31 @@ impl From<PingError> for Failure {
             _ => "EINVAL",
         };
         Failure::new(code, &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::fields;
+
+    #[test]
+    fn each_setting_goes_where_its_name_says() {
+        let with = |name: &str, value: f64| {
+            let is_it = |field: &str| field.trim_end_matches('?') == name;
+            let mut values: Vec<f64> =
+                fields("UDP_SETTINGS").into_iter().map(|field| if is_it(field) { value } else { f64::NAN }).collect();
+            let mut options = UdpOptions::default();
+            exchange(&mut options, &mut values);
+            assert!(values.iter().all(|value| !value.is_nan()), "{name}: all are told");
+            options
+        };
+        assert_eq!(with("ttl", 9.0).hop_limit, 9);
+        assert_eq!(with("multicastTtl", 9.0).multicast_hop_limit, 9);
+        assert_eq!(with("trafficClass", 9.0).traffic_class, 9);
+        assert!(!with("broadcast", 0.0).broadcast);
+        assert!(with("dontFragment", 1.0).dont_fragment);
+        assert!(!with("checksum", 0.0).checksum);
+        assert!(with("sharePort", 1.0).share_port);
     }
 }

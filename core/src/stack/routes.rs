@@ -222,13 +222,20 @@ impl Stack<'_> {
     /// tells, unless it is link-local and there are several links. A destination may have several gateways: those that answer are used in the order in which
     /// they were added, if they have one [metric](Route::metric).
     pub fn add_route(&mut self, destination: Prefix, gateway: IpAddr) -> Result<(), ConfigError> {
-        let link = self.link_to(SocketAddr::new(gateway, 0), None).map_err(ConfigError::Scope)?;
-        let interface = link.or_else(|| self.link_of_neighbor(gateway));
-        match interface {
-            _ if destination.address.is_ipv4() != gateway.is_ipv4() => Err(ConfigError::FamilyMismatch(gateway)),
-            Some(interface) => self.add_route_on(interface, destination, gateway),
-            None => Err(ConfigError::GatewayNotOnLink(gateway)),
+        if destination.address.is_ipv4() != gateway.is_ipv4() {
+            return Err(ConfigError::FamilyMismatch(gateway));
         }
+        let interface = self.interface_of_gateway(gateway)?;
+        self.add_route_on(interface, destination, gateway)
+    }
+
+    /// The interface on which a gateway is a neighbour, as its address tells.
+    ///
+    /// # Errors
+    /// If it is no neighbour, or link-local and there are several links.
+    pub fn interface_of_gateway(&self, gateway: IpAddr) -> Result<InterfaceId, ConfigError> {
+        let link = self.link_to(SocketAddr::new(gateway, 0), None).map_err(ConfigError::Scope)?;
+        link.or_else(|| self.link_of_neighbor(gateway)).ok_or(ConfigError::GatewayNotOnLink(gateway))
     }
 
     /// Adds a route to `destination` through `gateway`, which is a neighbour on this interface.

@@ -14,7 +14,7 @@ use crate::address::{Endpoint, is_unicast};
 use crate::config::TcpConfig;
 use crate::event::{ConnectionHandle, ListenerHandle, Signals};
 use crate::pool::Pool;
-use crate::slab::Slab;
+use crate::slab::{Key, Slab};
 use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
 use crate::tcp::fast_open::{FastOpenKeys, ListenerFastOpen, Role};
 use crate::tcp::isn::Beginning;
@@ -211,6 +211,19 @@ impl Stack<'_> {
             _ if self.find_listener_exact(local).is_some() => return Err(ListenError::AddressInUse(local)),
             _ => local,
         };
+        let key = self.add_listener(local, &options)?;
+        let hash = self.port_hash(protocol::TCP, local);
+        self.ports.insert(hash, self.nodes.number(Node::Listener(key.index)));
+        Ok(ListenerHandle(key))
+    }
+
+    /// Opens a listener without a port, for [`AnyAddress`](crate::AnyAddress): nothing comes to it but flows that are
+    /// [accepted](Self::accept_flow).
+    pub fn listen_for_flows(&mut self, options: ListenOptions) -> Result<ListenerHandle, ListenError> {
+        Ok(ListenerHandle(self.add_listener(Endpoint::any(0), &options)?))
+    }
+
+    fn add_listener(&mut self, local: Endpoint, options: &ListenOptions) -> Result<Key, ListenError> {
         let config = options.tcp.unwrap_or(self.config.tcp);
         let backlog = options.backlog.max(1);
         let fast_open = match options.fast_open {
@@ -228,10 +241,7 @@ impl Stack<'_> {
             fast_open: ListenerFastOpen::new(fast_open),
             signals: Signals::NONE,
         };
-        let key = self.listeners.insert(listener).map_err(|_| ListenError::TooManyListeners)?;
-        let hash = self.port_hash(protocol::TCP, local);
-        self.ports.insert(hash, self.nodes.number(Node::Listener(key.index)));
-        Ok(ListenerHandle(key))
+        self.listeners.insert(listener).map_err(|_| ListenError::TooManyListeners)
     }
 
     /// How many connections may be accepted before their handshake ends ([`ListenOptions::fast_open`]); 0 for none.

@@ -4,14 +4,15 @@
 #   sh build.sh [FOLDER [PACKAGE...]]
 #
 # FOLDER (default: .build/guest of the repository) receives bzImage, initrd.gz,
-# bios.bin, vgabios.bin and VERSIONS. The guest is busybox with the drivers of
-# v86's two network cards; each PACKAGE adds its programs and their libraries.
+# bios.bin, vgabios.bin and VERSIONS. The guest is busybox, which has no client
+# of DHCPv6, so one of Debian's, and the drivers of v86's two network cards;
+# each PACKAGE adds its programs and their libraries.
 #
 # apt runs with folders of its own under FOLDER/.cache: nothing is installed and
 # the host's package lists stay as they are. The host's sources are used; they
 # must offer an i386 kernel (Debian 12 is the last that does). SOURCES=FILE names
 # another list. FLAVOUR=686-pae takes the kernel with PAE.
-# Needs apt, dpkg-deb, cpio, gzip; for packages also readelf (binutils).
+# Needs apt, dpkg-deb, cpio, gzip, readelf (binutils).
 set -eu
 export LC_ALL=C
 
@@ -30,11 +31,10 @@ need() {
   for tool; do command -v "$tool" >/dev/null || fail "the program $tool is missing"; done
 }
 
-need apt-get apt-cache dpkg-deb cpio gzip
-[ $# -eq 0 ] || need readelf
+need apt-get apt-cache dpkg-deb cpio gzip readelf
 
 # The same inputs, already built: nothing to do.
-stamp=$({ cat "$0" "$here/root/init" "$here/root/etc/udhcpc.sh"; echo "$flavour $*"; } | cksum)
+stamp=$({ cat "$0" "$here/root/init" "$here/root/etc/"*; echo "$flavour $*"; } | cksum)
 if [ -f "$out/VERSIONS" ] && [ "$(cat "$cache/stamp" 2>/dev/null)" = "$stamp" ]; then
   say "$out is up to date"
   exit 0
@@ -91,8 +91,10 @@ start_apt
 kernel=$(apt-cache pkgnames linux-image- | grep -E "^linux-image-[0-9.-]+-$flavour\$" | sort -V | tail -n 1)
 [ -n "$kernel" ] || fail "no package linux-image-*-$flavour for i386; Debian 12 has one (SOURCES=FILE)"
 
-say "fetching $kernel, busybox-static, seabios${*:+, $*}"
-base=$(fetch plain "$kernel" busybox-static seabios)
+# The client of DHCPv6, and its libraries without all that their packages name.
+client="wide-dhcpv6-client libfl2 libc6"
+say "fetching $kernel, busybox-static, seabios, $client${*:+, $*}"
+base=$(fetch plain "$kernel" busybox-static seabios $client)
 extra=
 [ $# -eq 0 ] || extra=$(fetch closure "$@")
 
@@ -102,11 +104,14 @@ for deb in $base; do dpkg-deb -x "$deb" "$tree/base"; done
 for deb in $extra; do dpkg-deb -x "$deb" "$tree/extra"; done
 
 say "packing"
-for dir in bin sbin usr/bin usr/sbin lib modules proc sys dev tmp root etc; do mkdir -p "$root/$dir"; done
+for dir in bin sbin usr/bin usr/sbin lib modules proc sys dev tmp root etc var/run var/lib/dhcpv6; do
+  mkdir -p "$root/$dir"
+done
 cp "$here/root/init" "$root/init"
-cp "$here/root/etc/udhcpc.sh" "$root/etc/udhcpc.sh"
+cp "$here/root/etc/"* "$root/etc/"
 cp "$(only "$tree/base" -path '*/bin/busybox' -type f)" "$root/bin/busybox"
-chmod 755 "$root/init" "$root/etc/udhcpc.sh" "$root/bin/busybox"
+cp "$(only "$tree/base" -path '*/sbin/dhcp6c' -type f)" "$root/usr/sbin/dhcp6c"
+chmod 755 "$root/init" "$root/etc/"*.sh "$root/bin/busybox" "$root/usr/sbin/dhcp6c"
 ln -s busybox "$root/bin/sh"
 echo 'root:x:0:0:root:/root:/bin/sh' > "$root/etc/passwd"
 echo 'root:x:0:' > "$root/etc/group"
@@ -131,19 +136,17 @@ for package; do
     awk '$1 ~ /^-..x/ && $6 ~ /\/s?bin\/[^\/]+$/ { print $6 }' > "$cache/programs"
   while read -r program; do cp "$tree/extra/$program" "$root/usr/bin/"; done < "$cache/programs"
 done
-if [ -n "$extra" ]; then
-  cp -L "$(only "$tree/extra" -name ld-linux.so.2)" "$root/lib/"
-  copied=yes
-  while [ -n "$copied" ]; do
-    copied=
-    for library in $(find "$root/usr/bin" "$root/lib" -type f -exec readelf -d {} + 2>/dev/null |
-        sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u); do
-      [ ! -e "$root/lib/$library" ] || continue
-      cp -L "$(only "$tree/extra" -name "$library" -path '*/lib/*')" "$root/lib/$library"
-      copied=yes
-    done
+cp -L "$(only "$tree" -name ld-linux.so.2)" "$root/lib/"
+copied=yes
+while [ -n "$copied" ]; do
+  copied=
+  for library in $(find "$root/usr/bin" "$root/usr/sbin" "$root/lib" -type f -exec readelf -d {} + 2>/dev/null |
+      sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u); do
+    [ ! -e "$root/lib/$library" ] || continue
+    cp -L "$(only "$tree" -name "$library" -path '*/lib/*')" "$root/lib/$library"
+    copied=yes
   done
-fi
+done
 
 # Owner, order and times are fixed: the same packages give the same bytes.
 find "$root" -exec touch -h -d @0 {} +

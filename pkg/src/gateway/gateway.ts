@@ -1,13 +1,16 @@
 /** The gateway: a host that gives its network addresses, names and web servers that are functions. */
 
+import { advertise, stopAdvertising } from "../advertising.js";
 import * as check from "../arguments.js";
 import { holdProgram } from "../clock.js";
 import { engineFor } from "../engine.js";
 import type { EngineCore } from "../engine_core.js";
+import type { NicImpl } from "../nic.js";
 import { Services } from "../services.js";
 import { createStack } from "../stack.js";
 import type { Clock, Nic, Stack } from "../types.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
+import { Dhcp6Server, type Lease6 } from "./dhcp6.js";
 import { DnsServer } from "./dns.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
@@ -27,6 +30,7 @@ export interface Served {
 export interface GatewayCounters {
   http: Record<string, number>;
   dhcp: Record<string, number>;
+  dhcp6: Record<string, number>;
   dns: Record<string, number>;
 }
 
@@ -50,13 +54,20 @@ export class Gateway extends GatewayEventTarget {
   readonly #settings: GatewaySettings;
   readonly #services: Services;
   readonly #dhcp: DhcpServer | null;
+  readonly #dhcp6: Dhcp6Server | null;
   readonly #dns: DnsServer;
   readonly #web: Web;
   /** Names that stand for a lease's address. */
   readonly #leaseNames = new Map<string, string[]>();
 
   /** @internal */
-  constructor(stack: Stack, nic: Nic, services: Services, settings: GatewaySettings) {
+  constructor(
+    stack: Stack,
+    nic: Nic,
+    services: Services,
+    settings: GatewaySettings,
+    seed: readonly [high: number, low: number],
+  ) {
     super();
     const engine = stack.engine as EngineCore;
     const clock = backgroundClock(engine.clock);
@@ -69,7 +80,7 @@ export class Gateway extends GatewayEventTarget {
     this.port = nic;
     this.network = settings.network;
     this.address = settings.address;
-    this.address6 = settings.address6;
+    this.address6 = settings.six?.address ?? null;
     this.domain = settings.domain;
     this.#settings = settings;
     this.#services = services;
@@ -87,6 +98,10 @@ export class Gateway extends GatewayEventTarget {
     const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
     this.#dhcp =
       dhcp === null ? null : new DhcpServer(stack, nic, services, { ...settings, dhcp }, hooks);
+    const { six, domain } = settings;
+    this.#dhcp6 = six?.hasDhcp
+      ? new Dhcp6Server(stack, nic, services, { ...six, domain }, seed, failed)
+      : null;
     for (const lease of dhcp?.leases ?? []) this.#nameLease(lease.address, lease.hostname ?? "");
     this.#web = new Web(stack, clock, services.parser, settings.http, {
       lookup: (hostname) => this.#dns.addresses(hostname),
@@ -143,20 +158,32 @@ export class Gateway extends GatewayEventTarget {
     return this.#dhcp?.leases() ?? [];
   }
 
+  /** Addresses that the DHCPv6 server has leased, or that its clients have declined. */
+  leases6(): Lease6[] {
+    return this.#dhcp6?.leases() ?? [];
+  }
+
   /** What HTTP, DHCP and DNS have counted. The stack has counters of its own. */
   counters(): GatewayCounters {
     return {
       http: this.#web.counters(),
       dhcp: this.#dhcp?.counters() ?? {},
+      dhcp6: this.#dhcp6?.counters() ?? {},
       dns: this.#dns.counters(),
     };
   }
 
-  /** Ends everything: connections are reset and the port is unplugged. */
+  /** Ends everything: hosts are told that there is no router any more, connections are reset and the port is unplugged. */
   async close(): Promise<void> {
+    const engine = this.stack.engine as EngineCore;
+    const nic = this.port as NicImpl;
+    if (this.#settings.six?.advertisement && engine.over === null && !nic.isClosed) {
+      stopAdvertising(engine, nic);
+    }
     this.#web.close();
     this.#dns.close();
     this.#dhcp?.close();
+    this.#dhcp6?.close();
     this.#services.close();
     await this.stack.close();
   }
@@ -212,7 +239,7 @@ export class Gateway extends GatewayEventTarget {
 }
 
 /**
- * Makes a gateway: DHCP and DNS servers, web servers by `serve`, and `fetch` into the network.
+ * Makes a gateway: DHCP and DNS servers, router advertisements, web servers by `serve`, and `fetch` into the network.
  *
  * ```js
  * const gateway = await createGateway({ network: "10.0.2.0/24" });
@@ -237,15 +264,19 @@ export async function createGateway(options: GatewayOptions = {}): Promise<Gatew
   });
   try {
     const addresses = [`${settings.address}/${settings.prefixLength}`];
-    if (settings.address6 !== null)
-      addresses.push(`${settings.address6}/${settings.prefixLength6}`);
+    const { six } = settings;
+    if (six !== null) addresses.push(`${six.address}/${six.length}`);
     const nic = stack.addInterface({
       addresses,
       mtu: settings.mtu,
       name: settings.hostname,
       ...(mac === undefined ? {} : { mac }),
     });
-    return new Gateway(stack, nic, services, settings);
+    const gateway = new Gateway(stack, nic, services, settings, check.seed("options.seed", seed));
+    if (six !== null && six.advertisement !== null) {
+      advertise(engine, services, nic as NicImpl, six.advertisement);
+    }
+    return gateway;
   } catch (error) {
     await stack.close();
     throw error;

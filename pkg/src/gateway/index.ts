@@ -1,6 +1,7 @@
 /** Entry point `ethertab/gateway`: a gateway with DHCP, DNS, served origins and `fetch` into the network. */
 
 export type { Lease, LeaseChange, LeaseState } from "./dhcp.js";
+export type { Lease6, Lease6State } from "./dhcp6.js";
 export type { DnsQuestion } from "./dns.js";
 export type { GatewayEvents, GatewayFailure } from "./events.js";
 export {
@@ -20,3 +21,4 @@ export type {
   GatewayOptions,
   StaticLease,
 } from "./options.js";
+export type { GatewayDhcp6Options } from "./options6.js";

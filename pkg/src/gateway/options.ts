@@ -1,9 +1,10 @@
 /** What a gateway is told, checked and completed. */
 
 import * as check from "../arguments.js";
-import type { DurationLike, Engine, StackLimits, TcpOptions } from "../types.js";
+import type { AdvertiseOptions, DurationLike, Engine, StackLimits, TcpOptions } from "../types.js";
 import type { Lease } from "./dhcp.js";
 import { type HttpLimits, httpLimits } from "./http/limits.js";
+import { type GatewayDhcp6Options, type GatewaySettings6, gatewaySettings6 } from "./options6.js";
 
 /** An address that is kept for one network card. */
 export interface StaticLease {
@@ -52,8 +53,20 @@ export interface GatewayOptions {
   network?: string;
   /** The gateway's address in it. By default the second, such as 10.0.2.2. */
   address?: string;
-  /** IPv6 prefix of at most 64 bits, such as `"fd00::/64"`; the gateway is `fd00::2` there. By default none. */
+  /**
+   * IPv6 network of at most 64 bits, such as `"fd00::/64"`. Its hosts make themselves addresses there (with a length of 64), or lease
+   * them. By default none. It is never translated.
+   */
   network6?: string;
+  /** The gateway's address in it. By default `::2` there, such as `fd00::2`. */
+  address6?: string;
+  /**
+   * What router advertisements say in `network6` where that is not the usual: the prefix, the gateway as router and name server, the domain, the
+   * MTU. False for none.
+   */
+  advertise?: AdvertiseOptions | false;
+  /** The DHCPv6 server in `network6`. */
+  dhcp6?: GatewayDhcp6Options | false;
   /** By default a locally administered one. */
   mac?: string;
   /** IP MTU of the gateway, and announced to its clients. 576 to 65535, by default 1500. */
@@ -77,8 +90,8 @@ export interface GatewaySettings {
   network: string;
   address: string;
   prefixLength: number;
-  address6: string | null;
-  prefixLength6: number;
+  /** Null where there is no IPv6. */
+  six: GatewaySettings6 | null;
   mtu: number;
   domain: string;
   hostname: string;
@@ -117,19 +130,18 @@ export function gatewaySettings(options: GatewayOptions | undefined): GatewaySet
     given.address === undefined
       ? network.base + 2
       : host("options.address", given.address, network);
-  const six =
-    given.network6 === undefined ? null : parseNetwork6("options.network6", given.network6);
   const dns = check.options("options.dns", given.dns);
   const text = (name: "domain" | "hostname", fallback: string) =>
     given[name] === undefined ? fallback : domainName(`options.${name}`, given[name]);
+  const mtu = check.integer("options.mtu", given.mtu ?? DEFAULT_MTU, 576, 65_535);
+  const domain = text("domain", "lan");
   return {
     network: `${formatIpv4(network.base)}/${network.length}`,
     address: formatIpv4(address),
     prefixLength: network.length,
-    address6: six?.address ?? null,
-    prefixLength6: six?.length ?? 64,
-    mtu: check.integer("options.mtu", given.mtu ?? DEFAULT_MTU, 576, 65_535),
-    domain: text("domain", "lan"),
+    six: gatewaySettings6(given, mtu, domain),
+    mtu,
+    domain,
     hostname: text("hostname", "gateway"),
     dhcp: given.dhcp === false ? null : dhcpSettings(given.dhcp, network, size, address),
     dns: {
@@ -258,19 +270,6 @@ function host(argument: string, value: unknown, network: Network): number {
     throw new RangeError(`${argument} must be an address from ${range}, got ${check.show(value)}`);
   }
   return number;
-}
-
-function parseNetwork6(argument: string, value: unknown): { address: string; length: number } {
-  const text = check.string(argument, value);
-  const match = /^([0-9a-f:]*::)\/(\d{1,3})$/i.exec(text);
-  const length = Number(match?.[2] ?? -1);
-  const valid = match !== null && URL.canParse(`http://[${match[1]}]/`);
-  if (!valid || length < 8 || length > 64) {
-    throw new RangeError(
-      `${argument} must be an IPv6 network like "fd00::/64", got ${check.show(value)}`,
-    );
-  }
-  return { address: `${match[1]}2`, length };
 }
 
 function parseIpv4(text: string): number | null {

@@ -14,6 +14,7 @@ use ethertab_wasm_shared::{Rows, instant, mac};
 use js_sys::RangeError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use crate::hex::{bytes_of, digits_of};
 use crate::instance::Slot;
 use crate::refused::{parse_v4, refused};
 
@@ -74,12 +75,7 @@ pub fn restore_lease(
     remaining: f64,
 ) -> Result<bool, RangeError> {
     let (mac, address, hostname) = (mac(mac_address), parse_v4(address)?, text(hostname)?);
-    let identifier = client
-        .as_bytes()
-        .chunks(2)
-        .map(|digits| std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()));
-    let identifier = identifier.collect::<Option<Vec<u8>>>().unwrap_or_default();
-    let client = ClientId::from_identifier(&identifier).unwrap_or(ClientId::from_hardware(mac));
+    let client = ClientId::from_identifier(&bytes_of(client)).unwrap_or(ClientId::from_hardware(mac));
     let remaining = remaining.is_finite().then(|| Duration::from_micros(remaining.max(0.0) as u64));
     Ok(enter(|server| server.restore(instant(now), address, mac, client, hostname, remaining)))
 }
@@ -155,9 +151,7 @@ pub fn dhcp_counters() -> Rows {
 fn push_lease(rows: &Rows, lease: &Lease, now: Instant) {
     rows.shown(&lease.address);
     rows.shown(&lease.mac);
-    rows.text(
-        &lease.client.identifier().unwrap_or_default().iter().map(|octet| format!("{octet:02x}")).collect::<String>(),
-    );
+    rows.text(&digits_of(lease.client.identifier().unwrap_or_default()));
     rows.text(lease.hostname.as_str());
     rows.text(match lease.state(now) {
         LeaseState::Reserved => "reserved",

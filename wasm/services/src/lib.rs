@@ -11,12 +11,15 @@
 
 pub mod dhcp;
 pub mod dhcp_client;
+pub mod dhcpv6;
 pub mod dns;
 pub mod eyeballs;
+mod hex;
 pub mod http;
 pub mod inspector;
 mod instance;
 mod lists;
 mod refused;
 pub mod resolver;
+pub mod router;
 pub mod time;

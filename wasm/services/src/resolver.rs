@@ -7,14 +7,14 @@ use ethertab::services::resolver::{
     DnsTransport, LookupFailure, LookupId, Outcome, QueryToken, ResolveError, Resolver, ResolverConfig, Wanted,
 };
 use ethertab::storage::Storage;
-use ethertab::wire::dns::{Name, PORT};
+use ethertab::wire::dns::PORT;
 use ethertab_wasm_shared::{Rows, instant};
 use js_sys::RangeError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::instance::Slot;
 use crate::lists::joined;
-use crate::refused::{parse_address, refused};
+use crate::refused::{domains, parse_address, refused};
 
 /// Lookups under way at a time; more wait in JavaScript's promises no better, so they are refused.
 const MAX_LOOKUPS: usize = 64;
@@ -53,8 +53,7 @@ pub fn create_resolver(seed_high: u32, seed_low: u32) {
 pub fn configure_resolver(servers: &str, search: &str) -> Result<(), RangeError> {
     let server = |text| Ok(SocketAddr::new(parse_address(text)?, PORT));
     let servers = servers.split_whitespace().map(server).collect::<Result<List<_, _>, RangeError>>()?;
-    let domain = |text| Name::from_text(text).map_err(|_| refused(&format_args!("\"{text}\" is no domain name")));
-    let search = search.split_whitespace().map(domain).collect::<Result<List<_, _>, RangeError>>()?;
+    let search = domains(search)?.into_iter().collect();
     enter(|service| service.resolver.configure(servers, search));
     Ok(())
 }

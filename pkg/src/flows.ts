@@ -1,0 +1,263 @@
+/** Flows to any address: how a stack stands in for everybody whom the hosts on a link want to reach. */
+
+import * as check from "./arguments.js";
+import { holdProgram, reportUncaught } from "./clock.js";
+import { deferred, type EngineCore, type Sink } from "./engine_core.js";
+import { SocketError } from "./errors.js";
+import type { Accepted } from "./listener.js";
+import type { NicImpl } from "./nic.js";
+import { tcpSettings, tcpValues } from "./tcp_options.js";
+import type {
+  AcceptAnyOptions,
+  AnyAddress,
+  Flow,
+  FlowUnreachable,
+  Socket,
+  SocketAddress,
+} from "./types.js";
+
+const BACKLOG = 511;
+const PER_SOURCE = 64;
+const TIMEOUT = 30_000;
+const MICROSECONDS = 1_000;
+/** Added to the time after which the stack gives a handshake up, so that it does so first. */
+const MARGIN = 1_000;
+
+/** What `decide_flow` of the module takes. */
+const ACCEPT = 0;
+const REFUSE = 1;
+const UNREACHABLE: Readonly<Record<FlowUnreachable, number>> = {
+  network: 2,
+  host: 3,
+  port: 4,
+  prohibited: 5,
+};
+
+/** What `flow_ends` of the module tells. */
+interface Ends {
+  localAddress: string;
+  localPort: number;
+  remoteAddress: string;
+  remotePort: number;
+}
+
+/** Makes the socket of an accepted connection. */
+export type Accepting = (
+  id: number,
+  remote: SocketAddress,
+  local: SocketAddress,
+  allowHalfOpen: boolean,
+) => Socket;
+
+/** A handshake that goes on. */
+interface Opening {
+  allowHalfOpen: boolean;
+  settle: ReturnType<typeof deferred<Socket>>;
+  timer: unknown;
+}
+
+/** A connection's name. */
+function keyOf(local: SocketAddress, remote: SocketAddress): string {
+  return `${check.hostPort(local.address, local.port)} ${check.hostPort(remote.address, remote.port)}`;
+}
+
+/** See {@link AnyAddress}. */
+export class FlowTaker implements AnyAddress, Sink {
+  readonly engine: EngineCore;
+  readonly nic: NicImpl;
+  readonly #host: number;
+  readonly #listener: number;
+  readonly #onflow: AcceptAnyOptions["onflow"];
+  readonly #accepting: Accepting;
+  readonly #released: (taker: FlowTaker) => void;
+  readonly #opening = new Map<string, Opening>();
+  #over: Error | null = null;
+
+  /** @throws {SocketError} if the stack has no listener left; TypeError if the interface's flows are taken already. */
+  constructor(
+    engine: EngineCore,
+    host: number,
+    nic: NicImpl,
+    options: AcceptAnyOptions,
+    accepting: Accepting,
+    released: (taker: FlowTaker) => void,
+  ) {
+    const given = check.options("options", options);
+    const onflow = check.callback("options.onflow", given.onflow);
+    if (onflow === null) {
+      throw new TypeError(`options.onflow must be a function, got ${check.show(given.onflow)}`);
+    }
+    const backlog = check.integer("options.backlog", given.backlog ?? BACKLOG, 1, 65_535);
+    const perSource = check.integer("options.perSource", given.perSource ?? PER_SOURCE, 1, 65_535);
+    const timeout = check.duration("options.timeout", given.timeout ?? TIMEOUT, 1);
+    const settings = tcpValues("options.tcp", given.tcp);
+    if (nic.taker !== null) {
+      throw new TypeError(`the flows that come in by ${nic.name} are taken already`);
+    }
+    this.engine = engine;
+    this.nic = nic;
+    this.#host = host;
+    this.#onflow = onflow;
+    this.#accepting = accepting;
+    this.#released = released;
+    this.#listener = engine.call(
+      (wasm) => wasm.take_flows(host, nic.id, backlog, perSource, timeout * MICROSECONDS, settings),
+      `flows of ${nic.name}`,
+    );
+    engine.addSink(this.#listener, this);
+    nic.taker = this;
+  }
+
+  /** The stack asks about a flow. */
+  ask(number: number): void {
+    const ends = this.engine.row<Ends>((wasm) => wasm.flow_ends(number));
+    if (ends === null || this.#over !== null) return;
+    const flow = new PendingFlow(this, number, ends);
+    const failed = (error: unknown) => {
+      flow.drop();
+      reportUncaught(error);
+    };
+    try {
+      Promise.resolve(this.#onflow(flow)).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  decide(number: number, verdict: number): void {
+    if (this.#over !== null) throw this.#over;
+    this.engine.call((wasm, now) => wasm.decide_flow(now, number, verdict), "flow");
+    this.engine.wake();
+  }
+
+  /** The connection that comes of a flow. */
+  open(flow: Flow, allowHalfOpen: boolean): Promise<Socket> {
+    const key = keyOf(flow.local, flow.remote);
+    const settle = deferred<Socket>();
+    const timer = this.engine.clock.setTimer(() => {
+      this.#opening.delete(key);
+      settle.reject(new SocketError("ETIMEDOUT", `accept ${key}: the peer did not answer`));
+    }, this.#patience());
+    holdProgram(timer, false);
+    this.#opening.set(key, { allowHalfOpen, settle, timer });
+    return settle.promise;
+  }
+
+  /** How long the stack waits for the end of a handshake, in milliseconds. */
+  #patience(): number {
+    const none = tcpValues("", {});
+    const numbers = this.engine.call((wasm, now) => wasm.tcp_settings(now, this.#listener, none));
+    const { initialRto, maxRto, synAckRetries } = tcpSettings(numbers);
+    let sum = MARGIN;
+    for (let sent = 0, rto = initialRto; sent <= synAckRetries; sent += 1, rto *= 2) {
+      sum += Math.min(rto, maxRto);
+    }
+    return sum;
+  }
+
+  onSignals(): void {
+    for (;;) {
+      if (this.#over !== null) return;
+      const accepted = this.engine.row<Accepted>((wasm) => wasm.accept(this.#listener));
+      if (accepted === null) return;
+      const remote = { address: accepted.remoteAddress, port: accepted.remotePort };
+      const local = { address: accepted.localAddress, port: accepted.localPort };
+      const key = keyOf(local, remote);
+      const opening = this.#opening.get(key);
+      if (opening === undefined) {
+        // Nobody waits for it any more.
+        this.engine.call((wasm, now) => wasm.close(now, accepted.socket, true));
+        continue;
+      }
+      this.#opening.delete(key);
+      this.engine.clock.clearTimer(opening.timer);
+      const { allowHalfOpen } = opening;
+      opening.settle.resolve(this.#accepting(accepted.socket, remote, local, allowHalfOpen));
+    }
+  }
+
+  onEngineOver(error: Error): void {
+    this.#end(error);
+  }
+
+  close(error?: Error): void {
+    if (this.#over !== null) return;
+    if (!this.nic.isClosed) {
+      this.engine.call((wasm) => wasm.take_no_flows(this.#host, this.nic.id));
+    }
+    this.engine.call((wasm, now) => wasm.close_listener(now, this.#listener));
+    this.engine.wake();
+    this.#end(
+      error ?? new SocketError("ABORT_ERR", `the flows of ${this.nic.name} are not taken any more`),
+    );
+  }
+
+  #end(error: Error): void {
+    if (this.#over !== null) return;
+    this.#over = error;
+    this.nic.taker = null;
+    this.engine.removeSink(this.#listener);
+    for (const { settle, timer } of this.#opening.values()) {
+      this.engine.clock.clearTimer(timer);
+      settle.reject(error);
+    }
+    this.#opening.clear();
+    this.#released(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** See {@link Flow}. */
+class PendingFlow implements Flow {
+  readonly local: SocketAddress;
+  readonly remote: SocketAddress;
+  readonly #taker: FlowTaker;
+  readonly #number: number;
+  #decided = false;
+
+  constructor(taker: FlowTaker, number: number, ends: Ends) {
+    this.#taker = taker;
+    this.#number = number;
+    this.local = { address: ends.localAddress, port: ends.localPort };
+    this.remote = { address: ends.remoteAddress, port: ends.remotePort };
+  }
+
+  get nic(): NicImpl {
+    return this.#taker.nic;
+  }
+
+  async accept(options?: { allowHalfOpen?: boolean }): Promise<Socket> {
+    const given = check.options("options", options);
+    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
+    this.#decide(ACCEPT);
+    return this.#taker.open(this, allowHalfOpen);
+  }
+
+  refuse(): void {
+    this.#decide(REFUSE);
+  }
+
+  unreachable(reason: FlowUnreachable = "host"): void {
+    check.oneOf("reason", Object.keys(UNREACHABLE), reason);
+    this.#decide(UNREACHABLE[reason]);
+  }
+
+  /** Refuses it if nothing was decided. */
+  drop(): void {
+    if (this.#decided) return;
+    try {
+      this.refuse();
+    } catch {
+      // The peer has given up before.
+    }
+  }
+
+  #decide(verdict: number): void {
+    if (this.#decided) throw new TypeError("it was decided on this flow before");
+    this.#taker.decide(this.#number, verdict);
+    this.#decided = true;
+  }
+}

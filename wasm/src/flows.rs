@@ -1,0 +1,90 @@
+//! Flows to addresses that are nobody's on a host, about which the page decides.
+
+use ethertab::time::Duration;
+use ethertab::{AnyAddress, FlowError, FlowUnreachable, InterfaceId, ListenOptions};
+use ethertab_wasm_shared::{Rows, instant};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::engine::enter;
+use crate::failure::Failure;
+use crate::settings;
+use crate::sockets::Socket;
+
+impl From<FlowError> for Failure {
+    fn from(error: FlowError) -> Self {
+        let code = match error {
+            FlowError::ListenerBusy => "ENOBUFS",
+            _ => "ECONNRESET",
+        };
+        Failure::new(code, &error)
+    }
+}
+
+/// Starts to take flows that come in by an interface, and returns the number of the listener that gives those that are accepted. `timeout` is in
+/// microseconds. The settings are those of the connections, as with [`connect`](crate::tcp::connect).
+#[wasm_bindgen]
+pub fn take_flows(
+    host: u32,
+    interface: u8,
+    backlog: u16,
+    per_source: u16,
+    timeout: f64,
+    settings: &[f64],
+) -> Result<u32, Failure> {
+    enter(|engine| {
+        let host = engine.host(host);
+        let (stack, _) = engine.stack_mut(host)?;
+        let tcp = settings::changed(&stack.config().tcp, settings);
+        let listener = stack.listen_for_flows(ListenOptions { backlog, fast_open: 0, tcp })?;
+        let mut any = AnyAddress::through(listener);
+        any.per_source = per_source;
+        any.timeout = Duration::from_micros(timeout as u64);
+        stack.set_any_address(InterfaceId(interface), Some(any))?;
+        Ok(engine.sockets.insert(Socket::listener(host, listener)))
+    })
+}
+
+/// Takes no more flows that come in by an interface. The listener is closed apart.
+#[wasm_bindgen]
+pub fn take_no_flows(host: u32, interface: u8) -> Result<(), Failure> {
+    enter(|engine| {
+        let (stack, _) = engine.stack_mut(engine.host(host))?;
+        Ok(stack.set_any_address(InterfaceId(interface), None)?)
+    })
+}
+
+/// Whom a flow is from and to; undefined if it is not pending any more.
+#[wasm_bindgen]
+pub fn flow_ends(flow: u32) -> Result<Option<Rows>, Failure> {
+    enter(|engine| {
+        let Some((host, handle)) = engine.sockets.flow(flow) else { return Ok(None) };
+        let Some(found) = engine.stack(host)?.pending_flow(handle) else { return Ok(None) };
+        let rows = Rows::of("localAddress localPort remoteAddress remotePort");
+        rows.socket_address(found.local);
+        rows.socket_address(found.remote);
+        Ok(Some(rows))
+    })
+}
+
+/// Decides on a flow and forgets its number, unless there is no room for it just now: 0 accepts it, 1 refuses it, 2 to 5 tell that the network or
+/// host is unreachable, that the port is, or that it is prohibited.
+#[wasm_bindgen]
+pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> Result<(), Failure> {
+    enter(|engine| {
+        let (host, handle) = engine.sockets.flow(flow).ok_or(FlowError::NotFound)?;
+        let (stack, pool) = engine.stack_mut(host)?;
+        let now = instant(now);
+        let result = match verdict {
+            0 => stack.accept_flow(pool, now, handle),
+            1 => stack.refuse_flow(pool, now, handle),
+            2 => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Network),
+            3 => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Host),
+            4 => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Port),
+            _ => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Prohibited),
+        };
+        if result != Err(FlowError::ListenerBusy) {
+            engine.sockets.remove(flow);
+        }
+        Ok(result?)
+    })
+}
