@@ -198,7 +198,7 @@ impl Stack<'_> {
         let code = packet.payload.get(1).copied().unwrap_or(0);
         let options = NdpOptions::new(options);
         // RFC 6980 §5: "Nodes MUST silently ignore the following Neighbor Discovery [...] messages if the packets carrying them include an
-// IPv6 Fragmentation Header", that of a packet in one piece among them.
+        // IPv6 Fragmentation Header", that of a packet in one piece among them.
         let (header, rest) = packet.whole.split_at(ipv6::HEADER_LEN);
         let is_atomic_fragment =
             ipv6::skip_extension_headers(header[6], rest).is_ok_and(|upper| upper.is_atomic_fragment);
