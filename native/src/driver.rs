@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
+use ethertab::services::dhcpv6_client::{Dhcpv6Client, Dhcpv6ClientConfig};
 use ethertab::services::{DhcpClient, DhcpClientConfig, Mdns, MdnsConfig, MdnsMemory};
 use ethertab::time::Instant;
 use ethertab::{BindError, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Pool, Prefix, Stack};
@@ -16,6 +17,7 @@ use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::dhcp::Dhcp;
+use crate::dhcpv6::{Dhcpv6, Dhcpv6Start};
 use crate::mdns::{MdnsStartError, MulticastDns};
 use crate::port::Port;
 
@@ -137,6 +139,7 @@ pub struct Driver<P> {
     /// Turns in a row that have left frames waiting at a port.
     turns_behind: usize,
     dhcp: Option<Dhcp>,
+    dhcpv6: Option<Dhcpv6>,
     mdns: Option<MulticastDns>,
     capture: Option<Capture>,
     buf: Vec<u8>,
@@ -167,6 +170,7 @@ impl<P: Port> Driver<P> {
             plugs: Vec::new(),
             turns_behind: 0,
             dhcp: None,
+            dhcpv6: None,
             mdns: None,
             capture: None,
             buf: Vec::new(),
@@ -222,6 +226,30 @@ impl<P: Port> Driver<P> {
         let now = self.now();
         if let Some(dhcp) = &mut self.dhcp {
             dhcp.release(now);
+        }
+    }
+
+    /// Lets a DHCPv6 client give the first interface an address, and take it away again when its lease ends, or find out parameters only.
+    /// The client's UDP socket is one of the stack's: events about it need no attention.
+    ///
+    /// # Errors
+    /// If UDP port 546 is taken.
+    pub fn start_dhcpv6(&mut self, config: Dhcpv6ClientConfig, start: Dhcpv6Start) -> Result<(), BindError> {
+        let (now, interface) = (self.now(), self.interface());
+        self.dhcpv6 = Some(Dhcpv6::new(&mut self.stack, now, interface, config, start)?);
+        Ok(())
+    }
+
+    /// The DHCPv6 client, which knows the lease and the network's parameters; none while no router has said that there is DHCPv6.
+    pub fn dhcpv6(&self) -> Option<&Dhcpv6Client> {
+        self.dhcpv6.as_ref().and_then(Dhcpv6::client)
+    }
+
+    /// Gives the lease back. The next turn tells the server; the address is not used any more (RFC 9915 §18.2.7).
+    pub fn release_dhcpv6(&mut self) {
+        let now = self.now();
+        if let Some(dhcpv6) = &mut self.dhcpv6 {
+            dhcpv6.release(now);
         }
     }
 
@@ -335,6 +363,9 @@ impl<P: Port> Driver<P> {
         if let Some(dhcp) = &mut self.dhcp {
             dhcp.run(&mut self.stack, &mut self.pool, now);
         }
+        if let Some(dhcpv6) = &mut self.dhcpv6 {
+            dhcpv6.run(&mut self.stack, &mut self.pool, now);
+        }
         if let Some(mdns) = &mut self.mdns {
             mdns.run(&mut self.stack, &mut self.pool, now);
         }
@@ -393,8 +424,13 @@ impl<P: Port> Driver<P> {
             return Some(Duration::ZERO);
         }
         let arrivals = self.plugs.iter().filter_map(Plug::next_arrival).min();
-        let mdns = self.mdns.as_ref().and_then(MulticastDns::next_timeout);
-        let due = [self.stack.next_timeout(), self.dhcp.as_ref().and_then(Dhcp::next_timeout), mdns, arrivals];
+        let due = [
+            self.stack.next_timeout(),
+            self.dhcp.as_ref().and_then(Dhcp::next_timeout),
+            self.dhcpv6.as_ref().and_then(Dhcpv6::next_timeout),
+            self.mdns.as_ref().and_then(MulticastDns::next_timeout),
+            arrivals,
+        ];
         let now = self.now();
         let wait = due.into_iter().flatten().min().map(|due| Duration::from_micros(due.since(now).as_micros()));
         wait.into_iter().chain(limit).min()

@@ -41,12 +41,14 @@
 #![forbid(unsafe_code)]
 
 mod dhcp;
+mod dhcpv6;
 mod driver;
 mod mdns;
 mod port;
 #[cfg(target_os = "linux")]
 mod tap;
 
+pub use dhcpv6::Dhcpv6Start;
 pub use driver::{Driver, DriverError, Waker};
 pub use mdns::MdnsStartError;
 pub use port::Port;

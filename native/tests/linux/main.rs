@@ -10,6 +10,7 @@ mod apps;
 mod connections;
 mod datagrams;
 mod dhcp;
+mod dhcpv6;
 mod host;
 mod http;
 mod judge;

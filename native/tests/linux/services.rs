@@ -1,22 +1,21 @@
-//! DHCPv6, DNS and NTP between the stack and other people's servers and clients.
+//! DNS and NTP between the stack and other people's servers and clients.
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ethertab::services::dhcpv6_client::{Dhcpv6Client, Dhcpv6ClientConfig, Dhcpv6ClientEvent, Dhcpv6ClientState};
 use ethertab::services::ntp::{NtpClient, NtpClientConfig, NtpServerConfig, ntp_answer};
 use ethertab::services::resolver::{CacheEntry, DnsTransport, Lookup, LookupFailure, LookupId, QueryToken, Wanted};
 use ethertab::services::{
     DnsAction, DnsConfig, DnsServer, Outcome as Lookedup, Resolver, ResolverConfig, UnknownNames,
 };
 use ethertab::storage::Storage;
-use ethertab::wire::{dhcpv6, ntp};
+use ethertab::wire::ntp;
 use ethertab::{Endpoint, Pool, Stack, UdpHandle, UdpMeta};
 use ethertab_native::{Driver, Tap};
 
 use crate::Outcome;
-use crate::dhcp::{LIMIT, MAC, Server, driver, folder};
+use crate::dhcp::{LIMIT, Server, driver, folder};
 use crate::judge;
 use crate::namespace::{in_namespace, run};
 
@@ -62,56 +61,6 @@ fn serve<T: Send>(
 fn judged(name: &str, driver: &mut Driver<Tap>) -> Outcome {
     let capture = driver.take_capture().ok_or("no capture")?;
     judge::check(name, &capture, &[])
-}
-
-#[test]
-fn dnsmasq_gives_us_an_ipv6_address() -> Outcome {
-    in_namespace(|| {
-        let name = "dnsmasq_gives_us_an_ipv6_address";
-        let (mut driver, device) = driver()?;
-        run(&format!("ip address add fd00:9::1/64 dev {device} nodad"))?;
-        let folder = folder(name)?;
-        let _server = Server::start(&format!(
-            "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --port=0 --interface={device} --bind-interfaces \
-             --dhcp-range=fd00:9::100,fd00:9::1ff,64,2m --dhcp-option=option6:dns-server,[fd00:9::1] \
-             --dhcp-option=option6:domain-search,lab.test --dhcp-rapid-commit --dhcp-leasefile={} --pid-file={}",
-            folder.join("leases").display(),
-            folder.join("pid").display()
-        ))?;
-        let socket = driver.stack_mut().bind_udp(Endpoint::any(dhcpv6::CLIENT_PORT))?;
-        let mut config = Dhcpv6ClientConfig::new(MAC, [1, 0]);
-        config.rapid_commit = false;
-        let mut client = Dhcpv6Client::new(driver.now(), config);
-        let mut is_released = false;
-        drive(&mut driver, "the lease and its release", |driver| {
-            let (now, interface) = (driver.now(), driver.interface());
-            let (stack, pool) = driver.stack_and_pool();
-            let mut message = [0; 1_452];
-            while let Some((len, _)) = stack.udp_recv(pool, socket, &mut message) {
-                client.handle(now, &message[..len]);
-            }
-            if client.next_timeout().is_some_and(|due| due <= now) {
-                client.handle_timeout(now);
-            }
-            if client.poll_event() == Some(Dhcpv6ClientEvent::Bound) {
-                let lease = client.lease().ok_or("no lease")?;
-                let address = lease.address.ok_or("no address")?.address;
-                assert!("fd00:9::/64".parse::<ethertab::Prefix>()?.contains(address.into()), "{address}");
-                assert_eq!(client.parameters().dns_servers.first(), Some("fd00:9::1".parse()?));
-                assert_eq!(client.parameters().search.first().map(|name| name.to_string()), Some("lab.test".into()));
-                client.release(now);
-                is_released = true;
-            }
-            while let Some(len) = client.transmit(now, &mut message) {
-                let mut meta = UdpMeta::to((dhcpv6::SERVERS, dhcpv6::SERVER_PORT).into());
-                meta.interface = Some(interface);
-                stack.udp_send(pool, now, socket, &meta, &message[..len])?;
-            }
-            Ok(is_released && client.state() == Dhcpv6ClientState::Stopped)
-        })?;
-        assert_eq!(client.counters().malformed, 0);
-        judged(name, &mut driver)
-    })
 }
 
 /// Waits until a program of this namespace listens at a UDP port.
