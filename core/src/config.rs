@@ -48,6 +48,8 @@ pub struct Limits {
     pub udp_sockets: usize,
     /// Echo requests under way.
     pub pings: usize,
+    /// Raw sockets, of IP packets and of frames. Each is shown each packet, so that few are better.
+    pub raw_sockets: usize,
     /// Destinations to which the path's MTU is remembered (RFC 8201 §5.2). Without any, a connection knows of its own reports only
     /// until it finds its path anew.
     pub path_mtus: usize,
@@ -89,6 +91,7 @@ impl Limits {
             time_wait: 64,
             udp_sockets: 16,
             pings: 8,
+            raw_sockets: 4,
             path_mtus: 16,
             reassemblies: 16,
             reassembly_bytes: 256 * 1_024,
@@ -117,6 +120,7 @@ impl Limits {
             time_wait: 1_024,
             udp_sockets: 128,
             pings: 32,
+            raw_sockets: 8,
             path_mtus: 64,
             reassemblies: 64,
             reassembly_bytes: 1_024 * 1_024,
@@ -145,6 +149,7 @@ impl Limits {
             time_wait: 32_768,
             udp_sockets: 1_024,
             pings: 64,
+            raw_sockets: 16,
             path_mtus: 1_024,
             reassemblies: 1_024,
             reassembly_bytes: 4 * 1_024 * 1_024,

@@ -63,6 +63,8 @@ pub enum DropReason {
     UdpSourceFiltered,
     /// The socket's receive queue is full.
     UdpQueueFull,
+    /// A raw socket's receive queue, or the pool, is full.
+    RawQueueFull,
     /// Bad data offset.
     TcpMalformed,
     /// Bad TCP checksum.
@@ -129,7 +131,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, with stable names.
-    pub const ALL: [(DropReason, &'static str); 60] = [
+    pub const ALL: [(DropReason, &'static str); 61] = [
         (DropReason::FrameMalformed, "frame_malformed"),
         (DropReason::FrameNotForUs, "frame_not_for_us"),
         (DropReason::NoInterface, "no_interface"),
@@ -159,6 +161,7 @@ impl DropReason {
         (DropReason::UdpNoSocket, "udp_no_socket"),
         (DropReason::UdpSourceFiltered, "udp_source_filtered"),
         (DropReason::UdpQueueFull, "udp_queue_full"),
+        (DropReason::RawQueueFull, "raw_queue_full"),
         (DropReason::TcpMalformed, "tcp_malformed"),
         (DropReason::TcpChecksum, "tcp_checksum"),
         (DropReason::TcpNoSocket, "tcp_no_socket"),

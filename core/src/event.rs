@@ -29,6 +29,10 @@ pub struct UdpHandle(pub(crate) Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PingHandle(pub(crate) Key);
 
+/// A raw socket of this stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RawHandle(pub(crate) Key);
+
 /// A flow to an address that is nobody's on this host, about which an application decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowHandle(pub(crate) Key);
@@ -86,6 +90,18 @@ impl FlowHandle {
     /// The handle that [`to_bits`](Self::to_bits) gave.
     pub fn from_bits(bits: u64) -> Self {
         FlowHandle(key_from_bits(bits))
+    }
+}
+
+impl RawHandle {
+    /// The handle as a number, for languages without this type.
+    pub fn to_bits(self) -> u64 {
+        key_to_bits(self.0)
+    }
+
+    /// The handle that [`to_bits`](Self::to_bits) gave.
+    pub fn from_bits(bits: u64) -> Self {
+        RawHandle(key_from_bits(bits))
     }
 }
 
@@ -193,6 +209,8 @@ pub enum Event {
     Udp(UdpHandle, Signals),
     /// An echo request.
     Ping(PingHandle, Signals),
+    /// A raw socket.
+    Raw(RawHandle, Signals),
     /// A flow waits to be accepted or refused ([`Stack::set_any_address`](crate::Stack::set_any_address)).
     Flow(FlowHandle),
     /// An interface.

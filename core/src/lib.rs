@@ -70,7 +70,9 @@ pub mod wire;
 pub use address::{Endpoint, ParsePrefixError, Prefix};
 pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, MtuProbing, TcpConfig};
 pub use counters::{Counters, DropReason};
-pub use event::{ConnectionHandle, Event, FlowHandle, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
+pub use event::{
+    ConnectionHandle, Event, FlowHandle, InterfaceId, ListenerHandle, PingHandle, RawHandle, Signals, UdpHandle,
+};
 pub use pool::{BLOCK_SIZE, Pool};
 pub use stack::accept_any::{AnyAddress, FlowError, FlowUnreachable, PendingFlowInfo};
 pub use stack::addresses::{AddressOptions, AddressOrigin, AddressState, DuplicateDetection, InterfaceAddress};
@@ -85,6 +87,7 @@ pub use stack::multicast::GroupError;
 pub use stack::nat::{NatConfig, NatFiltering, NatFlowInfo, NatProtocol, PortForward, PortForwardError};
 pub use stack::neighbor::NeighborState;
 pub use stack::ping::{PingError, PingOutcome, PingTarget};
+pub use stack::raw::{FramePattern, RawError, RawKind, RawMeta, RawOptions};
 pub use stack::router_advertiser::AdvertiseError;
 pub use stack::routes::{Route, RouteOrigin, RouterPreference};
 pub use stack::source_filter::{MAX_SOURCES, SourceFilter};
@@ -118,6 +121,7 @@ pub mod memory {
     pub use crate::stack::path_mtus::PathMtu;
     pub use crate::stack::ping::Ping;
     pub use crate::stack::prefix_trie::TrieNode;
+    pub use crate::stack::raw::RawSocket;
     pub use crate::stack::reassembly::Reassembly;
     pub use crate::stack::routes::RouteEntry;
     pub use crate::stack::udp::UdpSocket;

@@ -163,7 +163,7 @@ fn pings_and_datagrams_of_every_length_come_back() {
         stack.udp_send(pool, now, client, &refused, b"anybody?").unwrap();
         world.settle();
         let (stack, pool) = world.stack_mut(host).unwrap();
-        assert!(stack.udp_error(client).is_some(), "{to}");
+        assert!(stack.udp_error(pool, client, &mut []).is_some(), "{to}");
         stack.udp_close(pool, client);
         assert_eq!(stack.blocks_in_use(), 0);
     }

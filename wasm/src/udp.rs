@@ -140,8 +140,8 @@ pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
 pub fn udp_error(socket: u32) -> Result<Option<Rows>, Failure> {
     enter(|engine| {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
-        let (stack, _) = engine.stack_mut(host)?;
-        let Some(error) = stack.udp_error(handle) else { return Ok(None) };
+        let (stack, pool) = engine.stack_mut(host)?;
+        let Some((_, error)) = stack.udp_error(pool, handle, &mut []) else { return Ok(None) };
         let (code, text) = match error.report.reason {
             CloseReason::Refused => ("ECONNREFUSED", unreachable(PORT_UNREACHABLE)),
             _ if error.mtu.is_some() => ("EMSGSIZE", "too large for the path"),

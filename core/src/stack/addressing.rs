@@ -233,6 +233,7 @@ impl Stack<'_> {
                 | Node::Neighbor(_)
                 | Node::Listener(_)
                 | Node::Ping(_)
+                | Node::Raw(_)
                 | Node::Route(_)
                 | Node::Reassembly(_)
                 | Node::Interface(_)

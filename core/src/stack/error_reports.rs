@@ -1,15 +1,15 @@
-//! What routers and peers have reported about connections and datagrams by ICMP, kept for a while for their users (Linux's `IP_RECVERR`).
+//! What routers and peers have reported about connections by ICMP, kept for a while for their users.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 use super::Stack;
 use super::icmp::Problem;
 use super::ip_input::Packet;
-use crate::event::{ConnectionHandle, UdpHandle};
+use crate::event::ConnectionHandle;
 use crate::slab::Key;
 use crate::tcp::connection::CloseReason;
 
-/// Reports that a stack keeps, of all connections, and of all UDP sockets; the oldest make room for new ones.
+/// Reports that a stack keeps, of all connections; the oldest make room for new ones.
 const KEPT: usize = 8;
 
 /// An ICMP error about a connection that was believed (RFC 5927 §4.1).
@@ -34,30 +34,12 @@ impl ErrorReport {
     }
 }
 
-/// An ICMP error about a datagram that a UDP socket has sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UdpError {
-    /// Where the datagram was sent.
-    pub remote: SocketAddr,
-    /// What was reported, and by whom.
-    pub report: ErrorReport,
-    /// If the datagram was too large for a link on its way: that link's MTU in bytes (RFC 1191 §4, RFC 4443 §3.2).
-    pub mtu: Option<u16>,
-}
-
 /// The latest reports, oldest first.
-#[derive(Clone, Debug)]
-pub(super) struct ErrorReports<T>([Option<(Key, T)>; KEPT]);
+#[derive(Clone, Debug, Default)]
+pub(super) struct ErrorReports([Option<(Key, ErrorReport)>; KEPT]);
 
-impl<T: Copy> Default for ErrorReports<T> {
-    fn default() -> Self {
-        ErrorReports([None; KEPT])
-    }
-}
-
-impl<T: Copy> ErrorReports<T> {
-    pub(super) fn push(&mut self, socket: Key, report: T) {
+impl ErrorReports {
+    pub(super) fn push(&mut self, socket: Key, report: ErrorReport) {
         let free = self.0.iter().position(Option::is_none);
         if free.is_none() {
             self.0.rotate_left(1);
@@ -65,7 +47,7 @@ impl<T: Copy> ErrorReports<T> {
         self.0[free.unwrap_or(KEPT - 1)] = Some((socket, report));
     }
 
-    fn take(&mut self, socket: Key) -> Option<T> {
+    fn take(&mut self, socket: Key) -> Option<ErrorReport> {
         let place = self.0.iter().position(|kept| kept.is_some_and(|(key, _)| key == socket))?;
         let taken = self.0[place].take();
         self.0[place..].rotate_left(1);
@@ -78,12 +60,6 @@ impl Stack<'_> {
     pub fn take_error_report(&mut self, handle: ConnectionHandle) -> Option<ErrorReport> {
         self.held_connection(handle)?;
         self.error_reports.take(handle.0)
-    }
-
-    /// Takes the oldest error that ICMP has reported about a datagram of the socket's. A stack keeps the last eight of all its
-    /// sockets.
-    pub fn udp_error(&mut self, socket: UdpHandle) -> Option<UdpError> {
-        self.udp_errors.take(socket.0)
     }
 }
 

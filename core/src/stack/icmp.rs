@@ -271,7 +271,7 @@ impl Stack<'_> {
                 let sequence = Seq(u32::from_be_bytes([e, f, g, h]));
                 self.tcp_problem(pool, packet, &flow, sequence, problem)
             }
-            protocol::UDP => self.udp_problem(&flow, problem, packet),
+            protocol::UDP => self.udp_problem(pool, &flow, problem, packet, quoted.payload),
             // Of ICMP only what we ask is looked into: an error that quotes an error leads nowhere.
             protocol::ICMP if a == icmpv4::kind::ECHO_REQUEST => {
                 self.ping_problem(packet, quoted, [e, f, g, h], problem)

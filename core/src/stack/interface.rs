@@ -30,19 +30,21 @@ pub(crate) enum ControlKind {
     Icmp = 1,
     /// TCP resets and acknowledgments from TIME-WAIT.
     Tcp = 2,
-    /// Echo requests of our own.
+    /// Echo requests of our own, and packets of raw sockets.
     Datagram = 3,
+    /// Complete frames of raw sockets.
+    Frame = 4,
 }
 
 impl ControlKind {
     /// Whether what is queued has its Ethernet header.
     pub(crate) fn is_frame(self) -> bool {
-        self == ControlKind::Neighbor
+        matches!(self, ControlKind::Neighbor | ControlKind::Frame)
     }
 }
 
 /// Packets of one kind that may wait on one interface.
-const CONTROL_QUOTA: [u16; 4] = [64, 64, 128, 64];
+const CONTROL_QUOTA: [u16; 5] = [64, 64, 128, 64, 64];
 
 /// How long the neighbours of an interface are believed, and when requests are repeated (RFC 4861 §6.3.2).
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +91,7 @@ pub struct Interface {
     /// Those of IPv6, and of IPv4.
     pub(crate) queriers: [Querier; 2],
     pub(crate) control: RecordQueue,
-    control_counts: [u16; 4],
+    control_counts: [u16; CONTROL_QUOTA.len()],
     pub(crate) forwarding: Forwarding,
     pub(crate) any_address: Option<AnyAddress>,
     /// Frames that are forwarded.
@@ -115,7 +117,7 @@ impl Interface {
             advertiser: Advertiser::new(),
             queriers: [Querier::NONE; 2],
             control: RecordQueue::new(CONTROL_BYTES),
-            control_counts: [0; 4],
+            control_counts: [0; CONTROL_QUOTA.len()],
             forwarding: Forwarding::default(),
             any_address: None,
             forward: RecordQueue::new(FORWARD_BYTES),
@@ -189,7 +191,7 @@ impl Interface {
         let dropped = self.control.len() + self.forward.len();
         self.control.clear(pool, account);
         self.forward.clear(pool, account);
-        self.control_counts = [0; 4];
+        self.control_counts = [0; CONTROL_QUOTA.len()];
         dropped
     }
 
@@ -199,7 +201,8 @@ impl Interface {
             0 => ControlKind::Neighbor,
             1 => ControlKind::Icmp,
             2 => ControlKind::Tcp,
-            _ => ControlKind::Datagram,
+            3 => ControlKind::Datagram,
+            _ => ControlKind::Frame,
         })
     }
 

@@ -77,6 +77,9 @@ impl Stack<'_> {
         self.advance_clock(now);
         self.counters.frames_received += 1;
         self.counters.bytes_received += frame.len() as u64;
+        if self.raw.want_frames > 0 {
+            self.raw_frame(pool, interface, frame, false);
+        }
         let Some(found) = self.interfaces.get(u32::from(interface.0)) else {
             self.counters.drop(DropReason::NoInterface);
             return;
@@ -164,11 +167,13 @@ impl Stack<'_> {
         if self.nat.is_on() && cast == Cast::Unicast && self.nat_inbound(pool, &packet) {
             return;
         }
+        let is_shown = self.raw.want_packets > 0 && self.raw_input(pool, &packet, header.protocol);
         match header.protocol {
             protocol::TCP => self.tcp_input(pool, &packet),
             protocol::UDP => self.udp_input(pool, &packet),
             protocol::ICMP => self.icmpv4_input(pool, &packet),
             protocol::IGMP => self.igmp_input(&packet),
+            _ if is_shown => {}
             _ => {
                 self.counters.drop(DropReason::ProtocolUnknown);
                 self.protocol_unreachable(pool, &packet);
@@ -285,12 +290,14 @@ impl Stack<'_> {
             }
         };
         packet.payload = upper.payload;
+        let is_shown = self.raw.want_packets > 0 && self.raw_input(pool, &packet, upper.protocol);
         match upper.protocol {
             protocol::TCP => self.tcp_input(pool, &packet),
             protocol::UDP => self.udp_input(pool, &packet),
             protocol::ICMPV6 => self.icmpv6_input(pool, &packet),
             protocol::FRAGMENT => self.fragment_v6(pool, &packet, &upper),
             protocol::NO_NEXT_HEADER => {}
+            _ if is_shown => {}
             _ => {
                 self.counters.drop(DropReason::ProtocolUnknown);
                 if cast != Cast::Unicast {

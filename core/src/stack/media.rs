@@ -142,6 +142,9 @@ impl Stack<'_> {
             let Some(len) = self.next_frame(pool, interface, &mut scratch) else { break };
             self.counters.packets_looped += 1;
             let packet = &scratch[ethernet::HEADER_LEN..len];
+            if self.raw.want_frames > 0 {
+                self.raw_frame(pool, interface, packet, false);
+            }
             self.packet_input(pool, interface, Medium::Ip, packet, FrameMeta::received(packet.len()));
         }
         self.scratch = scratch;

@@ -19,6 +19,7 @@ use crate::stack::nodes::Nodes;
 use crate::stack::path_mtus::PathMtu;
 use crate::stack::ping::Ping;
 use crate::stack::prefix_trie::{TrieNode, nodes_for};
+use crate::stack::raw::RawSocket;
 use crate::stack::reassembly::Reassembly;
 use crate::stack::routes::{RouteEntry, entries_for};
 use crate::stack::udp::UdpSocket;
@@ -75,6 +76,8 @@ pub struct StackMemory<'m> {
     pub port_buckets: Storage<'m, Bucket>,
     /// One for each of `Limits::pings`.
     pub pings: Storage<'m, Slot<Ping>>,
+    /// One for each of `Limits::raw_sockets`.
+    pub raw_sockets: Storage<'m, Slot<RawSocket>>,
     /// One for each of `Limits::path_mtus`.
     pub path_mtus: Storage<'m, PathMtu>,
     /// One for each of `Limits::reassemblies`.
@@ -209,6 +212,7 @@ impl<'m> StackMemory<'m> {
             udp_sockets: Storage::with_capacity(limits.udp_sockets),
             port_buckets: Storage::with_capacity(sizes.port_buckets),
             pings: Storage::with_capacity(limits.pings),
+            raw_sockets: Storage::with_capacity(limits.raw_sockets),
             path_mtus: Storage::with_capacity(limits.path_mtus),
             reassemblies: Storage::with_capacity(limits.reassemblies),
             reassembly_buckets: Storage::with_capacity(sizes.reassembly_buckets),
@@ -253,6 +257,7 @@ impl<'m> StackMemory<'m> {
         need(&mut result, "udp_sockets", limits.udp_sockets, self.udp_sockets.capacity());
         need(&mut result, "port_buckets", sizes.port_buckets, self.port_buckets.capacity());
         need(&mut result, "pings", limits.pings, self.pings.capacity());
+        need(&mut result, "raw_sockets", limits.raw_sockets, self.raw_sockets.capacity());
         need(&mut result, "path_mtus", limits.path_mtus, self.path_mtus.capacity());
         need(&mut result, "reassemblies", limits.reassemblies, self.reassemblies.capacity());
         need(&mut result, "reassembly_buckets", sizes.reassembly_buckets, self.reassembly_buckets.capacity());
@@ -285,7 +290,7 @@ fn need(result: &mut Result<(), MemoryTooSmall>, table: &'static str, needed: us
 /// A stack's tables as arrays, for a program without an allocator: in a `static`, or in a variable of `main`.
 ///
 /// They hold `CONNECTIONS` connections, as many half-open ones and as many in TIME-WAIT, and `OTHERS` of each other thing
-/// (interfaces, addresses, DNS servers and search domains, routes, neighbours, listeners, UDP sockets, echo requests). The other two lengths follow from
+/// (interfaces, addresses, DNS servers and search domains, routes, neighbours, listeners, UDP and raw sockets, echo requests). The other two lengths follow from
 /// these by [`nodes`] and [`buckets`], which are parameters because an array's length cannot be computed from another
 /// parameter; the compiler checks them.
 ///
@@ -327,6 +332,7 @@ pub struct Tables<const CONNECTIONS: usize, const OTHERS: usize, const NODES: us
     udp_sockets: [Slot<UdpSocket>; OTHERS],
     port_buckets: [Bucket; BUCKETS],
     pings: [Slot<Ping>; OTHERS],
+    raw_sockets: [Slot<RawSocket>; OTHERS],
     path_mtus: [PathMtu; OTHERS],
     reassemblies: [Slot<Reassembly>; OTHERS],
     reassembly_buckets: [Bucket; BUCKETS],
@@ -376,6 +382,7 @@ const fn limits_of(connections: usize, others: usize, pool_blocks: u32) -> Limit
         time_wait: connections,
         udp_sockets: others,
         pings: others,
+        raw_sockets: others,
         path_mtus: others,
         reassemblies: others,
         reassembly_bytes: 16 * SCRATCH,
@@ -418,6 +425,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             udp_sockets: [const { Slot::EMPTY }; OTHERS],
             port_buckets: [Bucket::EMPTY; BUCKETS],
             pings: [const { Slot::EMPTY }; OTHERS],
+            raw_sockets: [const { Slot::EMPTY }; OTHERS],
             path_mtus: [PathMtu::EMPTY; OTHERS],
             reassemblies: [const { Slot::EMPTY }; OTHERS],
             reassembly_buckets: [Bucket::EMPTY; BUCKETS],
@@ -461,6 +469,7 @@ impl<const CONNECTIONS: usize, const OTHERS: usize, const NODES: usize, const BU
             udp_sockets: Storage::borrowed(&mut self.udp_sockets),
             port_buckets: Storage::borrowed(&mut self.port_buckets),
             pings: Storage::borrowed(&mut self.pings),
+            raw_sockets: Storage::borrowed(&mut self.raw_sockets),
             path_mtus: Storage::borrowed(&mut self.path_mtus),
             reassemblies: Storage::borrowed(&mut self.reassemblies),
             reassembly_buckets: Storage::borrowed(&mut self.reassembly_buckets),

@@ -8,7 +8,7 @@
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
 //! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
-//! `media` (what is not plain Ethernet), `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
+//! `media` (what is not plain Ethernet), `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], [`raw`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod accept_any;
@@ -39,6 +39,7 @@ pub(crate) mod path;
 pub(crate) mod path_mtus;
 pub(crate) mod ping;
 pub(crate) mod prefix_trie;
+pub(crate) mod raw;
 pub(crate) mod reassembly;
 mod resolution;
 pub(crate) mod router_advertiser;
@@ -53,18 +54,20 @@ mod time_wait;
 pub(crate) mod tracing;
 mod transmit;
 pub(crate) mod udp;
+mod udp_errors;
 pub(crate) mod udp_options;
 
-pub use error_reports::{ErrorReport, UdpError};
+pub use error_reports::ErrorReport;
 pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
 pub use tcp_sockets::{ConnectOptions, ListenOptions, SendFlags};
+pub use udp_errors::UdpError;
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::config::{Config, Limits, TcpConfig};
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
-use crate::event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, Signals, UdpHandle};
+use crate::event::{ConnectionHandle, Event, InterfaceId, ListenerHandle, PingHandle, RawHandle, Signals, UdpHandle};
 use crate::hash_index::HashIndex;
 use crate::links::{Links, List};
 use crate::pool::{Account, Pool};
@@ -95,6 +98,7 @@ use nodes::{Node, Nodes};
 use path::LastPath;
 use path_mtus::PathMtus;
 use ping::Ping;
+use raw::RawSockets;
 use reassembly::ReassemblyTable;
 use routes::{NextHop, RouteTable};
 use udp::UdpSocket;
@@ -178,12 +182,12 @@ pub struct Stack<'m> {
     /// Listeners and UDP sockets by local address and port.
     ports: HashIndex<'m>,
     pings: Slab<'m, Ping>,
+    raw: RawSockets<'m>,
     path_mtus: PathMtus<'m>,
     reassembly: ReassemblyTable<'m>,
     /// Room for the longest datagram, to put one together in. While that is delivered, it is not here.
     scratch: Storage<'m, u8>,
-    error_reports: ErrorReports<ErrorReport>,
-    udp_errors: ErrorReports<UdpError>,
+    error_reports: ErrorReports,
     trace: Trace<'m>,
 
     /// Lists of the interfaces (ready sockets), neighbours (parked sockets) and TIME-WAIT. A socket is ready or parked,
@@ -274,6 +278,7 @@ impl<'m> Stack<'m> {
             udp_sockets: Slab::new(memory.udp_sockets, limits.udp_sockets),
             ports: HashIndex::new(memory.port_buckets, limits.listeners + limits.udp_sockets),
             pings: Slab::new(memory.pings, limits.pings),
+            raw: RawSockets::new(memory.raw_sockets, limits.raw_sockets),
             path_mtus: PathMtus::new(memory.path_mtus),
             reassembly: ReassemblyTable::new(
                 Slab::new(memory.reassemblies, limits.reassemblies),
@@ -283,7 +288,6 @@ impl<'m> Stack<'m> {
             ),
             scratch: memory.scratch,
             error_reports: ErrorReports::default(),
-            udp_errors: ErrorReports::default(),
             trace: Trace::new(memory.trace),
             links: Links::new(memory.links, nodes.count()),
             event_links: Links::new(memory.event_links, nodes.count()),
@@ -349,7 +353,7 @@ impl<'m> Stack<'m> {
                 Node::Reassembly(index) => self.reassembly_timeout(pool, index),
                 Node::Interface(index) => self.look_after_interface(pool, InterfaceId(index as u8)),
                 Node::Group(index) => self.group_timeout(pool, index),
-                Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) => {}
+                Node::TimeWait(_) | Node::Listener(_) | Node::Udp(_) | Node::Raw(_) => {}
             }
         }
         if let Some(interface) = self.loopback.filter(|_| self.wants_loop()) {
@@ -372,6 +376,10 @@ impl<'m> Stack<'m> {
                 Node::Udp(index) => self.udp_sockets.key(index).and_then(|key| {
                     let signals = core::mem::take(&mut self.udp_sockets.get_mut(index)?.signals);
                     Some((signals, Event::Udp(UdpHandle(key), signals)))
+                }),
+                Node::Raw(index) => self.raw.sockets.key(index).and_then(|key| {
+                    let signals = core::mem::take(&mut self.raw.sockets.get_mut(index)?.signals);
+                    Some((signals, Event::Raw(RawHandle(key), signals)))
                 }),
                 Node::Ping(index) => {
                     self.pings.key(index).map(|key| (Signals::CLOSED, Event::Ping(PingHandle(key), Signals::CLOSED)))

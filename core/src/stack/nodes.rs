@@ -12,6 +12,7 @@ pub(crate) struct Nodes {
     listeners: u32,
     udp_sockets: u32,
     pings: u32,
+    raw_sockets: u32,
     routes: u32,
     reassemblies: u32,
     interfaces: u32,
@@ -30,6 +31,7 @@ pub(crate) enum Node {
     Listener(u32),
     Udp(u32),
     Ping(u32),
+    Raw(u32),
     /// An entry of the table of routes.
     Route(u32),
     /// A datagram of which fragments have come.
@@ -54,7 +56,8 @@ impl Nodes {
         let listeners = neighbors + limits.neighbors as u32;
         let udp_sockets = listeners + limits.listeners as u32;
         let pings = udp_sockets + limits.udp_sockets as u32;
-        let routes = pings + limits.pings as u32;
+        let raw_sockets = pings + limits.pings as u32;
+        let routes = raw_sockets + limits.raw_sockets as u32;
         let reassemblies = routes + entries_for(limits) as u32;
         let interfaces = reassemblies + limits.reassemblies as u32;
         // The timer of translation comes before this one.
@@ -68,6 +71,7 @@ impl Nodes {
             listeners,
             udp_sockets,
             pings,
+            raw_sockets,
             routes,
             reassemblies,
             interfaces,
@@ -91,6 +95,7 @@ impl Nodes {
             Node::Listener(index) => self.listeners + index,
             Node::Udp(index) => self.udp_sockets + index,
             Node::Ping(index) => self.pings + index,
+            Node::Raw(index) => self.raw_sockets + index,
             Node::Route(index) => self.routes + index,
             Node::Reassembly(index) => self.reassemblies + index,
             Node::Interface(index) => self.interfaces + index,
@@ -110,7 +115,8 @@ impl Nodes {
             n if n < self.listeners => Node::Neighbor(n - self.neighbors),
             n if n < self.udp_sockets => Node::Listener(n - self.listeners),
             n if n < self.pings => Node::Udp(n - self.udp_sockets),
-            n if n < self.routes => Node::Ping(n - self.pings),
+            n if n < self.raw_sockets => Node::Ping(n - self.pings),
+            n if n < self.routes => Node::Raw(n - self.raw_sockets),
             n if n < self.reassemblies => Node::Route(n - self.routes),
             n if n < self.interfaces => Node::Reassembly(n - self.reassemblies),
             n if n < self.pending_flows => Node::Interface(n - self.interfaces),

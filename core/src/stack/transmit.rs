@@ -52,6 +52,9 @@ impl Stack<'_> {
         };
         self.counters.frames_sent += 1;
         self.counters.bytes_sent += len as u64;
+        if self.raw.want_frames > 0 {
+            self.raw_frame(pool, interface, &buf[..len], true);
+        }
         Some(FrameMeta::received(len))
     }
 
@@ -95,6 +98,7 @@ impl Stack<'_> {
             Node::TimeWait(_)
             | Node::Listener(_)
             | Node::Ping(_)
+            | Node::Raw(_)
             | Node::Route(_)
             | Node::Reassembly(_)
             | Node::Interface(_)

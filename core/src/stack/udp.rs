@@ -5,14 +5,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::addressing::ScopeError;
-use super::error_reports::{ErrorReport, UdpError};
-use super::flow::Flow;
 use super::fragment_output::Owner;
-use super::icmp::Problem;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
 use super::routes::NextHop;
 use super::transmit::{IpHead, max_payload};
+use super::udp_errors::ERROR_BYTES;
 use super::udp_options::UdpOptions;
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
@@ -47,6 +45,8 @@ pub struct UdpSocket {
     pub(super) send: RecordQueue,
     /// The interface on whose list the socket is.
     interface: InterfaceId,
+    /// What ICMP has reported.
+    pub(super) errors: RecordQueue,
     pub(super) signals: Signals,
 }
 
@@ -152,14 +152,14 @@ const RECEIVE_HEADER: usize = 38 + INTERFACE_KEY;
 /// What precedes a packet to send: the interface, and whether and where to a station is given.
 pub(super) const SEND_HEADER: usize = INTERFACE_KEY + 7;
 /// An interface in those headers: its number, and the generation that tells it from a later one of the same number.
-const INTERFACE_KEY: usize = 5;
+pub(super) const INTERFACE_KEY: usize = 5;
 
-fn encode_interface(key: Key) -> [u8; INTERFACE_KEY] {
+pub(super) fn encode_interface(key: Key) -> [u8; INTERFACE_KEY] {
     let [a, b, c, d] = key.generation.to_le_bytes();
     [key.index as u8, a, b, c, d]
 }
 
-fn decode_interface(bytes: [u8; INTERFACE_KEY]) -> Key {
+pub(super) fn decode_interface(bytes: [u8; INTERFACE_KEY]) -> Key {
     let [index, a, b, c, d] = bytes;
     Key { index: u32::from(index), generation: u32::from_le_bytes([a, b, c, d]) }
 }
@@ -176,7 +176,7 @@ fn encode_received(packet: &Packet<'_>, interface: Key, header: &UdpHeader) -> [
 }
 
 /// The TOS or traffic class of an IP packet.
-fn traffic_class(packet: &[u8]) -> u8 {
+pub(super) fn traffic_class(packet: &[u8]) -> u8 {
     match *packet {
         [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
         [_, second, ..] => second,
@@ -242,6 +242,7 @@ impl Stack<'_> {
             receive: RecordQueue::new(QUEUE_BYTES),
             send: RecordQueue::new(QUEUE_BYTES),
             interface: InterfaceId(0),
+            errors: RecordQueue::new(ERROR_BYTES),
             signals: Signals::NONE,
         };
         let key = self.udp_sockets.insert(socket).map_err(|_| BindError::TooManySockets)?;
@@ -441,6 +442,7 @@ impl Stack<'_> {
         let Some(found) = self.udp_sockets.lookup_mut(socket.0) else { return };
         found.receive.clear(pool, &mut self.account);
         found.send.clear(pool, &mut self.account);
+        found.errors.clear(pool, &mut self.account);
         let (local, interface) = (found.local, found.interface);
         let number = self.nodes.number(Node::Udp(socket.0.index));
         self.unlink(number, None, interface);
@@ -513,28 +515,6 @@ impl Stack<'_> {
             checksum::pseudo_header(packet.source, packet.destination, protocol::UDP, u32::from(header.length));
         sum.add_bytes(&packet.payload[..len.min(packet.payload.len())]);
         sum.is_valid()
-    }
-
-    /// An ICMP error, in `packet`, about a datagram of ours.
-    pub(super) fn udp_problem(&mut self, flow: &Flow, problem: Problem, packet: &Packet<'_>) -> bool {
-        let local = Endpoint { address: Some(flow.local), port: flow.local_port };
-        let index = self.find_udp(local, flow.remote_address());
-        let Some(key) = index.and_then(|index| self.udp_sockets.key(index)) else { return false };
-        let mtu = match problem {
-            Problem::TooBig(mtu) => Some(mtu),
-            _ => None,
-        };
-        if let Some(mtu) = mtu {
-            self.learn_path_mtu(flow.remote, mtu);
-        }
-        if let Some(report) = ErrorReport::of(problem, packet) {
-            self.udp_errors.push(key, UdpError { remote: flow.remote_address(), report, mtu });
-        }
-        if let Some(socket) = self.udp_sockets.get_mut(key.index) {
-            socket.signals |= Signals::ERROR;
-            self.notify(Node::Udp(key.index));
-        }
-        true
     }
 
     /// The socket bound to exactly this address and port.

@@ -91,7 +91,7 @@ fn exchange(
                 answers.push((lookup, message[..len].to_vec()));
             }
         }
-        if stack.udp_error(*socket).is_some() {
+        if stack.udp_error(pool, *socket, &mut []).is_some() {
             resolver.query_failed(now, *token);
         }
     }

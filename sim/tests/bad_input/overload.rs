@@ -4,7 +4,7 @@ use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     AnyAddress, Config, ConnectOptions, DropReason, Endpoint, Forwarding, FrameMeta, InterfaceConfig, InterfaceId,
-    Limits, ListenOptions, NatConfig, Pool, SourceFilter, Stack, SynCookies, UdpMeta,
+    Limits, ListenOptions, NatConfig, Pool, RawKind, RawOptions, SourceFilter, Stack, SynCookies, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, SYN, Segment, TCP, UDP};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ type Overload = (&'static str, DropReason, fn(&mut Host));
 
 /// What the overloads drop, by reason.
 pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
-    let scenes: [Overload; 30] = [
+    let scenes: [Overload; 31] = [
         ("a listener with a full accept queue", DropReason::TcpAcceptQueueFull, full_accept_queue),
         ("more SYNs than there is room for", DropReason::TcpSynQueueFull, syn_flood),
         ("one-byte segments with gaps", DropReason::TcpReassemblyFull, shredded_stream),
@@ -39,6 +39,7 @@ pub(crate) fn drops(seed: u64) -> BTreeMap<&'static str, u64> {
         ("fragments of more datagrams than there is room for", DropReason::IpReassemblyFull, fragment_storm),
         ("fragments whose others never come", DropReason::IpReassemblyTimeout, fragment_storm),
         ("frames for an interface that was removed", DropReason::NoInterface, removed_interface),
+        ("frames to look at that nobody reads", DropReason::RawQueueFull, unread_frames),
         ("a frame of a VLAN that the host is not in", DropReason::VlanUnknown, strange_vlan),
         ("a packet for another host on its last hop", DropReason::HopLimitExceeded, packets_to_forward),
         ("a packet to forward from a link-local address", DropReason::ForwardScope, packets_to_forward),
@@ -162,6 +163,15 @@ fn set_up(stack: &mut Stack<'static>, pool: &mut Pool<'static>, now: Instant) {
 }
 
 /// With a frame before that leaves an answer in the queue, and one after.
+fn unread_frames(host: &mut Host) {
+    let socket = host.stack.open_raw(RawOptions::new(RawKind::Ipv4(ICMP))).unwrap();
+    for _ in 0..300 {
+        host.receive(PEER, ICMP, &packet::icmp(8, 0, 1, &[0; 1_000]));
+        host.drain();
+    }
+    host.stack.close_raw(&mut host.pool, socket);
+}
+
 fn strange_vlan(host: &mut Host) {
     let ping = packet::icmp(8, 0, 1, b"are you there");
     let frame = packet::ip_frame((PEER_MAC, HOST_MAC), PEER, HOST, ICMP, &ping);

@@ -5,7 +5,8 @@ use crate::udp::set_dont_fragment;
 use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
 use ethertab::{
-    CloseReason, ConnectOptions, DropReason, Endpoint, PingOutcome, PingTarget, UdpHandle, UdpMeta, UdpSendError,
+    CloseReason, ConnectOptions, DropReason, Endpoint, PingOutcome, PingTarget, UdpError, UdpHandle, UdpMeta,
+    UdpSendError,
 };
 use ethertab_sim::mutate::repair_checksums;
 use ethertab_sim::packet::{ICMP, ICMPV6, TCP, UDP, icmp, ip_frame, udp};
@@ -142,6 +143,11 @@ fn n6_martians_are_dropped_and_counted() {
     assert!(host.take_all().is_empty());
 }
 
+/// What has been reported to a socket.
+fn udp_error(host: &mut Host, socket: UdpHandle) -> Option<UdpError> {
+    host.stack.udp_error(&mut host.pool, socket, &mut []).map(|(_, error)| error)
+}
+
 /// A host with a UDP socket that has sent a datagram from port 7 to the neighbour's port 9; the packet that it was.
 fn after_sending(ipv6: bool) -> (Host, UdpHandle, Vec<u8>) {
     let mut host = Host::with_neighbors();
@@ -164,7 +170,7 @@ fn n3_errors_reach_the_socket_that_they_are_about() {
             let protocol = if ipv6 { ICMPV6 } else { ICMP };
             let mut tell = |quote: &[u8], rest| {
                 host.receive_ip(theirs, ours, protocol, &icmp(kind, code, rest, quote));
-                host.stack.udp_error(socket)
+                udp_error(&mut host, socket)
             };
             let header_len = if ipv6 { 40 } else { 20 };
             // As little as every sender quotes (RFC 792), and as much as there is.
@@ -205,7 +211,7 @@ fn n3_an_error_that_quotes_an_error_leads_nowhere() {
             quote = error[14..].to_vec();
             host.receive_ip(theirs, ours, protocol, &icmp(kind, 3, 0, &quote));
         }
-        assert_eq!((host.stack.udp_error(socket), host.drops(DropReason::IcmpIgnored)), (None, 5));
+        assert_eq!((udp_error(&mut host, socket), host.drops(DropReason::IcmpIgnored)), (None, 5));
         assert!(host.take_all().is_empty());
     }
 }
@@ -217,7 +223,7 @@ fn a_datagram_that_was_too_big_tells_the_path_to_those_that_follow() {
         let (ours, theirs) = pair(ipv6);
         let (protocol, kind, code) = if ipv6 { (ICMPV6, 2, 0) } else { (ICMP, 3, 4) };
         host.receive_ip(theirs, ours, protocol, &icmp(kind, code, reported, &sent));
-        assert_eq!(host.stack.udp_error(socket).unwrap().mtu, Some(reported as u16));
+        assert_eq!(udp_error(&mut host, socket).unwrap().mtu, Some(reported as u16));
         let meta = UdpMeta::to(SocketAddr::new(theirs, 9));
         let mut send = |dont_fragment, len| {
             set_dont_fragment(&mut host, socket, dont_fragment);
