@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { defaultFolder } from "../guest/node.mjs";
 import { startRemote } from "./processes.mjs";
-import { nics, scenarios } from "./scenarios.mjs";
+import { runs } from "./scenarios.mjs";
 import { startServer } from "./server.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -60,8 +60,6 @@ async function runInPage(t, index, nic) {
   }
 }
 
-for (const nic of nics) {
-  for (const [index, scenario] of scenarios.entries()) {
-    test(`${scenario.name} (${nic}, Chromium)`, (t) => runInPage(t, index, nic));
-  }
+for (const { scenario, index, nic } of runs) {
+  test(`${scenario.name} (${nic}, Chromium)`, (t) => runInPage(t, index, nic));
 }

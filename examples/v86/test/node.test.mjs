@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
 import { startGuest } from "../guest/node.mjs";
 import { startRemote } from "./processes.mjs";
-import { nics, runScenario, scenarios } from "./scenarios.mjs";
+import { runScenario, runs } from "./scenarios.mjs";
 
 let remote;
 before(async () => {
@@ -25,14 +25,12 @@ async function heapBytes() {
   return process.memoryUsage().heapUsed;
 }
 
-for (const nic of nics) {
-  for (const scenario of scenarios) {
-    test(`${scenario.name} (${nic})`, (t) =>
-      runScenario(scenario, nic, {
-        startGuest,
-        heapBytes,
-        openHub: () => new WebSocket(remote.hub),
-        log: (text) => t.diagnostic(text),
-      }));
-  }
+for (const { scenario, nic } of runs) {
+  test(`${scenario.name} (${nic})`, (t) =>
+    runScenario(scenario, nic, {
+      startGuest,
+      heapBytes,
+      openHub: () => new WebSocket(remote.hub),
+      log: (text) => t.diagnostic(text),
+    }));
 }

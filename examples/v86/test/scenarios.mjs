@@ -11,121 +11,21 @@
  */
 import { assert } from "chai";
 import { createStack, createSwitch, v86Port, webSocketPort } from "ethertab";
-import { createGateway } from "ethertab/gateway";
-import { DHCP } from "../guest/guest.mjs";
-import { bytes, FILE, GATEWAY, MiB, readAll, sha256, streamOf } from "./data.mjs";
-
-const minutes = (n) => n * 60_000;
-
-/** The error that a promise rejects with; fails if it does not. @param {Promise<unknown>} promise */
-async function rejection(promise) {
-  let value;
-  try {
-    value = await promise;
-  } catch (error) {
-    return error;
-  }
-  return assert.fail(`should have rejected, resolved with ${String(value)}`);
-}
-
-/** Waits for a condition that real time brings about. */
-async function eventually(what, condition, limit = 10_000) {
-  const end = performance.now() + limit;
-  while (!condition()) {
-    assert.isBelow(performance.now(), end, `${what} within ${limit} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-/** Runs `action` and logs its rate. */
-async function timed(env, what, length, action) {
-  const start = performance.now();
-  const result = await action();
-  const ms = performance.now() - start;
-  env.log(
-    `${what}: ${(length / MiB).toFixed(0)} MiB in ${(ms / 1000).toFixed(1)} s, ${(length / ms / 1000).toFixed(1)} MB/s`,
-  );
-  return result;
-}
-
-/** Accepts one connection and reads it to its end. @param {import("ethertab").Listener} listener */
-async function receiveOne(listener) {
-  const socket = await listener.accept();
-  const received = await readAll(socket.readable);
-  await socket.close();
-  return received;
-}
-
-/** Accepts one connection, reads a request of HTTP/1.0 and answers it with `data`. */
-async function answerOne(listener, data) {
-  const socket = await listener.accept();
-  const reader = socket.readable.getReader();
-  let head = "";
-  while (!head.includes("\r\n\r\n")) {
-    const { value, done } = await reader.read();
-    assert.isFalse(done, `end of the request after ${JSON.stringify(head)}`);
-    head += new TextDecoder().decode(value);
-  }
-  const writer = socket.writable.getWriter();
-  await writer.write(new TextEncoder().encode("HTTP/1.0 200 OK\r\n\r\n"));
-  writer.releaseLock();
-  await streamOf(data).pipeTo(socket.writable);
-  await socket.close();
-}
-
-/** Gets a file by HTTP/1.0 over a plain socket and resolves with its bytes. */
-async function get(stack, hostname, path) {
-  const socket = stack.connect({ hostname, port: 80 }, { allowHalfOpen: true });
-  const writer = socket.writable.getWriter();
-  await writer.write(new TextEncoder().encode(`GET ${path} HTTP/1.0\r\n\r\n`));
-  const answer = await readAll(socket.readable);
-  await socket.close();
-  const head = new TextDecoder("latin1").decode(answer.subarray(0, 4096));
-  assert.match(head, /^HTTP\/1\.\d 200 /);
-  return answer.subarray(head.indexOf("\r\n\r\n") + 4);
-}
-
-/** SHA-256 of a file in the guest, in hexadecimal. */
-async function fileDigest(guest, path) {
-  const line = await guest.check(`sha256sum < ${path}`, { timeoutMs: minutes(2) });
-  return line.replace(/ +-$/, "");
-}
-
-/** A guest and a gateway on a switch; the guest has no address yet. */
-async function home(env, nic) {
-  const guest = await env.startGuest({ nic });
-  env.defer(() => guest.stop());
-  const gateway = await createGateway(GATEWAY);
-  env.defer(() => gateway.close());
-  const lan = await createSwitch();
-  env.defer(() => lan.close());
-  lan.plug(gateway);
-  lan.plug(v86Port(guest.emulator));
-  return { guest, gateway };
-}
-
-/** The guest's own view of its lease. @param {import("../guest/guest.mjs").Guest} guest */
-async function takeLease(guest) {
-  await guest.check(DHCP, { timeoutMs: 30_000 });
-  const address = await guest.check(
-    "ip -4 -o addr show dev eth0 | sed 's/.*inet \\([^ ]*\\).*/\\1/'",
-  );
-  const router = await guest.check("ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'");
-  const resolver = await guest.check("cat /etc/resolv.conf");
-  const mtu = await guest.check("cat /sys/class/net/eth0/mtu");
-  assert.match(address, /^10\.0\.2\.\d+\/24$/);
-  assert.match(router, /^10\.0\.2\.\d+$/);
-  assert.notEqual(address, `${router}/24`);
-  assert.include(resolver, `nameserver ${router}`);
-  assert.include(resolver, `search ${GATEWAY.domain}`);
-  assert.equal(mtu, String(GATEWAY.mtu));
-  return { address: address.replace("/24", ""), router };
-}
-
-async function pings(guest, address, ping = "ping") {
-  const output = await guest.check(`${ping} -c 3 -i 0.2 -w 10 ${address}`);
-  assert.match(output, /3 packets transmitted, 3 packets received, 0% packet loss/);
-}
+import { bytes, FILE, MiB, sha256, streamOf } from "./data.mjs";
+import { networkScenarios } from "./networks.mjs";
+import {
+  answerOne,
+  eventually,
+  fileDigest,
+  get,
+  home,
+  minutes,
+  pings,
+  receiveOne,
+  rejection,
+  takeLease,
+  timed,
+} from "./steps.mjs";
 
 async function getsOnline(env, nic) {
   const { guest, gateway } = await home(env, nic);
@@ -316,17 +216,28 @@ async function staysSmall(env, nic) {
   await eventually("all blocks are free", () => stack.blocksInUse === 0);
 }
 
-/** @type {{ name: string, run: (env: Env, nic: string) => Promise<void> }[]} */
+/**
+ * The scenarios, and the cards that one runs with if not with all.
+ *
+ * @type {{ name: string, nics?: string[], run: (env: Env, nic: string) => Promise<void> }[]}
+ */
 export const scenarios = [
   { name: "lease, pings, names and a page, over IPv4 and IPv6", run: getsOnline },
   { name: "50 MiB down, 20 MiB up, 10 MiB fetched; refusals and time-outs", run: movesFiles },
   { name: "two guests and a stack on one switch", run: twoGuests },
   { name: "guest and gateway in two processes over a WebSocket", run: overWebSocket },
   { name: "2,000 requests leave no memory behind", run: staysSmall },
+  ...networkScenarios,
 ];
 
-/** The network cards that every scenario runs with. */
-export const nics = ["virtio", "ne2k"];
+const nics = ["virtio", "ne2k"];
+
+/** Each scenario with each of its network cards: its place among the scenarios, and the card. */
+export const runs = nics.flatMap((nic) =>
+  scenarios.flatMap((scenario, index) =>
+    (scenario.nics ?? nics).includes(nic) ? [{ scenario, index, nic }] : [],
+  ),
+);
 
 /**
  * Runs one scenario and cleans up after it, whatever its outcome.
