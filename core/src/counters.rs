@@ -242,6 +242,8 @@ pub struct Counters {
     pub tcp_cookies_invalid: u64,
     /// Addresses of ours that another station has or claims (RFC 4862 §5.4.5, RFC 5227 §2.4).
     pub address_conflicts: u64,
+    /// Redirects that were believed (RFC 1122 §3.2.2.2, RFC 4861 §8.3).
+    pub redirects_received: u64,
     /// Connections in TIME-WAIT removed early because the table was full.
     pub time_wait_evicted: u64,
     drops: DropCounters,
@@ -284,6 +286,7 @@ impl Counters {
             ("tcp_challenge_acks", self.tcp_challenge_acks),
             ("time_wait_evicted", self.time_wait_evicted),
             ("address_conflicts", self.address_conflicts),
+            ("redirects_received", self.redirects_received),
         ];
         totals.into_iter().chain(self.drops_by_reason())
     }

@@ -3,7 +3,7 @@
 //!
 //! An address is in the table of routes only while it is assigned: what asks there whether an address is ours need not know of states.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use super::Stack;
 use super::addressing::{ConfigError, IPV6_MIN_MTU, swap_remove};
@@ -133,6 +133,8 @@ pub struct InterfaceAddress {
     /// When it is removed; [`Instant::FAR_FUTURE`] for never.
     pub valid_until: Instant,
     pub(super) on_link: bool,
+    /// Who advertises its prefix.
+    pub(super) advertisers: Advertisers,
     pub(super) made: Instant,
     pub(super) claim: Claim,
 }
@@ -147,6 +149,7 @@ impl InterfaceAddress {
         preferred_until: Instant::FAR_FUTURE,
         valid_until: Instant::FAR_FUTURE,
         on_link: false,
+        advertisers: Advertisers::None,
         made: Instant::ZERO,
         claim: Claim { step: Step::Done, due: Instant::FAR_FUTURE, nonce: [0; 6], defended: None, conflicts: 0 },
     };
@@ -161,6 +164,30 @@ impl InterfaceAddress {
         let deprecation =
             if self.state == AddressState::Preferred { self.preferred_until } else { Instant::FAR_FUTURE };
         self.claim.due.min(deprecation).min(self.valid_until)
+    }
+}
+
+/// The routers that advertise an address's prefix, as far as that matters (RFC 6724 §5, rule 5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Advertisers {
+    None,
+    One(Ipv6Addr),
+    Several,
+}
+
+impl Advertisers {
+    /// With one more.
+    pub(super) fn with(self, router: Ipv6Addr) -> Self {
+        match self {
+            Advertisers::None => Advertisers::One(router),
+            Advertisers::One(known) if known == router => self,
+            Advertisers::One(_) | Advertisers::Several => Advertisers::Several,
+        }
+    }
+
+    /// Whether it is not only another router.
+    pub(super) fn may_include(self, router: IpAddr) -> bool {
+        !matches!(self, Advertisers::One(known) if IpAddr::V6(known) != router)
     }
 }
 
@@ -255,6 +282,7 @@ impl Stack<'_> {
             preferred_until: options.preferred_until,
             valid_until: options.valid_until,
             on_link: options.on_link,
+            advertisers: Advertisers::None,
             made: self.now,
             claim: Claim {
                 step,
@@ -322,7 +350,7 @@ impl Stack<'_> {
         Ok(())
     }
 
-    fn forget_address(&mut self, place: usize) {
+    pub(super) fn forget_address(&mut self, place: usize) {
         let InterfaceAddress { interface, prefix, state, .. } = self.addresses[place];
         swap_remove(&mut self.addresses, place);
         if let Some(group) = self.solicited_node_group(interface, prefix.address) {
@@ -360,7 +388,7 @@ impl Stack<'_> {
         self.notify(Node::Interface(u32::from(interface.0)));
     }
 
-    fn watch_address(&mut self, entry: &InterfaceAddress) {
+    pub(super) fn watch_address(&mut self, entry: &InterfaceAddress) {
         let due = entry.due();
         if due <= self.now
             && let Some(found) = self.interfaces.get_mut(u32::from(entry.interface.0))
@@ -467,12 +495,15 @@ impl Stack<'_> {
         entry.state = AddressState::Duplicate;
         entry.claim.step = Step::Done;
         entry.claim.due = Instant::FAR_FUTURE;
-        let InterfaceAddress { interface, prefix, .. } = *entry;
+        let InterfaceAddress { interface, prefix, origin, .. } = *entry;
         if was_assigned {
             self.withdraw_address(interface, prefix);
         }
         self.counters.address_conflicts += 1;
         self.addresses_changed(interface);
+        if origin == AddressOrigin::LinkLocal && prefix.address.is_ipv4() {
+            return self.replace_link_local(place);
+        }
         self.replace_address(place);
     }
 

@@ -43,8 +43,6 @@ const IPV6_MIN_MTU: u32 = 1280;
 /// Bounds of what routers may ask for, in milliseconds: RFC 4861 §6.2.1's for the first, and Linux's least for the other.
 const MAX_REACHABLE_TIME: u32 = 3_600_000;
 const MIN_RETRANS_TIMER: u32 = 10;
-/// How long a host believes a redirect, for which RFC 4861 has no limit.
-const REDIRECT_LIFETIME: Duration = Duration::from_secs(600);
 
 /// How an interface gets addresses by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +286,7 @@ impl Stack<'_> {
                     self.router_has_told_its_station(pool, interface, router, mac);
                 }
                 NdpOption::Mtu(mtu) => self.advertised_mtu(interface, mtu),
-                NdpOption::PrefixInformation(prefix) => self.advertised_prefix(interface, &prefix),
+                NdpOption::PrefixInformation(prefix) => self.advertised_prefix(interface, router, &prefix),
                 NdpOption::RouteInformation(RouteInformation { prefix_len, preference, lifetime, prefix }) => {
                     let destination = Prefix { address: IpAddr::V6(prefix), length: prefix_len };
                     self.advertised_route(interface, destination, Some(router), preference, lifetime);
@@ -363,7 +361,7 @@ impl Stack<'_> {
     }
 
     /// RFC 4861 §6.3.4 for prefixes on the link, which others are not (N5), and RFC 4862 §5.5.3 for addresses.
-    fn advertised_prefix(&mut self, interface: InterfaceId, information: &PrefixInformation) {
+    fn advertised_prefix(&mut self, interface: InterfaceId, router: Ipv6Addr, information: &PrefixInformation) {
         let prefix = Prefix { address: IpAddr::V6(information.prefix), length: information.prefix_len }.network();
         let IpAddr::V6(network) = prefix.address else { return };
         // "(b) If the prefix is the link-local prefix, silently ignore", and a group's is no host's.
@@ -406,6 +404,11 @@ impl Stack<'_> {
         if !known && information.valid_lifetime != 0 && information.prefix_len == 64 {
             self.make_address(interface, prefix, AddressOrigin::Advertised, (preferred_until, valid_until), 0);
             self.make_temporary(interface, prefix, (preferred_until, valid_until), 0);
+        }
+        let of_prefix =
+            |entry: &&mut super::InterfaceAddress| entry.interface == interface && entry.prefix.network() == prefix;
+        for entry in self.addresses.iter_mut().filter(of_prefix) {
+            entry.advertisers = entry.advertisers.with(router);
         }
     }
 
@@ -600,53 +603,6 @@ impl Stack<'_> {
             let Some(Ok(())) = route.map(|route| self.unset_route(&route)) else { break };
         }
         self.addresses_changed(interface);
-    }
-
-    /// RFC 4861 §8.3, after the checks of §8.1 that a host can make of the message alone.
-    pub(super) fn redirected(
-        &mut self,
-        pool: &mut Pool<'_>,
-        packet: &Packet<'_>,
-        target: Ipv6Addr,
-        destination: Ipv6Addr,
-        options: &[u8],
-    ) {
-        let interface = packet.interface;
-        let (to, target) = (IpAddr::V6(destination), IpAddr::V6(target));
-        // §8.1: "The IP source address of the Redirect is the same as the current first-hop router for the specified ICMP Destination
-        // Address", and the target is "a link-local address (when redirected to a router)" or the destination.
-        let is_of_router = self.way_to(to, None) == Some((interface, packet.source));
-        let is_router = matches!(target, IpAddr::V6(target) if target.is_unicast_link_local());
-        // A router finds its routes elsewhere (§8.2).
-        let is_host = !self.forwards_ipv6(interface);
-        let is_valid = is_host
-            && is_of_router
-            && (is_router || target == to)
-            && !destination.is_multicast()
-            && !self.is_local(target);
-        if !is_valid {
-            self.counters.drop(DropReason::NeighborDiscoveryInvalid);
-            return;
-        }
-        let route = Route {
-            gateway: (target != to).then_some(target),
-            origin: RouteOrigin::Redirected,
-            expires: self.now + REDIRECT_LIFETIME,
-            ..Route::on_link(interface, Prefix::host(to))
-        };
-        if self.set_route(route).is_err() {
-            return;
-        }
-        self.invalidate_paths();
-        if let Some(mac) = NdpOptions::new(options).target_link_layer_address().filter(|mac| mac.is_unicast()) {
-            let known = self.neighbors.find(&self.hash_secret, interface, target);
-            self.learn(pool, interface, target, mac, known, NeighborState::Stale, true);
-            let entry = self.neighbors.find(&self.hash_secret, interface, target);
-            if let Some(neighbor) = entry.and_then(|entry| self.neighbors.get_mut(entry)) {
-                // "If the Target Address is not the same as the Destination Address, the host MUST set IsRouter to TRUE for the target."
-                neighbor.is_router |= target != to;
-            }
-        }
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) enum Problem {
 /// The packet that an error quotes.
 pub(super) struct Quoted<'a> {
     protocol: u8,
-    source: IpAddr,
+    pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     /// What follows the IP header: at least 8 bytes.
     payload: &'a [u8],
@@ -107,7 +107,10 @@ impl Stack<'_> {
             Icmpv4Message::ParameterProblem { original, .. } => {
                 self.icmp_error(pool, packet, Problem::Parameter { next_header: false }, quoted_v4(original));
             }
-            // Redirects (this host has one way out) and source quench (RFC 6633) among them.
+            Icmpv4Message::Redirect { code, gateway, original } => {
+                self.redirected_v4(packet, code, gateway, quoted_v4(original));
+            }
+            // Source quench (RFC 6633) among them.
             _ => self.counters.drop(DropReason::IcmpIgnored),
         }
     }
@@ -137,7 +140,7 @@ impl Stack<'_> {
                     self.counters.drop(DropReason::NeighborDiscoveryInvalid);
                 } else if self.is_valid_discovery(packet, target, options) {
                     let flags = AdvertisementFlags { router, solicited, override_ };
-                    self.neighbor_advertisement(packet.interface, target, flags, options);
+                    self.neighbor_advertisement(pool, packet.interface, target, flags, options);
                 }
             }
             // RFC 2710 §3, RFC 3810 §5.
@@ -154,7 +157,7 @@ impl Stack<'_> {
             }
             Icmpv6Message::Redirect { target, destination, options } => {
                 if self.is_valid_discovery(packet, target, options) {
-                    self.redirected(pool, packet, target, destination, options);
+                    self.redirected_v6(pool, packet, target, destination, options);
                 }
             }
             Icmpv6Message::DestinationUnreachable { code, original } => {

@@ -76,9 +76,10 @@ impl Stack<'_> {
         self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(packet.source_mac)), flags);
     }
 
-    /// RFC 4861 §7.2.5, after the checks of §7.1.2: never makes an entry.
+    /// RFC 4861 §7.2.5, after the checks of §7.1.2.
     pub(super) fn neighbor_advertisement(
         &mut self,
+        pool: &mut Pool<'_>,
         interface: InterfaceId,
         target: Ipv6Addr,
         flags: AdvertisementFlags,
@@ -96,7 +97,15 @@ impl Stack<'_> {
             }
             return;
         }
-        let Some(entry) = self.neighbors.find(&self.hash_secret, interface, IpAddr::V6(target)) else { return };
+        let address = IpAddr::V6(target);
+        let Some(entry) = self.neighbors.find(&self.hash_secret, interface, address) else {
+            // RFC 9131 §6.1.1: a router keeps what it is told, since packets to the new address are about to come; "the receiving router SHOULD create a
+            // new entry [...] and set its reachability state to STALE". For a host there "is no need to create an entry".
+            if let Some(mac) = mac.filter(|_| self.forwards_ipv6(interface) && self.is_on_link(interface, address)) {
+                self.learn(pool, interface, address, mac, None, NeighborState::Stale, true);
+            }
+            return;
+        };
         let Some(neighbor) = self.neighbors.get(entry) else { return };
         let is_new = mac.is_some_and(|mac| mac != neighbor.mac);
         let mac = match neighbor.state {

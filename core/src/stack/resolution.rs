@@ -2,7 +2,7 @@
 //! §7.3, RFC 7048), which is the same for both families. The packets are in [`arp`](super::arp) and
 //! [`neighbor_discovery`](super::neighbor_discovery).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
 use super::addressing::{ConfigError, is_group};
@@ -347,6 +347,22 @@ impl Stack<'_> {
             neighbor.state = NeighborState::Stale;
             neighbor.deadline = Instant::FAR_FUTURE;
             self.invalidate_paths();
+        }
+    }
+
+    /// The application knows that a peer answers what it sends, by UDP or else: the next hop on the way to it need not be asked whether it is there (RFC 4861
+    /// §7.3.1, Linux's `MSG_CONFIRM`). TCP says so by itself.
+    pub fn confirm_reachability(&mut self, now: Instant, peer: SocketAddr) {
+        self.advance_clock(now);
+        let Ok(link) = self.link_to(peer, None) else { return };
+        let Some(hop) = self.hop_to(link, peer.ip()) else { return };
+        let entry = self.neighbors.find(&self.hash_secret, hop.interface, hop.address);
+        let neighbor = entry.and_then(|entry| self.neighbors.get(entry));
+        if let (Some(entry), Some(neighbor)) = (entry, neighbor)
+            && neighbor.is_usable()
+            && neighbor.state != NeighborState::Permanent
+        {
+            self.confirm_neighbor(entry, neighbor.mac, NeighborState::Reachable);
         }
     }
 

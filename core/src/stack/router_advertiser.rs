@@ -68,6 +68,8 @@ pub(crate) struct Advertiser {
     /// How many were sent, as far as that counts.
     sent: u8,
     last: Option<Instant>,
+    /// The host that is answered by itself, and when.
+    asked: Option<(Ipv6Addr, MacAddr, Instant)>,
 }
 
 impl Advertiser {
@@ -78,6 +80,7 @@ impl Advertiser {
             next: Instant::FAR_FUTURE,
             sent: 0,
             last: None,
+            asked: None,
         }
     }
 
@@ -88,6 +91,7 @@ impl Advertiser {
     pub(crate) fn clear(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         self.message.clear(pool, account);
         self.next = Instant::FAR_FUTURE;
+        self.asked = None;
     }
 }
 
@@ -140,7 +144,7 @@ impl Stack<'_> {
     /// Ends that, and says so: a last advertisement has a lifetime of zero (RFC 4861 §6.2.5).
     pub fn stop_advertising(&mut self, pool: &mut Pool<'_>, now: Instant, interface: InterfaceId) {
         self.advance_clock(now);
-        self.send_advertisement(pool, interface, true);
+        self.send_advertisement(pool, interface, None, true);
         if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
             found.advertiser.clear(pool, &mut self.account);
         }
@@ -162,11 +166,17 @@ impl Stack<'_> {
 
     /// Sends an advertisement if it is time; returns when the next one is due.
     pub(super) fn look_after_advertiser(&mut self, pool: &mut Pool<'_>, interface: InterfaceId) -> Instant {
-        let Some(found) = self.interfaces.get(u32::from(interface.0)) else { return Instant::FAR_FUTURE };
-        if found.advertiser.next > self.now {
-            return found.advertiser.next;
+        let now = self.now;
+        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return Instant::FAR_FUTURE };
+        if let Some((host, mac, _)) = found.advertiser.asked.take_if(|(.., due)| *due <= now) {
+            self.send_advertisement(pool, interface, Some((host, mac)), false);
         }
-        self.send_advertisement(pool, interface, false);
+        let Some(found) = self.interfaces.get(u32::from(interface.0)) else { return Instant::FAR_FUTURE };
+        let answer = found.advertiser.asked.map_or(Instant::FAR_FUTURE, |(.., due)| due);
+        if found.advertiser.next > self.now {
+            return found.advertiser.next.min(answer);
+        }
+        self.send_advertisement(pool, interface, None, false);
         let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return Instant::FAR_FUTURE };
         let advertiser = &mut found.advertiser;
         // RFC 4861 §6.2.4: "a uniformly distributed random value between the interface's configured MinRtrAdvInterval and
@@ -177,24 +187,29 @@ impl Stack<'_> {
         let is_initial = advertiser.sent < MAX_INITIAL_RTR_ADVERTISEMENTS;
         advertiser.last = Some(self.now);
         advertiser.next = self.now + if is_initial { interval.min(MAX_INITIAL_RTR_ADVERT_INTERVAL) } else { interval };
-        advertiser.next
+        advertiser.next.min(answer)
     }
 
-    fn send_advertisement(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, is_last: bool) {
+    /// Sends what is advertised to one host, or to all.
+    fn send_advertisement(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        to: Option<(Ipv6Addr, MacAddr)>,
+        is_last: bool,
+    ) {
         let mut message = [0; MAX_MESSAGE];
         let source = self.link_local_of(interface);
         let found = self.interfaces.get(u32::from(interface.0)).filter(|found| found.advertiser.is_on());
         let (Some(source), Some(found)) = (source, found) else { return };
         let len = found.advertiser.message.peek(pool, 0, &mut message);
-        if is_last {
-            ndp::end_lifetime(source, ALL_NODES, &mut message[..len]);
-        }
-        let mac = MacAddr::for_multicast(IpAddr::V6(ALL_NODES));
-        self.send_ndp(pool, interface, mac, source, ALL_NODES, &message[..len]);
+        let (to, mac) = to.unwrap_or((ALL_NODES, MacAddr::for_multicast(IpAddr::V6(ALL_NODES))));
+        ndp::readdress_router_advertisement(source, to, &mut message[..len], is_last);
+        self.send_ndp(pool, interface, mac, source, to, &message[..len]);
     }
 
-    /// RFC 4861 §6.2.6, after the checks of §6.1.1: the answer goes to all, after a random delay, and no more often than every three
-    /// seconds.
+    /// RFC 4861 §6.2.6, after the checks of §6.1.1: the answer comes after a random delay. It goes to the host alone, as RFC 7772 §5.1 asks for so that others can
+    /// sleep on, if the host says who it is and no other has asked at the same time; else to all, and no more often than every three seconds.
     pub(super) fn router_solicitation(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, options: &[u8]) {
         let interface = packet.interface;
         let Some(found) = self.interfaces.get(u32::from(interface.0)).filter(|found| found.advertiser.is_on()) else {
@@ -203,15 +218,26 @@ impl Stack<'_> {
         };
         let delay = Duration::from_micros(self.neighbor_random.below(MAX_RA_DELAY_TIME.as_micros()));
         let earliest = found.advertiser.last.map_or(self.now, |last| last + MIN_DELAY_BETWEEN_RAS);
-        let at = (self.now + delay).max(earliest);
-        if at < found.advertiser.next {
-            self.advertise_at(interface, at);
+        let due = self.now + delay;
+        let mac = NdpOptions::new(options).source_link_layer_address().filter(|mac| mac.is_unicast());
+        let alone = match (packet.source, mac) {
+            (IpAddr::V6(host), Some(mac)) if self.is_on_link(interface, packet.source) => Some((host, mac)),
+            _ => None,
+        };
+        let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) else { return };
+        match (alone, found.advertiser.asked) {
+            (Some((host, _)), Some((other, ..))) if host == other => {}
+            // All are told soon anyway.
+            (Some(_), _) if found.advertiser.next <= due => {}
+            (Some((host, mac)), None) => {
+                found.advertiser.asked = Some((host, mac, due));
+                self.watch_interface(interface, due);
+            }
+            _ if due.max(earliest) < found.advertiser.next => self.advertise_at(interface, due.max(earliest)),
+            _ => {}
         }
         // "the router [...] SHOULD create a new Neighbor Cache entry, set the link-layer address, and set the entry's reachability state to STALE".
-        let mac = NdpOptions::new(options).source_link_layer_address().filter(|mac| mac.is_unicast());
-        if let Some(mac) = mac
-            && self.is_on_link(interface, packet.source)
-        {
+        if let Some((_, mac)) = alone {
             let known = self.neighbors.find(&self.hash_secret, interface, packet.source);
             self.learn(pool, interface, packet.source, mac, known, NeighborState::Stale, true);
         }

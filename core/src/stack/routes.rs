@@ -461,7 +461,7 @@ impl Stack<'_> {
         } else {
             self.way_to(destination, None)?
         };
-        let hop = NextHop { interface, address, source: self.source_on(interface, destination)? };
+        let hop = NextHop { interface, address, source: self.source_through(interface, destination, address)? };
         self.last_route = Some((self.generation, destination, hop));
         Some(hop)
     }
@@ -471,12 +471,11 @@ impl Stack<'_> {
         if let Some(hop) = self.loop_to(destination) {
             return Some(hop);
         }
-        let source = self.source_on(interface, destination)?;
-        if is_group(destination) {
-            return Some(NextHop { interface, address: destination, source });
-        }
-        let (_, address) = self.way_to(destination, Some(interface))?;
-        Some(NextHop { interface, address, source })
+        let address = match is_group(destination) {
+            true => destination,
+            false => self.way_to(destination, Some(interface))?.1,
+        };
+        Some(NextHop { interface, address, source: self.source_through(interface, destination, address)? })
     }
 
     /// The interface and the neighbour through which an address is reached, by the routes of this interface if one is given.

@@ -46,9 +46,9 @@ fn scope(address: IpAddr) -> u8 {
     }
 }
 
-/// How well an address of ours suits a destination: the greatest is the best (RFC 6724 §5). The interface is given (rule 5), there are
-/// no home addresses (rule 4), and what a next hop has advertised is not kept (rule 5.5, which is for who keeps it).
-fn fitness(entry: &InterfaceAddress, destination: IpAddr) -> impl Ord + use<> {
+/// How well an address of ours suits a destination that is reached through a router, if one is given: the greatest is the best (RFC 6724 §5). The interface
+/// is given (rule 5), and there are no home addresses (rule 4).
+fn fitness(entry: &InterfaceAddress, destination: IpAddr, router: Option<IpAddr>) -> impl Ord + use<> {
     let source = entry.prefix.address;
     let (ours, theirs) = (scope(source), scope(destination));
     // Rule 2: the smallest scope that is large enough, else the largest.
@@ -59,6 +59,8 @@ fn fitness(entry: &InterfaceAddress, destination: IpAddr) -> impl Ord + use<> {
         entry.state != AddressState::Deprecated,
         // RFC 4429 §3.1: an optimistic address is used like a deprecated one if there is another.
         entry.state != AddressState::Optimistic,
+        // Rule 5.5: not an address of a prefix that another router advertises, which may drop what comes from it (RFC 8028 §3).
+        router.is_none_or(|router| entry.advertisers.may_include(router)),
         policy(source).1 == policy(destination).1,
         entry.origin == AddressOrigin::Temporary,
         // Rule 8. §2.2: no more than the source address's prefix counts.
@@ -75,6 +77,17 @@ impl Stack<'_> {
     /// The address of the interface's for packets to `destination` (RFC 6724 §5); the first that was added, of several that suit
     /// it as well.
     pub(super) fn source_on(&self, interface: InterfaceId, destination: IpAddr) -> Option<IpAddr> {
+        self.source_through(interface, destination, destination)
+    }
+
+    /// The same for packets that go by `next_hop`.
+    pub(super) fn source_through(
+        &self,
+        interface: InterfaceId,
+        destination: IpAddr,
+        next_hop: IpAddr,
+    ) -> Option<IpAddr> {
+        let router = (next_hop != destination).then_some(next_hop);
         let is_candidate = |entry: &&InterfaceAddress| {
             entry.interface == interface
                 && entry.is_assigned()
@@ -85,8 +98,8 @@ impl Stack<'_> {
         // Mostly there is only one, and nothing to compare.
         let mut best = (first, None);
         for entry in candidates {
-            let so_far = best.1.unwrap_or_else(|| fitness(best.0, destination));
-            let fitness = fitness(entry, destination);
+            let so_far = best.1.unwrap_or_else(|| fitness(best.0, destination, router));
+            let fitness = fitness(entry, destination, router);
             best = if fitness > so_far { (entry, Some(fitness)) } else { (best.0, Some(so_far)) };
         }
         Some(best.0.prefix.address)

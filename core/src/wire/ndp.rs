@@ -442,11 +442,13 @@ pub fn emit_router_advertisement<'a>(
     seal(source, destination, out, len)
 }
 
-/// Makes a router advertisement one of a router that is none any more: its lifetime becomes 0 (RFC 4861 §6.2.5).
-pub fn end_lifetime(source: Ipv6Addr, destination: Ipv6Addr, message: &mut [u8]) {
+/// Addresses a router advertisement to somebody else, and has its lifetime be over if `ends` (RFC 4861 §6.2.5).
+pub fn readdress_router_advertisement(source: Ipv6Addr, destination: Ipv6Addr, message: &mut [u8], ends: bool) {
     if message.len() >= HEADER_LEN {
-        // The lifetime, and the checksum, which is summed again.
-        message[6..8].fill(0);
+        if ends {
+            message[6..8].fill(0);
+        }
+        // The checksum, which is summed again.
         message[2..4].fill(0);
         seal(source, destination, message, message.len());
     }

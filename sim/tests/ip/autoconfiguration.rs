@@ -364,3 +364,29 @@ fn n1_a_redirect_counts_if_it_is_of_the_router_in_use() {
     let redirected = host.stack.routes().find(|route| route.origin == RouteOrigin::Redirected).unwrap();
     assert_eq!((redirected.gateway, redirected.destination.length), (Some(ip("fe80::2")), 128));
 }
+
+/// RFC 6724 §5, rule 5.5: from an address of a prefix that the router which is used advertises.
+#[test]
+fn n5_the_source_is_of_a_prefix_that_the_router_in_use_advertises() {
+    let mut host = host();
+    let other = "fe80::2";
+    let about = ["2001:db8:a::1", "2001:db8:b::1"];
+    for (router, network, route) in [(ROUTER, "fd00:0:0:a::", about[0]), (other, "fd00:0:0:b::", about[1])] {
+        let route =
+            RouteInformation { prefix_len: 64, preference: RouterPreference::High, lifetime: HOUR, prefix: v6(route) };
+        let options = [NdpOption::PrefixInformation(prefix(network, HOUR, HOUR)), NdpOption::RouteInformation(route)];
+        advertise_from(&mut host, router, &base(), &options);
+    }
+    let source = |host: &mut Host, to: &str| {
+        let socket = host.stack.bind_udp(Endpoint::any(0)).unwrap();
+        host.stack.udp_connect(socket, Some((ip(to), 7).into())).unwrap();
+        let local = host.stack.udp_address(socket).unwrap().address.unwrap();
+        host.stack.udp_close(&mut host.pool, socket);
+        local
+    };
+    let [first, second] = ["fd00:0:0:a::/64", "fd00:0:0:b::/64"].map(|network| made(&host, network)[0].prefix.address);
+    assert_eq!(about.map(|to| source(&mut host, to)), [first, second]);
+    // A prefix of both routers is as good by either, and rule 8 decides.
+    advertise_from(&mut host, other, &base(), &[NdpOption::PrefixInformation(prefix("fd00:0:0:a::", HOUR, HOUR))]);
+    assert_eq!(source(&mut host, about[0]), first);
+}

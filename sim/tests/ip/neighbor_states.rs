@@ -1,11 +1,13 @@
 //! Neighbour unreachability detection (N1): what advertisements change (RFC 4861 §7.2.5, appendix C), and what others know of a
 //! neighbour (§7.3.1, RFC 1122 §3.3.1.4).
 
-use crate::host::{HOST_MAC, Host, PEER_MAC, ip};
+use crate::host::{HOST_MAC, Host, NIC, PEER_MAC, ip};
 use ethertab::NeighborState::{Delay, Failed, Incomplete, Probe, Reachable, Stale, Unreachable};
 use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
-use ethertab::{ConnectOptions, ConnectionHandle, DropReason, Endpoint, ListenOptions, NeighborState, UdpMeta};
+use ethertab::{
+    ConnectOptions, ConnectionHandle, DropReason, Endpoint, Forwarding, ListenOptions, NeighborState, UdpMeta,
+};
 use ethertab_sim::packet::{ICMPV6, icmp, ip_frame};
 use ethertab_sim::{CableId, HostId, Impairment, World};
 use std::net::IpAddr;
@@ -209,4 +211,50 @@ fn n1_datagrams_have_their_neighbor_asked() {
     }
     // An answer comes within the same instant as the question, so that nobody sees the state between them.
     assert_eq!(seen[..4], [Reachable, Stale, Delay, Reachable]);
+}
+
+/// RFC 9131 §6.1.1: a router keeps what a host tells it unasked; a host does not.
+#[test]
+fn n1_routers_keep_unsolicited_advertisements() {
+    for forwards in [false, true] {
+        let mut host = Host::new();
+        if forwards {
+            host.stack.set_forwarding(NIC, Forwarding::on()).unwrap();
+        }
+        advertise(&mut host, OVERRIDE, None);
+        assert_eq!(host.neighbor(ip(THEIRS)), None);
+        advertise(&mut host, OVERRIDE, Some(PEER_MAC));
+        assert_eq!(host.neighbor(ip(THEIRS)), forwards.then_some((Some(PEER_MAC), Stale)));
+        // Not what is not on the link (N1), and no more than the table holds.
+        let before = host.stack.neighbors().count();
+        let far = icmp(136, 0, OVERRIDE, &[&[0xfd, 0xff][..], &[0; 13], &[9, 2, 1], &PEER_MAC.0].concat());
+        host.receive(&ip_frame((PEER_MAC, HOST_MAC), ip(THEIRS), ip("fd00::1"), ICMPV6, &far));
+        assert_eq!(host.stack.neighbors().count(), before);
+    }
+}
+
+/// RFC 4861 §7.3.1: what an application says counts as an answer.
+#[test]
+fn n1_applications_confirm_that_a_neighbour_is_there() {
+    let peer = (ip(THEIRS), 7).into();
+    for state in [Stale, Delay, Probe, Unreachable, Reachable] {
+        let mut host = host_in(state);
+        host.take_all();
+        host.stack.confirm_reachability(host.now, peer);
+        assert_eq!(host.neighbor(ip(THEIRS)), Some((Some(PEER_MAC), Reachable)), "{state:?}");
+        // For as long as it is confirmed, nobody is asked.
+        let sent: usize = (0..20)
+            .map(|_| {
+                let sent = host.pass(Duration::from_secs(5)).len();
+                host.stack.confirm_reachability(host.now, peer);
+                sent
+            })
+            .sum();
+        assert_eq!((sent, host.neighbor(ip(THEIRS)).unwrap().1), (0, Reachable), "{state:?}");
+    }
+    for state in [Incomplete, Failed] {
+        let mut host = host_in(state);
+        host.stack.confirm_reachability(host.now, peer);
+        assert_eq!(host.neighbor(ip(THEIRS)).unwrap().1, state, "there is nothing to confirm");
+    }
 }

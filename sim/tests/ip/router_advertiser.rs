@@ -31,13 +31,18 @@ fn router() -> Host {
     host
 }
 
-/// The router lifetimes among what was sent, with when in milliseconds.
+/// The router lifetimes among what was sent to all, with when in milliseconds.
 fn advertised(sent: &[(Instant, Vec<u8>)]) -> Vec<(u64, u16)> {
+    advertised_to("ff02::1", MacAddr([0x33, 0x33, 0, 0, 0, 1]), sent)
+}
+
+/// The router lifetimes among what was sent to this address and station.
+fn advertised_to(address: &str, mac: MacAddr, sent: &[(Instant, Vec<u8>)]) -> Vec<(u64, u16)> {
     let lifetime = |frame: &[u8]| {
         let (IpAddr::V6(source), IpAddr::V6(destination), _, payload) = parse_ip(frame)? else { return None };
         match Icmpv6Message::parse(source, destination, payload).ok()? {
-            Icmpv6Message::RouterAdvertisement { advertisement, options } => {
-                assert_eq!((frame[21], destination.to_string()), (255, "ff02::1".into()));
+            Icmpv6Message::RouterAdvertisement { advertisement, options } if ip(address) == destination => {
+                assert_eq!((frame[21], &frame[..6]), (255, &mac.0[..]));
                 assert!(NdpOptions::new(options).any(|option| option == NdpOption::PrefixInformation(PREFIX)));
                 Some(advertisement.router_lifetime)
             }
@@ -47,10 +52,12 @@ fn advertised(sent: &[(Instant, Vec<u8>)]) -> Vec<(u64, u16)> {
     sent.iter().filter_map(|(at, frame)| Some((at.as_millis(), lifetime(frame)?))).collect()
 }
 
-fn solicit(host: &mut Host) {
+/// A solicitation of a host that has no address yet, or has one.
+fn solicit(host: &mut Host, source: &str) {
     let mut message = [0; 16];
-    let (source, destination) = ("fe80::2".parse().unwrap(), "ff02::2".parse().unwrap());
-    let len = ndp::emit_router_solicitation(source, destination, &mut message, Some(PEER_MAC));
+    let (source, destination) = (source.parse().unwrap(), "ff02::2".parse().unwrap());
+    let mac = (source != std::net::Ipv6Addr::UNSPECIFIED).then_some(PEER_MAC);
+    let len = ndp::emit_router_solicitation(source, destination, &mut message, mac);
     let mac = MacAddr([0x33, 0x33, 0, 0, 0, 2]);
     host.receive(&ip_frame((PEER_MAC, mac), source.into(), destination.into(), ICMPV6, &message[..len]));
 }
@@ -67,6 +74,26 @@ fn advertisements_come_at_random_times_and_the_first_ones_soon() {
     assert!(gaps.len() > 30);
 }
 
+/// RFC 7772 §5.1: a host that says who it is is answered alone, within half a second; all hosts hear it if there are two at once.
+#[test]
+fn n1_who_asks_alone_is_answered_alone() {
+    let mut host = router();
+    host.pass(Duration::from_secs(100));
+    let start = host.now.as_millis();
+    solicit(&mut host, "fe80::2");
+    solicit(&mut host, "fe80::2");
+    let sent = host.pass(Duration::from_secs(3));
+    assert!(advertised(&sent).is_empty());
+    let alone = advertised_to("fe80::2", PEER_MAC, &sent);
+    assert!(alone.len() == 1 && alone[0].0 - start <= 500 && alone[0].1 == 1_800, "{alone:?}");
+    assert_eq!(host.neighbor(ip("fe80::2")).map(|found| found.0), Some(Some(PEER_MAC)));
+    solicit(&mut host, "fe80::2");
+    solicit(&mut host, "fe80::3");
+    let sent = host.pass(Duration::from_secs(3));
+    let counts = ["fe80::2", "fe80::3"].map(|address| advertised_to(address, PEER_MAC, &sent).len());
+    assert_eq!((advertised(&sent).len(), counts), (1, [1, 0]));
+}
+
 /// §6.2.6: soon, to all, and at most every three seconds.
 #[test]
 fn n1_solicitations_are_answered_at_a_limited_rate() {
@@ -74,14 +101,13 @@ fn n1_solicitations_are_answered_at_a_limited_rate() {
     host.pass(Duration::from_secs(100));
     let mut sent = Vec::new();
     for _ in 0..100 {
-        solicit(&mut host);
+        solicit(&mut host, "::");
         sent.extend(host.pass(Duration::from_millis(100)));
     }
     let times: Vec<u64> = advertised(&sent).iter().map(|(at, _)| *at).collect();
     assert!(times[0] <= 100_500, "{times:?}");
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 3_000), "{times:?}");
     assert!((3..=4).contains(&times.len()), "{times:?}");
-    assert_eq!(host.neighbor(ip("fe80::2")).map(|found| found.0), Some(Some(PEER_MAC)));
 }
 
 /// §6.2.5.
@@ -92,7 +118,7 @@ fn the_end_is_told_and_the_memory_given_back() {
     host.stack.stop_advertising(&mut host.pool, host.now, NIC);
     let sent = advertised(&host.pass(Duration::from_secs(3_600)));
     assert_eq!(sent, [(1_000, 0)]);
-    solicit(&mut host);
+    solicit(&mut host, "fe80::2");
     assert!(host.pass(Duration::from_secs(10)).is_empty());
     assert_eq!((host.pool.blocks_in_use(), host.stack.next_timeout()), (0, None));
 }
