@@ -353,6 +353,9 @@ impl Stack<'_> {
             origin: RouteOrigin::Advertised,
             expires: until(self.now, lifetime),
         };
+        if self.is_set_by_hand(&route) {
+            return;
+        }
         // Without room the route is not there, as in any full table; one that is withdrawn may never have been.
         let changed = if lifetime == 0 { self.unset_route(&route).is_ok() } else { self.set_route(route).is_ok() };
         if changed && lifetime == 0 {

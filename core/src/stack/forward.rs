@@ -179,7 +179,23 @@ impl Stack<'_> {
             self.counters.drop(DropReason::IpNotForUs);
             return;
         }
+        if packet.whole[0] & 0x0f > 5 && packet.destination.is_ipv4() && !self.may_options_pass(pool, packet) {
+            return;
+        }
         self.pass_on(pool, Transit::new(packet));
+    }
+
+    /// Options go on as they are, but for source routes (RFC 7126 §4.3 and §4.4); those that cannot be are reported (RFC 1812 §5.2.4.1).
+    #[cold]
+    fn may_options_pass(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) -> bool {
+        let header_len = usize::from(packet.whole[0] & 0x0f) * 4;
+        let Err(error) = ipv4::check_options(&packet.whole[ipv4::HEADER_LEN..header_len]) else { return true };
+        self.counters.drop(DropReason::IpOptions);
+        if let ipv4::OptionError::Malformed { at } = error {
+            let pointer = ((ipv4::HEADER_LEN + at) as u32) << 24;
+            self.transit_error(pool, packet, (icmpv4::kind::PARAMETER_PROBLEM, 0), pointer);
+        }
+        false
     }
 
     /// Sends a packet on.
@@ -402,7 +418,13 @@ impl Stack<'_> {
     }
 
     /// An error about a packet that is not for us, from the address of the interface that it came in by (RFC 1812 §4.3.2.4).
-    fn transit_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, (kind, code): (u8, u8), rest: u32) {
+    pub(super) fn transit_error(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        (kind, code): (u8, u8),
+        rest: u32,
+    ) {
         if let Some(source) = self.source_on(packet.interface, packet.source) {
             self.send_error_from(pool, packet, source, kind, code, rest);
         }

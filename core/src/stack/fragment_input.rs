@@ -14,7 +14,8 @@ use crate::storage::Storage;
 use crate::time::Duration;
 use crate::wire::{Ecn, ExtensionError, Ipv4Header, UpperLayer, WireError, ethernet, icmpv6, ipv6, protocol, tcp, udp};
 
-/// How long fragments wait for each other: RFC 1122 §3.3.2 leaves it open, Linux takes half a minute; RFC 8200 §4.5 wants a minute.
+/// How long fragments wait for each other. RFC 1122 §3.3.2 recommends one to two minutes, in which at today's rates identifications come again and
+/// parts of different datagrams are put together (RFC 4963 §2): half a minute, as in Linux. RFC 8200 §4.5 wants a minute for IPv6.
 const TIMEOUT_V4: Duration = Duration::from_secs(30);
 const TIMEOUT_V6: Duration = Duration::from_secs(60);
 

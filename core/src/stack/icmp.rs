@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
+use super::addressing::IPV6_MIN_MTU;
 use super::error_reports::ErrorReport;
 use super::flow::{Flow, link_of};
 use super::interface::ControlKind;
@@ -21,6 +22,9 @@ use crate::wire::{
     AdvertisementFlags, Ecn, Icmpv4Message, Icmpv6Message, MacAddr, NdpOptions, WireError, icmpv4, icmpv6, ipv4, ipv6,
     ndp, protocol,
 };
+
+/// IPv4's precedence 6 (RFC 791 §3.1).
+const INTERNETWORK_CONTROL: u8 = 0xc0;
 
 /// A token bucket that keeps the rate of ICMP errors down (RFC 4443 §2.4 (f)): 1,000 a second, 50 at once, as in Linux.
 #[derive(Clone, Debug)]
@@ -164,7 +168,9 @@ impl Stack<'_> {
                 let problem = Problem::Unreachable(unreachable_code_v4(code));
                 self.icmp_error(pool, packet, problem, quoted_v6(original));
             }
-            Icmpv6Message::PacketTooBig { mtu, original } => {
+            // RFC 8201 §4: "If a node receives a Packet Too Big message reporting a next-hop MTU that is less than the IPv6 minimum link
+            // MTU, it must discard it."
+            Icmpv6Message::PacketTooBig { mtu, original } if mtu >= u32::from(IPV6_MIN_MTU) => {
                 let mtu = mtu.min(u32::from(u16::MAX)) as u16;
                 self.icmp_error(pool, packet, Problem::TooBig(mtu), quoted_v6(original));
             }
@@ -243,7 +249,9 @@ impl Stack<'_> {
             return;
         };
         let header = echo_header(source, packet.source, reply_kind, identifier, sequence, data);
-        let head = IpHead::new(source, packet.source, icmp_protocol(source));
+        // RFC 1349 §5.1: "An ICMP reply message is sent with the same value in the TOS field as was used in the corresponding ICMP request".
+        let traffic_class = dscp(packet.whole);
+        let head = IpHead { traffic_class, ..IpHead::new(source, packet.source, icmp_protocol(source)) };
         self.queue_packet(pool, Some(packet.interface), ControlKind::Icmp, &head, [&header, data]);
     }
 
@@ -286,10 +294,9 @@ impl Stack<'_> {
         }
     }
 
-    /// Learns the MTU of the path to whom a datagram was sent. Less than what Linux believes makes fragments too small to be worth
-    /// sending, and over IPv6 every path takes 1,280 bytes (RFC 8200 §5).
+    /// Learns the MTU of the path to whom a datagram was sent. Less than what Linux believes makes fragments too small to be worth sending.
     pub(super) fn learn_path_mtu(&mut self, destination: IpAddr, mtu: u16) {
-        let least = if destination.is_ipv4() { 552 } else { 1_280 };
+        let least = if destination.is_ipv4() { 552 } else { IPV6_MIN_MTU };
         self.set_path_mtu(self.now, destination, mtu.max(least));
     }
 
@@ -426,7 +433,9 @@ impl Stack<'_> {
             }
             _ => return,
         };
-        let head = IpHead::new(source, packet.source, icmp_protocol(source));
+        // RFC 1812 §4.3.2.5: errors "SHOULD have their IP Precedence field set to the value 6 or 7", as in Linux.
+        let traffic_class = if source.is_ipv4() { INTERNETWORK_CONTROL } else { 0 };
+        let head = IpHead { traffic_class, ..IpHead::new(source, packet.source, icmp_protocol(source)) };
         self.queue_packet(pool, Some(packet.interface), ControlKind::Icmp, &head, [&message[..len], &[]]);
     }
 }
@@ -483,6 +492,16 @@ fn unreachable_code_v4(code: u8) -> u8 {
         icmpv6::code::PORT_UNREACHABLE => icmpv4::code::PORT_UNREACHABLE,
         _ => icmpv4::code::HOST_UNREACHABLE,
     }
+}
+
+/// TOS or traffic class of a packet, without ECN.
+fn dscp(packet: &[u8]) -> u8 {
+    let byte = match packet {
+        [first, second, ..] if first >> 4 == 4 => *second,
+        [first, second, ..] => first << 4 | second >> 4,
+        _ => 0,
+    };
+    byte & 0xfc
 }
 
 /// The total length of a quoted IPv4 packet.

@@ -224,10 +224,13 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Reads a packet, or one that an error quotes. ICMP queries have their identifier as the port of who asks, and 0 as the other's.
+/// Reads a packet, or one that an error quotes; a fragment that is not the first has no ports. ICMP queries have their identifier as the port of who asks, and 0 as the other's.
 fn summary(packet: &[u8]) -> Option<Summary> {
     let header = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
     let payload = packet.get(usize::from(header[0] & 0x0f) * 4..)?;
+    if u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0 {
+        return None;
+    }
     let addresses = header[12..].as_chunks::<4>().0;
     let (from, to) = (Ipv4Addr::from(addresses[0]), Ipv4Addr::from(addresses[1]));
     let (ports, kind) = match header[9] {
@@ -524,7 +527,13 @@ impl Stack<'_> {
                         rewrite(transit.head_mut(), End::Source, (address, port), true);
                         Ok(())
                     }
-                    None => return false,
+                    // RFC 5508 REQ-8: "the NAT device SHOULD send an ICMP destination unreachable message, with a code of 13 [...] to
+                    // the sender, and drop the original packet".
+                    None => {
+                        let error = (icmpv4::kind::DESTINATION_UNREACHABLE, icmpv4::code::ADMINISTRATIVELY_PROHIBITED);
+                        self.transit_error(pool, &packet, error, 0);
+                        return false;
+                    }
                 }
             }
             Some(Summary { kind: Kind::Error, .. }) => self.nat_error_outbound(transit, address),
@@ -657,11 +666,24 @@ impl Stack<'_> {
     fn nat_error_inbound(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) -> bool {
         let begin = usize::from(packet.whole[0] & 0x0f) * 4;
         let Some(quoted) = packet.whole.get(begin + icmpv4::HEADER_LEN..).and_then(summary) else { return false };
-        let Summary { protocol, source: (from, port), destination, kind: Kind::Flow { .. } } = quoted else {
+        let Summary { protocol, source: (from, port), mut destination, kind: Kind::Flow { .. } } = quoted else {
             return false;
         };
-        if from != self.nat.address {
+        let address = self.nat.address;
+        if from != address {
             return false;
+        }
+        // RFC 5508 REQ-7: "All NAT devices [...] MUST support the traversal of hairpinned ICMP Error messages": what one inside host says of
+        // another's packet is about the endpoints that are known outside.
+        let comes_from_inside = self.nat.config.is_some_and(|config| config.outside != packet.interface);
+        let hairpinned = match comes_from_inside {
+            true => self.nat.table.mapping_of(&self.hash_secret, protocol, destination),
+            false => None,
+        };
+        let outside_port =
+            hairpinned.and_then(|mapping| self.nat.table.mapping(mapping)).map(|found| found.outside_port);
+        if let Some(port) = outside_port {
+            destination = (address, port);
         }
         let found = self.nat.table.find_from_outside(&self.hash_secret, protocol, port, destination);
         let Some((_, mapping)) = found.and_then(|flow| self.nat.table.flow(flow)) else { return false };
@@ -672,6 +694,10 @@ impl Stack<'_> {
             return true;
         }
         let mut transit = Transit::new(packet);
+        if outside_port.is_some() {
+            rewrite_quoted(transit.head_mut(), End::Destination, destination);
+            rewrite(transit.head_mut(), End::Source, (address, 0), false);
+        }
         rewrite_quoted(transit.head_mut(), End::Source, inside);
         rewrite(transit.head_mut(), End::Destination, inside, false);
         transit.translated_to(inside.0);

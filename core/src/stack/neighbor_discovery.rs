@@ -107,7 +107,7 @@ impl Stack<'_> {
             return;
         };
         let Some(neighbor) = self.neighbors.get(entry) else { return };
-        let is_new = mac.is_some_and(|mac| mac != neighbor.mac);
+        let is_new = mac.is_some_and(|mac| mac != neighbor.mac || !neighbor.is_usable());
         let mac = match neighbor.state {
             NeighborState::Permanent | NeighborState::Failed => return,
             // "If the link layer has addresses and no Target Link-Layer Address option is included, the receiving node SHOULD

@@ -87,7 +87,7 @@ impl Stack<'_> {
             expires: self.now + REDIRECT_LIFETIME,
             ..Route::on_link(interface, Prefix::host(to))
         };
-        if self.set_route(route).is_ok() {
+        if !self.is_set_by_hand(&route) && self.set_route(route).is_ok() {
             self.invalidate_paths();
         }
         true

@@ -296,6 +296,15 @@ impl Stack<'_> {
         Ok(())
     }
 
+    /// Whether somebody has set the route that leads the same way: what routers tell does not change it.
+    pub(super) fn is_set_by_hand(&self, route: &Route) -> bool {
+        let is_set = |entry: &RouteEntry| {
+            let is_told = matches!(entry.route.origin, RouteOrigin::Advertised | RouteOrigin::Redirected);
+            entry.kind == Kind::Added && entry.route.is_same_way(route) && !is_told
+        };
+        self.routes.find(route.destination.network(), is_set).is_some()
+    }
+
     fn watch_route(&mut self, index: u32, expires: Instant) {
         if expires < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(self.nodes.number(Node::Route(index)), expires);

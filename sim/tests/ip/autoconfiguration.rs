@@ -258,6 +258,19 @@ fn the_preferred_router_is_used_and_one_that_ends_is_not() {
     assert_eq!(way(&mut host, "2001:db8:ffff::3"), Some(ip("fe80::a")));
 }
 
+/// N5: what somebody has set is not for routers to change or end.
+#[test]
+fn n5_advertisements_leave_the_users_routes_alone() {
+    let mut host = host();
+    host.stack.add_route_on(NIC, "::/0".parse().unwrap(), ip("fe80::a")).unwrap();
+    for lifetime in [600, 0] {
+        advertise_from(&mut host, "fe80::a", &RouterAdvertisement { router_lifetime: lifetime, ..base() }, &[]);
+        let defaults: Vec<_> = host.stack.routes().filter(|route| route.destination.length == 0).collect();
+        assert_eq!(defaults.len(), 1);
+        assert_eq!((defaults[0].origin, defaults[0].expires), (RouteOrigin::Static, Instant::FAR_FUTURE));
+    }
+}
+
 /// RFC 4861 §7.3.3: a neighbour that says it is no router is none.
 #[test]
 fn a_router_that_becomes_a_host_is_not_used_any_more() {

@@ -338,6 +338,33 @@ fn the_check_of_sources_is_as_strict_as_said() {
     }
 }
 
+/// RFC 7126 §4.3 and §4.4: whoever wants to say by which way a packet goes is refused by those that it passes, too.
+#[test]
+fn n6_source_routes_do_not_pass_and_malformed_options_are_reported() {
+    for (options, passes, is_reported) in [
+        (&[1, 1, 1, 0][..], true, false),
+        (&[148, 4, 0, 0], true, false),
+        (&[131, 3, 4, 0], false, false),
+        (&[137, 3, 4, 0], false, false),
+        (&[7, 1, 0, 0], false, true),
+    ] {
+        let mut router = Router::new(&[1_500, 1_500]);
+        let mut frame = from_host(0, ip("10.0.0.2"), ip("10.1.0.2"), UDP, &packet::udp(1, 7, b"data"));
+        frame.splice(34..34, options.iter().copied());
+        frame[14] += 1;
+        frame[17] += 4;
+        repair_checksums(&mut frame);
+        router.receive(0, &frame);
+        assert_eq!(router.take(1).len(), usize::from(passes), "{options:?}");
+        let told = router.take(0);
+        assert_eq!(told.len(), usize::from(is_reported), "{options:?}");
+        if is_reported {
+            let (to, kind, code, pointer, _) = only_error(&told);
+            assert_eq!((to, kind, code, pointer), (ip("10.0.0.2"), 12, 0, 21 << 24));
+        }
+    }
+}
+
 /// RFC 1812 §5.2.7.2, RFC 4861 §8.2.
 #[test]
 fn hosts_are_redirected_to_who_is_nearer_and_not_too_often() {

@@ -216,9 +216,46 @@ fn n3_an_error_that_quotes_an_error_leads_nowhere() {
     }
 }
 
+/// N3, T46: "If a node receives a Packet Too Big message reporting a next-hop MTU that is less than the IPv6 minimum link MTU, it must
+/// discard it" (RFC 8201 §4).
+#[test]
+fn n3_no_path_of_ipv6_takes_less_than_1280_bytes() {
+    let (mut host, socket, sent) = after_sending(true);
+    let (ours, theirs) = pair(true);
+    for mtu in [0, 600, 1_279] {
+        host.receive_ip(theirs, ours, ICMPV6, &icmp(2, 0, mtu, &sent));
+    }
+    assert_eq!((udp_error(&mut host, socket), host.drops(DropReason::IcmpIgnored)), (None, 3));
+}
+
+/// RFC 1349 §5.1 for answers, RFC 1812 §4.3.2.5 for errors.
+#[test]
+fn icmp_has_the_type_of_service_of_what_was_asked_or_precedence() {
+    for ipv6 in [false, true] {
+        let mut host = Host::with_neighbors();
+        let (ours, theirs) = pair(ipv6);
+        let (protocol, kind) = if ipv6 { (ICMPV6, 128) } else { (ICMP, 8) };
+        let mut ping = ip_frame((PEER_MAC, HOST_MAC), theirs, ours, protocol, &icmp(kind, 0, 1, b"ping"));
+        // Expedited forwarding, and a mark that is nobody's answer's.
+        let class = 0xb8 | 3;
+        if ipv6 {
+            (ping[14], ping[15]) = (0x60 | class >> 4, class << 4);
+        } else {
+            ping[15] = class;
+            repair_checksums(&mut ping);
+        }
+        host.receive(&ping);
+        host.receive(&to_closed_port(ipv6));
+        let class_of = |frame: &Vec<u8>| if ipv6 { frame[14] << 4 | frame[15] >> 4 } else { frame[15] };
+        let sent: Vec<u8> = host.take_all().iter().map(class_of).collect();
+        assert_eq!(sent, [0xb8, if ipv6 { 0 } else { 0xc0 }]);
+    }
+}
+
 #[test]
 fn a_datagram_that_was_too_big_tells_the_path_to_those_that_follow() {
-    for (ipv6, reported, mtu) in [(false, 1_000, 1_000), (false, 100, 552), (true, 1_300, 1_300), (true, 600, 1_280)] {
+    for (ipv6, reported, mtu) in [(false, 1_000, 1_000), (false, 100, 552), (true, 1_300, 1_300), (true, 1_280, 1_280)]
+    {
         let (mut host, socket, sent) = after_sending(ipv6);
         let (ours, theirs) = pair(ipv6);
         let (protocol, kind, code) = if ipv6 { (ICMPV6, 2, 0) } else { (ICMP, 3, 4) };

@@ -178,6 +178,28 @@ fn inside_hosts_reach_each_other_by_what_is_known_outside() {
     assert_eq!((&*seen.from, &*seen.to), ("10.1.0.1:6000", "10.0.0.2:5000"));
 }
 
+/// RFC 5508 REQ-7: what one inside host says of another's packet goes back as if both were outside.
+#[test]
+fn n3_errors_about_inside_hosts_packets_to_each_other_find_back() {
+    let mut router = configured(|config| config.filtering = NatFiltering::EndpointIndependent);
+    udp(&mut router, 0, (INSIDE[1], 6_000), (REMOTE[0], 7), b"a mapping");
+    only(&mut router, 1);
+    let hello = from_host(0, ip(INSIDE[0]), ip(OUTSIDE), UDP, &packet::udp(5_000, 6_000, b"hello"));
+    router.receive(0, &hello);
+    let delivered = router.take(0).remove(0);
+    let error = packet::icmp(3, 3, 0, &delivered[14..]);
+    let frame = packet::ip_frame((station(0, 3), ours(0)), ip(INSIDE[1]), ip(OUTSIDE), ICMP, &error);
+    router.receive(0, &frame);
+    let sent = router.take(0);
+    let mut repaired = sent[0].clone();
+    repair_checksums(&mut repaired);
+    assert!(repaired == sent[0], "its checksums");
+    let (source, ..) = parse_ip(&sent[0]).unwrap();
+    let (to, kind, code, _, quoted) = only_error(&sent);
+    assert_eq!((source, to, kind, code), (ip(OUTSIDE), ip(INSIDE[0]), 3, 3));
+    assert_eq!(quoted, with_header(hello, 63, 0x4000)[14..].to_vec());
+}
+
 /// RFC 4787 REQ-5 and REQ-6.
 #[test]
 fn a_flow_ends_five_minutes_after_its_last_packet_from_inside() {
@@ -369,6 +391,11 @@ fn s4_a_host_has_so_many_flows_and_the_table_too() {
     }
     assert_eq!(router.take(1).len(), 10);
     assert_eq!(router.drops(DropReason::NatTableFull), 10);
+    // RFC 5508 REQ-8.
+    let told = router.take(0);
+    assert_eq!(told.len(), 10);
+    let (to, kind, code, ..) = only_error(&told[..1]);
+    assert_eq!((to, kind, code), (ip(INSIDE[0]), 3, 13));
     udp(&mut router, 0, (INSIDE[1], 5_000), (REMOTE[0], 7), b"data");
     assert_eq!(router.take(1).len(), 1);
     // SYNs make room for each other; connections that are open stay.

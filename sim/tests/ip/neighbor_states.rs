@@ -101,6 +101,17 @@ fn n1_advertisements_change_what_rfc_4861_says() {
         advertise(&mut host, flags, mac);
         assert_eq!(host.neighbor(ip(THEIRS)), Some(expected), "incomplete, {flags:#x} {mac:?}");
     }
+    // The station that it had before it failed counts as any other.
+    let mut host = host_in(Reachable);
+    for _ in 0..4 {
+        host.stack.ping(&mut host.pool, host.now, ip(THEIRS), 8, Duration::from_secs(1)).unwrap();
+        host.pass(Duration::from_secs(40));
+    }
+    host.stack.ping(&mut host.pool, host.now, ip(THEIRS), 8, Duration::from_secs(1)).unwrap();
+    host.take_all();
+    assert_eq!(host.neighbor(ip(THEIRS)), Some((None, Incomplete)));
+    advertise(&mut host, 0, same);
+    assert_eq!(host.neighbor(ip(THEIRS)).map(|(mac, _)| mac), Some(same));
     let mut host = host_in(Failed);
     advertise(&mut host, SOLICITED | OVERRIDE, other);
     assert_eq!(host.neighbor(ip(THEIRS)), Some((None, Failed)), "nobody asks any more");
