@@ -1,4 +1,4 @@
-//! Services that a network needs: addresses by DHCP, names by DNS with or without a server, the time by NTP, for those who give and those who ask.
+//! Services that a network needs: addresses by DHCP, names by DNS with or without a server, the time by NTP, for those who give and those who ask; and how long a datagram may be.
 //!
 //! Like the rest of the crate they do no I/O: a message and the time go in, an answer comes out in the caller's buffer.
 //! Whoever owns the sockets carries the messages. Tables have the capacity they are given at
@@ -13,6 +13,7 @@ pub mod dhcpv6_client;
 pub mod dhcpv6_server;
 pub mod dns_relay;
 pub mod dns_server;
+pub mod dplpmtud;
 mod list;
 pub mod mdns;
 pub mod ntp;
@@ -30,6 +31,7 @@ pub use dns_server::{
     AddNameError, Answer, DnsAction, DnsConfig, DnsCounters, DnsEntry, DnsServer, PendingQuestion, QueryId,
     UnknownNames,
 };
+pub use dplpmtud::{Dplpmtud, DplpmtudConfig, DplpmtudState};
 pub use list::List;
 pub use mdns::{Mdns, MdnsConfig, MdnsEvent, MdnsMemory};
 pub use resolver::{Outcome, Resolver, ResolverConfig};

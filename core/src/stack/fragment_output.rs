@@ -128,7 +128,10 @@ impl Stack<'_> {
         let mtu = match packet_destination(&out[..copied]) {
             // What has waited for a neighbour may be another host's, and is as long as it may be, or much longer.
             _ if len <= LEAST || is_looped || matches!(owner, Owner::Neighbor(_)) && len <= link_mtu => link_mtu,
-            Some(destination) => usize::from(self.path_mtu(interface, destination)),
+            Some(destination) => match owner {
+                Owner::Udp(index) if self.udp_probes(index) => link_mtu,
+                _ => usize::from(self.path_mtu(interface, destination)),
+            },
             None => link_mtu,
         };
         if len <= mtu {

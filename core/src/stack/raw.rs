@@ -284,6 +284,7 @@ impl Stack<'_> {
                     protocol,
                     hop_limit: meta.hop_limit,
                     traffic_class: meta.traffic_class,
+                    is_whole: false,
                 };
                 let (header, header_len) = self.ip_header(hop.interface, &head, data, data.len());
                 let header = &header[..header_len];

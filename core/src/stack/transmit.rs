@@ -449,7 +449,7 @@ impl Stack<'_> {
         let len = match (head.source, head.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let total_len = ipv4::HEADER_LEN + payload_len;
-                let fits = total_len <= usize::from(self.path_mtu(interface, head.destination));
+                let fits = head.is_whole || total_len <= usize::from(self.path_mtu(interface, head.destination));
                 // RFC 6864 §4.1: the identification of a datagram that is never fragmented means nothing.
                 let identification = match fits {
                     true => 0,
@@ -530,12 +530,14 @@ pub(super) struct IpHead {
     /// 0 for the stack's.
     pub(super) hop_limit: u8,
     pub(super) traffic_class: u8,
+    /// It is never fragmented, whatever is known of the path.
+    pub(super) is_whole: bool,
 }
 
 impl IpHead {
     /// As most packets have it.
     pub(super) const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
-        IpHead { source, destination, protocol, hop_limit: 0, traffic_class: 0 }
+        IpHead { source, destination, protocol, hop_limit: 0, traffic_class: 0, is_whole: false }
     }
 }
 

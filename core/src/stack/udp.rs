@@ -311,9 +311,10 @@ impl Stack<'_> {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let path_headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        let max = match options.dont_fragment {
-            true => usize::from(self.path_mtu(hop.interface, destination)) - path_headers,
-            false => max_payload(destination) - udp::HEADER_LEN,
+        let max = match (options.probe, options.dont_fragment) {
+            (true, _) => usize::from(self.mtu(hop.interface)) - path_headers,
+            (false, true) => usize::from(self.path_mtu(hop.interface, destination)) - path_headers,
+            (false, false) => max_payload(destination) - udp::HEADER_LEN,
         };
         if data.len() > max {
             return Err(UdpSendError::TooLong { max });
@@ -341,7 +342,8 @@ impl Stack<'_> {
         }
         let hop_limit = if destination.is_multicast() { options.multicast_hop_limit } else { options.hop_limit };
         let traffic_class = options.traffic_class;
-        let head = IpHead { hop_limit, traffic_class, ..IpHead::new(source, destination, protocol::UDP) };
+        let is_whole = options.probe;
+        let head = IpHead { hop_limit, traffic_class, is_whole, ..IpHead::new(source, destination, protocol::UDP) };
         let (ip_header, ip_len) = self.ip_header(hop.interface, &head, &udp_header, len);
 
         let mut prefix = [0; SEND_HEADER];
@@ -419,6 +421,11 @@ impl Stack<'_> {
             socket.send.peek(pool, 0, &mut prefix);
             station(&prefix).is_some()
         })
+    }
+
+    /// Whether the socket's datagrams leave in one piece whatever is known of the path.
+    pub(super) fn udp_probes(&self, index: u32) -> bool {
+        self.udp_sockets.get(index).is_some_and(|socket| socket.options.probe)
     }
 
     /// Takes the next datagram into `out`; what does not fit is cut off. None if there is none.

@@ -31,6 +31,9 @@ pub struct UdpOptions {
     /// Whether datagrams must leave in one piece (`IP_PMTUDISC_DO`): what is longer than the path takes, as far as that is known, is
     /// then an error to the sender. Otherwise it is fragmented, which is the default.
     pub dont_fragment: bool,
+    /// The same, but what is known of the path does not count, only the interface's MTU (`IP_PMTUDISC_PROBE`): for who finds out the path's MTU by
+    /// datagrams ([`Dplpmtud`](crate::services::Dplpmtud), RFC 8899). Off by default.
+    pub probe: bool,
     /// Whether datagrams over IPv4 have a checksum, as they have by default; over IPv6 all have one (RFC 8200 §8.1).
     pub checksum: bool,
     /// Whether up to 16 sockets that all want it may have the same address and port (`SO_REUSEPORT`). Each peer's datagrams go to one of
@@ -47,6 +50,7 @@ impl Default for UdpOptions {
             traffic_class: 0,
             broadcast: true,
             dont_fragment: false,
+            probe: false,
             checksum: true,
             share_port: false,
         }
