@@ -20,13 +20,14 @@ const BACKLOG = 511;
 const PER_SOURCE = 64;
 const TIMEOUT = 30_000;
 const MICROSECONDS = 1_000;
+const NO_SOCKET = -1;
 /** Added to the time after which the stack gives a handshake up, so that it does so first. */
 const MARGIN = 1_000;
 
 /** What `decide_flow` of the module takes. */
 const ACCEPT = 0;
 const REFUSE = 1;
-const UNREACHABLE: Readonly<Record<FlowUnreachable, number>> = {
+export const UNREACHABLE: Readonly<Record<FlowUnreachable, number>> = {
   network: 2,
   host: 3,
   port: 4,
@@ -79,6 +80,7 @@ export class FlowTaker implements AnyAddress, Sink {
     host: number,
     nic: NicImpl,
     options: AcceptAnyOptions,
+    datagrams: number | null,
     accepting: Accepting,
     released: (taker: FlowTaker) => void,
   ) {
@@ -101,7 +103,16 @@ export class FlowTaker implements AnyAddress, Sink {
     this.#accepting = accepting;
     this.#released = released;
     this.#listener = engine.call(
-      (wasm) => wasm.take_flows(host, nic.id, backlog, perSource, timeout * MICROSECONDS, settings),
+      (wasm) =>
+        wasm.take_flows(
+          host,
+          nic.id,
+          backlog,
+          perSource,
+          timeout * MICROSECONDS,
+          datagrams ?? NO_SOCKET,
+          settings,
+        ),
       `flows of ${nic.name}`,
     );
     engine.addSink(this.#listener, this);

@@ -80,7 +80,7 @@ export const SETTINGS = `
 
 /** `UdpSettings`: 0 for the usual hop limits. */
 export const UDP_SETTINGS = `
-  ttl multicastTtl trafficClass broadcast? dontFragment? checksum? sharePort?
+  ttl multicastTtl trafficClass broadcast? dontFragment? checksum? sharePort? multicastLoop?
 `;
 
 /** `ForwardingOptions`. */

@@ -394,12 +394,23 @@ export class StackImpl implements Stack, Dependent {
       this.#host,
       found,
       options,
+      this.#numberOf(check.options("options", options).datagrams),
       (id, remote, local, allowHalfOpen) =>
         this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
       (closed) => this.#others.delete(closed),
     );
     this.#others.add(taker);
     return taker;
+  }
+
+  /** The number of a UDP socket of this stack, if one is given. */
+  #numberOf(socket: UdpSocket | undefined): number | null {
+    if (socket === undefined) return null;
+    if (socket instanceof UdpSocketImpl && this.#others.has(socket)) return socket.id;
+    const shown = check.show(socket);
+    throw new TypeError(
+      `options.datagrams must be an open UDP socket of ${this.hostname}, got ${shown}`,
+    );
   }
 
   async #advertise(nic: NicImpl, options: AdvertiseOptions | null): Promise<void> {

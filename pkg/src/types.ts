@@ -10,6 +10,7 @@ import type {
   AcceptAnyOptions,
   AdvertiseOptions,
   AnyAddress,
+  FlowUnreachable,
   ForwardingOptions,
   ForwardingSettings,
   NatFlow,
@@ -253,7 +254,10 @@ export interface Nic extends Port {
    * forwarded is another matter.
    */
   advertise(options?: AdvertiseOptions | null): Promise<void>;
-  /** Listens to a multicast group, and tells the routers (IGMP, MLD). Calls are counted: each wants a {@link leaveGroup}. */
+  /**
+   * Listens to a multicast group, whatever socket its datagrams are for, and tells the routers (IGMP, MLD). Calls are counted: each wants a
+   * {@link leaveGroup}. {@link UdpSocket.joinGroup} is for one socket.
+   */
   joinGroup(group: string): void;
   leaveGroup(group: string): void;
 }
@@ -389,6 +393,8 @@ export interface Datagram {
   remotePort: number;
   /** The address it was sent to; a broadcast or multicast address is possible. */
   localAddress: string;
+  /** The port it was sent to. */
+  localPort: number;
   /** The interface it came in by. */
   nic: Nic | null;
   /** The sender's MAC address. */
@@ -399,16 +405,18 @@ export interface Datagram {
   trafficClass: number;
 }
 
-/** Where a datagram goes. */
+/** Where a datagram goes. A {@link Datagram} that came is one too: the answer goes back. */
 export interface DatagramTarget {
   remoteAddress: string;
   remotePort: number;
   /** Source address; by default the stack chooses. */
   localAddress?: string;
+  /** Source port, which is the socket's own unless it answers for anybody ({@link AcceptAnyOptions.datagrams}). */
+  localPort?: number;
   /** Needed for `255.255.255.255` and link-local addresses when the stack has several interfaces. */
-  nic?: Nic;
+  nic?: Nic | null;
   /** Destination MAC address, which skips neighbour resolution (a DHCP server needs this). */
-  mac?: string;
+  mac?: string | null;
 }
 
 /** Settings of a UDP socket, which count for what is sent from then on. */
@@ -427,6 +435,8 @@ export interface UdpSettings {
   checksum: boolean;
   /** Whether up to 16 sockets that all want it may share an address and port. Counts when the socket is bound. By default false. */
   sharePort: boolean;
+  /** Whether datagrams to groups reach this host's own sockets too. By default true. */
+  multicastLoop: boolean;
 }
 
 /** How a UDP socket is made. */
@@ -434,6 +444,12 @@ export interface UdpOptions extends Partial<UdpSettings> {
   /** 0 or absent lets the stack choose. */
   port?: number;
   hostname?: string;
+}
+
+/** From whom a socket wants what comes to a group: one or the other. */
+export interface GroupSources {
+  only?: readonly string[];
+  except?: readonly string[];
 }
 
 /** A UDP socket: an async iterable of datagrams. */
@@ -457,6 +473,17 @@ export interface UdpSocket extends AsyncIterable<Datagram> {
   setOptions(settings: Partial<UdpSettings>): void;
   /** The settings as they are; null once the socket is closed. */
   settings(): UdpSettings | null;
+  /**
+   * Listens to a multicast group on an interface, from all sources, from some only, or from all but some; routers are told (IGMP, MLD). Again
+   * with others, these count. Closing the socket leaves its groups.
+   */
+  joinGroup(group: string, nic: Nic, sources?: GroupSources): void;
+  leaveGroup(group: string, nic: Nic): void;
+  /**
+   * Tells who has sent a datagram to an address that is nobody's here why it leads nowhere, by ICMP ({@link AcceptAnyOptions.datagrams}). By
+   * default that nobody has the port.
+   */
+  unreachable(datagram: Datagram, reason?: FlowUnreachable): void;
   /** The next datagram; rejects with ABORT_ERR when the socket closes. */
   receive(options?: { signal?: AbortSignal }): Promise<Datagram>;
   /** The next datagram that is already there, or null. */
@@ -523,7 +550,7 @@ export interface Stack {
   portForwards(): PortForward[];
   /**
    * Takes the TCP connections that come in by an interface to addresses which are nobody's on this host: each is a flow that waits until it is
-   * accepted, refused or told to be unreachable. How user-mode NAT is built.
+   * accepted, refused or told to be unreachable. UDP datagrams to such addresses go to a socket of yours. How user-mode NAT is built.
    */
   acceptAny(nic: Nic, options: AcceptAnyOptions): AnyAddress;
   /** A static neighbour entry. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DurationLike, Nic, Socket, SocketAddress } from "./types.js";
+import type { DurationLike, Nic, Socket, SocketAddress, UdpSocket } from "./types.js";
 import type { TcpOptions } from "./types_tcp.js";
 
 /** How a route is written. */
@@ -140,7 +140,7 @@ export interface AdvertiseOptions {
   interval?: DurationLike;
 }
 
-/** Why a flow leads nowhere, for its peer to be told by ICMP. */
+/** Why a flow or a datagram leads nowhere, for its peer to be told by ICMP. */
 export type FlowUnreachable = "network" | "host" | "port" | "prohibited";
 
 /**
@@ -168,6 +168,11 @@ export interface AcceptAnyOptions {
    * error.
    */
   onflow: (flow: Flow) => void | Promise<void>;
+  /**
+   * The UDP socket that gets the datagrams to addresses which are nobody's on this host: `localAddress` and `localPort` tell whom they are for,
+   * and it may send with these. By default they are not taken.
+   */
+  datagrams?: UdpSocket;
   /** Flows of one source that may wait for a decision. By default 64. */
   perSource?: number;
   /** How long a flow may wait for a decision. By default 30 s. */

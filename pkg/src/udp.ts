@@ -3,6 +3,7 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
+import { UNREACHABLE } from "./flows.js";
 import { UDP_SETTINGS } from "./names.js";
 import type { NicImpl } from "./nic.js";
 import { count, SettingsTable } from "./settings.js";
@@ -10,6 +11,9 @@ import { Signal } from "./socket.js";
 import type {
   Datagram,
   DatagramTarget,
+  FlowUnreachable,
+  GroupSources,
+  Nic,
   SocketAddress,
   UdpOptions,
   UdpSettings,
@@ -42,6 +46,7 @@ interface Received {
   remoteAddress: string;
   remotePort: number;
   localAddress: string;
+  localPort: number;
   interface: number | null;
   mac: string | null;
   ttl: number;
@@ -67,6 +72,8 @@ export interface UdpStart {
 
 /** See {@link UdpSocket}. */
 export class UdpSocketImpl implements UdpSocket, Sink {
+  /** The socket's number. */
+  readonly id: number;
   readonly address: SocketAddress;
   readonly closed: Promise<void>;
   onready: ((socket: UdpSocket) => void) | null = null;
@@ -82,6 +89,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   constructor(engine: EngineCore, start: UdpStart) {
     this.#engine = engine;
     this.#start = start;
+    this.id = start.id;
     this.address = start.address;
     this.closed = this.#closing.promise;
     engine.addSink(start.id, this);
@@ -132,6 +140,49 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     this.#remote = peer === null ? null : { address: remote, port: number };
   }
 
+  joinGroup(group: string, nic: Nic, sources?: GroupSources): void {
+    const { only, except } = check.options("sources", sources);
+    if (only !== undefined && except !== undefined) {
+      throw new TypeError("sources.only and sources.except cannot both be given");
+    }
+    const list = check
+      .array(only === undefined ? "sources.except" : "sources.only", only ?? except)
+      .map((source, index) => check.address(`source ${index}`, source));
+    if (only?.length === 0) throw new RangeError("sources.only must name a source");
+    this.#filter(group, nic, only === undefined, list.join(" "));
+  }
+
+  leaveGroup(group: string, nic: Nic): void {
+    this.#filter(group, nic, false, "");
+  }
+
+  #filter(group: string, nic: Nic, excludes: boolean, sources: string): void {
+    const address = check.address("group", group);
+    const id = this.#start.interfaceOf(nic);
+    if (this.#error !== null) throw this.#error;
+    this.#engine.call((wasm, now) => wasm.udp_filter(now, this.id, id, address, excludes, sources));
+    this.#engine.wake();
+  }
+
+  unreachable(datagram: Datagram, reason: FlowUnreachable = "port"): void {
+    const { data, remoteAddress, remotePort, localAddress, localPort, nic } = datagram;
+    const from = check.bytes("datagram.data", data);
+    const remote = check.address("datagram.remoteAddress", remoteAddress);
+    const port = check.port("datagram.remotePort", remotePort, 0);
+    const local = check.address("datagram.localAddress", localAddress);
+    const own = check.port("datagram.localPort", localPort);
+    const id = this.#start.interfaceOf(nic);
+    check.oneOf("reason", Object.keys(UNREACHABLE), reason);
+    if (this.#error !== null) throw this.#error;
+    const length = Math.min(from.byteLength, this.#engine.scratchCapacity);
+    this.#engine.call((wasm, now) => {
+      this.#engine.bytes.set(from.subarray(0, length), this.#engine.scratch);
+      const verdict = UNREACHABLE[reason];
+      wasm.udp_unreachable(now, this.id, length, remote, port, local, own, id, verdict);
+    });
+    this.#engine.wake();
+  }
+
   setOptions(settings: Partial<UdpSettings>): void {
     const values = udpValues("settings", settings);
     if (this.#error !== null) throw this.#error;
@@ -154,8 +205,14 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       target.localAddress === undefined
         ? ""
         : check.address("to.localAddress", target.localAddress);
-    const nic = target.nic === undefined ? -1 : this.#start.interfaceOf(target.nic);
-    const mac = target.mac === undefined ? -1 : check.macNumber(check.mac("to.mac", target.mac));
+    const localPort =
+      target.localPort === undefined ? 0 : check.port("to.localPort", target.localPort);
+    const { nic: by, mac: station } = target;
+    const nic = by === undefined || by === null ? -1 : this.#start.interfaceOf(by);
+    const mac =
+      station === undefined || station === null
+        ? -1
+        : check.macNumber(check.mac("to.mac", station));
     if (this.#error !== null) throw this.#error;
     const attempt = `datagram to ${check.hostPort(remote, port)}`;
     if (from.byteLength > this.#engine.scratchCapacity) {
@@ -163,7 +220,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     }
     this.#engine.call((wasm, now) => {
       this.#engine.bytes.set(from, this.#engine.scratch);
-      wasm.udp_send(now, this.#start.id, from.byteLength, remote, port, local, nic, mac);
+      wasm.udp_send(now, this.#start.id, from.byteLength, remote, port, local, localPort, nic, mac);
     }, attempt);
     this.#engine.wake();
   }
@@ -182,6 +239,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       remoteAddress: received.remoteAddress,
       remotePort: received.remotePort,
       localAddress: received.localAddress,
+      localPort: received.localPort,
       nic: received.interface === null ? null : this.#start.nicOf(received.interface),
       mac: received.mac,
       ttl: received.ttl,

@@ -159,3 +159,40 @@ test("only so many flows of a source wait, and closing ends all of it", async ()
   assert.throws(() => router.acceptAny(nic, { onflow() {}, perSource: 0 }), /perSource/);
   engine.close();
 });
+
+test("datagrams to anybody go to one socket, which answers in their name or says that they lead nowhere", async () => {
+  const { engine, guest, router, nic } = await guestAndRouter();
+  const datagrams = router.bindUdp();
+  const taker = router.acceptAny(nic, { onflow: (flow) => flow.refuse(), datagrams });
+  const client = guest.bindUdp();
+  const errors = [];
+  client.onerror = (error, target) => errors.push([error.code, target.address]);
+  for (const remoteAddress of ["192.0.2.53", "2001:db8::53"]) {
+    const to = { remoteAddress, remotePort: 53 };
+    client.send(Uint8Array.of(1), to);
+    const question = await datagrams.receive();
+    assert.deepEqual([question.localAddress, question.localPort], [remoteAddress, 53]);
+    assert.equal(question.remotePort, client.address.port);
+    datagrams.send(Uint8Array.of(2), question);
+    const answer = await client.receive();
+    assert.deepEqual([answer.remoteAddress, answer.remotePort], [remoteAddress, 53]);
+    assert.deepEqual(answer.data, Uint8Array.of(2));
+    client.send(Uint8Array.of(3), to);
+    datagrams.unreachable(await datagrams.receive());
+    await until(() => errors.length > 0, "the error");
+    assert.deepEqual(errors.pop(), ["ECONNREFUSED", remoteAddress]);
+    client.send(Uint8Array.of(4), to);
+    datagrams.unreachable(await datagrams.receive(), "host");
+    await until(() => errors.length > 0, "the error");
+    assert.deepEqual(errors.pop(), ["EHOSTUNREACH", remoteAddress]);
+  }
+  // Another socket is nobody but itself.
+  const other = router.bindUdp();
+  const guise = { remoteAddress: "10.0.0.2", remotePort: 9, localAddress: "192.0.2.53" };
+  assert.throws(() => other.send(Uint8Array.of(5), guise), RangeError);
+  assert.throws(() => datagrams.unreachable({}), TypeError);
+  taker.close();
+  const strange = { onflow() {}, datagrams: client };
+  assert.throws(() => router.acceptAny(nic, strange), /options\.datagrams must be an open UDP/);
+  engine.close();
+});

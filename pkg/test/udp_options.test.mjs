@@ -20,6 +20,7 @@ test("settings are told as they are, and count for what is sent from then on", a
     dontFragment: false,
     checksum: true,
     sharePort: false,
+    multicastLoop: true,
   };
   assert.deepEqual(client.settings(), defaults);
   client.setOptions({ ttl: null, trafficClass: 0xb8 });
@@ -127,5 +128,43 @@ test("sockets share a port where all of them want to", async () => {
   });
   assert.equal(counts[0] + counts[1], 32);
   assert.ok(Math.min(...counts) > 0, String(counts));
+  engine.close();
+});
+
+test("a socket listens to a group from the sources that it wants", async () => {
+  const { engine, a, b, nicA, nicB } = await twoStacks();
+  const wide = b.bindUdp({ port: 7, sharePort: true });
+  const server = b.bindUdp({ port: 7, sharePort: true });
+  for (const [group, source, stranger] of [
+    ["239.1.2.3", "10.0.0.1", "10.0.0.9"],
+    ["ff15::3", "fd00::1", "fd00::9"],
+  ]) {
+    const client = a.bindUdp();
+    const send = async (value) => {
+      client.send(Uint8Array.of(value), {
+        remoteAddress: group,
+        remotePort: 7,
+        localAddress: source,
+        nic: nicA,
+      });
+      await a.ping("10.0.0.2");
+    };
+    await send(1);
+    server.joinGroup(group, nicB, { only: [stranger] });
+    await send(2);
+    server.joinGroup(group, nicB, { except: [stranger] });
+    await send(3);
+    server.joinGroup(group, nicB);
+    await send(4);
+    server.leaveGroup(group, nicB);
+    await send(5);
+    assert.deepEqual((await server.receive()).data, Uint8Array.of(3));
+    assert.deepEqual((await server.receive()).data, Uint8Array.of(4));
+    assert.equal(server.tryReceive(), null);
+    assert.equal(wide.tryReceive(), null);
+    assert.throws(() => server.leaveGroup(group, nicB), /was not joined/);
+  }
+  assert.throws(() => server.joinGroup("239.1.2.3", nicA), /must be an interface of b/);
+  assert.throws(() => server.joinGroup("239.1.2.3", nicB, { only: [] }), /sources\.only/);
   engine.close();
 });

@@ -21,7 +21,7 @@ impl From<FlowError> for Failure {
 }
 
 /// Starts to take flows that come in by an interface, and returns the number of the listener that gives those that are accepted. `timeout` is in
-/// microseconds. The settings are those of the connections, as with [`connect`](crate::tcp::connect).
+/// microseconds, `datagrams` the UDP socket for those to such addresses, or -1. The settings are those of the connections, as with [`connect`](crate::tcp::connect).
 #[wasm_bindgen]
 pub fn take_flows(
     host: u32,
@@ -29,15 +29,18 @@ pub fn take_flows(
     backlog: u16,
     per_source: u16,
     timeout: f64,
+    datagrams: i32,
     settings: &[f64],
 ) -> Result<u32, Failure> {
     enter(|engine| {
         let host = engine.host(host);
+        let datagrams = u32::try_from(datagrams).ok().and_then(|socket| Some(engine.sockets.udp(socket)?.1));
         let (stack, _) = engine.stack_mut(host)?;
         let tcp = settings::changed(&stack.config().tcp, settings);
         let listener = stack.listen_for_flows(ListenOptions { backlog, fast_open: 0, tcp })?;
         let mut any = AnyAddress::through(listener);
         any.per_source = per_source;
+        any.datagrams = datagrams;
         any.timeout = Duration::from_micros(timeout as u64);
         stack.set_any_address(InterfaceId(interface), Some(any))?;
         Ok(engine.sockets.insert(Socket::listener(host, listener)))
@@ -77,14 +80,21 @@ pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> Result<(), Failure> {
         let result = match verdict {
             0 => stack.accept_flow(pool, now, handle),
             1 => stack.refuse_flow(pool, now, handle),
-            2 => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Network),
-            3 => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Host),
-            4 => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Port),
-            _ => stack.flow_unreachable(pool, now, handle, FlowUnreachable::Prohibited),
+            _ => stack.flow_unreachable(pool, now, handle, unreachable_by(verdict)),
         };
         if result != Err(FlowError::ListenerBusy) {
             engine.sockets.remove(flow);
         }
         Ok(result?)
     })
+}
+
+/// Why a flow leads nowhere, by its verdict.
+pub(crate) fn unreachable_by(verdict: u8) -> FlowUnreachable {
+    match verdict {
+        2 => FlowUnreachable::Network,
+        3 => FlowUnreachable::Host,
+        4 => FlowUnreachable::Port,
+        _ => FlowUnreachable::Prohibited,
+    }
 }

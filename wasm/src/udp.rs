@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 
 use ethertab::time::Duration;
-use ethertab::{BindError, CloseReason, InterfaceId, PingError, PingOutcome, UdpMeta, UdpOptions, UdpSendError};
+use ethertab::{
+    BindError, CloseReason, InterfaceId, PingError, PingOutcome, SourceFilter, UdpMeta, UdpOptions, UdpSendError,
+};
 use ethertab_wasm_shared::{Rows, instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::enter;
 use crate::failure::Failure;
+use crate::flows::unreachable_by;
 use crate::hosts::parse_address;
 use crate::settings::{Slot, exchange_all};
 use crate::sockets::Socket;
@@ -43,6 +46,7 @@ fn exchange(options: &mut UdpOptions, values: &mut [f64]) {
             Slot::Flag(&mut options.dont_fragment),
             Slot::Flag(&mut options.checksum),
             Slot::Flag(&mut options.share_port),
+            Slot::Flag(&mut options.multicast_loop),
         ],
         values,
     );
@@ -81,8 +85,8 @@ pub fn udp_port(socket: u32) -> Result<u16, Failure> {
     })
 }
 
-/// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1, an empty `local` and a `mac_address` of -1
-/// leave the choice to the stack.
+/// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1, an empty `local`, a `local_port` of 0 and
+/// a `mac_address` of -1 leave the choice to the stack.
 #[wasm_bindgen]
 #[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
 pub fn udp_send(
@@ -92,11 +96,12 @@ pub fn udp_send(
     address: &str,
     port: u16,
     local: &str,
+    local_port: u16,
     interface: i32,
     mac_address: f64,
 ) -> Result<(), Failure> {
     let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
-    meta.local = optional(local)?;
+    (meta.local, meta.local_port) = (optional(local)?, local_port);
     meta.interface = u8::try_from(interface).ok().map(InterfaceId);
     meta.link = (mac_address >= 0.0).then(|| mac(mac_address));
     enter(|engine| {
@@ -107,6 +112,54 @@ pub fn udp_send(
     })
 }
 
+/// Tells who has sent a datagram to an address that is nobody's here, whose first `length` bytes are in the scratch buffer, why it leads nowhere: the
+/// [verdict](crate::flows::decide_flow) says it.
+#[wasm_bindgen]
+#[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
+pub fn udp_unreachable(
+    now: f64,
+    socket: u32,
+    length: u32,
+    address: &str,
+    port: u16,
+    local: &str,
+    local_port: u16,
+    interface: u8,
+    verdict: u8,
+) -> Result<(), Failure> {
+    let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
+    (meta.local, meta.local_port) = (optional(local)?, local_port);
+    meta.interface = Some(InterfaceId(interface));
+    enter(|engine| {
+        let (host, _) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
+        let data = &engine.scratch[..(length as usize).min(engine.scratch.len())];
+        stack.datagram_unreachable(pool, instant(now), &meta, data, unreachable_by(verdict));
+        Ok(())
+    })
+}
+
+/// Lets a UDP socket listen to a group on an interface: to all sources but those given, or to those given only, texts with blanks between. To
+/// none is to leave it.
+#[wasm_bindgen]
+pub fn udp_filter(
+    now: f64,
+    socket: u32,
+    interface: u8,
+    group: &str,
+    excludes: bool,
+    sources: &str,
+) -> Result<(), Failure> {
+    let group = parse_address(group)?;
+    let sources = sources.split_whitespace().map(parse_address).collect::<Result<Vec<_>, _>>()?;
+    let filter = if excludes { SourceFilter::all_but(&sources) } else { SourceFilter::only(&sources) }?;
+    enter(|engine| {
+        let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
+        let (stack, _) = engine.stack_mut(host)?;
+        Ok(stack.udp_set_filter(instant(now), handle, InterfaceId(interface), group, &filter)?)
+    })
+}
+
 /// Moves the next datagram into the scratch buffer and tells about it; undefined if there is none.
 #[wasm_bindgen]
 pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
@@ -114,13 +167,14 @@ pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
         let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(None) };
-        let rows = Rows::of("length remoteAddress remotePort localAddress interface mac ttl trafficClass");
+        let rows = Rows::of("length remoteAddress remotePort localAddress localPort interface mac ttl trafficClass");
         rows.number(length as f64);
         rows.socket_address(meta.remote);
         match meta.local {
             Some(local) => rows.shown(&local),
             None => rows.text(""),
         }
+        rows.number(meta.local_port);
         match meta.interface {
             Some(interface) => rows.number(interface.0),
             None => rows.nothing(),
@@ -300,5 +354,6 @@ mod tests {
         assert!(with("dontFragment", 1.0).dont_fragment);
         assert!(!with("checksum", 0.0).checksum);
         assert!(with("sharePort", 1.0).share_port);
+        assert!(!with("multicastLoop", 0.0).multicast_loop);
     }
 }

@@ -1,8 +1,9 @@
-//! TCP flows to any address: how a stack stands in for everybody whom the hosts on a link want to reach.
+//! TCP flows and UDP datagrams to any address: how a stack stands in for everybody whom the hosts on a link want to reach.
 //!
 //! With [`Stack::set_any_address`] a SYN to an address that is nobody's on this host is not answered: it becomes a pending flow, which an
 //! [event](crate::Event::Flow) tells. The application finds out whether the real peer can be reached, and then accepts (the handshake completes, and the
-//! connection waits in the accept queue of a listener), refuses (the peer gets a reset) or says that it is unreachable (by ICMP).
+//! connection waits in the accept queue of a listener), refuses (the peer gets a reset) or says that it is unreachable (by ICMP). UDP has no handshake:
+//! datagrams to such addresses go to one socket of the application's, which answers in the name of whom they were for.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -14,9 +15,11 @@ use super::forward::is_routable;
 use super::ip_input::Packet;
 use super::nodes::Node;
 use super::tcp_input::{flow_of, has_valid_checksum};
+use super::transmit::IpHead;
+use super::udp::UdpMeta;
 use crate::address::is_unicast;
 use crate::counters::DropReason;
-use crate::event::{FlowHandle, InterfaceId, ListenerHandle};
+use crate::event::{FlowHandle, InterfaceId, ListenerHandle, UdpHandle};
 use crate::hash_index::{Bucket, HashIndex};
 use crate::pool::Pool;
 use crate::random::Generator;
@@ -26,10 +29,14 @@ use crate::tcp::Segment;
 use crate::tcp::cookies::SynCookies;
 use crate::tcp::output::Bare;
 use crate::time::{Duration, Instant};
-use crate::wire::{Ecn, Ipv4Header, Ipv6Header, MacAddr, TcpFlags, TcpHeader, icmpv4, icmpv6, protocol};
+use crate::wire::{Ecn, Ipv4Header, Ipv6Header, MacAddr, TcpFlags, TcpHeader, UdpHeader};
+use crate::wire::{icmpv4, icmpv6, ipv6, protocol, udp};
 
 /// Bytes that are kept of a SYN: the longest headers of IPv4 and TCP.
 const KEPT: usize = 60 + 60;
+
+/// Bytes of a datagram that an ICMP error quotes.
+const QUOTED: usize = 512;
 
 /// Counters of pending flows by source; sources of one hash share one.
 const SOURCES: usize = 64;
@@ -44,12 +51,16 @@ pub struct AnyAddress {
     pub per_source: u16,
     /// How long a flow may be pending: 30 s.
     pub timeout: Duration,
+    /// The UDP socket, if any, that gets the datagrams to addresses which are nobody's on this host: their [`UdpMeta::local`] and
+    /// [`UdpMeta::local_port`] say whom they are for, and with these it may answer in their name. What comes in fragments
+    /// is not among them.
+    pub datagrams: Option<UdpHandle>,
 }
 
 impl AnyAddress {
     /// With the usual limits.
     pub const fn through(listener: ListenerHandle) -> Self {
-        AnyAddress { listener, per_source: 64, timeout: Duration::from_secs(30) }
+        AnyAddress { listener, per_source: 64, timeout: Duration::from_secs(30), datagrams: None }
     }
 }
 
@@ -149,15 +160,14 @@ impl<'m> PendingFlows<'m> {
     }
 }
 
-/// The ECN field and the payload of a packet that is TCP right behind its IP header.
-fn tcp_of(whole: &[u8]) -> Option<(Ecn, &[u8])> {
+/// What follows a packet's IP header, unless it is a fragment: its protocol, and the packet's ECN field and payload.
+fn upper_of(whole: &[u8]) -> Option<(u8, Ecn, &[u8])> {
     if whole.first()? >> 4 == 4 {
         let (header, payload) = Ipv4Header::parse(whole).ok()?;
-        let is_tcp = header.protocol == protocol::TCP && !header.is_fragment();
-        is_tcp.then_some((Ecn::of_traffic_class(header.dscp_ecn), payload))
+        (!header.is_fragment()).then_some((header.protocol, Ecn::of_traffic_class(header.dscp_ecn), payload))
     } else {
         let (header, payload) = Ipv6Header::parse(whole).ok()?;
-        (header.next_header == protocol::TCP).then_some((Ecn::of_traffic_class(header.traffic_class), payload))
+        Some((header.next_header, Ecn::of_traffic_class(header.traffic_class), payload))
     }
 }
 
@@ -243,6 +253,51 @@ impl Stack<'_> {
         self.advance_clock(now);
         let pending = self.pending_flows.flows.lookup(handle.0).ok_or(FlowError::NotFound)?.clone();
         self.forget_pending(handle.0.index);
+        let Flow { local, remote, .. } = pending.flow;
+        let whole = &pending.packet[..usize::from(pending.len)];
+        let packet = Packet::passing(pending.interface, MacAddr([0; 6]), (remote, local), 0, whole);
+        self.report_unreachable(pool, &packet, reason);
+        Ok(())
+    }
+
+    /// Tells who has sent a datagram that [`AnyAddress::datagrams`] got why it leads nowhere, as [`flow_unreachable`](Self::flow_unreachable) does.
+    /// What came without its interface, or for no given address, is let go.
+    pub fn datagram_unreachable(
+        &mut self,
+        pool: &mut Pool<'_>,
+        now: Instant,
+        meta: &UdpMeta,
+        data: &[u8],
+        reason: FlowUnreachable,
+    ) {
+        self.advance_clock(now);
+        let (Some(interface), Some(local)) = (meta.interface, meta.local) else { return };
+        let remote = meta.remote.ip();
+        if remote.is_ipv4() != local.is_ipv4() || self.interfaces.get(u32::from(interface.0)).is_none() {
+            return;
+        }
+        // The beginning of the packet as it came, but for its options.
+        let len = udp::HEADER_LEN + data.len().min(QUOTED);
+        let mut bytes = [0; ipv6::HEADER_LEN + udp::HEADER_LEN + QUOTED];
+        let (source_port, destination_port) = (meta.remote.port(), meta.local_port);
+        let length = (udp::HEADER_LEN + data.len()) as u16;
+        let mut payload = [0; udp::HEADER_LEN + QUOTED];
+        UdpHeader { source_port, destination_port, length, checksum: 0 }.emit(&mut payload);
+        payload[udp::HEADER_LEN..len].copy_from_slice(&data[..len - udp::HEADER_LEN]);
+        let head = IpHead {
+            hop_limit: meta.hop_limit,
+            traffic_class: meta.traffic_class,
+            ..IpHead::new(remote, local, protocol::UDP)
+        };
+        let (header, header_len) = self.ip_header(interface, &head, &payload[..len], usize::from(length));
+        bytes[..header_len].copy_from_slice(&header[..header_len]);
+        bytes[header_len..header_len + len].copy_from_slice(&payload[..len]);
+        let whole = &bytes[..header_len + len];
+        let packet = Packet::passing(interface, MacAddr([0; 6]), (remote, local), 0, whole);
+        self.report_unreachable(pool, &packet, reason);
+    }
+
+    fn report_unreachable(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, reason: FlowUnreachable) {
         let (v4, v6) = match reason {
             FlowUnreachable::Network => (icmpv4::code::NETWORK_UNREACHABLE, icmpv6::code::NO_ROUTE),
             FlowUnreachable::Host => (icmpv4::code::HOST_UNREACHABLE, icmpv6::code::ADDRESS_UNREACHABLE),
@@ -251,21 +306,17 @@ impl Stack<'_> {
                 (icmpv4::code::ADMINISTRATIVELY_PROHIBITED, icmpv6::code::ADMINISTRATIVELY_PROHIBITED)
             }
         };
-        let (kind, code) = match pending.flow.is_ipv4() {
+        let (kind, code) = match packet.source.is_ipv4() {
             true => (icmpv4::kind::DESTINATION_UNREACHABLE, v4),
             false => (icmpv6::kind::DESTINATION_UNREACHABLE, v6),
         };
-        let Flow { local, remote, .. } = pending.flow;
         let source = match reason {
-            FlowUnreachable::Port => Some(local),
-            _ => self.source_on(pending.interface, remote),
+            FlowUnreachable::Port => Some(packet.destination),
+            _ => self.source_on(packet.interface, packet.source),
         };
         if let Some(source) = source {
-            let whole = &pending.packet[..usize::from(pending.len)];
-            let packet = Packet::passing(pending.interface, MacAddr([0; 6]), (remote, local), 0, whole);
-            self.send_error_from(pool, &packet, source, kind, code, 0);
+            self.send_error_from(pool, packet, source, kind, code, 0);
         }
-        Ok(())
     }
 
     fn forget_pending(&mut self, index: u32) {
@@ -280,43 +331,58 @@ impl Stack<'_> {
         self.forget_pending(index);
     }
 
-    /// A packet for an address that is nobody's here. True if it was TCP's and an application of ours is asked, or was.
+    /// Whether a UDP socket may send by this interface in the name of anybody.
+    pub(super) fn answers_for_any(&self, interface: InterfaceId, socket: UdpHandle) -> bool {
+        let any = self.interfaces.get(u32::from(interface.0)).and_then(|found| found.any_address);
+        any.is_some_and(|any| any.datagrams == Some(socket))
+    }
+
+    /// A packet for an address that is nobody's here. True if it is of a protocol for which an application of ours is asked.
     pub(super) fn any_address_input(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) -> bool {
         let any = self.interfaces.get(u32::from(packet.interface.0)).and_then(|found| found.any_address);
-        let Some((any, (ecn, payload))) = any.zip(tcp_of(packet.whole)) else { return false };
+        let Some((any, (upper, ecn, payload))) = any.zip(upper_of(packet.whole)) else { return false };
         if !is_routable(packet.destination) || !is_unicast(packet.source) {
             return false;
         }
         let packet = Packet { ecn, payload, ..*packet };
-        let Ok((header, options, data)) = TcpHeader::parse(payload) else {
+        match (upper, any.datagrams) {
+            (protocol::TCP, _) => self.any_segment(pool, &packet, &any),
+            (protocol::UDP, Some(socket)) => self.udp_to_any(pool, &packet, socket),
+            _ => return false,
+        }
+        true
+    }
+
+    /// A segment for an address that is nobody's here.
+    fn any_segment(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, any: &AnyAddress) {
+        let Ok((header, options, data)) = TcpHeader::parse(packet.payload) else {
             self.counters.drop(DropReason::TcpMalformed);
-            return true;
+            return;
         };
-        let flow = flow_of(&packet, &header);
+        let flow = flow_of(packet, &header);
         let hash = self.flow_hash(&flow);
         if self.find_flow(hash, &flow).is_some() {
-            self.tcp_input(pool, &packet);
-            return true;
+            self.tcp_input(pool, packet);
+            return;
         }
-        if !has_valid_checksum(&packet) {
+        if !has_valid_checksum(packet) {
             self.counters.drop(DropReason::TcpChecksum);
-            return true;
+            return;
         }
         let known = self.pending_flows.find(hash, &flow);
-        let segment = Segment::new(ecn, &header, options, data, 0);
+        let segment = Segment::new(packet.ecn, &header, options, data, 0);
         let is_request = segment.has(TcpFlags::SYN) && !segment.has(TcpFlags::ACK);
         match known {
             Some(known) if segment.has(TcpFlags::RST) => self.forget_pending(known),
             // The application knows already.
             Some(_) => self.counters.drop(DropReason::FlowPending),
             None if segment.has(TcpFlags::RST) => self.counters.drop(DropReason::TcpNoSocket),
-            None if is_request => self.ask_about_flow(&packet, (flow, hash), &any),
+            None if is_request => self.ask_about_flow(packet, (flow, hash), any),
             None => {
                 self.counters.drop(DropReason::TcpNoSocket);
                 self.send_bare(pool, &Bare::reset_for(flow, &segment));
             }
         }
-        true
     }
 
     /// A new flow: the application is asked, unless too many wait already.

@@ -12,7 +12,7 @@ use super::routes::NextHop;
 use super::transmit::{IpHead, max_payload};
 use super::udp_errors::ERROR_BYTES;
 use super::udp_options::UdpOptions;
-use crate::address::{Endpoint, bits, with_scope};
+use crate::address::{Endpoint, bits, is_unicast, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, Signals, UdpHandle};
@@ -60,6 +60,9 @@ pub struct UdpMeta {
     /// Our address: the one it was sent to, or is to be sent from. The unspecified address is one to broadcast from by a given
     /// interface that has none yet (DHCP, RFC 2131 §4.1).
     pub local: Option<IpAddr>,
+    /// Our port: the one that it was sent to. Of one to send, 0 or the socket's own, unless the socket answers for
+    /// [anybody](crate::AnyAddress::datagrams).
+    pub local_port: u16,
     /// The interface that it came in by (none if that was removed meanwhile), or is to leave by, which goes before the
     /// scope id of `remote`; needed for broadcasts and groups on a host with several.
     pub interface: Option<InterfaceId>,
@@ -74,7 +77,7 @@ pub struct UdpMeta {
 impl UdpMeta {
     /// To `remote`, from wherever the routes say.
     pub const fn to(remote: SocketAddr) -> Self {
-        UdpMeta { remote, local: None, interface: None, hop_limit: 0, traffic_class: 0, link: None }
+        UdpMeta { remote, local: None, local_port: 0, interface: None, hop_limit: 0, traffic_class: 0, link: None }
     }
 }
 
@@ -197,6 +200,7 @@ fn decode_received(header: &[u8; RECEIVE_HEADER]) -> (UdpMeta, Key) {
     let (hop_limit, traffic_class) = (header[36], header[37]);
     let meta = UdpMeta {
         local: Some(address(18)),
+        local_port: u16::from_be_bytes([header[34], header[35]]),
         hop_limit,
         traffic_class,
         ..UdpMeta::to(SocketAddr::new(address(0), port))
@@ -306,8 +310,10 @@ impl Stack<'_> {
         };
         let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
         let source = meta.local.or(bound).unwrap_or(hop.source);
-        let ours = unnumbered.is_some() || self.is_local_on(hop.interface, source);
-        if !ours || source.is_ipv4() != destination.is_ipv4() {
+        let for_any = is_unicast(source) && self.answers_for_any(hop.interface, socket);
+        let ours = unnumbered.is_some() || for_any || self.is_local_on(hop.interface, source);
+        let source_port = if meta.local_port == 0 { local.port } else { meta.local_port };
+        if !ours || (source_port != local.port && !for_any) || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let path_headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
@@ -322,12 +328,7 @@ impl Stack<'_> {
 
         let len = udp::HEADER_LEN + data.len();
         let mut udp_header = [0; udp::HEADER_LEN];
-        let header = UdpHeader {
-            source_port: local.port,
-            destination_port: meta.remote.port(),
-            length: len as u16,
-            checksum: 0,
-        };
+        let header = UdpHeader { source_port, destination_port: meta.remote.port(), length: len as u16, checksum: 0 };
         header.emit(&mut udp_header);
         if options.checksum || source.is_ipv6() {
             let mut sum = checksum::pseudo_header(source, destination, protocol::UDP, len as u32);
@@ -461,14 +462,7 @@ impl Stack<'_> {
     }
 
     pub(super) fn udp_input(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) {
-        let Ok((header, data)) = UdpHeader::parse(packet.payload) else {
-            self.counters.drop(DropReason::UdpMalformed);
-            return;
-        };
-        if !self.udp_checksum_is_right(packet, &header) {
-            self.counters.drop(DropReason::UdpChecksum);
-            return;
-        }
+        let Some((header, data)) = self.udp_checked(packet) else { return };
         let local = Endpoint { address: Some(packet.destination), port: header.destination_port };
         let remote = self.udp_remote(packet.interface, packet.source, header.source_port);
         if packet.cast == Cast::Group && self.udp_deliver_to_all(pool, packet, &header, data) {
@@ -481,6 +475,27 @@ impl Stack<'_> {
                 self.counters.drop(DropReason::UdpNoSocket);
                 self.port_unreachable(pool, packet);
             }
+        }
+    }
+
+    fn udp_checked<'a>(&mut self, packet: &Packet<'a>) -> Option<(UdpHeader, &'a [u8])> {
+        let Ok((header, data)) = UdpHeader::parse(packet.payload) else {
+            self.counters.drop(DropReason::UdpMalformed);
+            return None;
+        };
+        if !self.udp_checksum_is_right(packet, &header) {
+            self.counters.drop(DropReason::UdpChecksum);
+            return None;
+        }
+        Some((header, data))
+    }
+
+    /// A datagram to an address that is nobody's here, for the socket that stands in for everybody.
+    pub(super) fn udp_to_any(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, socket: UdpHandle) {
+        let Some((header, data)) = self.udp_checked(packet) else { return };
+        match self.udp_sockets.lookup(socket.0) {
+            Some(_) => self.udp_deliver(pool, packet, &header, data, socket.0.index),
+            None => self.counters.drop(DropReason::UdpNoSocket),
         }
     }
 

@@ -4,9 +4,9 @@ use crate::host::{HOST_MAC, Host, NIC, PEER_MAC, ip, pair};
 use ethertab::time::Duration;
 use ethertab::{
     AnyAddress, DropReason, Endpoint, Event, FlowError, FlowHandle, FlowUnreachable, ListenOptions, ListenerHandle,
-    RecvError,
+    RecvError, UdpMeta, UdpSendError,
 };
-use ethertab_sim::packet::{self, ACK, ICMP, ICMPV6, RST, SYN, Segment, TCP, parse_ip};
+use ethertab_sim::packet::{self, ACK, ICMP, ICMPV6, RST, SYN, Segment, TCP, UDP, parse_ip};
 use std::net::{IpAddr, SocketAddr};
 
 /// Somebody far away.
@@ -190,4 +190,55 @@ fn a_peer_that_gives_up_ends_its_flow_and_bad_segments_begin_none() {
     let before = host.drops(DropReason::IpNotForUs);
     receive(&mut host, false, &segment(6_000, SYN, 100, 0, &[]));
     assert_eq!((flows(&mut host).len(), host.drops(DropReason::IpNotForUs)), (0, before + 1));
+}
+
+#[test]
+fn datagrams_to_anybody_go_to_one_socket_which_answers_in_their_name() {
+    for is_ipv6 in [false, true] {
+        let (mut host, listener) = host();
+        let socket = host.stack.bind_udp(Endpoint::any(9)).unwrap();
+        let other = host.stack.bind_udp(Endpoint::any(10)).unwrap();
+        let mut any = AnyAddress::through(listener);
+        any.datagrams = Some(socket);
+        host.stack.set_any_address(NIC, Some(any)).unwrap();
+        let (_, peer) = pair(is_ipv6);
+        let datagram = packet::udp(5_000, 53, b"who");
+        let frame = packet::ip_frame((PEER_MAC, HOST_MAC), peer, far(is_ipv6), UDP, &datagram);
+        host.receive(&frame);
+        let mut out = [0; 16];
+        let (len, meta) = host.stack.udp_recv(&mut host.pool, socket, &mut out).unwrap();
+        assert_eq!(&out[..len], b"who");
+        let remote = SocketAddr::new(peer, 5_000);
+        assert_eq!((meta.remote, meta.local, meta.local_port), (remote, Some(far(is_ipv6)), 53));
+
+        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, b"me").unwrap();
+        let frames = host.take_all();
+        let (source, destination, protocol, payload) = parse_ip(&frames[0]).unwrap();
+        assert_eq!((source, destination, protocol), (far(is_ipv6), peer, UDP));
+        assert_eq!((&payload[..4], &payload[8..]), (&[0, 53, 0x13, 0x88][..], &b"me"[..]));
+        // Nobody else may do so, and not with another port of its own either.
+        let refused = Err(UdpSendError::BadAddress(remote));
+        assert_eq!(host.stack.udp_send(&mut host.pool, host.now, other, &meta, b"me"), refused);
+        let mut guise = UdpMeta::to(remote);
+        guise.local_port = 53;
+        assert_eq!(host.stack.udp_send(&mut host.pool, host.now, other, &guise, b"me"), refused);
+
+        host.stack.datagram_unreachable(&mut host.pool, host.now, &meta, b"who", FlowUnreachable::Port);
+        let frames = host.take_all();
+        let (source, destination, protocol, payload) = parse_ip(&frames[0]).unwrap();
+        // The name of whom it was for, and the datagram as it came.
+        assert_eq!((source, destination, protocol), (far(is_ipv6), peer, if is_ipv6 { ICMPV6 } else { ICMP }));
+        assert_eq!(payload[..2], if is_ipv6 { [1, 4] } else { [3, 3] });
+        let quoted = &payload[8 + if is_ipv6 { 40 } else { 20 }..];
+        assert_eq!((&quoted[..6], &quoted[8..]), (&datagram[..6], &b"who"[..]));
+
+        // A damaged one is dropped, and one for a socket that has gone.
+        let mut damaged = frame.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        host.receive(&damaged);
+        assert_eq!(host.stack.counters().drops(DropReason::UdpChecksum), 1);
+        host.stack.udp_close(&mut host.pool, socket);
+        host.receive(&frame);
+        assert_eq!(host.stack.counters().drops(DropReason::UdpNoSocket), 1);
+    }
 }
