@@ -27,7 +27,7 @@ const ALL_ROUTERS_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
 const REPORTS_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 const REPORTS_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 /// RFC 3376 §8.1 and RFC 3810 §9.1: how often a change is told, unless a querier says otherwise.
-const ROBUSTNESS: u8 = 2;
+pub(super) const ROBUSTNESS: u8 = 2;
 /// Unsolicited Report Interval: RFC 3376 §8.11 and RFC 3810 §9.11, and of the older versions (RFC 2236 §8.10, RFC 2710 §7.10).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const OLD_REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -184,8 +184,9 @@ impl Stack<'_> {
         self.watch_group(index);
     }
 
-    fn watch_group(&mut self, index: u32) {
-        let due = self.groups.entries.get(index).map_or(Instant::FAR_FUTURE, |entry| entry.pending.due());
+    pub(super) fn watch_group(&mut self, index: u32) {
+        let due = |entry: &Group| entry.pending.due().min(entry.listeners.due());
+        let due = self.groups.entries.get(index).map_or(Instant::FAR_FUTURE, due);
         if due < Instant::FAR_FUTURE {
             self.deadlines.set_no_later(self.nodes.number(Node::Group(index)), due);
         }
@@ -194,9 +195,10 @@ impl Stack<'_> {
     /// A group's report is due, and with it those of others of its interface and family that are due as well (RFC 3376 §5.1, §5.2).
     pub(super) fn group_timeout(&mut self, pool: &mut Pool<'_>, index: u32) {
         let now = self.now;
+        self.look_after_listeners(pool, index);
         let Some(&Group { interface, address, filter, pending, .. }) = self.groups.entries.get(index) else { return };
         if pending.due() > now {
-            return self.watch_group(index);
+            return self.keep_group(index);
         }
         let is_ipv4 = address.is_ipv4();
         let version = self.version(interface, is_ipv4);
@@ -274,7 +276,14 @@ impl Stack<'_> {
             let wait = Duration::from_micros(self.neighbor_random.below(most.as_micros()));
             pending.change_due = if pending.left > 0 { now + wait } else { Instant::FAR_FUTURE };
         }
-        match pending.left == 0 && !is_joined {
+        self.keep_group(index);
+    }
+
+    /// Forgets a group about which nothing is left to tell or to know.
+    fn keep_group(&mut self, index: u32) {
+        let Some(entry) = self.groups.entries.get(index) else { return };
+        let is_over = entry.filter.is_none() && entry.pending.left == 0 && entry.listeners.until <= self.now;
+        match is_over {
             true => self.forget_group(index),
             false => self.watch_group(index),
         }
@@ -283,10 +292,21 @@ impl Stack<'_> {
     /// Sends a message that routers look at, whomever it is for (RFC 2113, RFC 2711).
     fn send_report(&mut self, pool: &mut Pool<'_>, interface: InterfaceId, to: IpAddr, message: &mut [u8]) {
         let found = self.interfaces.get(u32::from(interface.0));
-        if !found.is_some_and(|found| found.config.reports_groups) {
-            return;
+        if found.is_some_and(|found| found.config.reports_groups) {
+            let source = self.source_on(interface, to);
+            self.send_group_message(pool, interface, source, to, message);
         }
-        let source = self.source_on(interface, to);
+    }
+
+    /// Sends a report or a query.
+    pub(super) fn send_group_message(
+        &mut self,
+        pool: &mut Pool<'_>,
+        interface: InterfaceId,
+        source: Option<IpAddr>,
+        to: IpAddr,
+        message: &mut [u8],
+    ) {
         let mut headers = [0; MAX_HEADERS];
         let at = ethernet::HEADER_LEN;
         let (ethertype, len) = match to {
@@ -376,6 +396,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::GroupMessageInvalid);
             return;
         }
+        self.other_querier(packet);
         let Some(querier) = self.querier(interface, is_ipv4) else { return };
         if query.version < newest_version(is_ipv4) {
             querier.older_until[usize::from(query.version - 1)] = now + OLDER_QUERIER_TIMEOUT;
@@ -412,6 +433,9 @@ impl Stack<'_> {
     /// RFC 2236 §3 and RFC 2710 §4: with older versions, one report of a group is enough, whoever sends it.
     fn group_report(&mut self, packet: &Packet<'_>) {
         let is_ipv4 = packet.source.is_ipv4();
+        if self.is_group_querier(packet.interface) {
+            self.listeners_report(packet);
+        }
         let group = groups::reported_group(packet.payload, is_ipv4);
         let version = self.version(packet.interface, is_ipv4);
         let index = group.and_then(|group| self.find_group(packet.interface, group));
@@ -424,7 +448,7 @@ impl Stack<'_> {
 }
 
 /// RFC 2236 §6, RFC 2710 §5: the group of all nodes is never reported, nor are those of smaller scope than the link.
-fn is_reported(group: IpAddr) -> bool {
+pub(super) fn is_reported(group: IpAddr) -> bool {
     match group {
         IpAddr::V4(group) => group != ALL_HOSTS,
         IpAddr::V6(group) => group != ALL_NODES && group.octets()[1] & 0x0f > 1,

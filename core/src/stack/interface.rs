@@ -1,6 +1,7 @@
 //! An interface: the stack's port to a network, and what waits to leave through it.
 
 use super::autoconfiguration::Routers;
+use super::group_querier::Asking;
 use super::group_reports::Querier;
 use super::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use super::router_advertiser::Advertiser;
@@ -90,6 +91,8 @@ pub struct Interface {
     pub(crate) advertiser: Advertiser,
     /// Those of IPv6, and of IPv4.
     pub(crate) queriers: [Querier; 2],
+    /// The same of our own questions.
+    pub(crate) asking: [Asking; 2],
     pub(crate) control: RecordQueue,
     control_counts: [u16; CONTROL_QUOTA.len()],
     pub(crate) forwarding: Forwarding,
@@ -116,6 +119,7 @@ impl Interface {
             routers: Routers::new(config.mtu),
             advertiser: Advertiser::new(),
             queriers: [Querier::NONE; 2],
+            asking: [Asking::OFF; 2],
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; CONTROL_QUOTA.len()],
             forwarding: Forwarding::default(),

@@ -215,7 +215,8 @@ impl Stack<'_> {
         }
         let is_to_group = header.destination.is_broadcast()
             || self.is_member(interface, IpAddr::V4(header.destination))
-            || self.is_directed_broadcast(header.destination);
+            || self.is_directed_broadcast(header.destination)
+            || (header.protocol == protocol::IGMP && self.hears_reports(interface, IpAddr::V4(header.destination)));
         if is_to_group { Ok(Cast::Group) } else { Err(DropReason::IpNotForUs) }
     }
 
@@ -253,7 +254,9 @@ impl Stack<'_> {
         let destination = IpAddr::V6(header.destination);
         let cast = if self.is_local_on(interface, destination) {
             link_cast
-        } else if self.is_member(interface, destination) {
+        } else if self.is_member(interface, destination)
+            || (header.next_header == protocol::HOP_BY_HOP && self.hears_reports(interface, destination))
+        {
             Cast::Group
         } else {
             if link_cast == Cast::Unicast {

@@ -21,6 +21,7 @@ pub(crate) mod flow;
 pub(crate) mod forward;
 mod fragment_input;
 mod fragment_output;
+mod group_querier;
 mod group_reports;
 mod half_open;
 pub(crate) mod icmp;

@@ -8,6 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::Stack;
+use super::group_querier::Listeners;
 use super::group_reports::Pending;
 use super::interface::Interface;
 use super::neighbor_discovery::{ALL_NODES, ALL_ROUTERS};
@@ -74,6 +75,8 @@ pub struct Group {
     pub(super) filter: SourceFilter,
     /// What routers are still to be told.
     pub(super) pending: Pending,
+    /// What others listen to.
+    pub(super) listeners: Listeners,
 }
 
 /// What a UDP socket listens to of a group.
@@ -241,21 +244,21 @@ impl Stack<'_> {
     }
 
     /// The entry of a group, which is new if need be.
-    fn group_entry(&mut self, interface: InterfaceId, group: IpAddr) -> Result<u32, GroupError> {
+    pub(super) fn group_entry(&mut self, interface: InterfaceId, group: IpAddr) -> Result<u32, GroupError> {
         if self.interfaces.get(u32::from(interface.0)).is_none() {
             return Err(GroupError::NoSuchInterface(interface));
         }
         if let Some(index) = self.find_group(interface, group) {
             return Ok(index);
         }
-        // One that is only still being told of makes room.
+        // One that is only still being told of, or that only others listen to, makes room.
         if self.groups.entries.is_full() {
             let left = self.groups.entries.iter().find(|(_, entry)| entry.filter.is_none()).map(|(index, _)| index);
             left.into_iter().for_each(|index| self.forget_group(index));
         }
         let hash = self.group_hash(interface, group);
-        let (filter, pending) = (SourceFilter::NONE, Pending::NOTHING);
-        self.groups.insert(hash, Group { interface, address: group, joins: 0, filter, pending })
+        let (filter, pending, listeners) = (SourceFilter::NONE, Pending::NOTHING, Listeners::NONE);
+        self.groups.insert(hash, Group { interface, address: group, joins: 0, filter, pending, listeners })
     }
 
     /// What the interface listens to of a group follows from who has joined it.

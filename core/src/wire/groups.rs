@@ -53,6 +53,8 @@ pub enum RecordKind {
 pub const IGMP_LEN: usize = 8;
 /// The same of MLD.
 pub const MLD_LEN: usize = 24;
+/// Bytes of a query of the newest version without sources, at most.
+pub(crate) const QUERY_LEN: usize = MLD_LEN + 4;
 /// Bytes of a report of the newest version before its records.
 pub const REPORT_LEN: usize = 8;
 
@@ -165,6 +167,72 @@ pub fn reported_group(bytes: &[u8], is_ipv4: bool) -> Option<IpAddr> {
         }
         _ => None,
     }
+}
+
+/// Who listens to a group, by a report of any version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The group.
+    pub group: IpAddr,
+    /// Whether it is listened to, by all or some sources; otherwise something was left.
+    pub is_joined: bool,
+}
+
+/// What a message says of groups, if it is a report or a leave: IGMP from its header on, or ICMPv6. It ends where the message is cut short.
+pub fn reports(bytes: &[u8], is_ipv4: bool) -> impl Iterator<Item = Report> {
+    let each = if is_ipv4 { 4 } else { 16 };
+    let address = move |bytes: &[u8]| match is_ipv4 {
+        true => bytes.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+        false => bytes.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+    };
+    let kind = bytes.first().copied().unwrap_or(0);
+    let is_newest = kind == if is_ipv4 { kind::IGMP_REPORT_V3 } else { kind::MLD_REPORT_V2 };
+    let left = (kind, is_ipv4) == (kind::IGMP_LEAVE, true) || (kind, is_ipv4) == (kind::MLD_DONE, false);
+    let one = match is_newest {
+        true => None,
+        false if left => bytes.get(if is_ipv4 { 4 } else { 8 }..).and_then(address),
+        false => reported_group(bytes, is_ipv4),
+    };
+    let mut rest = if is_newest { bytes.get(REPORT_LEN..).unwrap_or(&[]) } else { &[] };
+    let records = core::iter::from_fn(move || {
+        let &[record, words, high, low, ..] = rest else { return None };
+        let sources = usize::from(u16::from_be_bytes([high, low]));
+        let group = address(&rest[4..])?;
+        rest = rest.get(4 + each * (1 + sources) + 4 * usize::from(words)..)?;
+        let is_exclude = record == RecordKind::IsExclude as u8 || record == RecordKind::ToExclude as u8;
+        let is_joined = is_exclude || (sources > 0 && record != RecordKind::Block as u8);
+        Some(Report { group, is_joined })
+    });
+    one.map(|group| Report { group, is_joined: !left }).into_iter().chain(records)
+}
+
+/// Writes a query of the newest version without sources, and without its checksum; the group is unspecified for all. The interval at which queries come, in seconds, is
+/// less than 128. Returns the length, [`QUERY_LEN`] at most.
+pub(crate) fn emit_query(
+    out: &mut [u8; QUERY_LEN],
+    group: IpAddr,
+    max_response: Duration,
+    robustness: u8,
+    interval: u8,
+) -> usize {
+    out.fill(0);
+    // Less than what has an exponent.
+    let millis = max_response.as_millis();
+    let at = match group {
+        IpAddr::V4(group) => {
+            (out[0], out[1]) = (kind::IGMP_QUERY, (millis / 100) as u8);
+            out[4..8].copy_from_slice(&group.octets());
+            IGMP_LEN
+        }
+        IpAddr::V6(group) => {
+            out[0] = kind::MLD_QUERY;
+            out[4..6].copy_from_slice(&(millis as u16).to_be_bytes());
+            out[8..24].copy_from_slice(&group.octets());
+            MLD_LEN
+        }
+    };
+    out[at..at + 2].copy_from_slice(&[robustness, interval]);
+    at + 4
 }
 
 /// Writes a message of an older version about one group, without its checksum, and returns its length. `out` must hold [`MLD_LEN`] bytes.

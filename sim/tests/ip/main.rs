@@ -6,6 +6,7 @@ mod any_address;
 mod autoconfiguration;
 mod forward;
 mod fragments;
+mod group_querier;
 mod host;
 mod icmp;
 mod link_local;
