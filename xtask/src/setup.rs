@@ -28,6 +28,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "nmap", program: "nmap", purpose: "tests against Linux" },
     Package { name: "hping3", program: "hping3", purpose: "tests against Linux" },
     Package { name: "python3-scapy", program: "scapy", purpose: "tests against Linux" },
+    Package { name: "busybox", program: "busybox", purpose: "tests against Linux" },
     Package { name: "dnsmasq-base", program: "dnsmasq", purpose: "tests against Linux" },
     Package { name: "udhcpc", program: "udhcpc", purpose: "tests against Linux" },
     Package { name: "isc-dhcp-client", program: "dhclient", purpose: "tests against Linux" },

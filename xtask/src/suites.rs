@@ -68,6 +68,7 @@ const SUITES: &[Suite] = &[
             Program("nmap"),
             Program("hping3"),
             Program("scapy"),
+            Program("busybox"),
             Program("dnsmasq"),
             Program("udhcpc"),
             Program("dhclient"),

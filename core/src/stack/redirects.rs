@@ -27,10 +27,11 @@ impl Stack<'_> {
         gateway: Ipv4Addr,
         quoted: Option<Quoted<'_>>,
     ) {
+        let is_broadcast = self.is_directed_broadcast(gateway);
         let (interface, gateway) = (packet.interface, IpAddr::V4(gateway));
         let is_host = self.interfaces.get(u32::from(interface.0)).is_some_and(|found| !found.forwarding.ipv4);
         // Discarded "if the new gateway address it specifies is not on the same connected (sub-) net through which the Redirect arrived".
-        let is_near = is_unicast(gateway) && self.is_on_link(interface, gateway);
+        let is_near = is_unicast(gateway) && !is_broadcast && self.is_on_link(interface, gateway);
         let quoted = quoted.filter(|quoted| self.is_local(quoted.source) && packet.cast == Cast::Unicast);
         match quoted {
             Some(quoted)

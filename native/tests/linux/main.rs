@@ -16,6 +16,7 @@ mod http;
 mod judge;
 mod mdns;
 mod namespace;
+mod neighbors;
 mod peer;
 mod router_advertisements;
 mod scans;

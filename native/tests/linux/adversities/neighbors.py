@@ -336,7 +336,7 @@ def n1_redirects_that_rfc_4861_refuses(link):
 
 
 @case
-def n1_forged_redirects_of_ipv4_change_nothing(link):
+def n1_redirects_that_rfc_1122_refuses(link):
     far = "192.0.2.10"
     assert station_of(link, V4, far, ROUTER) == ROUTER.mac
     ours = IP(src=STACK.v4, dst=far) / ICMP(type=0, id=1) / Raw(DATA)
@@ -360,6 +360,9 @@ def n1_forged_redirects_of_ipv4_change_nothing(link):
     for packet in bad:
         silence(link.exchange(packet, host=ROUTER), packet.summary())
         assert station_of(link, V4, far, ROUTER) == ROUTER.mac, packet.summary()
+    # One that may be believed.
+    silence(link.exchange(redirected(), host=ROUTER))
+    assert station_of(link, V4, far, ROUTER) == OTHER.mac
 
 
 @case
