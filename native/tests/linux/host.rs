@@ -12,7 +12,7 @@ use ethertab::{
     CloseReason, Config, ConnectOptions, ConnectionHandle, Endpoint, Event, InterfaceConfig, Limits, ListenOptions,
     ListenerHandle, PingOutcome, Pool, Stack, State, UdpHandle,
 };
-use ethertab_native::{Driver, Tap, TapConfig};
+use ethertab_native::{Driver, Tap, TapConfig, Waker};
 use ethertab_sim::{Cable, CaptureConfig, Impairment, Side};
 
 use crate::Outcome;
@@ -161,22 +161,8 @@ impl Host {
 
     /// Runs until `peer`, which runs in a thread of its own, has finished.
     pub(crate) fn run_with<T: Send>(&mut self, peer: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
-        let (sender, result) = mpsc::channel();
         let waker = self.driver.waker();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                // The receiver is gone only when the host has failed already.
-                let _ = sender.send(peer());
-                waker.wake();
-            });
-            loop {
-                match result.try_recv() {
-                    Ok(result) => return result,
-                    Err(TryRecvError::Empty) => self.turn("the peer")?,
-                    Err(TryRecvError::Disconnected) => return Err("the peer panicked".into()),
-                }
-            }
-        })
+        beside(waker, peer, || self.turn("the peer"))
     }
 
     /// Runs until as many connections have ended.
@@ -256,6 +242,29 @@ impl Host {
             self.finished.push(Finished { received: app.received().clone(), error: result.err() });
         }
     }
+}
+
+/// Runs `peer` in a thread of its own, and takes a turn after the other of a driver, which `waker` wakes, until it has finished.
+pub(crate) fn beside<T: Send>(
+    waker: Waker,
+    peer: impl FnOnce() -> Outcome<T> + Send,
+    mut turn: impl FnMut() -> Outcome,
+) -> Outcome<T> {
+    let (sender, result) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The receiver is gone only when the host has failed already.
+            let _ = sender.send(peer());
+            waker.wake();
+        });
+        loop {
+            match result.try_recv() {
+                Ok(result) => return result,
+                Err(TryRecvError::Empty) => turn()?,
+                Err(TryRecvError::Disconnected) => return Err("the peer panicked".into()),
+            }
+        }
+    })
 }
 
 /// A test that fails before it is judged leaves its capture.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -204,16 +204,17 @@ fn curl_fetches_files_from_the_stack() -> Outcome {
 }
 
 /// An nginx in the present namespace, which ends with this value.
-struct Nginx {
+pub(crate) struct Nginx {
     /// Its command line.
     line: String,
 }
 
 impl Nginx {
-    /// Serves `folder`, and keeps its own files there too. nginx goes to the background once it listens.
-    fn start(folder: &Path) -> Outcome<Self> {
+    /// Serves `folder` at port 80 of these addresses, and keeps its own files there too. nginx goes to the background once it listens.
+    pub(crate) fn start(folder: &Path, addresses: &[IpAddr]) -> Outcome<Self> {
         let at = folder.display();
-        let listen = LINUX.map(|address| format!("listen {};", SocketAddr::new(address, 80))).join(" ");
+        let listen: String =
+            addresses.iter().map(|address| format!("listen {};", SocketAddr::new(*address, 80))).collect();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {at}/{kind};"))
             .join(" ");
@@ -245,7 +246,7 @@ fn the_stack_fetches_a_file_from_nginx() -> Outcome {
         let (mut file, mut content) = (File::create(folder.join("file"))?, vec![0; LARGE as usize]);
         fill_pattern(LARGE, 0, &mut content);
         file.write_all(&content)?;
-        let nginx = Nginx::start(&folder)?;
+        let nginx = Nginx::start(&folder, &LINUX)?;
         for address in LINUX {
             host.connect(SocketAddr::new(address, 80), Box::new(Client::get("/file")))?;
         }

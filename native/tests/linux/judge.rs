@@ -63,8 +63,14 @@ pub(crate) fn check(name: &str, capture: &Capture, allowed: &[Allowed]) -> Outco
         return Err(format!("{name}: the capture has lost {} frames", capture.dropped()).into());
     }
     let file = save(name, capture)?;
+    check_file(name, &file, allowed)?;
+    std::fs::remove_file(file)?;
+    Ok(())
+}
+
+fn check_file(name: &str, file: &Path, allowed: &[Allowed]) -> Outcome {
     let mut surprises = String::new();
-    for remark in remarks(&file)? {
+    for remark in remarks(file)? {
         let Remark { severity, frequency, text } = &remark;
         let is_allowed = allowed.iter().any(|(of, beginning, _)| of == severity && text.contains(beginning));
         if !is_allowed {
@@ -74,11 +80,27 @@ pub(crate) fn check(name: &str, capture: &Capture, allowed: &[Allowed]) -> Outco
     if !surprises.is_empty() {
         return Err(format!("{name}: tshark finds in {}\n{surprises}", file.display()).into());
     }
+    Ok(())
+}
+
+/// [`check`] of a router's capture: of what was seen at each of its interfaces, since tshark would take for sent again what is seen at both.
+pub(crate) fn check_router(name: &str, capture: &Capture, interfaces: usize, allowed: &[Allowed]) -> Outcome {
+    if capture.dropped() > 0 {
+        return Err(format!("{name}: the capture has lost {} frames", capture.dropped()).into());
+    }
+    let file = save(name, capture)?;
+    for interface in 0..interfaces {
+        let half = file.with_file_name(format!("{name}-{interface}.pcapng"));
+        let filter = format!("frame.interface_id=={interface}");
+        run(&format!("tshark -n -Y {filter} -r {} -w {}", file.display(), half.display()))?;
+        check_file(name, &half, allowed)?;
+        std::fs::remove_file(half)?;
+    }
     std::fs::remove_file(file)?;
     Ok(())
 }
 
-/// TCP ports with data that is no protocol's: tshark would take it for one of hundreds at times.
+/// Ports with data that is no protocol's: tshark would take it for one of hundreds at times.
 pub(crate) const DATA_PORTS: [u16; 2] = [9_000, 9_001];
 
 /// One line of tshark's table.
@@ -91,7 +113,7 @@ struct Remark {
 
 fn remarks(file: &Path) -> Outcome<Vec<Remark>> {
     let checks = ["ip", "tcp", "udp"].map(|protocol| format!("-o {protocol}.check_checksum:TRUE")).join(" ");
-    let data = DATA_PORTS.map(|port| format!("-d tcp.port=={port},data")).join(" ");
+    let data = DATA_PORTS.map(|port| format!("-d tcp.port=={port},data -d udp.port=={port},data")).join(" ");
     let table = run(&format!("tshark -n -q -z expert {data} {checks} -r {}", file.display()))?;
     let mut severity = String::new();
     let mut remarks = Vec::new();

@@ -1,5 +1,5 @@
 //! The stack on a TAP device, judged by others: Linux's TCP at the other end, curl, nginx, nmap, hping3 and ping as its
-//! peers, other people's clients and servers of DHCP, DNS and NTP, and tshark as the reader of every capture.
+//! peers, ping, traceroute, tracepath and iperf3 on the two sides of a router that it is, other people's clients and servers of DHCP, DNS and NTP, and tshark as the reader of every capture.
 //!
 //! Each test makes a network namespace of its own, which the kernel deletes with the test's last thread and program, whatever
 //! happens. It needs root, `/dev/net/tun` and those programs; `cargo xtask test linux` runs it where they are there.
@@ -18,10 +18,13 @@ mod mdns;
 mod namespace;
 mod neighbors;
 mod peer;
+mod router;
 mod router_advertisements;
+mod routing;
 mod scans;
 mod services;
 mod transfers;
+mod translation;
 
 use std::error::Error;
 

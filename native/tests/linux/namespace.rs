@@ -1,27 +1,62 @@
 //! Network namespaces, and programs that run in them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::Outcome;
 
 /// Runs `test` in a thread in a network namespace of its own. Threads and programs that it starts are in there too. The
 /// namespace has no name: it ends with the last of them.
 pub(crate) fn in_namespace(test: impl FnOnce() -> Outcome + Send) -> Outcome {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+    in_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        run("ip link set lo up")?;
+        test()
+    })
+}
+
+/// A network namespace besides that of the test's thread. It ends with this value, if no thread or program is in it any more.
+#[derive(Debug)]
+pub(crate) struct Namespace(File);
+
+impl Namespace {
+    pub(crate) fn new() -> Outcome<Self> {
+        let here = move || {
             unshare(CloneFlags::CLONE_NEWNET)?;
             run("ip link set lo up")?;
-            test()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+            Ok(Namespace(File::open("/proc/thread-self/ns/net")?))
+        };
+        in_thread(here)
+    }
+
+    /// Runs something in a thread that is in the namespace, as the programs are that it starts.
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+        in_thread(|| {
+            setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+            work()
+        })
+    }
+
+    /// [`run`] in the namespace.
+    pub(crate) fn run(&self, line: &str) -> Outcome<String> {
+        self.enter(|| run(line))
+    }
+
+    /// What `ip link` knows it by.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+}
+
+fn in_thread<T: Send>(work: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+    thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 /// Bounds the retransmission timeouts of Linux in the present namespace, where the kernel can (6.15 and later), without bounding how
