@@ -487,7 +487,10 @@ impl Stack<'_> {
                 let Some(mapping) = self.nat.table.mapping_at(&self.hash_secret, protocol, port) else {
                     return Ok(None);
                 };
-                self.nat_new_flow_in(mapping, from)?
+                match self.nat_new_flow_in(mapping, from)? {
+                    Some(flow) => flow,
+                    None => return Ok(None),
+                }
             }
         };
         let inside = self.nat.table.flow(flow).map(|(_, mapping)| mapping.inside);
@@ -495,9 +498,13 @@ impl Stack<'_> {
         Ok(inside)
     }
 
+    /// A new flow from outside by a mapping; none if a socket of ours has the port too, and it is meant for that.
     #[cold]
-    fn nat_new_flow_in(&mut self, mapping: u32, from: Socket4) -> Result<u32, DropReason> {
+    fn nat_new_flow_in(&mut self, mapping: u32, from: Socket4) -> Result<Option<u32>, DropReason> {
         let found = self.nat.table.mapping(mapping).ok_or(DropReason::NatFiltered)?;
+        if !found.is_fixed && self.is_bound_here(found.protocol, found.outside_port, from) {
+            return Ok(None);
+        }
         let is_open = self.nat.config.is_some_and(|config| config.filtering == NatFiltering::EndpointIndependent);
         let (protocol, inside) = (found.protocol, found.inside);
         // Who reaches one endpoint by two ports must not be two flows that look the same inside.
@@ -505,7 +512,7 @@ impl Stack<'_> {
         if is_ambiguous || !(is_open || found.is_fixed) {
             return Err(DropReason::NatFiltered);
         }
-        self.nat_add_flow(mapping, from).ok_or(DropReason::NatTableFull)
+        self.nat_add_flow(mapping, from).map(Some).ok_or(DropReason::NatTableFull)
     }
 
     /// A packet from inside on its way out; false if it ends here.
@@ -602,11 +609,18 @@ impl Stack<'_> {
         })
     }
 
-    /// Whether nobody has the port of the outside address, our own sockets among them.
-    fn is_nat_port_free(&self, protocol: u8, port: u16, to: Socket4) -> bool {
+    /// Whether a mapping has a port of an address, or of any: then it is not one for a socket of ours.
+    pub(super) fn is_mapped(&self, protocol: u8, local: Option<IpAddr>, port: u16) -> bool {
+        self.nat.is_on()
+            && local.is_none_or(|local| local == IpAddr::V4(self.nat.address))
+            && self.nat.table.mapping_at(&self.hash_secret, protocol, port).is_some()
+    }
+
+    /// Whether a socket of ours takes packets from a remote endpoint to a port of the outside address.
+    fn is_bound_here(&self, protocol: u8, port: u16, to: Socket4) -> bool {
         let local = IpAddr::V4(self.nat.address);
         let endpoints = [Endpoint::any(port), Endpoint { address: Some(local), port }];
-        let is_bound = match protocol {
+        match protocol {
             protocol::TCP => {
                 let (remote, remote_port) = (IpAddr::V4(to.0), to.1);
                 let flow = Flow { local, remote, local_port: port, remote_port, link: None };
@@ -615,10 +629,15 @@ impl Stack<'_> {
             }
             protocol::UDP => endpoints.into_iter().any(|endpoint| self.find_udp_exact(endpoint).is_some()),
             _ => false,
-        };
+        }
+    }
+
+    /// Whether nobody has the port of the outside address, our own sockets among them.
+    fn is_nat_port_free(&self, protocol: u8, port: u16, to: Socket4) -> bool {
         // An ICMP identifier may be 0, a port may not.
         let can_be = port != 0 || protocol == protocol::ICMP;
-        can_be && !is_bound && self.nat.table.mapping_at(&self.hash_secret, protocol, port).is_none()
+        let is_mapped = self.nat.table.mapping_at(&self.hash_secret, protocol, port).is_some();
+        can_be && !is_mapped && !self.is_bound_here(protocol, port, to)
     }
 
     /// A packet of a flow has passed: what it is by now, and its time.

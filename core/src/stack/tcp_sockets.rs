@@ -182,6 +182,9 @@ impl Stack<'_> {
             // Also one further for each port that is taken: the next search begins behind it.
             self.port_offset = self.port_offset.wrapping_add(1);
             flow.local_port = first + (start.wrapping_add(self.port_offset) % count) as u16;
+            if self.is_mapped(protocol::TCP, Some(flow.local), flow.local_port) {
+                continue;
+            }
             let hash = self.flow_hash(flow);
             let availability = self.availability(hash, flow, options.time_wait_reuse);
             if availability != Availability::Taken {

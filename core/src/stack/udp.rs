@@ -261,7 +261,9 @@ impl Stack<'_> {
         let start = self.port_random.next_u32() % count;
         (0..count)
             .map(|i| Endpoint { address, port: EPHEMERAL_PORTS.start() + ((start + i) % count) as u16 })
-            .find(|&candidate| self.find_udp_exact(candidate).is_none())
+            .find(|&candidate| {
+                self.find_udp_exact(candidate).is_none() && !self.is_mapped(protocol::UDP, address, candidate.port)
+            })
             .ok_or(BindError::PortsExhausted)
     }
 

@@ -4,11 +4,12 @@ use crate::forward::{Router, from_host, nic, only_error, ours, station, with_hea
 use crate::host::ip;
 use ethertab::time::Duration;
 use ethertab::{
-    DropReason, Endpoint, NatConfig, NatFiltering, NatProtocol, PortForward, PortForwardError, ReversePath,
+    ConnectError, ConnectOptions, DropReason, Endpoint, NatConfig, NatFiltering, NatProtocol, PortForward,
+    PortForwardError, ReversePath,
 };
 use ethertab_sim::mutate::repair_checksums;
 use ethertab_sim::packet::{self, ACK, FIN, ICMP, RST, SYN, Segment, TCP, UDP, parse_ip};
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 const INSIDE: [&str; 2] = ["10.0.0.2", "10.0.0.3"];
 const REMOTE: [&str; 2] = ["10.1.0.2", "10.1.0.3"];
@@ -452,4 +453,37 @@ fn the_error_about_a_next_hop_that_does_not_answer_reaches_the_inside_host() {
     let (to, kind, code, _, quoted) = only_error(&router.take(0));
     assert_eq!((to, kind, code), (ip(INSIDE[0]), 3, 1));
     assert_eq!(quoted, with_header(frame, 63, 0x4000)[14..]);
+}
+
+/// The outside address is the router's own, too.
+#[test]
+fn ports_of_mappings_and_of_the_routers_own_sockets_do_not_clash() {
+    let mut router = router();
+    // Ports are chosen around those of mappings.
+    tcp(&mut router, 0, (INSIDE[0], 60_000), (REMOTE[0], 80), SYN);
+    assert_eq!(only(&mut router, 1).from, "10.1.0.1:60000");
+    let options = || {
+        let mut options = ConnectOptions::default();
+        options.ports = Some((60_000, 60_001));
+        options
+    };
+    let to = SocketAddr::new(ip(REMOTE[1]), 80);
+    let now = router.now;
+    let connection = router.stack.connect(now, to, options()).unwrap();
+    let local = router.stack.connections().find(|info| info.handle == Some(connection)).map(|info| info.local.port());
+    assert_eq!(local, Some(60_001));
+    assert_eq!(router.stack.connect(now, to, options()), Err(ConnectError::PortsExhausted));
+    router.take(1);
+
+    // A port that is asked for is given, and what is not of the mapping's flows is for its socket.
+    udp(&mut router, 0, (INSIDE[0], 5_000), (REMOTE[0], 7), b"question");
+    assert_eq!(only(&mut router, 1).from, "10.1.0.1:5000");
+    let socket = router.stack.bind_udp(Endpoint::any(5_000)).unwrap();
+    udp(&mut router, 1, (REMOTE[1], 7), (OUTSIDE, 5_000), b"ours");
+    let mut buf = [0; 10];
+    let (len, _) = router.stack.udp_recv(&mut router.pool, socket, &mut buf).expect("a datagram");
+    assert_eq!(&buf[..len], b"ours");
+    udp(&mut router, 1, (REMOTE[0], 7), (OUTSIDE, 5_000), b"answer");
+    assert_eq!(only(&mut router, 0).to, "10.0.0.2:5000");
+    assert_eq!(router.stack.udp_recv(&mut router.pool, socket, &mut buf), None);
 }
