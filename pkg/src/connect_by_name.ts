@@ -20,6 +20,8 @@ export interface NamedConnection {
   signal: AbortSignal;
   /** Begins to connect to an address: the connection's number, or why there is none. */
   begin: (address: string) => number | Error;
+  /** Puts addresses into the order in which they are to be tried (RFC 6724 §6). */
+  sorted: (addresses: readonly string[]) => string[];
 }
 
 /** The number of a connection that is open. */
@@ -58,7 +60,8 @@ class Race {
     const known = (addresses: readonly string[], families: readonly number[]): void => {
       for (const family of families) {
         const own = addresses.filter((address) => address.includes(":") === (family === 6));
-        services.call((wasm, now) => wasm.addresses_known(now, this.number, family, own.join(" ")));
+        const text = wanted.sorted(own).join(" ");
+        services.call((wasm, now) => wasm.addresses_known(now, this.number, family, text));
       }
       this.#run();
     };

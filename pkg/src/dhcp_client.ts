@@ -64,9 +64,14 @@ export class DhcpClients {
     this.#run();
   }
 
-  /** Forgets an interface, which is about to go. */
+  /** Gives the lease of an interface back, which is about to go, and forgets the interface (RFC 2131 §4.4.6). */
   remove(nic: NicImpl): void {
+    const client = this.#clients.get(nic);
+    if (client === undefined) return;
     this.#clients.delete(nic);
+    if (this.#engine.over !== null || this.#services.over !== null) return;
+    this.#services.call((wasm, now) => wasm.release_dhcp_client(now, client.number));
+    this.#send(client);
   }
 
   /** The leases that there are, in the order of the interfaces. */

@@ -8,6 +8,7 @@ import { forwardingSettings, forwardingValues } from "./routing.js";
 import type {
   AddressInfo,
   AdvertiseOptions,
+  Dhcp6Lease,
   DhcpLease,
   ForwardingOptions,
   ForwardingSettings,
@@ -39,9 +40,13 @@ export interface NicStart {
   dhcp: boolean;
   /** Waits for an address by router advertisements. */
   slaac: boolean;
-  /** Routers have said something else than before. */
-  changed: () => void;
+  /** Waits for an address by DHCPv6. */
+  dhcp6: boolean;
+  /** Its addresses have changed, or routers have said something else than before. */
+  changed: (nic: NicImpl) => void;
   advertise: (nic: NicImpl, options: AdvertiseOptions | null) => Promise<void>;
+  /** It is about to go, and can still send. */
+  closing: (nic: NicImpl) => void;
   released: (nic: NicImpl) => void;
 }
 
@@ -60,7 +65,11 @@ export class NicImpl extends PortBase implements Nic, Sink {
   readonly #configuring = deferred<void>();
   /** Whether a program waits for an address, and so must not end. */
   #holds = false;
+  /** Ways by which an address may come. */
+  #waits: number;
   #lease: DhcpLease | null = null;
+  #lease6: Dhcp6Lease | null = null;
+  #dhcpError: Error | null = null;
   /** What was counted until the end. */
   #last = noCounters();
 
@@ -73,10 +82,11 @@ export class NicImpl extends PortBase implements Nic, Sink {
     this.mac = start.mac;
     this.mtu = start.mtu;
     this.configured = this.#configuring.promise;
+    this.#waits = [start.dhcp, start.slaac, start.dhcp6].filter((isWanted) => isWanted).length;
     // Static addresses are usable at once.
-    if (!start.dhcp && !start.slaac) this.#configuring.resolve();
+    if (!start.dhcp && !start.slaac && !start.dhcp6) this.#configuring.resolve();
     engine.addInterface(start.events, this);
-    if (start.slaac) {
+    if (start.slaac || start.dhcp6) {
       this.#holds = true;
       engine.hold();
     }
@@ -102,11 +112,11 @@ export class NicImpl extends PortBase implements Nic, Sink {
       this.taker?.ask((signals >>> FLOW_SHIFT) - 1);
       return;
     }
-    if (!this.#start.slaac || this.isClosed) return;
+    if (this.isClosed) return;
     const isUsable = ({ origin, state }: AddressInfo) =>
       origin === "advertised" && (state === "preferred" || state === "optimistic");
     if (this.#holds && this.addressInfo().some(isUsable)) this.#configured();
-    this.#start.changed();
+    this.#start.changed(this);
   }
 
   onEngineOver(error: Error): void {
@@ -147,9 +157,49 @@ export class NicImpl extends PortBase implements Nic, Sink {
     if (lease !== null) this.#configured();
   }
 
-  /** There will be no lease. Routers may still give it an address. */
+  get lease6(): Dhcp6Lease | null {
+    return this.#lease6;
+  }
+
+  /** A DHCPv6 server has told something, or what it granted is over. */
+  leased6(lease: Dhcp6Lease): void {
+    this.#lease6 = lease;
+    if (lease.address !== null) this.#configured();
+  }
+
+  /** What routers say of DHCPv6: whether addresses, or only other settings, come from it. */
+  advertisedDhcp(): "addresses" | "settings" | null {
+    if (!this.#start.slaac || this.isClosed) return null;
+    const { host, id } = this;
+    const flags = this.#engine.call((wasm) => wasm.advertised_dhcp(host, id));
+    if (flags === 0) return null;
+    return (flags & 1) === 1 ? "addresses" : "settings";
+  }
+
+  /** Changes until when an address is preferred and valid, in the engine's time; null for ever. */
+  setLifetimes(address: string, preferred: number | null, valid: number | null): void {
+    const { host, id } = this;
+    const never = Number.POSITIVE_INFINITY;
+    this.#engine.call((wasm, now) =>
+      wasm.set_address_lifetimes(now, host, id, address, preferred ?? never, valid ?? never),
+    );
+    this.#engine.wake();
+  }
+
+  get dhcpError(): Error | null {
+    return this.#dhcpError;
+  }
+
+  /** A DHCP client could not begin. */
+  dhcpFailed(error: Error): void {
+    this.#dhcpError ??= error;
+  }
+
+  /** There will be no lease by one protocol. Routers, or the other one, may still give it an address. */
   unconfigured(error: Error): void {
-    if (!this.#start.slaac) this.#configuring.reject(error);
+    this.dhcpFailed(error);
+    this.#waits -= 1;
+    if (this.#waits === 0) this.#configuring.reject(error);
   }
 
   addAddress(prefix: string): void {
@@ -230,9 +280,15 @@ export class NicImpl extends PortBase implements Nic, Sink {
 
   detach(): void {}
 
+  override close(): void {
+    if (!this.isClosed) this.#start.closing(this);
+    super.close();
+  }
+
   protected dispose(): void {
     if (this.#engine.over === null) this.#last = this.#count();
     this.#lease = null;
+    this.#lease6 = null;
     const text = `the interface ${this.name} was closed before it had an address`;
     this.#configuring.reject(this.#engine.over ?? new SocketError("ABORT_ERR", text));
     this.#release();

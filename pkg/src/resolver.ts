@@ -4,8 +4,12 @@ import { deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import type { Services } from "./services.js";
 import { DueTimer } from "./timer.js";
-import type { Stack } from "./types.js";
+import type { DnsRecord, Stack } from "./types.js";
 import { aborted } from "./waiters.js";
+import type { Bindings } from "./wasm/services_bindings.js";
+
+/** The response code of an answer that is one (RFC 1035 §4.1.1). */
+const NO_ERROR = 0;
 
 /** What is known of a name. */
 export interface Resolved {
@@ -36,6 +40,12 @@ interface Pending {
   progress: ((resolved: Resolved) => void) | null;
 }
 
+/** A question whose answer is wanted as a message. */
+interface Asked {
+  host: string;
+  settle: ReturnType<typeof deferred<Uint8Array<ArrayBuffer>>>;
+}
+
 /** See the module's comment. */
 export class Resolver {
   readonly #engine: EngineCore;
@@ -43,6 +53,7 @@ export class Resolver {
   readonly #services: Services;
   readonly #timer: DueTimer;
   readonly #lookups = new Map<number, Pending>();
+  readonly #asked = new Map<number, Asked>();
   /** What closes the socket of a query. */
   readonly #queries = new Map<string, () => void>();
 
@@ -66,18 +77,57 @@ export class Resolver {
     signal: AbortSignal | null,
     progress: ((resolved: Resolved) => void) | null = null,
   ): Promise<string[]> {
+    const settle = deferred<string[]>();
+    return this.#begin(
+      (wasm, now) => wasm.resolve(now, host, family),
+      (lookup) => this.#lookups.set(lookup, { host, settle, progress }),
+      settle,
+      signal,
+    );
+  }
+
+  /** What a server answers to a question of any type, as a message. */
+  ask(host: string, type: string, signal: AbortSignal | null): Promise<Uint8Array<ArrayBuffer>> {
+    const settle = deferred<Uint8Array<ArrayBuffer>>();
+    return this.#begin(
+      (wasm, now) => wasm.ask(now, host, type),
+      (lookup) => this.#asked.set(lookup, { host, settle }),
+      settle,
+      signal,
+    );
+  }
+
+  /** The records of a type, whatever aliases lead to them. */
+  async records(host: string, type: string, signal: AbortSignal | null): Promise<DnsRecord[]> {
+    const message = await this.ask(host, type, signal);
+    const code = this.#services.call((wasm) => wasm.response_code(message));
+    const found =
+      code === NO_ERROR
+        ? this.#services.rows<DnsRecord>((wasm) => wasm.answers_in(message, type))
+        : [];
+    if (found.length > 0) return found;
+    const text = code === NO_ERROR ? `the name has no ${type} record` : "there is no such name";
+    throw new SocketError("ENOTFOUND", `${host}: ${text}`);
+  }
+
+  #begin<T>(
+    start: (wasm: Bindings, now: number) => number,
+    keep: (lookup: number) => void,
+    settle: ReturnType<typeof deferred<T>>,
+    signal: AbortSignal | null,
+  ): Promise<T> {
     if (signal?.aborted) return Promise.reject(aborted(signal));
     let lookup: number;
     try {
-      lookup = this.#services.call((wasm, now) => wasm.resolve(now, host, family));
+      lookup = this.#services.call(start);
     } catch (cause) {
       const text = cause instanceof Error ? cause.message : String(cause);
       return Promise.reject(new SocketError("ENOTFOUND", text, { cause }));
     }
-    const settle = deferred<string[]>();
-    this.#lookups.set(lookup, { host, settle, progress });
+    keep(lookup);
     const onAbort = (): void => {
-      if (!this.#lookups.delete(lookup) || signal === null) return;
+      const isOpen = this.#lookups.delete(lookup) || this.#asked.delete(lookup);
+      if (!isOpen || signal === null) return;
       this.#services.call((wasm) => wasm.cancel_lookup(lookup));
       settle.reject(aborted(signal));
       this.#run();
@@ -90,7 +140,9 @@ export class Resolver {
   close(error: Error): void {
     this.#timer.clear();
     for (const { settle } of this.#lookups.values()) settle.reject(error);
+    for (const { settle } of this.#asked.values()) settle.reject(error);
     this.#lookups.clear();
+    this.#asked.clear();
   }
 
   #run(): void {
@@ -109,6 +161,7 @@ export class Resolver {
       close();
     }
     for (const [lookup, pending] of [...this.#lookups]) this.#look(lookup, pending);
+    for (const [lookup, asked] of [...this.#asked]) this.#lookForAnswer(lookup, asked);
     this.#timer.set(due);
   }
 
@@ -123,6 +176,19 @@ export class Resolver {
     this.#lookups.delete(lookup);
     if (outcome.failure === null) settle.resolve(addresses);
     else settle.reject(new SocketError("ENOTFOUND", `${host}: ${outcome.failure}`));
+  }
+
+  #lookForAnswer(lookup: number, { host, settle }: Asked): void {
+    const message = this.#services.call((wasm) => wasm.answer_to(lookup));
+    if (message !== undefined) {
+      this.#asked.delete(lookup);
+      settle.resolve(message as Uint8Array<ArrayBuffer>);
+      return;
+    }
+    const outcome = this.#services.row<RawOutcome>((wasm) => wasm.lookup_outcome(lookup));
+    if (outcome === null || outcome.failure === null) return;
+    this.#asked.delete(lookup);
+    settle.reject(new SocketError("ENOTFOUND", `${host}: ${outcome.failure}`));
   }
 
   /** Gives the resolver what came, or tells it that nothing will, and goes on. */

@@ -4,6 +4,7 @@ import { advertise, advertisementOf, stopAdvertising } from "./advertising.js";
 import * as check from "./arguments.js";
 import { connectByName } from "./connect_by_name.js";
 import { DhcpClients } from "./dhcp_client.js";
+import { Dhcp6Clients } from "./dhcp6_client.js";
 import { engineFor } from "./engine.js";
 import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
@@ -35,6 +36,7 @@ import type {
   ConnectionInfo,
   ConnectOptions,
   ConnectTarget,
+  DnsRecord,
   InterfaceOptions,
   Listener,
   ListenOptions,
@@ -177,6 +179,9 @@ export class StackImpl implements Stack, Dependent {
   readonly #dns: Names;
   /** Loaded when first needed. */
   #own: Promise<OwnServices> | null = null;
+  /** The same as in {@link OwnServices}, once it is loaded. */
+  #dhcp: DhcpClients | null = null;
+  #dhcp6: Dhcp6Clients | null = null;
   #over: Error | null = null;
 
   constructor(
@@ -218,7 +223,12 @@ export class StackImpl implements Stack, Dependent {
     const routes = check.array("options.routes", given.routes);
     const dhcp = check.boolean("options.dhcp", given.dhcp, false);
     const slaac = check.boolean("options.slaac", given.slaac, false);
-    const { forwarding } = given;
+    const { forwarding, dhcp6 = null } = given;
+    if (dhcp6 !== null && typeof dhcp6 !== "boolean" && dhcp6 !== "stateless") {
+      throw new TypeError(
+        `options.dhcp6 must be a boolean or "stateless", got ${check.show(dhcp6)}`,
+      );
+    }
     if (slaac && mtu < IPV6_MIN_MTU) {
       throw new RangeError(`options.slaac needs an MTU of ${IPV6_MIN_MTU} at least, got ${mtu}`);
     }
@@ -240,8 +250,10 @@ export class StackImpl implements Stack, Dependent {
       events,
       dhcp,
       slaac,
-      changed: () => this.#advertisedChanged(),
+      dhcp6: dhcp6 === true,
+      changed: (nic) => this.#interfaceChanged(nic, dhcp6 === null),
       advertise: (nic, options) => this.#advertise(nic, options),
+      closing: (nic) => this.#giveBack(nic),
       released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
@@ -255,6 +267,9 @@ export class StackImpl implements Stack, Dependent {
       throw error;
     }
     if (dhcp) this.#startDhcp(nic).catch((error) => nic.unconfigured(error));
+    if (dhcp6 !== null && dhcp6 !== false) {
+      this.#startDhcp6(nic, dhcp6 === true).catch((error) => nic.unconfigured(error));
+    }
     return nic;
   }
 
@@ -274,11 +289,24 @@ export class StackImpl implements Stack, Dependent {
     const own = await this.#services();
     if (this.#nics.get(nic.id) !== nic) return;
     own.dhcp ??= new DhcpClients(this, own.services, () => this.#namesChanged(own));
+    this.#dhcp = own.dhcp;
     own.dhcp.add(nic, this.#seed);
   }
 
+  async #startDhcp6(nic: NicImpl, isStateful: boolean): Promise<void> {
+    const own = await this.#services();
+    if (this.#nics.get(nic.id) !== nic) return;
+    this.#dhcp6 ??= new Dhcp6Clients(this, own.services, () => this.#namesChanged(own));
+    this.#dhcp6.add(nic, isStateful, this.#seed);
+  }
+
   /** A resolver that is loaded later asks then. */
-  #advertisedChanged(): void {
+  #interfaceChanged(nic: NicImpl, followsRouters: boolean): void {
+    this.#dhcp6?.addressesChanged(nic);
+    const advertised = followsRouters ? nic.advertisedDhcp() : null;
+    if (advertised !== null) {
+      this.#startDhcp6(nic, advertised === "addresses").catch((error) => nic.dhcpFailed(error));
+    }
     this.#own?.then(
       (own) => this.#namesChanged(own),
       () => {},
@@ -291,12 +319,15 @@ export class StackImpl implements Stack, Dependent {
     const leases = dhcp?.leases() ?? [];
     const { servers, search } = this.#dns;
     const advertised = [...this.#nics.values()].map((nic) => nic.advertisedNames());
+    const leases6 = [...this.#nics.values()].flatMap(({ lease6 }) => lease6 ?? []);
     const theirs = [
       ...leases.flatMap(({ dnsServers }) => dnsServers),
+      ...leases6.flatMap(({ dnsServers }) => dnsServers),
       ...advertised.flatMap((names) => names.servers),
     ].slice(0, 4);
     const domains = [
       ...leases.flatMap(({ domain }) => (domain === "" ? [] : domain)),
+      ...leases6.flatMap(({ search }) => search),
       ...advertised.flatMap((names) => names.domains),
     ].slice(0, 6);
     resolver.configure(servers.length > 0 ? servers : theirs, search.length > 0 ? search : domains);
@@ -313,7 +344,42 @@ export class StackImpl implements Stack, Dependent {
     this.#assertOpen();
     const { resolver } = await this.#services();
     this.#assertOpen();
-    return resolver.resolve(host, family, signal);
+    const found = await resolver.resolve(host, family, signal);
+    return this.#sorted(found);
+  }
+
+  /** Addresses in the order in which they are to be tried (RFC 6724 §6). */
+  #sorted(addresses: readonly string[]): string[] {
+    // There is no way to a loopback address to compare.
+    const isLoopback = addresses.includes("::1");
+    if (this.#over !== null || this.engine.over !== null || isLoopback) return [...addresses];
+    const sorted = this.engine.call((wasm) =>
+      wasm.sort_destinations(this.#host, addresses.join(" ")),
+    );
+    return sorted.split(" ").filter((address) => address !== "");
+  }
+
+  async resolveRecords(
+    hostname: string,
+    type: string,
+    options?: { signal?: AbortSignal },
+  ): Promise<DnsRecord[]> {
+    const host = check.string("hostname", hostname);
+    const kind = check.string("type", type).toUpperCase();
+    const given = check.options("options", options);
+    const signal = check.abortSignal("options.signal", given.signal);
+    this.#assertOpen();
+    const { resolver } = await this.#services();
+    this.#assertOpen();
+    return resolver.records(host, kind, signal);
+  }
+
+  /** @internal What a name server answers, for a server of names that gives questions on. */
+  async askNameServer(name: string, type: string): Promise<Uint8Array<ArrayBuffer>> {
+    this.#assertOpen();
+    const { resolver } = await this.#services();
+    this.#assertOpen();
+    return resolver.ask(name, type, null);
   }
 
   /** A unicast address, locally administered (IEEE 802 §8.2.1), by the stack's seed. */
@@ -333,7 +399,6 @@ export class StackImpl implements Stack, Dependent {
     if (nic !== undefined) {
       this.#own?.then(
         (own) => {
-          own.dhcp?.remove(nic);
           this.#namesChanged(own);
         },
         () => {},
@@ -341,6 +406,15 @@ export class StackImpl implements Stack, Dependent {
     }
     if (this.engine.over !== null) return;
     this.engine.call((wasm) => wasm.remove_interface(this.#host, id));
+  }
+
+  /** Gives a lease back while the interface can still send. */
+  #giveBack(nic: NicImpl): void {
+    if (this.#over !== null || this.engine.over !== null) return;
+    if (this.#dhcp === null && this.#dhcp6 === null) return;
+    this.#dhcp?.remove(nic);
+    this.#dhcp6?.remove(nic);
+    this.engine.call((wasm, now) => wasm.send_waiting(now));
   }
 
   /** For what is in modules of its own. */
@@ -493,7 +567,8 @@ export class StackImpl implements Stack, Dependent {
   ): Promise<number> {
     const { services, resolver } = await this.#services();
     this.#assertOpen();
-    return connectByName({ engine: this.engine, services, resolver, host, signal, begin });
+    const sorted = (addresses: readonly string[]) => this.#sorted(addresses);
+    return connectByName({ engine: this.engine, services, resolver, host, signal, begin, sorted });
   }
 
   /** The number of a new connection, or why there is none: that is told by the socket's promises. */
@@ -649,6 +724,7 @@ export class StackImpl implements Stack, Dependent {
   close(): Promise<void> {
     if (this.#over === null) {
       const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
+      for (const nic of this.#nics.values()) this.#giveBack(nic);
       // First, since a socket's end is told to its owner, who may want another one: that is refused.
       this.#over = error;
       for (const socket of this.#sockets) socket.abort(error);
@@ -671,6 +747,7 @@ export class StackImpl implements Stack, Dependent {
     this.#own?.then(
       ({ services, resolver, dhcp }) => {
         dhcp?.close();
+        this.#dhcp6?.close();
         resolver.close(error);
         services.close();
       },

@@ -145,12 +145,32 @@ export interface ResolveOptions {
   signal?: AbortSignal;
 }
 
+/** A DNS record. */
+export interface DnsRecord {
+  /** Whose record it is: another name than the one asked for where that is an alias. */
+  name: string;
+  /** `"MX"`, `"TXT"`, or `"TYPE65"` for what has no name here (RFC 3597). */
+  type: string;
+  /** How long it may be kept, in seconds. */
+  ttl: number;
+  /**
+   * As in master files (RFC 1035 §5.1): an address; a name; `"10 mail.test"` for MX, `"0 5 80 host.test"` for SRV; a text for TXT;
+   * `"\\# 2 0a0b"` for types that have no other form (RFC 3597 §5).
+   */
+  data: string;
+}
+
 /** How an interface is made. */
 export interface InterfaceOptions {
   /** By default a locally administered one, taken from the stack's seed. */
   mac?: string;
   /** Such as `["10.0.2.2/24", "fd00::2/64"]`. A link-local IPv6 address is added by itself. */
   addresses?: readonly string[];
+  /**
+   * Ask for an IPv6 address and name servers by DHCPv6 (RFC 9915), or with `"stateless"` for name servers only. By default what routers say
+   * is done with `slaac` (RFC 4861 §4.2, the flags M and O), and nothing without. {@link Nic.configured} resolves when there is an address.
+   */
+  dhcp6?: boolean | "stateless";
   /**
    * Ask for an IPv4 address, routes and name servers by DHCP (RFC 2131): {@link Nic.configured} resolves when there is one, and
    * {@link Nic.lease} tells which. By default false.
@@ -217,6 +237,19 @@ export interface DhcpLease {
   expires: number | null;
 }
 
+/** What a DHCPv6 server has told. */
+export interface Dhcp6Lease {
+  /** The address that was granted, if one was asked for. */
+  address: string | null;
+  /** Until when it should be used for what begins, in milliseconds since 1970; null for ever. */
+  preferredUntil: number | null;
+  /** Until when it may be used. It is renewed long before. */
+  expires: number | null;
+  dnsServers: readonly string[];
+  /** Domains of short names. */
+  search: readonly string[];
+}
+
 /** An address of an interface. */
 export interface AddressInfo {
   /** Such as `"fd00::2/64"`. */
@@ -243,6 +276,10 @@ export interface Nic extends Port {
   addressInfo(): AddressInfo[];
   /** What a DHCP server has granted; null without `dhcp`, and while there is nothing. */
   readonly lease: DhcpLease | null;
+  /** What a DHCPv6 server has told; null while that is nothing. */
+  readonly lease6: Dhcp6Lease | null;
+  /** Why the DHCP client could not begin, such as that port 68 is taken; null if it could. */
+  readonly dhcpError: Error | null;
   addAddress(prefix: string): void;
   removeAddress(prefix: string): void;
   /** Says what becomes of packets for others, as far as it is given: `true` is all with the usual check of sources, `false` nothing. */
@@ -565,10 +602,19 @@ export interface Stack {
   bindUdp(options?: UdpOptions): UdpSocket;
   ping(address: string, options?: PingOptions): Promise<PingReply>;
   /**
-   * The addresses of a name, IPv6 first, by asking the DNS servers of `dns` or of leases; at least one. Rejects with a
-   * {@link SocketError} (ENOTFOUND) if there is none, or nobody to ask.
+   * The addresses of a name in the order in which they are to be tried (RFC 6724), by asking the DNS servers of `dns`, of leases and of
+   * routers; at least one. Rejects with a {@link SocketError} (ENOTFOUND) if there is none, or nobody to ask.
    */
   resolve(hostname: string, options?: ResolveOptions): Promise<string[]>;
+  /**
+   * The records of a type, such as `"MX"`, `"TXT"`, `"SRV"`, `"PTR"` or `"TYPE65"`, at least one; the name is asked for as it is. Rejects as
+   * {@link resolve} does.
+   */
+  resolveRecords(
+    hostname: string,
+    type: string,
+    options?: { signal?: AbortSignal },
+  ): Promise<DnsRecord[]>;
   connections(): ConnectionInfo[];
   /** What TCP does, if `limits.trace` asked for it; iterating throws a TypeError if not. */
   readonly trace: Trace;

@@ -70,7 +70,8 @@ test("two interfaces of a stack have leases of their own, and one that is closed
 test("names have addresses", async () => {
   const { engine, stack, nic, asked } = await network();
   await nic.configured;
-  assert.deepEqual(await stack.resolve("shop.test"), ["fd00::2", "10.0.2.2"]);
+  // The host has no way to fd00::2 (RFC 6724 §6, rule 1).
+  assert.deepEqual(await stack.resolve("shop.test"), ["10.0.2.2", "fd00::2"]);
   assert.deepEqual(await stack.resolve("SHOP.test.", { family: 4 }), ["10.0.2.2"]);
   assert.deepEqual(await stack.resolve("10.1.2.3"), ["10.1.2.3"]);
   assert.deepEqual(await stack.resolve("localhost"), ["::1", "127.0.0.1"]);
@@ -197,4 +198,173 @@ test("a gateway tells the time, and DHCP where to ask for it", async () => {
   const told = (view.getUint32(40) - 2_208_988_800) * 1_000;
   assert.ok(Math.abs(told - Date.now()) < 5_000);
   engine.close();
+});
+
+const RECORDS = {
+  "shop.org A": ["10.9.9.9"],
+  "shop.org MX": ["10 mail.shop.org", "20 backup.shop.org"],
+  "shop.org TXT": [`v=spf1 -all ${"x".repeat(300)}`],
+  "_http._tcp.shop.org SRV": ["0 5 80 shop.org"],
+  "www.shop.org CNAME": ["shop.org"],
+  "9.9.9.10.in-addr.arpa PTR": ["shop.org"],
+  "shop.org NS": ["ns.shop.org"],
+  "shop.org SOA": ["ns.shop.org root.shop.org 1 2 3 4 5"],
+  "shop.org TYPE65": ["\\# 3 0001ff"],
+  "shop.org TYPE257": [],
+};
+
+/** A server of all kinds of records at 10.0.2.2, and one at 10.0.2.3 that asks it. */
+async function servers() {
+  const engine = await createEngine();
+  const asked = [];
+  const resolve = (name, type) => {
+    asked.push(`${name} ${type}`);
+    return RECORDS[`${name} ${type}`];
+  };
+  const origin = await createGateway({ engine, dns: { resolve } });
+  const forwarder = await createGateway({
+    engine,
+    address: "10.0.2.3",
+    hostname: "forwarder",
+    dhcp: false,
+    dns: {
+      upstream: origin.address,
+      resolve: (name) => (name === "mine.org" ? ["10.0.2.77"] : null),
+    },
+  });
+  const lan = await createSwitch({ engine });
+  lan.plug(origin);
+  lan.plug(forwarder);
+  const stackFor = async (server) => {
+    const stack = await createStack({ engine, dns: { servers: [server] } });
+    lan.plug(stack.addInterface({ addresses: [`10.0.2.${server.at(-1)}0/24`] }));
+    return stack;
+  };
+  const stacks = [await stackFor("10.0.2.2"), await stackFor("10.0.2.3")];
+  return { engine, origin, forwarder, stacks, asked };
+}
+
+test("a server has records of all types, and gives on those of another", async () => {
+  const { engine, stacks, asked } = await servers();
+  for (const stack of stacks) {
+    for (const [question, data] of Object.entries(RECORDS)) {
+      const [name, type] = question.split(" ");
+      if (data.length === 0) {
+        await assert.rejects(stack.resolveRecords(name, type), hasCode("ENOTFOUND"));
+        continue;
+      }
+      const records = await stack.resolveRecords(name, type.toLowerCase());
+      assert.deepEqual(
+        records.map((record) => record.data),
+        data,
+        question,
+      );
+      assert.deepEqual([records[0].name, records[0].type, records[0].ttl], [name, type, 60]);
+    }
+    await assert.rejects(stack.resolveRecords("none.org", "MX"), hasCode("ENOTFOUND"));
+    await assert.rejects(stack.resolveRecords("shop.org", "NONSENSE"), hasCode("ENOTFOUND"));
+    await assert.rejects(stack.resolveRecords("shop.org", 15), TypeError);
+  }
+  const [, through] = stacks;
+  assert.deepEqual(await through.resolve("shop.org"), ["10.9.9.9"]);
+  assert.deepEqual(await through.resolve("mine.org"), ["10.0.2.77"]);
+  asked.length = 0;
+  await assert.rejects(through.resolve("nobody.lan"), hasCode("ENOTFOUND"));
+  assert.deepEqual(asked, [], "names of its own domain are not given on");
+  engine.close();
+});
+
+test("without its upstream a server says that it has failed", async () => {
+  const { engine, origin, stacks } = await servers();
+  const [, through] = stacks;
+  assert.deepEqual(await through.resolve("shop.org"), ["10.9.9.9"]);
+  await origin.close();
+  const signal = AbortSignal.timeout(100);
+  await assert.rejects(through.resolveRecords("shop.org", "MX", { signal }), hasCode("ABORT_ERR"));
+  engine.close();
+});
+
+test("addresses come in the order in which they are to be tried", async () => {
+  const engine = await createEngine();
+  const addresses = ["fd00::2", "2001:db8::2", "10.0.2.9", "192.0.2.9"];
+  const gateway = await createGateway({ engine, dns: { hosts: { "shop.test": addresses } } });
+  const stack = await createStack({ engine, dns: { servers: [gateway.address] } });
+  const lan = await createSwitch({ engine });
+  lan.plug(gateway);
+  const nic = stack.addInterface({ addresses: ["10.0.2.20/24"] });
+  lan.plug(nic);
+  // RFC 6724 §6, rule 1: what can be reached.
+  assert.deepEqual((await stack.resolve("shop.test")).slice(0, 1), ["10.0.2.9"]);
+  nic.addAddress("fd00::20/64");
+  await until(() => nic.addressInfo().every(({ state }) => state === "preferred"));
+  // Rule 6: the precedence of IPv4 (35) is above that of fc00::/7 (3).
+  const sorted = await stack.resolve("shop.test");
+  assert.deepEqual(sorted.slice(0, 2), ["10.0.2.9", "fd00::2"]);
+  engine.close();
+});
+
+test("a lease is given back when its interface or stack is closed", async () => {
+  const { engine, gateway, stack, nic, lan } = await network();
+  const second = stack.addInterface({ dhcp: true });
+  lan.plug(second);
+  await Promise.all([nic.configured, second.configured]);
+  const bound = () => gateway.leases().filter(({ state }) => state === "bound").length;
+  assert.equal(bound(), 2);
+  nic.close();
+  await until(() => bound() === 1);
+  await stack.close();
+  await until(() => bound() === 0);
+  engine.close();
+});
+
+test("a DHCP client that cannot begin is told of, also where routers may configure the interface", async () => {
+  const { engine, lan } = await network();
+  const stack = await createStack({ engine });
+  stack.bindUdp({ port: 68 });
+  const nic = stack.addInterface({ dhcp: true, slaac: true });
+  assert.equal(nic.dhcpError, null);
+  lan.plug(nic);
+  await until(() => nic.dhcpError !== null);
+  assert.equal(nic.dhcpError.code, "EADDRINUSE");
+  nic.configured.catch(() => {});
+  engine.close();
+});
+
+test("an interface gets an IPv6 address and a name server by DHCPv6, and gives it back", async () => {
+  const { engine, gateway, lan } = await network({ network6: "fd00::/64" });
+  const stack = await createStack({ engine, hostname: "six" });
+  const nic = stack.addInterface({ dhcp6: true });
+  lan.plug(nic);
+  await nic.configured;
+  const { address, dnsServers, search, expires } = nic.lease6;
+  assert.match(address, /^fd00::/);
+  assert.deepEqual([dnsServers, search], [[gateway.address6], [gateway.domain]]);
+  assert.ok(expires > Date.now());
+  const { origin } = nic.addressInfo().find(({ prefix }) => prefix === `${address}/128`);
+  assert.equal(origin, "dhcp");
+  const bound = () => gateway.leases6().filter(({ state }) => state === "bound");
+  assert.deepEqual(
+    bound().map((lease) => lease.address),
+    [address],
+  );
+  await stack.close();
+  await until(() => bound().length === 0);
+  engine.close();
+});
+
+test("routers say whether DHCPv6 is for addresses or for settings", async () => {
+  for (const managed of [true, false]) {
+    const { engine, gateway, lan } = await network({
+      network6: "fd00::/64",
+      advertise: { managed, otherConfig: true, dnsServers: [] },
+    });
+    const stack = await createStack({ engine, hostname: "six" });
+    const nic = stack.addInterface({ slaac: true });
+    lan.plug(nic);
+    await until(() => nic.lease6 !== null);
+    assert.equal(nic.lease6.address !== null, managed);
+    assert.deepEqual(nic.lease6.dnsServers, [gateway.address6]);
+    assert.ok((await stack.resolve("shop.test")).length > 0);
+    engine.close();
+  }
 });

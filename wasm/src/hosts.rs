@@ -93,10 +93,27 @@ pub fn add_interface(
     })
 }
 
+/// Sends what waits, before something of the network goes.
+#[wasm_bindgen]
+pub fn send_waiting(now: f64) {
+    enter(|engine| engine.network.advance(instant(now)));
+}
+
 /// Removes an interface with its port, its addresses and its routes; its cable is pulled.
 #[wasm_bindgen]
 pub fn remove_interface(host: u32, interface: u8) -> Result<(), Failure> {
     enter(|engine| Ok(engine.network.remove_interface(engine.host(host), InterfaceId(interface))?))
+}
+
+/// Addresses of a host with blanks between, in the order in which they are to be tried (RFC 6724 §6).
+#[wasm_bindgen]
+pub fn sort_destinations(host: u32, addresses: &str) -> Result<String, Failure> {
+    let mut sorted = addresses.split_whitespace().map(parse_address).collect::<Result<Vec<_>, _>>()?;
+    enter(|engine| {
+        let (stack, _) = engine.stack_mut(engine.host(host))?;
+        stack.sort_destinations(&mut sorted);
+        Ok(sorted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    })
 }
 
 /// An interface's addresses with their prefix lengths, in which state they are and where they are from.
@@ -172,6 +189,34 @@ pub fn add_address(now: f64, host: u32, interface: u8, prefix: &str, dhcp: bool)
     enter(|engine| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         Ok(stack.add_address_with(instant(now), InterfaceId(interface), prefix, options)?)
+    })
+}
+
+/// Changes when an address becomes deprecated and when it is removed, in microseconds; infinite for never.
+#[wasm_bindgen]
+pub fn set_address_lifetimes(
+    now: f64,
+    host: u32,
+    interface: u8,
+    address: &str,
+    preferred: f64,
+    valid: f64,
+) -> Result<(), Failure> {
+    let address = parse_address(address)?;
+    let time = |until: f64| if until.is_finite() { instant(until) } else { ethertab::time::Instant::FAR_FUTURE };
+    enter(|engine| {
+        let (stack, _) = engine.stack_mut(engine.host(host))?;
+        let interface = InterfaceId(interface);
+        Ok(stack.set_address_lifetimes(instant(now), interface, address, time(preferred), time(valid))?)
+    })
+}
+
+/// What routers say of DHCPv6 on an interface (RFC 4861 §4.2): 1 for addresses from it (M), 2 for other settings (O), 3 for both.
+#[wasm_bindgen]
+pub fn advertised_dhcp(host: u32, interface: u8) -> Result<u32, Failure> {
+    enter(|engine| {
+        let link = engine.stack(engine.host(host))?.advertised_link(InterfaceId(interface));
+        Ok(link.map_or(0, |link| u32::from(link.managed) | u32::from(link.other_config) << 1))
     })
 }
 

@@ -15,7 +15,7 @@ use crate::storage::Storage;
 use crate::time::{Duration, Instant};
 use crate::wire::dns::{
     CLASS_ANY, CLASS_IN, DnsError, EDNS_DO, Edns, HEADER_LEN, Header, Name, OPT_LEN, Owner, Question, Rcode,
-    RecordType, Section, UDP_LIMIT, Writer,
+    RecordData, RecordType, Section, UDP_LIMIT, Writer,
 };
 
 /// The highest TTL (RFC 2181 §8), in seconds.
@@ -132,6 +132,13 @@ pub enum Answer<'a> {
         /// Time to live in seconds.
         ttl: u32,
     },
+    /// The name has these records of the type asked for; none means that it has no such record.
+    Records {
+        /// The data of each, with names written out.
+        data: &'a [RecordData],
+        /// Time to live in seconds.
+        ttl: u32,
+    },
     /// There is no such name.
     NxDomain,
     /// The answer could not be found.
@@ -209,6 +216,7 @@ enum Records<'a> {
     /// From the table, those with the name of the question.
     Table,
     Pointer(&'a Name, u32),
+    Data(&'a [RecordData], u32),
     /// None, and the SOA of this zone says for how long (RFC 2308 §3). The table has no zones: the name itself stands for
     /// one if it exists, the name above it if not.
     Negative(Owner),
@@ -301,7 +309,13 @@ impl<'m> DnsServer<'m> {
             Answer::Pointer { name, ttl } if matches!(kind, RecordType::PTR | RecordType::ANY) => {
                 (Rcode::NoError, Records::Pointer(name, ttl))
             }
-            Answer::Addresses { .. } | Answer::Pointer { .. } => (Rcode::NoError, Records::Negative(Owner::Question)),
+            // No record is of the type ANY.
+            Answer::Records { data, ttl } if !data.is_empty() && kind != RecordType::ANY => {
+                (Rcode::NoError, Records::Data(data, ttl))
+            }
+            Answer::Addresses { .. } | Answer::Pointer { .. } | Answer::Records { .. } => {
+                (Rcode::NoError, Records::Negative(Owner::Question))
+            }
             Answer::NxDomain => (Rcode::NxDomain, Records::Negative(Owner::ParentOfQuestion)),
             Answer::ServFail => (Rcode::ServFail, Records::None),
             Answer::Refused => (Rcode::Refused, Records::None),
@@ -560,6 +574,10 @@ impl<'m> DnsServer<'m> {
                 addresses.iter().all(|address| put_address(writer, record_type, address, ttl))
             }
             Records::Pointer(target, ttl) => put_pointer(writer, target, ttl),
+            Records::Data(data, ttl) => data.iter().all(|data| {
+                let ttl = ttl.min(MAX_TTL);
+                writer.record(Section::Answer, Owner::Question, record_type, CLASS_IN, ttl, &[data.as_octets()])
+            }),
             Records::Table => {
                 let ttl = self.config.ttl;
                 let source = self.source_of(&name);

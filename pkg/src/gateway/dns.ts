@@ -1,7 +1,9 @@
 /** The DNS server of a gateway: core's, on UDP and TCP port 53. */
 
+import { SocketError } from "../errors.js";
 import type { Services } from "../services.js";
-import type { Clock, Datagram, Listener, Socket, Stack, UdpSocket } from "../types.js";
+import type { StackImpl } from "../stack.js";
+import type { Clock, Datagram, Listener, Socket, UdpSocket } from "../types.js";
 import { Connection } from "./http/connection.js";
 import type { DnsResolver, GatewaySettings } from "./options.js";
 
@@ -15,7 +17,7 @@ export interface DnsQuestion {
   /** `"A"`, `"AAAA"`, `"PTR"`, ... */
   type: string;
   remoteAddress: string;
-  /** Null: no such name. */
+  /** Null: no such name, or what the upstream server says. */
   answer: readonly string[] | null;
 }
 
@@ -43,19 +45,28 @@ export class DnsServer {
   readonly #clock: Clock;
   readonly #socket: UdpSocket;
   readonly #listener: Listener;
+  readonly #stack: StackImpl;
   readonly #resolve: DnsResolver | null;
+  /** Whether there is a server to ask. */
+  readonly #hasUpstream: boolean;
+  /** Names in it are no other server's. */
+  readonly #domain: string;
   readonly #ttl: number;
   readonly #hooks: DnsHooks;
   #closed = false;
 
   constructor(
-    stack: Stack,
+    stack: StackImpl,
     clock: Clock,
     services: Services,
     settings: GatewaySettings["dns"],
+    domain: string,
     hooks: DnsHooks,
   ) {
     this.#services = services;
+    this.#stack = stack;
+    this.#hasUpstream = settings.upstream.length > 0;
+    this.#domain = domain.toLowerCase();
     this.#clock = clock;
     this.#resolve = settings.resolve;
     this.#ttl = settings.ttl;
@@ -168,6 +179,11 @@ export class DnsServer {
     let failure = "";
     try {
       answer = (await this.#resolve?.(name, type)) ?? null;
+      if (answer === null && this.#isOfOthers(name)) {
+        const reply = await this.#relay(question, name, type);
+        this.#hooks.asked({ name, type, remoteAddress: address, answer });
+        return reply;
+      }
       if (answer === null) failure = "nxdomain";
     } catch (error) {
       failure = "servfail";
@@ -177,6 +193,31 @@ export class DnsServer {
     const reply = this.#give(question, answer ?? [], failure);
     this.#hooks.asked({ name, type, remoteAddress: address, answer });
     return reply;
+  }
+
+  /** Whether another server is asked about a name. */
+  #isOfOthers(name: string): boolean {
+    const own = name.toLowerCase();
+    return this.#hasUpstream && own !== this.#domain && !own.endsWith(`.${this.#domain}`);
+  }
+
+  /** What the upstream server says; that it cannot be asked, or does not answer, is a failure of this one (RFC 1035 §4.1.1). */
+  async #relay(
+    question: number,
+    name: string,
+    type: string,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    let message: Uint8Array | null = null;
+    try {
+      message = await this.#stack.askNameServer(name, type);
+    } catch (error) {
+      if (!(error instanceof SocketError)) throw error;
+    }
+    if (this.#closed) return undefined;
+    if (message === null) return this.#give(question, [], "servfail");
+    const answer = message;
+    const reply = this.#services.call((wasm) => wasm.relay_dns(question, answer));
+    return (reply as Uint8Array<ArrayBuffer> | undefined) ?? this.#give(question, [], "servfail");
   }
 
   #give(

@@ -7,7 +7,7 @@ import { engineFor } from "../engine.js";
 import type { EngineCore } from "../engine_core.js";
 import type { NicImpl } from "../nic.js";
 import { Services } from "../services.js";
-import { createStack } from "../stack.js";
+import { createStack, type StackImpl } from "../stack.js";
 import type { Clock, Nic, Stack } from "../types.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
 import { Dhcp6Server, type Lease6 } from "./dhcp6.js";
@@ -84,7 +84,8 @@ export class Gateway extends GatewayEventTarget {
     this.domain = settings.domain;
     this.#settings = settings;
     this.#services = services;
-    this.#dns = new DnsServer(stack, clock, services, settings.dns, {
+    const { dns, domain: ownDomain } = settings;
+    this.#dns = new DnsServer(stack as StackImpl, clock, services, dns, ownDomain, {
       asked: (question) => this.#dispatch("dns", question),
       failed,
     });
@@ -258,6 +259,7 @@ export async function createGateway(options: GatewayOptions = {}): Promise<Gatew
   const stack = await createStack({
     hostname: settings.hostname,
     engine,
+    dns: { servers: settings.dns.upstream },
     ...(seed === undefined ? {} : { seed }),
     ...(limits === undefined ? {} : { limits }),
     ...(tcp === undefined ? {} : { tcp }),

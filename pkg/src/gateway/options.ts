@@ -34,15 +34,20 @@ export type DnsResolver = (
   type: string,
 ) => DnsAnswer | null | undefined | Promise<DnsAnswer | null | undefined>;
 
-/** Addresses for A and AAAA, names for PTR. An empty list: the name exists, but has no such record. */
+/**
+ * Addresses for A and AAAA, for other types the data of records as `DnsRecord.data` has it: a name for PTR, CNAME and NS, `"10 mail.test"` for
+ * MX, a text for TXT. An empty list: the name exists, but has no such record.
+ */
 export type DnsAnswer = readonly string[];
 
 /** The DNS server of a gateway. */
 export interface GatewayDnsOptions {
   /** Addresses of names. They win over served origins and leases. */
   hosts?: Readonly<Record<string, string | readonly string[]>>;
-  /** Asked about other names; null or undefined means that there is no such name. By default there is none. */
+  /** Asked about other names; null or undefined means that there is no such name, or that `upstream` is to be asked. */
   resolve?: DnsResolver;
+  /** Name servers that are asked about what is neither the gateway's nor in its domain, for records of any type; up to four. */
+  upstream?: string | readonly string[];
   /** How long answers may be kept. By default a minute. */
   ttl?: DurationLike;
 }
@@ -107,6 +112,7 @@ export interface GatewaySettings {
   dns: {
     hosts: ReadonlyMap<string, readonly string[]>;
     resolve: DnsResolver | null;
+    upstream: readonly string[];
     /** Seconds. */
     ttl: number;
   };
@@ -147,10 +153,18 @@ export function gatewaySettings(options: GatewayOptions | undefined): GatewaySet
     dns: {
       hosts: hosts(dns.hosts),
       resolve: check.callback("options.dns.resolve", dns.resolve),
+      upstream: upstreamServers(dns.upstream),
       ttl: Math.floor(check.duration("options.dns.ttl", dns.ttl ?? MINUTE) / 1_000),
     },
     http: httpLimits(check.options("options.http", given.http)),
   };
+}
+
+function upstreamServers(given: GatewayDnsOptions["upstream"]): readonly string[] {
+  const servers = typeof given === "string" ? [given] : given;
+  return check
+    .array<string>("options.dns.upstream", servers)
+    .map((server, index) => check.address(`options.dns.upstream[${index}]`, server));
 }
 
 /** Leases that were granted, or remembered, by another gateway. */

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use ethertab::services::{AddNameError, Answer, DnsAction, DnsConfig, DnsServer, QueryId, UnknownNames};
 use ethertab::storage::Storage;
-use ethertab::wire::dns::{Name, RecordType};
+use ethertab::wire::dns::{Name, RecordData, RecordType};
 use ethertab_wasm_shared::{Rows, instant};
 use js_sys::RangeError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::instance::Slot;
+use crate::records::{data_of, kind_name};
 use crate::refused::{parse_address, refused};
 
 /// Names in a gateway's table, two for each guest and plenty for served origins.
@@ -110,7 +111,7 @@ pub fn handle_dns(
     }))
 }
 
-/// Answers a question with addresses or, if it was for PTR, one name, each on a line of its own; with `"nxdomain"` or
+/// Answers a question with addresses or, if it was for other types, the data of records, each on a line of its own; with `"nxdomain"` or
 /// `"servfail"` as `failure`; or, without any of these, with the fact that the name has no such record. Returns
 /// the message to send, undefined if the question has waited too long.
 ///
@@ -120,15 +121,15 @@ pub fn answer_dns(question: u32, answers: &str, failure: &str, ttl: u32) -> Resu
     enter(|service| {
         let Some(index) = service.waiting.iter().position(|(number, _)| *number == question) else { return Ok(None) };
         let (_, id) = service.waiting[index];
-        let is_pointer = service.server.question(id).is_some_and(|(_, kind)| kind == RecordType::PTR);
-        let mut texts = answers.split_terminator('\n');
-        let (name, addresses);
+        let kind = service.server.question(id).map_or(RecordType::ANY, |(_, kind)| kind);
+        let texts = answers.split_terminator('\n');
+        let (data, addresses);
         let answer = match failure {
             "nxdomain" => Answer::NxDomain,
             "servfail" => Answer::ServFail,
-            _ if is_pointer && let Some(text) = texts.next() => {
-                name = Name::from_text(text).map_err(|_| no_name(text))?;
-                Answer::Pointer { name: &name, ttl }
+            _ if !matches!(kind, RecordType::A | RecordType::AAAA | RecordType::ANY) => {
+                data = texts.map(|text| data_of(kind, text)).collect::<Result<Vec<RecordData>, _>>()?;
+                Answer::Records { data: &data, ttl }
             }
             _ => {
                 addresses = texts.map(parse_address).collect::<Result<Vec<IpAddr>, _>>()?;
@@ -138,6 +139,19 @@ pub fn answer_dns(question: u32, answers: &str, failure: &str, ttl: u32) -> Resu
         service.waiting.swap_remove(index);
         let answered = service.server.answer(id, answer, &mut service.answer);
         Ok(answered.map(|(_, length)| service.answer[..length].into()))
+    })
+}
+
+/// Answers a question with the message of another server. Returns the message to send; undefined if the question has waited too long, or
+/// that is no answer to it.
+#[wasm_bindgen]
+pub fn relay_dns(question: u32, message: &[u8]) -> Option<Box<[u8]>> {
+    enter(|service| {
+        let index = service.waiting.iter().position(|(number, _)| *number == question)?;
+        let (_, id) = service.waiting[index];
+        let (_, length) = service.server.relay(id, message, &mut service.answer)?;
+        service.waiting.swap_remove(index);
+        Some(service.answer[..length].into())
     })
 }
 
@@ -177,14 +191,7 @@ impl DnsService {
         let rows = Rows::of("question name type");
         rows.number(number);
         rows.shown(name);
-        match kind {
-            RecordType::A => rows.text("A"),
-            RecordType::AAAA => rows.text("AAAA"),
-            RecordType::PTR => rows.text("PTR"),
-            RecordType::ANY => rows.text("ANY"),
-            // RFC 3597 §5
-            RecordType(number) => rows.shown(&format_args!("TYPE{number}")),
-        }
+        rows.text(&kind_name(kind));
         Some(rows)
     }
 }

@@ -12,6 +12,7 @@
 pub mod dhcp;
 pub mod dhcp_client;
 pub mod dhcpv6;
+pub mod dhcpv6_client;
 pub mod dns;
 pub mod eyeballs;
 mod hex;
@@ -19,6 +20,7 @@ pub mod http;
 pub mod inspector;
 mod instance;
 mod lists;
+pub mod records;
 mod refused;
 pub mod resolver;
 pub mod router;

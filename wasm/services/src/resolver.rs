@@ -7,13 +7,14 @@ use ethertab::services::resolver::{
     DnsTransport, LookupFailure, LookupId, Outcome, QueryToken, ResolveError, Resolver, ResolverConfig, Wanted,
 };
 use ethertab::storage::Storage;
-use ethertab::wire::dns::PORT;
+use ethertab::wire::dns::{Name, PORT};
 use ethertab_wasm_shared::{Rows, instant};
 use js_sys::RangeError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::instance::Slot;
 use crate::lists::joined;
+use crate::records::kind_of;
 use crate::refused::{domains, parse_address, refused};
 
 /// Lookups under way at a time; more wait in JavaScript's promises no better, so they are refused.
@@ -32,7 +33,19 @@ thread_local! {
 struct Service {
     resolver: Resolver<'static>,
     lookups: Vec<(u32, LookupId)>,
+    /// Messages of servers that were asked for by [`ask`] and have come.
+    answers: Vec<(u32, Box<[u8]>)>,
     next_number: u32,
+}
+
+impl Service {
+    /// Numbers a lookup.
+    fn number(&mut self, id: LookupId) -> u32 {
+        let number = self.next_number;
+        self.next_number = number.wrapping_add(1);
+        self.lookups.push((number, id));
+        number
+    }
 }
 
 fn enter<T>(call: impl FnOnce(&mut Service) -> T) -> T {
@@ -45,7 +58,7 @@ pub fn create_resolver(seed_high: u32, seed_low: u32) {
     let config = ResolverConfig::new([u64::from(seed_high), u64::from(seed_low)]);
     let (lookups, cache) = (Storage::with_capacity(MAX_LOOKUPS), Storage::with_capacity(MAX_CACHED));
     let resolver = Resolver::new(config, lookups, cache);
-    RESOLVER.with(|slot| slot.fill(Service { resolver, lookups: Vec::new(), next_number: 0 }));
+    RESOLVER.with(|slot| slot.fill(Service { resolver, lookups: Vec::new(), answers: Vec::new(), next_number: 0 }));
 }
 
 /// Says which servers are asked, on port 53, and with which domains short names are completed; texts with blanks between.
@@ -71,10 +84,31 @@ pub fn resolve(now: f64, host: &str, family: u32) -> Result<u32, RangeError> {
             ResolveError::TooMany => refused(&"too many lookups are under way"),
             _ => refused(&format_args!("\"{host}\" is no domain name")),
         })?;
-        let number = service.next_number;
-        service.next_number = number.wrapping_add(1);
-        service.lookups.push((number, id));
-        Ok(number)
+        Ok(service.number(id))
+    })
+}
+
+/// Begins to ask for records of any type, whose answer is wanted as a message, and returns the lookup's number. The name is not completed.
+#[wasm_bindgen]
+pub fn ask(now: f64, name: &str, kind: &str) -> Result<u32, RangeError> {
+    let kind = kind_of(kind)?;
+    let no_name = || refused(&format_args!("\"{name}\" is no domain name"));
+    let owner = Name::from_text(name).map_err(|_| no_name())?;
+    enter(|service| {
+        let id = service
+            .resolver
+            .relay(instant(now), &owner, kind)
+            .map_err(|_| refused(&"too many lookups are under way"))?;
+        Ok(service.number(id))
+    })
+}
+
+/// The message that [`ask`] wanted, once it has come; undefined before, and if there is no such lookup.
+#[wasm_bindgen]
+pub fn answer_to(lookup: u32) -> Option<Box<[u8]>> {
+    enter(|service| {
+        let place = service.answers.iter().position(|(number, _)| *number == lookup)?;
+        Some(service.answers.swap_remove(place).1)
     })
 }
 
@@ -150,7 +184,13 @@ pub fn handle_query(now: f64, query: &str, address: &str, port: u16, message: &[
     let (token, from) = (token(query), SocketAddr::new(parse_address(address)?, port));
     enter(|service| match message {
         [] => service.resolver.query_failed(instant(now), token),
-        message => drop(service.resolver.handle(instant(now), token, from, message)),
+        message => {
+            let answered = service.resolver.handle(instant(now), token, from, message);
+            let place = service.lookups.iter().position(|(_, id)| Some(*id) == answered);
+            if let Some(place) = place {
+                service.answers.push((service.lookups.swap_remove(place).0, message.into()));
+            }
+        }
     });
     Ok(())
 }
