@@ -1,4 +1,4 @@
-/** Callers that use things in ways they were not meant for: everything settles, and nothing is left behind. */
+/** Callers that use things in ways they were not meant for (P4): everything settles, and nothing is left behind. */
 
 import assert from "node:assert/strict";
 import { once } from "node:events";

@@ -29,6 +29,7 @@ async function hub() {
   return { server, url: `ws://127.0.0.1:${server.address().port}` };
 }
 
+// P3: with text, and messages that are empty, no frame or longer than any, among the frames.
 test("two stacks meet over a WebSocket hub; frames wait while it connects", async () => {
   const { server, url } = await hub();
   const a = await createStack({ hostname: "a" });

@@ -1,4 +1,4 @@
-//! The DHCP server, talked to by messages that an independent implementation (dhcproto) builds and reads.
+//! The DHCP server, talked to by messages that an independent implementation (dhcproto) builds and reads (S2).
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 

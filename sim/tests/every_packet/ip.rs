@@ -45,9 +45,11 @@ pub(crate) const HOST: &[&str] = &[
 
 /// What [`groups`] makes it send.
 pub(crate) const GROUPS: &[&str] = &[
+    "icmpv6 130/0",
     "icmpv6 131/0",
     "icmpv6 132/0",
     "icmpv6 143/0",
+    "igmp 0x11",
     "igmp 0x12",
     "igmp 0x16",
     "igmp 0x17",
@@ -236,4 +238,9 @@ pub(crate) fn groups(capture: &mut Capture) {
             host.pass(capture, Duration::from_secs(30));
         }
     }
+    // What a router asks.
+    let mut router = Host::new();
+    router.add_link(InterfaceConfig::ethernet(ours(0)));
+    router.stack.set_group_querier(router.now, nic(0), true).unwrap();
+    router.pass(capture, Duration::from_secs(300));
 }
