@@ -33,6 +33,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "python3-scapy", program: "scapy", purpose: "tests against Linux" },
     Package { name: "busybox", program: "busybox", purpose: "tests against Linux" },
     Package { name: "dnsmasq-base", program: "dnsmasq", purpose: "tests against Linux" },
+    Package { name: "radvd", program: "radvd", purpose: "tests against Linux" },
     Package { name: "udhcpc", program: "udhcpc", purpose: "tests against Linux" },
     Package { name: "isc-dhcp-client", program: "dhclient", purpose: "tests against Linux" },
     Package { name: "dhcpcd-base", program: "dhcpcd", purpose: "tests against Linux" },

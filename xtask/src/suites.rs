@@ -73,6 +73,7 @@ const SUITES: &[Suite] = &[
             Program("scapy"),
             Program("busybox"),
             Program("dnsmasq"),
+            Program("radvd"),
             Program("udhcpc"),
             Program("dhclient"),
             Program("dhcpcd"),

@@ -116,6 +116,68 @@ fn dnsmasq_configures_us() -> Outcome {
     })
 }
 
+/// radvd as the router: prefixes that are and are not for addresses, a route of its own with a preference, a way out of low preference, and names.
+#[test]
+fn radvd_configures_us() -> Outcome {
+    in_namespace(|| {
+        let name = "radvd_configures_us";
+        let (mut driver, device) = driver(DuplicateDetection::Optimistic)?;
+        run(&format!("ip link set {device} addrgenmode eui64 up"))?;
+        run(&format!("ip address add fd00:9:8:9::1/64 dev {device} nodad"))?;
+        fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+        let folder = folder(name)?;
+        let config = folder.join("radvd.conf");
+        let text = format!(
+            "interface {device} {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultPreference low; AdvDefaultLifetime 1800; \
+             AdvReachableTime 20000; AdvCurHopLimit 61; AdvLinkMTU 1400; AdvOtherConfigFlag on; \
+             prefix fd00:9:8:9::/64 {{ AdvOnLink on; AdvAutonomous on; AdvValidLifetime 7200; AdvPreferredLifetime 3600; }}; \
+             prefix fd00:9:8:a::/64 {{ AdvOnLink on; AdvAutonomous off; }}; \
+             route fd00:b::/32 {{ AdvRoutePreference high; AdvRouteLifetime 900; }}; \
+             RDNSS fd00:9:8:9::53 fd00:9:8:9::54 {{ AdvRDNSSLifetime 600; }}; DNSSL lab.test {{ AdvDNSSLLifetime 600; }}; }};\n"
+        );
+        fs::write(&config, text)?;
+        let pid = folder.join("pid");
+        let server =
+            Server::start(&format!("radvd -n -u root -C {} -p {} -m stderr", config.display(), pid.display()))?;
+        run_until(&mut driver, "an address", |driver| {
+            has_address(driver, AddressOrigin::Advertised, AddressState::Preferred)
+        })?;
+        let stack = driver.stack();
+        let link = stack.advertised_link(driver.interface()).ok_or("no interface")?;
+        assert_eq!((link.hop_limit, link.mtu, link.managed, link.other_config), (61, 1_400, false, true));
+        let made =
+            stack.addresses().filter(|entry| entry.origin == AddressOrigin::Advertised).map(|entry| entry.prefix);
+        let networks: Vec<_> = made.map(|prefix| prefix.network().to_string()).collect();
+        assert_eq!(networks, ["fd00:9:8:9::/64"]);
+        let servers: Vec<_> = stack.advertised_dns_servers().map(|server| server.address.to_string()).collect();
+        assert_eq!(servers, ["fd00:9:8:9::53", "fd00:9:8:9::54"]);
+        let domains: Vec<_> = stack.advertised_domains().map(|domain| domain.name().to_vec()).collect();
+        assert_eq!(domains, [b"\x03lab\x04test\0".to_vec()]);
+        let advertised = |driver: &Driver<Tap>| {
+            let routes = driver.stack().routes().filter(|route| route.origin == RouteOrigin::Advertised);
+            let mut routes: Vec<_> = routes
+                .map(|route| (route.destination.to_string(), route.gateway.is_some(), route.preference))
+                .collect();
+            routes.sort();
+            routes
+        };
+        let (low, medium, high) = (RouterPreference::Low, RouterPreference::Medium, RouterPreference::High);
+        let expected = [
+            ("::/0", true, low),
+            ("fd00:9:8:9::/64", false, medium),
+            ("fd00:9:8:a::/64", false, medium),
+            ("fd00:b::/32", true, high),
+        ];
+        assert_eq!(advertised(&driver), expected.map(|(to, via, preference)| (to.to_string(), via, preference)));
+        // A router that ends says so (RFC 4861 §6.2.5): its ways out and names go, the prefixes stay.
+        run(&format!("kill -TERM {}", fs::read_to_string(&pid)?.trim()))?;
+        run_until(&mut driver, "the router's end", |driver| advertised(driver).iter().all(|(_, via, _)| !via))?;
+        drop(server);
+        let capture = driver.take_capture().ok_or("no capture")?;
+        judge::check(name, &capture, &[])
+    })
+}
+
 #[test]
 fn we_configure_linux() -> Outcome {
     in_namespace(|| {
