@@ -50,6 +50,10 @@ const OPTIMIZER_FLAGS: &[&str] = &[
     "-O3",
     // Again until nothing gets smaller.
     "--converge",
+    // What the compiler has left out of line because it is rare stays there, unless it is tiny.
+    "--one-caller-inline-max-function-size=50",
+    // No table is in the first kilobyte, where the stack ends: small constants can be offsets of loads and stores.
+    "--low-memory-unused",
     "--strip-producers",
     "--strip-target-features",
     "--enable-simd",
@@ -231,6 +235,8 @@ fn finish(project: &Project, module: &Module, compiled: &Path, bound: &Path, fol
         .current_dir(&project.root)
         .arg("node_modules/binaryen/bin/wasm-opt")
         .args(OPTIMIZER_FLAGS)
+        // A trap's stack has numbers of functions, "wasm-function[12]": their names, as "12:NAME".
+        .arg(format!("--symbolmap={}", bound.join(name).with_extension("symbols").display()))
         .arg(bound.join(&file))
         .arg("-o")
         .arg(&target);
