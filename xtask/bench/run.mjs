@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
 import { formatNumber } from "./lib/measure.mjs";
 import { benchmarks as js } from "./suites/js.mjs";
+import { benchmarks as parts } from "./suites/parts.mjs";
 import { benchmarks as size } from "./suites/size.mjs";
 import { benchmarks as v86 } from "./suites/v86.mjs";
 import { benchmarks as wasm } from "./suites/wasm.mjs";
@@ -36,7 +37,7 @@ if (positionals.length > 1 || !Number.isInteger(repetitions) || repetitions < 1)
 }
 
 // A prefix may name a group of figures or lie within one.
-const chosen = [...wasm, ...js, ...v86, ...size].filter(
+const chosen = [...wasm, ...js, ...v86, ...size, ...parts].filter(
   ({ prefix }) => prefix.startsWith(wanted) || wanted.startsWith(prefix),
 );
 if (chosen.length === 0) {
@@ -55,7 +56,7 @@ for (const { prefix, run } of chosen) {
   const started = performance.now();
   console.log(`bench: ${prefix}*`);
   try {
-    figures.push(...(await run({ folder, repetitions, dist })));
+    figures.push(...(await run({ folder, repetitions, dist, root })));
   } catch (error) {
     failed += 1;
     console.error(`bench: ${prefix}* failed: ${error.message}`);
