@@ -66,6 +66,9 @@ import type { Bindings } from "./wasm/ethertab_bindings.js";
 
 const DEFAULT_BACKLOG = 511;
 const DEFAULT_MTU = 1_500;
+const MEDIA = ["ethernet", "ip", "loopback"];
+const VLAN = 3;
+const NO_MAC = new Uint8Array(6);
 /** RFC 8200 §5. */
 const IPV6_MIN_MTU = 1_280;
 const MICROSECONDS = 1_000;
@@ -173,6 +176,8 @@ export class StackImpl implements Stack, Dependent {
   /** Interfaces that were given a MAC address here. */
   #macs = 0;
   readonly #nics = new Map<number, NicImpl>();
+  /** VLANs, and what they are on. */
+  readonly #vlans = new Map<NicImpl, NicImpl>();
   readonly #sockets = new Set<SocketImpl>();
   readonly #others = new Set<Closable>();
   readonly #closing = deferred<void>();
@@ -208,9 +213,16 @@ export class StackImpl implements Stack, Dependent {
 
   addInterface(options: InterfaceOptions): Nic {
     const given = check.options("options", options);
-    const mac = given.mac === undefined ? this.#nextMac() : check.mac("options.mac", given.mac);
-    const mtu =
-      given.mtu === undefined ? DEFAULT_MTU : check.integer("options.mtu", given.mtu, 576, 65_535);
+    const kind = check.oneOf("options.medium", MEDIA, given.medium ?? "ethernet");
+    const parent = this.#vlanParent(given);
+    const medium = parent?.medium ?? MEDIA.indexOf(kind);
+    const mac = medium > 0 ? NO_MAC : this.#macOf(given.mac);
+    const wanted =
+      given.mtu === undefined
+        ? medium > 1
+          ? 65_535
+          : DEFAULT_MTU
+        : check.integer("options.mtu", given.mtu, 576, 65_535);
     const name =
       given.name === undefined
         ? `${this.hostname}:${this.#nics.size}`
@@ -229,23 +241,24 @@ export class StackImpl implements Stack, Dependent {
         `options.dhcp6 must be a boolean or "stateless", got ${check.show(dhcp6)}`,
       );
     }
-    if (slaac && mtu < IPV6_MIN_MTU) {
-      throw new RangeError(`options.slaac needs an MTU of ${IPV6_MIN_MTU} at least, got ${mtu}`);
+    if (slaac && wanted < IPV6_MIN_MTU) {
+      throw new RangeError(`options.slaac needs an MTU of ${IPV6_MIN_MTU} at least, got ${wanted}`);
     }
     this.#assertOpen();
     const {
       interface: id,
       port,
       events,
+      mtu,
     } = this.engine.row((wasm, now) =>
-      wasm.add_interface(now, this.#host, name, check.macNumber(mac), mtu, slaac),
-    ) as { interface: number; port: number; events: number };
+      wasm.add_interface(now, this.#host, name, check.macNumber(mac), wanted, medium, slaac),
+    ) as { interface: number; port: number; events: number; mtu: number };
     const nic = new NicImpl(this.engine, {
       host: this.#host,
       id,
       port,
       name,
-      mac: check.macText(mac),
+      mac: parent?.nic.mac ?? check.macText(mac),
       mtu,
       events,
       dhcp,
@@ -257,6 +270,7 @@ export class StackImpl implements Stack, Dependent {
       released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
+    if (parent !== null) this.#vlans.set(nic, parent.nic);
     try {
       for (const address of addresses) nic.addAddress(address);
       for (const via of gateways) this.addRoute({ to: "default", via });
@@ -393,10 +407,28 @@ export class StackImpl implements Stack, Dependent {
     return octets;
   }
 
+  #macOf(mac: string | undefined): Uint8Array {
+    return mac === undefined ? this.#nextMac() : check.mac("options.mac", mac);
+  }
+
+  /** The interface that a VLAN is on, and how the engine is told of the VLAN. */
+  #vlanParent({ vlan }: Partial<InterfaceOptions>): { nic: NicImpl; medium: number } | null {
+    if (vlan === undefined) return null;
+    const { on, id } = check.options("options.vlan", vlan);
+    const nic = [...this.#nics.values()].find((nic) => nic === on);
+    if (nic === undefined) {
+      throw new RangeError("options.vlan.on must be an interface of this stack");
+    }
+    const number = check.integer("options.vlan.id", id, 1, 4_094);
+    return { nic, medium: (number * 256 + nic.id) * 4 + VLAN };
+  }
+
   #removeNic(id: number): void {
     const nic = this.#nics.get(id);
+    for (const [vlan, on] of this.#vlans) if (on === nic) vlan.close();
     this.#nics.delete(id);
     if (nic !== undefined) {
+      this.#vlans.delete(nic);
       this.#own?.then(
         (own) => {
           this.#namesChanged(own);

@@ -162,7 +162,14 @@ export interface DnsRecord {
 
 /** How an interface is made. */
 export interface InterfaceOptions {
-  /** By default a locally administered one, taken from the stack's seed. */
+  /**
+   * What its port carries: Ethernet frames, by default; with `"ip"`, IP packets without a header around them, as TUN devices do. `"loopback"` is the
+   * stack itself: `127.0.0.0/8`, `::1` and all of its own addresses; a stack has one at most, and its port carries nothing.
+   */
+  medium?: "ethernet" | "ip" | "loopback";
+  /** A VLAN (IEEE 802.1Q) on another interface of the stack, whose port carries its frames with this id, 1 to 4094. */
+  vlan?: { on: Nic; id: number };
+  /** By default a locally administered one, taken from the stack's seed. A VLAN has that of the interface that it is on. */
   mac?: string;
   /** Such as `["10.0.2.2/24", "fd00::2/64"]`. A link-local IPv6 address is added by itself. */
   addresses?: readonly string[];
@@ -182,7 +189,7 @@ export interface InterfaceOptions {
    * By default false.
    */
   slaac?: boolean;
-  /** IP MTU, 576 to 65535; IPv6 needs 1280. By default 1500. */
+  /** IP MTU, 576 to 65535; IPv6 needs 1280. By default 1500, of VLANs that of the other interface, of the loopback interface 65535. */
   mtu?: number;
   /** Default router, or one for each family. */
   gateway?: string | readonly string[];

@@ -65,8 +65,9 @@ pub fn close_host(now: f64, host: u32) -> Result<(), Failure> {
     })
 }
 
-/// Adds an interface and its port, which configures itself by router advertisements if `slaac`. Tells the interface's number within the
-/// host, the port's number, and by which number events tell of it.
+/// Adds an interface and its port, which configures itself by router advertisements if `slaac`. `medium` is 0 for Ethernet, 1 for IP packets
+/// without a header, 2 for the host itself, and for a VLAN its id times 1,024, the parent's number times 4, and 3. Tells the interface's
+/// number within the host, the port's number, by which number events tell of it, and the MTU that it has.
 #[wasm_bindgen]
 pub fn add_interface(
     now: f64,
@@ -74,22 +75,29 @@ pub fn add_interface(
     name: &str,
     mac_address: f64,
     mtu: u16,
+    medium: u32,
     slaac: bool,
 ) -> Result<Rows, Failure> {
     enter(|engine| {
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
-        let mut config = InterfaceConfig::ethernet(mac(mac_address));
+        let mut config = match medium & 3 {
+            0 => InterfaceConfig::ethernet(mac(mac_address)),
+            1 => InterfaceConfig::ip(),
+            2 => InterfaceConfig::loopback(),
+            _ => InterfaceConfig::vlan(InterfaceId((medium >> 2) as u8), (medium >> 10) as u16),
+        };
         config.mtu = mtu;
         config.autoconfiguration = slaac.then(Autoconfiguration::default);
         let interface = stack.add_interface(instant(now), config)?;
+        let mtu = stack.interfaces().find(|(found, _)| *found == interface).map_or(mtu, |(_, config)| config.mtu);
         let port = engine.network.attach(host, interface)?;
         engine.network.rename_port(port, name);
         let port = engine.ports.insert(port.to_bits());
         // The next interface at a place has the number of the last: of either is told only that something has changed.
         let about = Socket::interface(host, interface);
         let events = engine.sockets.number(about).unwrap_or_else(|| engine.sockets.insert(about));
-        Ok(Rows::of("interface port events").numbers(&[interface.0.into(), port.into(), events.into()]))
+        Ok(Rows::of("interface port events mtu").numbers(&[interface.0.into(), port.into(), events.into(), mtu.into()]))
     })
 }
 
