@@ -47,6 +47,7 @@ export function build(folder, programs = PROGRAMS) {
   }
 }
 
+/** Panics keep their messages in all programs, as on a toolchain that comes with its standard library. */
 function compile(target, rustflags, programs) {
   const { ETHERTAB_CARGO, ETHERTAB_RUSTC, ETHERTAB_LINKER, ETHERTAB_BUILD_STD } = process.env;
   const args = [
@@ -63,8 +64,6 @@ function compile(target, rustflags, programs) {
   if (ETHERTAB_LINKER) env.CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER = ETHERTAB_LINKER;
   if (ETHERTAB_BUILD_STD === "1") {
     args.push("-Zbuild-std=std,panic_abort");
-    // As the product does where it builds the standard library (xtask/src/toolchain.rs), for all programs.
-    args.push("-Zpanic-immediate-abort", "--config", 'profile.wasm.panic="immediate-abort"');
     env.RUSTC_BOOTSTRAP = "1";
   }
   for (const program of programs) args.push("--package", `ethertab-bench-${program}`);

@@ -462,11 +462,7 @@ fn ports_of_mappings_and_of_the_routers_own_sockets_do_not_clash() {
     // Ports are chosen around those of mappings.
     tcp(&mut router, 0, (INSIDE[0], 60_000), (REMOTE[0], 80), SYN);
     assert_eq!(only(&mut router, 1).from, "10.1.0.1:60000");
-    let options = || {
-        let mut options = ConnectOptions::default();
-        options.ports = Some((60_000, 60_001));
-        options
-    };
+    let options = || ConnectOptions { ports: Some((60_000, 60_001)), ..ConnectOptions::default() };
     let to = SocketAddr::new(ip(REMOTE[1]), 80);
     let now = router.now;
     let connection = router.stack.connect(now, to, options()).unwrap();
