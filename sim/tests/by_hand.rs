@@ -3,8 +3,8 @@
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
-    Config, ConnectOptions, ConnectionHandle, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits, ListenOptions,
-    Pool, Prefix, Stack, State, TcpConfig,
+    Config, ConfigError, ConnectOptions, ConnectionHandle, Endpoint, FrameMeta, InterfaceConfig, InterfaceId, Limits,
+    ListenOptions, Pool, Prefix, Stack, State, TcpConfig,
 };
 
 const NIC: InterfaceId = InterfaceId(0);
@@ -403,8 +403,12 @@ fn sockets_with_nothing_to_send_do_not_hide_one_that_has() {
 
 /// An interface that could not be set up does not keep its place.
 #[test]
-fn an_interface_with_an_address_that_exists_leaves_nothing_behind() {
+fn an_interface_without_room_for_its_address_leaves_nothing_behind() {
     let (mut a, _) = pair();
-    a.stack.add_interface(ms(0), InterfaceConfig::ethernet(mac(1))).unwrap_err();
+    let (first, _) = a.stack.interfaces().next().unwrap();
+    let mut more = (1..).map(|host| format!("10.9.0.{host}/24").parse().unwrap());
+    while a.stack.add_address(ms(0), first, more.next().unwrap()).is_ok() {}
+    let full = a.stack.add_interface(ms(0), InterfaceConfig::ethernet(mac(3)));
+    assert_eq!(full, Err(ConfigError::LimitReached("addresses")));
     assert_eq!(a.stack.interfaces().count(), 1);
 }
