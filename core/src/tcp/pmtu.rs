@@ -153,10 +153,8 @@ impl Connection {
     pub(crate) fn packet_too_big(&mut self, context: &mut Context<'_, '_>, sequence: Seq, mtu: u16) -> Option<Outcome> {
         // RFC 5927 §7: only about data in flight.
         let in_flight = sequence >= self.snd_una && sequence < self.snd_nxt;
-        // RFC 8201 §4: "must discard it".
-        let is_too_small = !self.flow.is_ipv4() && mtu < LEAST_MTU_V6;
         let may_be_smaller = self.state.is_synchronized() || self.state == State::SynSent;
-        if !in_flight || is_too_small || !self.config.path_mtu_discovery || !may_be_smaller {
+        if !in_flight || !self.config.path_mtu_discovery || !may_be_smaller {
             return None;
         }
         if mtu < LEAST_MTU_V4 {
