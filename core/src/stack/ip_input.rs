@@ -247,25 +247,19 @@ impl Stack<'_> {
             self.counters.drop(DropReason::IpMalformed);
             return;
         };
-        if self.is_martian_v6(&header) && self.loopback != Some(interface) {
-            self.counters.drop(DropReason::IpMartian);
-            return;
-        }
         let destination = IpAddr::V6(header.destination);
-        let cast = if self.is_local_on(interface, destination) {
-            link_cast
-        } else if self.is_member(interface, destination)
-            || (header.next_header == protocol::HOP_BY_HOP && self.hears_reports(interface, destination))
-        {
-            Cast::Group
-        } else {
-            if link_cast == Cast::Unicast {
-                let whole = &bytes[..ipv6::HEADER_LEN + payload.len()];
-                let addresses = (IpAddr::V6(header.source), destination);
-                return self.forward(pool, &Packet::passing(interface, source_mac, addresses, header.hop_limit, whole));
+        let cast = match self.cast_v6(interface, &header, link_cast) {
+            Ok(cast) => cast,
+            Err(reason) => {
+                if reason == DropReason::IpNotForUs && link_cast == Cast::Unicast {
+                    let whole = &bytes[..ipv6::HEADER_LEN + payload.len()];
+                    let addresses = (IpAddr::V6(header.source), destination);
+                    let packet = Packet::passing(interface, source_mac, addresses, header.hop_limit, whole);
+                    return self.forward(pool, &packet);
+                }
+                self.counters.drop(reason);
+                return;
             }
-            self.counters.drop(DropReason::IpNotForUs);
-            return;
         };
         let whole = &bytes[..(ipv6::HEADER_LEN + usize::from(header.payload_len)).min(bytes.len())];
         let mut packet = Packet {
@@ -311,6 +305,29 @@ impl Stack<'_> {
                 self.parameter_problem(pool, &packet, code, pointer);
             }
         }
+    }
+
+    /// To whom a packet was sent, if it is for us and its addresses can be.
+    fn cast_v6(&mut self, interface: InterfaceId, header: &Ipv6Header, link_cast: Cast) -> Result<Cast, DropReason> {
+        let checked = (self.generation, interface, header.source, header.destination);
+        if checked == self.last_to_us_v6 {
+            return Ok(link_cast);
+        }
+        let is_looped = self.loopback == Some(interface);
+        if !is_looped && self.is_martian_v6(header) {
+            return Err(DropReason::IpMartian);
+        }
+        let destination = IpAddr::V6(header.destination);
+        if self.is_local_on(interface, destination) {
+            // What may come from this host may not come from others, and of ICMPv6 more may come (`may_be_anothers`).
+            if !is_looped && header.next_header != protocol::ICMPV6 {
+                self.last_to_us_v6 = checked;
+            }
+            return Ok(link_cast);
+        }
+        let is_to_group = self.is_member(interface, destination)
+            || (header.next_header == protocol::HOP_BY_HOP && self.hears_reports(interface, destination));
+        if is_to_group { Ok(Cast::Group) } else { Err(DropReason::IpNotForUs) }
     }
 
     /// RFC 4291 §2.5.2, §2.5.3, §2.5.5.2 and §2.7: addresses that are never a packet's source or destination.

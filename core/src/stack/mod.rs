@@ -65,7 +65,7 @@ pub use tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketErro
 pub use tcp_sockets::{ConnectOptions, ListenOptions, SendFlags};
 pub use udp_errors::UdpError;
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{Config, Limits, TcpConfig};
 use crate::counters::Counters;
@@ -162,6 +162,8 @@ pub struct Stack<'m> {
     /// Source and destination of the last IPv4 packet to one of our addresses, and under which generation they passed the
     /// checks: the next packet mostly has the same.
     last_to_us_v4: (u32, Ipv4Addr, Ipv4Addr),
+    /// The same of IPv6, with the interface that it came from: a link-local address is ours on its own link only.
+    last_to_us_v6: (u32, InterfaceId, Ipv6Addr, Ipv6Addr),
     /// The last answer of `route`, and under which generation it was given.
     last_route: Option<(u32, IpAddr, NextHop)>,
     ways: Ways,
@@ -260,6 +262,7 @@ impl<'m> Stack<'m> {
             search_domains: memory.search_domains,
             routes: RouteTable::new(memory.route_nodes, memory.routes, &limits),
             last_to_us_v4: (0, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
+            last_to_us_v6: (0, InterfaceId(0), Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
             last_route: None,
             ways: Ways::default(),
             nat: Nat::new(nat, limits.nat_flows),

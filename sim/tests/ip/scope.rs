@@ -205,3 +205,20 @@ fn an_echo_reply_from_another_link_is_not_the_one_that_was_asked_for() {
     host.receive(1, own(1), ICMPV6, &reply);
     assert!(matches!(host.stack.ping_result(ping), Some(PingOutcome::Reply { .. })));
 }
+
+#[test]
+fn what_was_for_us_on_one_link_is_not_on_another_nor_when_the_address_is_gone() {
+    let mut host = Router::new(2);
+    let socket = host.stack.bind_udp(Endpoint::any(7)).unwrap();
+    let datagram = packet::udp(80, 7, b"data");
+    let arrives = |host: &mut Router, link: u8| {
+        host.receive(link, own(0), UDP, &datagram);
+        let mut buf = [0; 16];
+        host.stack.udp_recv(&mut host.pool, socket, &mut buf).is_some()
+    };
+    assert!(arrives(&mut host, 0) && arrives(&mut host, 0));
+    assert!(!arrives(&mut host, 1));
+    assert!(arrives(&mut host, 0));
+    host.stack.remove_address(nic(0), own(0)).unwrap();
+    assert!(!arrives(&mut host, 0));
+}
