@@ -16,12 +16,13 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const workspace = path.dirname(fileURLToPath(import.meta.url));
 
 /** Names of the programs; each is the crate `ethertab-bench-NAME` and becomes `NAME.simd.wasm` and `NAME.scalar.wasm`. */
-export const PROGRAMS = ["reference", "smoltcp", "ethertab"];
+export const PROGRAMS = ["reference", "smoltcp", "ethertab", "forward"];
 
 const FLAVOURS = { simd: "-C target-feature=+simd128", scalar: "" };
 
 /** What the engine is compiled with besides (xtask/src/build.rs). smoltcp gets the compiler's defaults, which suit it better. */
-const OWN_FLAGS = { ethertab: "-C llvm-args=-inline-threshold=50" };
+const ENGINE_FLAGS = "-C llvm-args=-inline-threshold=50";
+const OWN_FLAGS = { ethertab: ENGINE_FLAGS, forward: ENGINE_FLAGS };
 
 function ownFlags(program) {
   return OWN_FLAGS[program] ?? "";

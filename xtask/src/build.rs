@@ -113,6 +113,13 @@ pub(crate) fn demo(project: &Project, port: u16) -> Result<ExitCode> {
 /// `cargo xtask bench`: the programs under `xtask/bench` measure, print and write the figures.
 pub(crate) fn bench(project: &Project, prefix: Option<&str>, json: Option<PathBuf>) -> Result<ExitCode> {
     parts(project, &[])?;
+    programs(project, prefix, json)
+}
+
+/// The same without what the figures of JavaScript and of sizes need.
+pub(crate) fn programs(project: &Project, prefix: Option<&str>, json: Option<PathBuf>) -> Result<ExitCode> {
+    // The suites are imported together, and what they import is installed there.
+    setup::npm(project)?;
     let toolchain = toolchain::wasm(project)?;
     // A relative path is meant from where the command was typed, which is where this program runs.
     let json = std::path::absolute(json.unwrap_or_else(|| PathBuf::from(".build/bench.json")))?;

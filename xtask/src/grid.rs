@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::Project;
+use crate::build;
 use crate::toolchain::cargo;
 
 /// What of the grid is measured.
@@ -49,9 +50,12 @@ pub(crate) fn flood(project: &Project) -> Result<ExitCode> {
     run(program(project, "ethertab-bench-flood"))
 }
 
-/// `cargo xtask bench forward`: packets a second that a stack forwards and translates, by the program `xtask/bench/forward`.
-pub(crate) fn forward(project: &Project) -> Result<ExitCode> {
-    run(program(project, "ethertab-bench-forward"))
+/// `cargo xtask bench forward`: packets a second that a stack forwards and translates, by the program `xtask/bench/forward`: natively with
+/// Linux beside it, then in WebAssembly.
+pub(crate) fn forward(project: &Project, json: Option<PathBuf>) -> Result<ExitCode> {
+    let native = run(program(project, "ethertab-bench-forward"))?;
+    let wasm = build::programs(project, Some("wasm.forward."), json)?;
+    Ok(if native == ExitCode::SUCCESS { wasm } else { native })
 }
 
 /// A program of the workspace `xtask/bench` that runs natively.

@@ -119,7 +119,7 @@ fn main() -> ExitCode {
         Command::Test { suites, quick, seeds, .. } => suites::run(&project, &suites, quick, seeds),
         Command::Bench { prefix: Some(name), json, grid } if name == "grid" => grid::bench(&project, json, &grid),
         Command::Bench { prefix: Some(name), .. } if name == "flood" => grid::flood(&project),
-        Command::Bench { prefix: Some(name), .. } if name == "forward" => grid::forward(&project),
+        Command::Bench { prefix: Some(name), json, .. } if name == "forward" => grid::forward(&project, json),
         Command::Bench { prefix, json, .. } => build::bench(&project, prefix.as_deref(), json),
         Command::Lint => lint::run(&project),
     });

@@ -43,6 +43,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "avahi-utils", program: "avahi-browse", purpose: "tests against Linux" },
     Package { name: "dbus", program: "dbus-daemon", purpose: "tests against Linux" },
     Package { name: "chrony", program: "chronyd", purpose: "tests against Linux" },
+    Package { name: "nftables", program: "nft", purpose: "the benchmark of Linux's forwarding" },
     Package { name: "cpio", program: "cpio", purpose: "the Linux guest" },
     Package { name: "binutils", program: "readelf", purpose: "the Linux guest" },
 ];

@@ -1,7 +1,7 @@
 // Two stacks in one WebAssembly module, joined by a cable in memory. docs/BENCHMARKS.md says what each figure means.
 
 import { figure, ratio, takeTurns } from "../lib/measure.mjs";
-import { hasProgram, startProgram } from "../lib/program.mjs";
+import { hasProgram, startForward, startProgram } from "../lib/program.mjs";
 
 const KIB = 1024;
 const BUFFER_BYTES = 256 * KIB;
@@ -32,6 +32,10 @@ async function bulk({ folder, repetitions }) {
     memcpy_checksum: "reference.simd",
   };
   const started = contenders(folder, programs, { bufferBytes: BUFFER_BYTES });
+  if (started.ethertab) {
+    const options = { bufferBytes: BUFFER_BYTES, ipv6: true };
+    started.ethertab_ipv6 = startProgram(folder, STACKS.ethertab, options);
+  }
   const { rates } = await takeTurns("bulk, MB/s", megabytes(pick(started, "bulk")), {
     repetitions,
   });
@@ -42,9 +46,16 @@ async function bulk({ folder, repetitions }) {
       ratio("wasm.bulk.vs_smoltcp", rates.ethertab, rates.smoltcp),
       ratio("wasm.bulk.vs_smoltcp_scalar", rates.ethertab, rates.smoltcp_scalar),
       ratio("wasm.bulk.vs_memcpy_checksum", rates.ethertab, rates.memcpy_checksum),
+      ratio("wasm.bulk.ipv6_vs_ipv4", rates.ethertab_ipv6, rates.ethertab),
     );
   }
-  for (const name of ["ethertab_scalar", "smoltcp", "smoltcp_scalar", "memcpy_checksum"]) {
+  for (const name of [
+    "ethertab_ipv6",
+    "ethertab_scalar",
+    "smoltcp",
+    "smoltcp_scalar",
+    "memcpy_checksum",
+  ]) {
     if (rates[name]) figures.push(figure(`wasm.bulk.${name}_mb_s`, "MB/s", rates[name]));
   }
   return figures;
@@ -68,6 +79,35 @@ async function bulkSmallBuffers({ folder, repetitions }) {
   }
   figures.push(figure("wasm.bulk64k.smoltcp_mb_s", "MB/s", rates.smoltcp));
   return figures;
+}
+
+/** What is forwarded: the figure's name, the kind and the number of flows. */
+const FORWARDED = {
+  ipv4: { kind: "ipv4", flows: 1 },
+  ipv6: { kind: "ipv6", flows: 1 },
+  nat: { kind: "nat", flows: 1 },
+  nat_1k: { kind: "nat", flows: 1_000 },
+  nat_100k: { kind: "nat", flows: 100_000 },
+};
+
+async function forward({ folder, repetitions }) {
+  const started = Object.fromEntries(
+    Object.entries(FORWARDED).map(([name, options]) => [
+      name,
+      startForward(folder, "forward.simd", options),
+    ]),
+  );
+  const { rates } = await takeTurns("packets forwarded a second", pick(started, "packets"), {
+    repetitions,
+  });
+  const figures = Object.keys(FORWARDED).map((name) =>
+    figure(`wasm.forward.${name}_per_s`, "1/s", rates[name]),
+  );
+  return [
+    ...figures,
+    ratio("wasm.forward.nat_100k_vs_1k", rates.nat_100k, rates.nat_1k),
+    figure("wasm.forward.nat_flow_bytes", "bytes", [started.nat.flowBytes()]),
+  ];
 }
 
 /** A benchmark of events a second, for the two stacks. */
@@ -128,6 +168,7 @@ function megabytes(byName) {
 export const benchmarks = [
   { prefix: "wasm.bulk.", run: bulk },
   { prefix: "wasm.bulk64k.", run: bulkSmallBuffers },
+  { prefix: "wasm.forward.", run: forward },
   {
     prefix: "wasm.pingpong.",
     run: events("wasm.pingpong", "round trips of 64 bytes a second", "pingPong"),

@@ -36,9 +36,18 @@ impl<H: Host> Pair<H> {
     /// # Errors
     /// [`Failure::Refused`] or [`Failure::Stalled`] when the connections do not come about.
     pub fn new(buffer_bytes: usize, idle: usize) -> Result<Self, Failure> {
+        let [client, server] = [Side::Client, Side::Server].map(|side| H::new(side, buffer_bytes, idle));
+        Self::of_hosts(client?, server?, idle)
+    }
+
+    /// The same with hosts that were made before.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) has them.
+    pub fn of_hosts(client: H, server: H, idle: usize) -> Result<Self, Failure> {
         let mut pair = Self {
-            client: H::new(Side::Client, buffer_bytes, idle)?,
-            server: H::new(Side::Server, buffer_bytes, idle)?,
+            client,
+            server,
             to_server: Cable::default(),
             to_client: Cable::default(),
             now: 1_000_000,

@@ -1,6 +1,6 @@
 //! A host made of one ethertab stack with a pool of its own, driven as the crate's documentation says.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ethertab::time::Instant;
 use ethertab::wire::MacAddr;
@@ -26,6 +26,8 @@ pub(crate) struct EthertabHost {
     pool: Pool<'static>,
     nic: InterfaceId,
     listener: Option<ListenerHandle>,
+    /// The connections are over IPv6.
+    is_ipv6: bool,
 }
 
 impl Host for EthertabHost {
@@ -43,15 +45,17 @@ impl Host for EthertabHost {
         let mut stack = Stack::new(config, limits);
         let mac = MacAddr([2, 0, 0, 0, 0, side.number()]);
         let nic = stack.add_interface(Instant::ZERO, InterfaceConfig::ethernet(mac)).map_err(|_| Failure::Refused)?;
-        let network = ethertab::Prefix { address: address(side), length: 24 };
-        stack.add_address(Instant::ZERO, nic, network).map_err(|_| Failure::Refused)?;
+        for is_ipv6 in [false, true] {
+            let network = ethertab::Prefix { address: address(side, is_ipv6), length: if is_ipv6 { 64 } else { 24 } };
+            stack.add_address(Instant::ZERO, nic, network).map_err(|_| Failure::Refused)?;
+        }
         let listener = match side {
             Side::Client => None,
             Side::Server => {
                 Some(stack.listen(Endpoint::any(SERVER_PORT), ListenOptions::default()).map_err(|_| Failure::Refused)?)
             }
         };
-        Ok(Self { stack, pool: Pool::new(POOL_BLOCKS as usize), nic, listener })
+        Ok(Self { stack, pool: Pool::new(POOL_BLOCKS as usize), nic, listener, is_ipv6: false })
     }
 
     fn receive(&mut self, now: u64, frame: &[u8]) {
@@ -75,7 +79,7 @@ impl Host for EthertabHost {
     }
 
     fn connect(&mut self, now: u64, _idle: bool) -> Result<ConnectionHandle, Failure> {
-        let server = SocketAddr::new(address(Side::Server), SERVER_PORT);
+        let server = SocketAddr::new(address(Side::Server, self.is_ipv6), SERVER_PORT);
         self.stack.connect(instant(now), server, ConnectOptions::default()).map_err(|_| Failure::Refused)
     }
 
@@ -115,13 +119,21 @@ impl Host for EthertabHost {
 }
 
 impl EthertabHost {
+    /// The same host whose connections are over IPv6.
+    pub(crate) fn over_ipv6(self) -> Self {
+        Self { is_ipv6: true, ..self }
+    }
+
     fn state(&self, socket: ConnectionHandle) -> Option<State> {
         self.stack.connection_state(socket)
     }
 }
 
-fn address(side: Side) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, side.number()))
+fn address(side: Side, is_ipv6: bool) -> IpAddr {
+    match is_ipv6 {
+        true => IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(side.number())]),
+        false => IpAddr::from([10, 0, 0, side.number()]),
+    }
 }
 
 fn instant(micros: u64) -> Instant {

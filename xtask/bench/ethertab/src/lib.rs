@@ -4,7 +4,7 @@ mod host;
 
 use std::cell::RefCell;
 
-use ethertab_bench_common::{CountingAllocator, Failure, Pair, status};
+use ethertab_bench_common::{CountingAllocator, Failure, Host as _, Pair, Side, status};
 
 use crate::host::EthertabHost;
 
@@ -25,6 +25,16 @@ fn with_pair(program: impl FnOnce(&mut Pair<EthertabHost>) -> Result<(), Failure
 pub extern "C" fn setup(buffer_bytes: u32, idle: u32) -> u32 {
     PAIR.set(None);
     status(Pair::new(buffer_bytes as usize, idle as usize).map(|pair| PAIR.set(Some(pair))))
+}
+
+/// The same over IPv6, without idle connections.
+#[unsafe(no_mangle)]
+pub extern "C" fn setup_ipv6(buffer_bytes: u32) -> u32 {
+    PAIR.set(None);
+    let [client, server] = [Side::Client, Side::Server]
+        .map(|side| EthertabHost::new(side, buffer_bytes as usize, 0).map(EthertabHost::over_ipv6));
+    let pair = client.and_then(|client| Pair::of_hosts(client, server?, 0));
+    status(pair.map(|pair| PAIR.set(Some(pair))))
 }
 
 /// Moves `bytes` from the client to the server.
@@ -66,5 +76,7 @@ mod tests {
             assert_eq!(connections(20_000), 0);
             assert_eq!(bulk(1_000_003), 0);
         }
+        assert_eq!(setup_ipv6(64 * 1024), 0);
+        assert_eq!(bulk(1_000_003), 0);
     }
 }
