@@ -104,6 +104,11 @@ export function array<T>(argument: string, value: readonly T[] | undefined): rea
   return value;
 }
 
+/** Strings; none if the argument is not given. */
+export function strings(argument: string, value: readonly string[] | undefined): readonly string[] {
+  return array(argument, value).map((item, index) => string(`${argument}[${index}]`, item));
+}
+
 /** Bytes of any kind as a `Uint8Array` over the same memory. */
 export function bytes(argument: string, value: unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;

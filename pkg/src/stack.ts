@@ -2,9 +2,8 @@
 
 import { advertise, advertisementOf, stopAdvertising } from "./advertising.js";
 import * as check from "./arguments.js";
+import { Configuration, type Names, nameServers, type OwnServices } from "./configuration.js";
 import { connectByName } from "./connect_by_name.js";
-import { DhcpClients } from "./dhcp_client.js";
-import { Dhcp6Clients } from "./dhcp6_client.js";
 import { engineFor } from "./engine.js";
 import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
@@ -12,7 +11,6 @@ import { FlowTaker } from "./flows.js";
 import { ListenerImpl } from "./listener.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
-import { Resolver } from "./resolver.js";
 import {
   addRoute,
   forwardPort,
@@ -25,7 +23,6 @@ import {
   unforwardPort,
 } from "./routing.js";
 import { valuesOf } from "./rows.js";
-import { Services } from "./services.js";
 import { connectionsOf, SocketImpl, type SocketStart } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import { TraceImpl } from "./trace.js";
@@ -40,7 +37,6 @@ import type {
   InterfaceOptions,
   Listener,
   ListenOptions,
-  NameServers,
   NatFlow,
   NatOptions,
   NeighborInfo,
@@ -111,20 +107,6 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
   return new StackImpl(engine, host, name, seed, trace, dns);
 }
 
-/** Who is asked for names whatever leases say. */
-interface Names {
-  servers: readonly string[];
-  search: readonly string[];
-}
-
-function nameServers(options: NameServers | undefined): Names {
-  const given = check.options("options.dns", options);
-  const servers = list("options.dns.servers", given.servers).map((server, index) =>
-    check.address(`options.dns.servers[${index}]`, server),
-  );
-  return { servers, search: list("options.dns.search", given.search) };
-}
-
 /** The limits that are given, by the engine's names for them. */
 function limitsOf(limits: StackLimits | undefined): Record<string, number> {
   const given = check.options("options.limits", limits);
@@ -153,13 +135,6 @@ function mixed(value: number): number {
   return (bits ^ (bits >>> 16)) >>> 0;
 }
 
-/** What a stack has in the services' module. */
-interface OwnServices {
-  services: Services;
-  resolver: Resolver;
-  dhcp: DhcpClients | null;
-}
-
 /** Something that ends when its stack does. */
 interface Closable {
   close(error: Error): unknown;
@@ -181,12 +156,7 @@ export class StackImpl implements Stack, Dependent {
   readonly #sockets = new Set<SocketImpl>();
   readonly #others = new Set<Closable>();
   readonly #closing = deferred<void>();
-  readonly #dns: Names;
-  /** Loaded when first needed. */
-  #own: Promise<OwnServices> | null = null;
-  /** The same as in {@link OwnServices}, once it is loaded. */
-  #dhcp: DhcpClients | null = null;
-  #dhcp6: Dhcp6Clients | null = null;
+  readonly #configuration: Configuration;
   #over: Error | null = null;
 
   constructor(
@@ -203,8 +173,13 @@ export class StackImpl implements Stack, Dependent {
     this.closed = this.#closing.promise;
     this.#host = host;
     this.#seed = seed;
-    this.#dns = dns;
+    this.#configuration = new Configuration(this, host, seed, dns, this.#nics);
     engine.addDependent(this);
+  }
+
+  /** Why the stack has ended, or null while it is there. */
+  get over(): Error | null {
+    return this.#over ?? this.engine.over;
   }
 
   get interfaces(): readonly Nic[] {
@@ -227,8 +202,8 @@ export class StackImpl implements Stack, Dependent {
       given.name === undefined
         ? `${this.hostname}:${this.#nics.size}`
         : check.string("options.name", given.name);
-    const addresses = list("options.addresses", given.addresses);
-    const gateways = list(
+    const addresses = check.strings("options.addresses", given.addresses);
+    const gateways = check.strings(
       "options.gateway",
       typeof given.gateway === "string" ? [given.gateway] : given.gateway,
     );
@@ -264,9 +239,9 @@ export class StackImpl implements Stack, Dependent {
       dhcp,
       slaac,
       dhcp6: dhcp6 === true,
-      changed: (nic) => this.#interfaceChanged(nic, dhcp6 === null),
+      changed: (nic) => this.#configuration.interfaceChanged(nic, dhcp6 === null),
       advertise: (nic, options) => this.#advertise(nic, options),
-      closing: (nic) => this.#giveBack(nic),
+      closing: (nic) => this.#configuration.giveBack(nic),
       released: () => this.#removeNic(id),
     });
     this.#nics.set(id, nic);
@@ -280,71 +255,8 @@ export class StackImpl implements Stack, Dependent {
       nic.close();
       throw error;
     }
-    if (dhcp) this.#startDhcp(nic).catch((error) => nic.unconfigured(error));
-    if (dhcp6 !== null && dhcp6 !== false) {
-      this.#startDhcp6(nic, dhcp6 === true).catch((error) => nic.unconfigured(error));
-    }
+    this.#configuration.begin(nic, dhcp, dhcp6 ?? false);
     return nic;
-  }
-
-  /** The resolver and DHCP clients, which are in an instance of the services' module. */
-  #services(): Promise<OwnServices> {
-    this.#own ??= Services.load(this.engine).then((services) => {
-      if (this.#over !== null) throw this.#over;
-      const resolver = new Resolver(this, services, this.#seed);
-      const own: OwnServices = { services, resolver, dhcp: null };
-      this.#namesChanged(own);
-      return own;
-    });
-    return this.#own;
-  }
-
-  async #startDhcp(nic: NicImpl): Promise<void> {
-    const own = await this.#services();
-    if (this.#nics.get(nic.id) !== nic) return;
-    own.dhcp ??= new DhcpClients(this, own.services, () => this.#namesChanged(own));
-    this.#dhcp = own.dhcp;
-    own.dhcp.add(nic, this.#seed);
-  }
-
-  async #startDhcp6(nic: NicImpl, isStateful: boolean): Promise<void> {
-    const own = await this.#services();
-    if (this.#nics.get(nic.id) !== nic) return;
-    this.#dhcp6 ??= new Dhcp6Clients(this, own.services, () => this.#namesChanged(own));
-    this.#dhcp6.add(nic, isStateful, this.#seed);
-  }
-
-  /** A resolver that is loaded later asks then. */
-  #interfaceChanged(nic: NicImpl, followsRouters: boolean): void {
-    this.#dhcp6?.addressesChanged(nic);
-    const advertised = followsRouters ? nic.advertisedDhcp() : null;
-    if (advertised !== null) {
-      this.#startDhcp6(nic, advertised === "addresses").catch((error) => nic.dhcpFailed(error));
-    }
-    this.#own?.then(
-      (own) => this.#namesChanged(own),
-      () => {},
-    );
-  }
-
-  /** Tells the resolver which servers and domains leases and routers name, unless the application has named some. */
-  #namesChanged({ services, dhcp, resolver }: OwnServices): void {
-    if (this.#over !== null || this.engine.over !== null || services.over !== null) return;
-    const leases = dhcp?.leases() ?? [];
-    const { servers, search } = this.#dns;
-    const advertised = [...this.#nics.values()].map((nic) => nic.advertisedNames());
-    const leases6 = [...this.#nics.values()].flatMap(({ lease6 }) => lease6 ?? []);
-    const theirs = [
-      ...leases.flatMap(({ dnsServers }) => dnsServers),
-      ...leases6.flatMap(({ dnsServers }) => dnsServers),
-      ...advertised.flatMap((names) => names.servers),
-    ].slice(0, 4);
-    const domains = [
-      ...leases.flatMap(({ domain }) => (domain === "" ? [] : domain)),
-      ...leases6.flatMap(({ search }) => search),
-      ...advertised.flatMap((names) => names.domains),
-    ].slice(0, 6);
-    resolver.configure(servers.length > 0 ? servers : theirs, search.length > 0 ? search : domains);
   }
 
   async resolve(hostname: string, options?: ResolveOptions): Promise<string[]> {
@@ -355,22 +267,9 @@ export class StackImpl implements Stack, Dependent {
     if (family !== 0 && family !== 4 && family !== 6) {
       throw new TypeError(`options.family must be 4 or 6, got ${check.show(family)}`);
     }
-    this.#assertOpen();
     const { resolver } = await this.#services();
-    this.#assertOpen();
     const found = await resolver.resolve(host, family, signal);
-    return this.#sorted(found);
-  }
-
-  /** Addresses in the order in which they are to be tried (RFC 6724 §6). */
-  #sorted(addresses: readonly string[]): string[] {
-    // There is no way to a loopback address to compare.
-    const isLoopback = addresses.includes("::1");
-    if (this.#over !== null || this.engine.over !== null || isLoopback) return [...addresses];
-    const sorted = this.engine.call((wasm) =>
-      wasm.sort_destinations(this.#host, addresses.join(" ")),
-    );
-    return sorted.split(" ").filter((address) => address !== "");
+    return this.#configuration.sorted(found);
   }
 
   async resolveRecords(
@@ -382,18 +281,22 @@ export class StackImpl implements Stack, Dependent {
     const kind = check.string("type", type).toUpperCase();
     const given = check.options("options", options);
     const signal = check.abortSignal("options.signal", given.signal);
-    this.#assertOpen();
     const { resolver } = await this.#services();
-    this.#assertOpen();
     return resolver.records(host, kind, signal);
   }
 
   /** @internal What a name server answers, for a server of names that gives questions on. */
   async askNameServer(name: string, type: string): Promise<Uint8Array<ArrayBuffer>> {
-    this.#assertOpen();
     const { resolver } = await this.#services();
-    this.#assertOpen();
     return resolver.ask(name, type, null);
+  }
+
+  /** What is in the services' module, which is loaded when it is first needed. */
+  async #services(): Promise<OwnServices> {
+    this.#assertOpen();
+    const own = await this.#configuration.services();
+    this.#assertOpen();
+    return own;
   }
 
   /** A unicast address, locally administered (IEEE 802 §8.2.1), by the stack's seed. */
@@ -429,24 +332,10 @@ export class StackImpl implements Stack, Dependent {
     this.#nics.delete(id);
     if (nic !== undefined) {
       this.#vlans.delete(nic);
-      this.#own?.then(
-        (own) => {
-          this.#namesChanged(own);
-        },
-        () => {},
-      );
+      this.#configuration.namesChanged();
     }
     if (this.engine.over !== null) return;
     this.engine.call((wasm) => wasm.remove_interface(this.#host, id));
-  }
-
-  /** Gives a lease back while the interface can still send. */
-  #giveBack(nic: NicImpl): void {
-    if (this.#over !== null || this.engine.over !== null) return;
-    if (this.#dhcp === null && this.#dhcp6 === null) return;
-    this.#dhcp?.remove(nic);
-    this.#dhcp6?.remove(nic);
-    this.engine.call((wasm, now) => wasm.send_waiting(now));
   }
 
   /** For what is in modules of its own. */
@@ -523,7 +412,6 @@ export class StackImpl implements Stack, Dependent {
     if (options === null) return stopAdvertising(this.engine, nic);
     const advertisement = advertisementOf("options", options, nic);
     const { services } = await this.#services();
-    this.#assertOpen();
     this.#interfaceOf(nic);
     advertise(this.engine, services, nic, advertisement);
   }
@@ -598,8 +486,7 @@ export class StackImpl implements Stack, Dependent {
     begin: (address: string) => number | Error,
   ): Promise<number> {
     const { services, resolver } = await this.#services();
-    this.#assertOpen();
-    const sorted = (addresses: readonly string[]) => this.#sorted(addresses);
+    const sorted = (addresses: readonly string[]) => this.#configuration.sorted(addresses);
     return connectByName({ engine: this.engine, services, resolver, host, signal, begin, sorted });
   }
 
@@ -749,14 +636,14 @@ export class StackImpl implements Stack, Dependent {
   }
 
   #assertOpen(): void {
-    if (this.#over !== null) throw this.#over;
-    if (this.engine.over !== null) throw this.engine.over;
+    const { over } = this;
+    if (over !== null) throw over;
   }
 
   close(): Promise<void> {
     if (this.#over === null) {
       const error = new SocketError("ABORT_ERR", `the stack ${this.hostname} was closed`);
-      for (const nic of this.#nics.values()) this.#giveBack(nic);
+      for (const nic of this.#nics.values()) this.#configuration.giveBack(nic);
       // First, since a socket's end is told to its owner, who may want another one: that is refused.
       this.#over = error;
       for (const socket of this.#sockets) socket.abort(error);
@@ -776,15 +663,7 @@ export class StackImpl implements Stack, Dependent {
 
   #end(error: Error): void {
     this.trace.end();
-    this.#own?.then(
-      ({ services, resolver, dhcp }) => {
-        dhcp?.close();
-        this.#dhcp6?.close();
-        resolver.close(error);
-        services.close();
-      },
-      () => {},
-    );
+    this.#configuration.close(error);
     for (const other of this.#others) other.close(error);
     for (const nic of this.#nics.values()) nic.close();
     this.#closing.resolve();
@@ -793,12 +672,6 @@ export class StackImpl implements Stack, Dependent {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function list(argument: string, value: readonly string[] | undefined): readonly string[] {
-  return check
-    .array(argument, value)
-    .map((item, index) => check.string(`${argument}[${index}]`, item));
 }
 
 /** The settings of a socket's own, of which `noDelay` may stand outside. */
