@@ -13,7 +13,7 @@ use ethertab::services::dhcpv6_client::{Dhcpv6Client, Dhcpv6ClientConfig};
 use ethertab::services::{DhcpClient, DhcpClientConfig, Mdns, MdnsConfig, MdnsMemory};
 use ethertab::time::Instant;
 use ethertab::{BindError, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Pool, Prefix, Stack};
-use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, Side};
+use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, LinkType, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::dhcp::Dhcp;
@@ -191,7 +191,7 @@ impl<P: Port> Driver<P> {
         let interface = self.stack.add_interface(self.now(), interface)?;
         let mut plug = Plug::new(interface, port)?;
         if let Some(capture) = &mut self.capture {
-            plug.captured_as = capture.add_interface(&captured_name(self.plugs.len()));
+            plug.captured_as = capture.add_interface(&captured_name(self.plugs.len()), LinkType::Ethernet);
         }
         self.plugs.push(plug);
         Ok(interface)
@@ -331,7 +331,7 @@ impl<P: Port> Driver<P> {
     pub fn start_capture(&mut self, config: CaptureConfig) {
         let mut capture = Capture::new(config);
         for (number, plug) in self.plugs.iter_mut().enumerate() {
-            plug.captured_as = capture.add_interface(&captured_name(number));
+            plug.captured_as = capture.add_interface(&captured_name(number), LinkType::Ethernet);
         }
         self.capture = Some(capture);
     }

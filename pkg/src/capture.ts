@@ -19,6 +19,8 @@ interface Seen {
   direction: "in" | "out";
   length: number;
   kept: number;
+  /** 1 for an IP packet without an Ethernet header. */
+  isPacket: number;
 }
 
 /**
@@ -161,7 +163,7 @@ class CaptureImpl implements Capture, Dependent {
       direction,
       length,
       data,
-      summary: inspector.call((wasm) => wasm.frame_summary(data)),
+      summary: inspector.call((wasm) => wasm.frame_summary(data, seen.isPacket === 1)),
     };
   }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { capture } from "ethertab";
+import { capture, createEngine, createStack, functionPort, plug } from "ethertab";
 import {
   connected,
   pattern,
@@ -22,6 +22,17 @@ function hasTshark() {
   } catch {
     return false;
   }
+}
+
+const LINKTYPE_ETHERNET = 1;
+const LINKTYPE_RAW = 101;
+
+/** The link type of a pcapng file's first interface, whose block follows the section's and begins with it. */
+function linkTypeOf(file) {
+  const view = new DataView(file.buffer, file.byteOffset);
+  const block = view.getUint32(4, true);
+  assert.equal(view.getUint32(block, true), 1);
+  return view.getUint16(block + 8, true);
 }
 
 test("a capture follows live, and tells each frame in a line", async () => {
@@ -157,4 +168,42 @@ test("a capture of a switch that was stopped sees no more", async () => {
   await network.a.ping("10.0.0.2");
   assert.equal(seen.length, length);
   network.engine.close();
+});
+
+test("a capture of an interface without Ethernet holds IP packets", async () => {
+  const engine = await createEngine();
+  const stacks = [await createStack({ engine }), await createStack({ engine })];
+  const [near, far] = stacks.map((stack, index) =>
+    stack.addInterface({ medium: "ip", addresses: [`10.8.0.${index + 1}/24`] }),
+  );
+  plug(near, far);
+  const seen = capture(near);
+  await stacks[0].ping("10.8.0.2");
+  const frames = [];
+  seen.stop();
+  for await (const frame of seen.frames) frames.push(frame);
+  const echo = frames.find(({ summary }) => /echo request/.test(summary));
+  assert.match(echo.summary, /^10\.8\.0\.1 > 10\.8\.0\.2 /);
+  assert.equal(echo.data[0], 0x45);
+  const file = await seen.pcapng();
+  assert.equal(linkTypeOf(file), LINKTYPE_RAW);
+  // So does a port from outside that such an interface is plugged into, and no other.
+  for (const [medium, type] of [
+    ["ip", LINKTYPE_RAW],
+    ["ethernet", LINKTYPE_ETHERNET],
+  ]) {
+    const port = functionPort({ send() {} });
+    plug(stacks[0].addInterface({ medium }), port);
+    assert.equal(linkTypeOf(await capture(port).pcapng()), type);
+  }
+  if (hasTshark()) {
+    const folder = mkdtempSync(join(tmpdir(), "ethertab-"));
+    const path = join(folder, "capture.pcapng");
+    writeFileSync(path, file);
+    const filter = ["-r", path, "-Y", "icmp && !_ws.malformed"];
+    const read = execFileSync("tshark", filter, { encoding: "utf8" });
+    rmSync(folder, { recursive: true });
+    assert.equal(read.trim().split("\n").length, 2);
+  }
+  engine.close();
 });

@@ -42,6 +42,25 @@ pub enum Direction {
     Out,
 }
 
+/// What the frames of a source begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LinkType {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// An IPv4 or IPv6 header: LINKTYPE_RAW in the registry of link types.
+    Ip,
+}
+
+/// A source of frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureInterface {
+    /// What it is called.
+    pub name: String,
+    /// What its frames begin with.
+    pub link: LinkType,
+}
+
 /// One captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
@@ -49,7 +68,7 @@ pub struct Packet<'a> {
     pub number: u64,
     /// When it passed.
     pub time: Instant,
-    /// Index of the port's name among [`Capture::interfaces`].
+    /// Index of the port among [`Capture::interfaces`].
     pub interface: u32,
     /// Which way it went.
     pub direction: Direction,
@@ -74,7 +93,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct Capture {
     config: CaptureConfig,
-    interfaces: Vec<String>,
+    interfaces: Vec<CaptureInterface>,
     frames: FrameRing,
     entries: VecDeque<Entry>,
     /// The number of the oldest packet kept.
@@ -99,13 +118,13 @@ impl Capture {
     }
 
     /// Names one more source of frames; the result goes into [`record`](Self::record).
-    pub fn add_interface(&mut self, name: &str) -> u32 {
-        self.interfaces.push(name.into());
+    pub fn add_interface(&mut self, name: &str, link: LinkType) -> u32 {
+        self.interfaces.push(CaptureInterface { name: name.into(), link });
         (self.interfaces.len() - 1) as u32
     }
 
-    /// The names of the sources.
-    pub fn interfaces(&self) -> &[String] {
+    /// The sources.
+    pub fn interfaces(&self) -> &[CaptureInterface] {
         &self.interfaces
     }
 
@@ -203,7 +222,7 @@ impl Capture {
     /// Only what the writer of the format reports; writing to memory does not fail otherwise.
     pub fn to_pcapng(&self, epoch: Duration) -> io::Result<Vec<u8>> {
         let source = pcapng::Source {
-            interfaces: self.interfaces.iter().map(String::as_str),
+            interfaces: self.interfaces.iter().map(|CaptureInterface { name, link }| (name.as_str(), *link)),
             snap_len: self.config.snap_len,
             packets: self.packets(),
             dropped: self.dropped(),
@@ -225,7 +244,7 @@ mod tests {
 
     fn capture(max_bytes: usize, packets: u8) -> Capture {
         let mut capture = Capture::new(CaptureConfig { max_bytes, snap_len: 100 });
-        let interface = capture.add_interface("a");
+        let interface = capture.add_interface("a", LinkType::Ethernet);
         for number in 0..packets {
             let time = Instant::from_micros(1_000_000 + u64::from(number));
             capture.record(time, interface, Direction::Out, &frame(number));

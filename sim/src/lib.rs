@@ -25,7 +25,7 @@ pub mod switch;
 pub mod world;
 
 pub use cable::{Cable, Lane, LaneCounters, Side};
-pub use capture::{Capture, CaptureConfig, Direction, Packet};
+pub use capture::{Capture, CaptureConfig, CaptureInterface, Direction, LinkType, Packet};
 pub use impairment::{BurstLoss, Impairment, ImpairmentError, Queue};
 pub use middlebox::{Middlebox, MiddleboxConfig};
 pub use mutate::Mutator;

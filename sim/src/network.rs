@@ -14,14 +14,14 @@
 mod engine;
 
 use crate::cable::{Cable, Side};
-use crate::capture::{Capture, CaptureConfig, Direction};
+use crate::capture::{Capture, CaptureConfig, Direction, LinkType};
 use crate::impairment::{Impairment, ImpairmentError};
 use crate::random::Random;
 use crate::schedule::{Schedule, Wake};
 use crate::slots::{Key, Slots};
 use crate::switch::{Switch, SwitchConfig};
 use ethertab::time::Instant;
-use ethertab::{InterfaceId, Pool, Stack};
+use ethertab::{InterfaceId, Medium, Pool, Stack};
 use siphasher::sip::SipHasher13;
 use std::collections::VecDeque;
 use std::fmt;
@@ -548,19 +548,43 @@ impl Network {
     /// If there is no such capture or port.
     pub fn watch(&mut self, capture: CaptureId, port: PortId) -> Result<(), NetworkError> {
         let node = self.ports.get(port.0).ok_or(NetworkError::NotFound)?;
+        let link = self.link_type(node);
         let target = self.captures.get_mut(capture.0).ok_or(NetworkError::NotFound)?;
         if node.watchers.iter().any(|(watcher, _)| *watcher == capture) {
             return Ok(());
         }
         let is_watched = |number: u32| self.ports.iter().any(|(_, port)| port.watchers.contains(&(capture, number)));
-        let names = target.interfaces().iter().zip(0..);
-        let gone =
-            names.filter(|(name, number)| **name == node.name && !is_watched(*number)).map(|(_, number)| number).next();
-        let number = gone.unwrap_or_else(|| target.add_interface(&node.name));
+        let known = target.interfaces().iter().zip(0..);
+        let gone = known
+            .filter(|(known, number)| known.name == node.name && known.link == link && !is_watched(*number))
+            .map(|(_, number)| number)
+            .next();
+        let number = gone.unwrap_or_else(|| target.add_interface(&node.name, link));
         if let Some(node) = self.ports.get_mut(port.0) {
             node.watchers.push((capture, number));
         }
         Ok(())
+    }
+
+    /// What the frames begin with that pass a port. A port from outside carries what the interface at the other end of its
+    /// cable does.
+    fn link_type(&self, port: &Port) -> LinkType {
+        let other = port.plug.and_then(|(cable, side)| {
+            let ends = self.cables.get(cable.0)?.ends;
+            self.ports.get(ends[side.other().index()].0)
+        });
+        let medium = [Some(port), other].into_iter().flatten().find_map(|port| match port.owner {
+            Owner::Host(host, interface) => {
+                let mut interfaces = self.hosts.get(host.0)?.stack.interfaces();
+                interfaces.find(|(found, _)| *found == interface).map(|(_, config)| config.medium)
+            }
+            Owner::Switch(..) => Some(Medium::Ethernet),
+            Owner::External => None,
+        });
+        match medium {
+            Some(Medium::Ip | Medium::Loopback) => LinkType::Ip,
+            _ => LinkType::Ethernet,
+        }
     }
 
     /// Lets a capture see a port no more.

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-use crate::capture::{Direction, Packet};
+use crate::capture::{Direction, LinkType, Packet};
 
 /// Bytes of a block around its body: its type, and its length twice.
 const BLOCK_OVERHEAD: u32 = 12;
@@ -23,7 +23,7 @@ const BLOCK_OVERHEAD: u32 = 12;
 /// What a file is made of.
 #[derive(Clone, Debug)]
 pub struct Source<I, P> {
-    /// The names of the ports, which [`Packet::interface`] counts.
+    /// The names of the ports and what their frames begin with, which [`Packet::interface`] counts.
     pub interfaces: I,
     /// Bytes kept of each frame at most.
     pub snap_len: usize,
@@ -33,14 +33,14 @@ pub struct Source<I, P> {
     pub dropped: u64,
 }
 
-/// Makes a file of Ethernet frames: one interface block a port, timestamps counted from `epoch` (since 1970), the
+/// Makes a file: one interface block a port, timestamps counted from `epoch` (since 1970), the
 /// direction and the comments as options, and at the end how many packets are missing.
 ///
 /// # Errors
 /// Only what the writer of the format reports; writing to memory does not fail otherwise.
 pub fn write<'a>(
     epoch: Duration,
-    source: Source<impl Iterator<Item = &'a str>, impl Iterator<Item = Packet<'a>>>,
+    source: Source<impl Iterator<Item = (&'a str, LinkType)>, impl Iterator<Item = Packet<'a>>>,
 ) -> io::Result<Vec<u8>> {
     let application = Cow::Borrowed(concat!("ethertab ", env!("CARGO_PKG_VERSION")));
     let section = SectionHeaderBlock {
@@ -51,10 +51,13 @@ pub fn write<'a>(
     let mut file = Buffer(Vec::new());
     write_block(&mut file, SECTION_HEADER_BLOCK, &section)?;
     let mut interfaces = 0;
-    for name in source.interfaces {
+    for (name, link) in source.interfaces {
         interfaces += 1;
         let description = InterfaceDescriptionBlock {
-            linktype: DataLink::ETHERNET,
+            linktype: match link {
+                LinkType::Ethernet => DataLink::ETHERNET,
+                LinkType::Ip => DataLink::RAW,
+            },
             snaplen: source.snap_len as u32,
             // The crate writes timestamps in nanoseconds, so the interface must say so: 10^-9 s.
             options: vec![

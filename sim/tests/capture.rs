@@ -1,7 +1,7 @@
 //! A capture opens in tshark, without a warning and with everything in it.
 
 use ethertab::time::Instant;
-use ethertab_sim::{Capture, CaptureConfig, Direction};
+use ethertab_sim::{Capture, CaptureConfig, Direction, LinkType};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,10 +41,13 @@ fn tshark_reads_a_capture_without_a_warning() {
         return;
     }
     let mut capture = Capture::new(CaptureConfig::default());
-    let (a, b) = (capture.add_interface("page"), capture.add_interface("guest:1"));
+    let (a, b) =
+        (capture.add_interface("page", LinkType::Ethernet), capture.add_interface("guest:1", LinkType::Ethernet));
     capture.record(Instant::from_micros(1), a, Direction::Out, &arp_request());
     capture.record(Instant::from_micros(1_000_002), b, Direction::In, &arp_request());
     capture.record(Instant::from_micros(2_000_003), a, Direction::Out, &syn());
+    let tunnel = capture.add_interface("tunnel", LinkType::Ip);
+    capture.record(Instant::from_micros(3_000_004), tunnel, Direction::In, &syn()[14..]);
     capture.annotate(2, "the first SYN: grüß Gott");
     let file = capture.to_pcapng(Duration::from_secs(1_700_000_000)).unwrap();
     let path = std::env::temp_dir().join(format!("ethertab-capture-{}.pcapng", std::process::id()));
@@ -77,6 +80,7 @@ fn tshark_reads_a_capture_without_a_warning() {
             ["1700000000.000001000", "page", "0x00000002", "", "ARP"],
             ["1700000001.000002000", "guest:1", "0x00000001", "", "ARP"],
             ["1700000002.000003000", "page", "0x00000002", "the first SYN: grüß Gott", "TCP"],
+            ["1700000003.000004000", "tunnel", "0x00000001", "", "TCP"],
         ]
     );
     let expert = String::from_utf8_lossy(&expert.stdout);

@@ -2,7 +2,10 @@
 
 use ethertab::time::{Duration, Instant};
 use ethertab_sim::network::MAX_FRAME_LEN;
-use ethertab_sim::{CaptureConfig, Direction, Impairment, Network, NetworkError, PortId, SwitchConfig, SwitchId};
+use ethertab_sim::{
+    CaptureConfig, CaptureInterface, Direction, Impairment, LinkType, Network, NetworkError, PortId, SwitchConfig,
+    SwitchId,
+};
 
 const BROADCAST: u8 = 0xff;
 
@@ -216,7 +219,8 @@ fn captures_see_both_directions_of_the_ports_they_watch() {
         .map(|packet| (packet.time.as_micros(), packet.direction, packet.bytes[20]))
         .collect();
     assert_eq!(seen, [(5, Direction::Out, 1), (7, Direction::In, 2)]);
-    assert_eq!(network.capture(capture).unwrap().interfaces(), ["a"]);
+    let interfaces = network.capture(capture).unwrap().interfaces();
+    assert_eq!(interfaces, [CaptureInterface { name: "a".into(), link: LinkType::Ethernet }]);
     network.unwatch(capture, a);
     network.inject(a, Instant::from_micros(8), &frame(2, 1, 3));
     assert_eq!(network.remove_capture(capture).unwrap().seen(), 2);

@@ -1,7 +1,7 @@
 //! Captures.
 
 use ethertab::time::Instant;
-use ethertab_sim::{CaptureConfig, Direction};
+use ethertab_sim::{CaptureConfig, Direction, LinkType};
 use ethertab_wasm_shared::{Rows, packets};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -51,16 +51,18 @@ pub fn capture_frame(capture: u32, from: f64) -> Option<Rows> {
         let packet = capture.since(from as u64).next()?;
         let kept = packet.bytes.len().min(engine.scratch.len());
         engine.scratch[..kept].copy_from_slice(&packet.bytes[..kept]);
-        let rows = Rows::of("index time port direction length kept");
+        let port = capture.interfaces().get(packet.interface as usize);
+        let rows = Rows::of("index time port direction length kept isPacket");
         rows.number(packet.number as f64);
         rows.number(packet.time.since(Instant::ZERO).as_micros() as f64);
-        rows.text(capture.interfaces().get(packet.interface as usize).map_or("", String::as_str));
+        rows.text(port.map_or("", |port| &port.name));
         rows.text(match packet.direction {
             Direction::In => "in",
             Direction::Out => "out",
         });
         rows.number(packet.original_len);
         rows.number(kept as f64);
+        rows.number(port.is_some_and(|port| port.link == LinkType::Ip));
         Some(rows)
     })
 }

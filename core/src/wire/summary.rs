@@ -22,6 +22,17 @@ pub fn summarize(frame: &[u8], out: &mut dyn Write) -> fmt::Result {
     }
 }
 
+/// Writes one line, without a line end, about an IPv4 or IPv6 packet; any bytes give some line.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn summarize_packet(packet: &[u8], out: &mut dyn Write) -> fmt::Result {
+    match packet.first().map(|first| first >> 4) {
+        Some(6) => ipv6(packet, out),
+        _ => ipv4(packet, out),
+    }
+}
+
 fn link_payload(header: &EthernetHeader, kind: u16, payload: &[u8], out: &mut dyn Write) -> fmt::Result {
     match kind {
         ethertype::ARP => arp(payload, out),
@@ -340,6 +351,20 @@ mod tests {
         let mut text = String::new();
         summarize(frame, &mut text).unwrap();
         text
+    }
+
+    #[test]
+    fn a_packet_without_a_frame_reads_the_same() {
+        let frame = udp_frame(53, 53, &[]);
+        let mut text = String::new();
+        summarize_packet(&frame[14..], &mut text).unwrap();
+        assert_eq!(text, line(&frame));
+        let ipv6 = [&[0x60, 0, 0, 0, 0, 0, protocol::NO_NEXT_HEADER, 64][..], &[0; 32]].concat();
+        for (packet, start) in [(&ipv6[..], ":: > ::"), (&ipv6[..20], "IPv6: "), (&[], "IPv4: ")] {
+            text.clear();
+            summarize_packet(packet, &mut text).unwrap();
+            assert!(text.starts_with(start), "{text}");
+        }
     }
 
     /// An IPv4 datagram from 10.0.2.15 to 10.0.2.2 in a frame.

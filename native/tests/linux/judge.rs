@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ethertab::time::Instant;
-use ethertab_sim::{Capture, CaptureConfig, Direction};
+use ethertab_sim::{Capture, CaptureConfig, Direction, LinkType};
 
 use crate::Outcome;
 use crate::namespace::run;
@@ -138,7 +138,7 @@ fn a_bad_checksum_is_a_surprise() -> Outcome {
     let udp_without_checksum = [0x30, 0x39, 0, 9, 0, 8, 0, 0];
     let frame = [&ethernet[..], &ipv4, &udp_without_checksum].concat();
     let mut capture = Capture::new(CaptureConfig::default());
-    let interface = capture.add_interface("stack");
+    let interface = capture.add_interface("stack", LinkType::Ethernet);
     capture.record(Instant::ZERO, interface, Direction::Out, &frame);
     let error = check("a_bad_checksum_is_a_surprise", &capture, NORMAL).err().map(|error| error.to_string());
     assert!(error.as_ref().is_some_and(|error| error.contains("Bad checksum [should be 0x26bd]")), "{error:?}");

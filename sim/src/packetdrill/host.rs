@@ -13,7 +13,7 @@ use super::ast::OuterHeader;
 use super::encapsulation::encapsulate;
 use super::settings::Settings;
 use super::wire::{Packet, Payload, ethernet_frame};
-use crate::capture::{Capture, CaptureConfig, Direction};
+use crate::capture::{Capture, CaptureConfig, Direction, LinkType};
 
 /// What the stack's clock shows when a script begins, in microseconds: later than 0, so that nothing passes by being 0.
 const EPOCH: u64 = 10_000_000;
@@ -89,7 +89,7 @@ impl Host {
         stack.add_route(Prefix { address: everywhere, length: 0 }, gateway)?;
         stack.add_neighbor(&mut pool, interface, gateway, GATEWAY_MAC)?;
         let mut capture = Capture::new(CaptureConfig::default());
-        let capture_interface = capture.add_interface("stack under test");
+        let capture_interface = capture.add_interface("stack under test", LinkType::Ethernet);
         let buf = vec![0; stack.frame_capacity(interface)];
         let sent = VecDeque::new();
         let segment_size = settings.mss;

@@ -9,7 +9,7 @@ mod tcp;
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{Config, FrameMeta, InterfaceConfig, InterfaceId, Limits, Pool, Stack};
-use ethertab_sim::{Capture, CaptureConfig, Direction};
+use ethertab_sim::{Capture, CaptureConfig, Direction, LinkType};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
@@ -214,7 +214,7 @@ fn tshark_finds_nothing_wrong_with_any_packet() {
     // Each scene has stacks of its own with addresses that others have, too.
     for (number, (scene, kinds)) in scenes.into_iter().enumerate() {
         let mut capture = Capture::new(CaptureConfig::default());
-        capture.add_interface("stack");
+        capture.add_interface("stack", LinkType::Ethernet);
         scene(&mut capture);
         let (found, remarks) = judge(number, &capture);
         let missing: Vec<_> = kinds.iter().filter(|kind| !found.contains(**kind)).collect();

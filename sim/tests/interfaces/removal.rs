@@ -290,6 +290,6 @@ fn a_capture_goes_on_when_an_interface_is_opened_again() {
         world.run_for(Duration::from_secs(1));
         let seen = world.network().capture(capture).unwrap();
         assert!(seen.seen() > before, "the announcements of round {round}");
-        assert_eq!(seen.interfaces(), ["a"]);
+        assert!(seen.interfaces().iter().map(|port| &port.name).eq(["a"]));
     }
 }

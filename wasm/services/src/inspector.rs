@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use ethertab::wire::summary::summarize;
+use ethertab::wire::summary::{summarize, summarize_packet};
 use ethertab_sim::pcapng;
 use ethertab_wasm_shared::packets;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// One line about an Ethernet frame, also about one that was cut.
+/// One line about an Ethernet frame, or an IP packet that has none around it, also about one that was cut.
 #[wasm_bindgen]
-pub fn frame_summary(frame: &[u8]) -> String {
+pub fn frame_summary(frame: &[u8], is_packet: bool) -> String {
     let mut summary = String::new();
     // Writing to a String cannot fail.
-    let _ = summarize(frame, &mut summary);
+    let _ = if is_packet { summarize_packet(frame, &mut summary) } else { summarize(frame, &mut summary) };
     summary
 }
 

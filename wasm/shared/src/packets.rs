@@ -1,12 +1,12 @@
 //! The packets of a capture on their way from the engine's memory to that of the services, which make a file of them.
 //!
 //! All numbers are little-endian: `snap_len` u32, packets dropped u64, the number of ports u32; for each port the length of its
-//! name u32 and the name; then for each packet the time in microseconds u64, the port twice and one more if the frame came
+//! name twice and one more if its frames are IP packets u32, and the name; then for each packet the time in microseconds u64, the port twice and one more if the frame came
 //! out of it u32, the frame's length u32, the length kept u32 and what was kept.
 
 use ethertab::time::Instant;
 use ethertab_sim::pcapng::Source;
-use ethertab_sim::{Capture, Direction, Packet};
+use ethertab_sim::{Capture, CaptureInterface, Direction, LinkType, Packet};
 
 /// The packets that a capture has kept.
 pub fn pack(capture: &Capture) -> Vec<u8> {
@@ -15,8 +15,8 @@ pub fn pack(capture: &Capture) -> Vec<u8> {
     put(&(capture.snap_len() as u32).to_le_bytes());
     put(&capture.dropped().to_le_bytes());
     put(&(capture.interfaces().len() as u32).to_le_bytes());
-    for name in capture.interfaces() {
-        put(&(name.len() as u32).to_le_bytes());
+    for CaptureInterface { name, link } in capture.interfaces() {
+        put(&((name.len() as u32) << 1 | u32::from(*link == LinkType::Ip)).to_le_bytes());
         put(name.as_bytes());
     }
     for packet in capture.packets() {
@@ -30,14 +30,17 @@ pub fn pack(capture: &Capture) -> Vec<u8> {
 }
 
 /// What [`pack`] has packed; None if `packed` is nothing of that kind. Packets end where one is not whole.
-pub fn unpack(packed: &[u8]) -> Option<Source<impl Iterator<Item = &str>, impl Iterator<Item = Packet<'_>>>> {
+pub fn unpack(
+    packed: &[u8],
+) -> Option<Source<impl Iterator<Item = (&str, LinkType)>, impl Iterator<Item = Packet<'_>>>> {
     let mut rest = packed;
     let snap_len = word(&mut rest)? as usize;
     let dropped = long(&mut rest)?;
     let mut interfaces = Vec::new();
     for _ in 0..word(&mut rest)? {
-        let len = word(&mut rest)? as usize;
-        interfaces.push(str::from_utf8(take(&mut rest, len)?).ok()?);
+        let port = word(&mut rest)?;
+        let link = if port & 1 == 0 { LinkType::Ethernet } else { LinkType::Ip };
+        interfaces.push((str::from_utf8(take(&mut rest, (port >> 1) as usize)?).ok()?, link));
     }
     let packets = (dropped..).map_while(move |number| packet(&mut rest, number));
     Some(Source { interfaces: interfaces.into_iter(), snap_len, packets, dropped })
@@ -80,8 +83,9 @@ mod tests {
     #[test]
     fn what_was_packed_makes_the_same_file() {
         let mut capture = Capture::new(CaptureConfig { max_bytes: 300, snap_len: 60 });
-        for (name, direction) in [("a", Direction::In), ("bee", Direction::Out)] {
-            let interface = capture.add_interface(name);
+        for (name, link, direction) in [("a", LinkType::Ethernet, Direction::In), ("bee", LinkType::Ip, Direction::Out)]
+        {
+            let interface = capture.add_interface(name, link);
             for i in 0..4 {
                 capture.record(Instant::from_micros(1_000_000 + i), interface, direction, &[i as u8; 100]);
             }
