@@ -97,7 +97,7 @@ class Race {
         return;
       }
       if (next.address === null) {
-        this.#timer.set(next.due ?? Number.POSITIVE_INFINITY);
+        this.#timer.set(next.due ?? Number.POSITIVE_INFINITY, true);
         return;
       }
       const id = begin(next.address);

@@ -1,6 +1,7 @@
 /** DHCPv6 for a stack's interfaces (RFC 9915): core's clients on one UDP socket, and the addresses that they are granted. */
 
 import * as check from "./arguments.js";
+import { inBackground } from "./background.js";
 import type { EngineCore } from "./engine_core.js";
 import type { NicImpl } from "./nic.js";
 import type { Services } from "./services.js";
@@ -45,7 +46,7 @@ export class Dhcp6Clients {
     this.#services = services;
     this.#changed = changed;
     this.#timer = new DueTimer(this.#engine, () => this.#run());
-    this.#socket = stack.bindUdp({ port: CLIENT_PORT });
+    this.#socket = inBackground(stack.bindUdp({ port: CLIENT_PORT }));
     this.#socket.onready = () => this.#receive();
   }
 
@@ -104,7 +105,8 @@ export class Dhcp6Clients {
   #run(): void {
     if (this.#engine.over !== null || this.#services.over !== null) return;
     let due = Number.POSITIVE_INFINITY;
-    for (const client of this.#clients.values()) {
+    const clients = [...this.#clients.values()];
+    for (const client of clients) {
       const { number } = client;
       this.#services.call((wasm, now) => wasm.step_dhcpv6_client(now, number, new Uint8Array(0)));
       if (this.#services.call((wasm) => wasm.dhcpv6_client_has_news(number))) this.#tell(client);
@@ -114,7 +116,10 @@ export class Dhcp6Clients {
         this.#services.call((wasm) => wasm.dhcpv6_client_due(number)),
       );
     }
-    this.#timer.set(due);
+    this.#timer.set(
+      due,
+      clients.some(({ nic }) => nic.isConfiguring),
+    );
   }
 
   #send({ nic, number }: Client): void {

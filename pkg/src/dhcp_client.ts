@@ -1,6 +1,7 @@
 /** DHCP for a stack's interfaces: core's clients on one UDP socket, and what they find out in the stack's addresses and routes. */
 
 import * as check from "./arguments.js";
+import { inBackground } from "./background.js";
 import type { EngineCore } from "./engine_core.js";
 import type { NicImpl } from "./nic.js";
 import type { Services } from "./services.js";
@@ -50,7 +51,7 @@ export class DhcpClients {
     this.#services = services;
     this.#changed = changed;
     this.#timer = new DueTimer(this.#engine, () => this.#run());
-    this.#socket = stack.bindUdp({ port: CLIENT_PORT });
+    this.#socket = inBackground(stack.bindUdp({ port: CLIENT_PORT }));
     this.#socket.onready = () => this.#receive();
   }
 
@@ -99,7 +100,8 @@ export class DhcpClients {
   #run(): void {
     if (this.#engine.over !== null || this.#services.over !== null) return;
     let due = Number.POSITIVE_INFINITY;
-    for (const client of this.#clients.values()) {
+    const clients = [...this.#clients.values()];
+    for (const client of clients) {
       const { number } = client;
       this.#services.call((wasm, now) => wasm.step_dhcp_client(now, number, new Uint8Array(0)));
       this.#tell(client);
@@ -109,7 +111,10 @@ export class DhcpClients {
         this.#services.call((wasm) => wasm.dhcp_client_due(number)),
       );
     }
-    this.#timer.set(due);
+    this.#timer.set(
+      due,
+      clients.some(({ nic }) => nic.isConfiguring),
+    );
   }
 
   #send({ nic, number }: Client): void {

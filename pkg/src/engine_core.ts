@@ -68,6 +68,8 @@ export class EngineCore implements Engine {
   readonly #memory: WebAssembly.Memory;
   readonly #origin: number;
   readonly #sinks = new Map<number, Sink>();
+  /** Those of the sinks that keep no program from its end. */
+  readonly #background = new Set<number>();
   readonly #ports = new Map<number, FrameSink>();
   readonly #dependents = new Set<Dependent>();
   readonly #observers = new Set<() => void>();
@@ -223,9 +225,16 @@ export class EngineCore implements Engine {
 
   removeSink(socket: number): void {
     if (!this.#sinks.delete(socket)) return;
-    this.release();
+    if (!this.#background.delete(socket)) this.release();
     // The module gives the number again after it was called the next time.
     this.wake();
+  }
+
+  /** A socket that the package has for itself keeps no program from its end. */
+  runInBackground(socket: number): void {
+    if (!this.#sinks.has(socket) || this.#background.has(socket)) return;
+    this.#background.add(socket);
+    this.release();
   }
 
   /** An interface, too, is told of by a number; it keeps no program from its end. */

@@ -63,6 +63,11 @@ export class ListenerImpl implements Listener, Sink {
     return this.#address;
   }
 
+  /** Keeps no program from its end any more. */
+  runInBackground(): void {
+    if (this.#id !== null) this.#engine.runInBackground(this.#id);
+  }
+
   onSignals(): void {
     while (this.#waiters.length > 0) {
       const socket = this.#next();

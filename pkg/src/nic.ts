@@ -84,9 +84,9 @@ export class NicImpl extends PortBase implements Nic, Sink {
     this.configured = this.#configuring.promise;
     this.#waits = [start.dhcp, start.slaac, start.dhcp6].filter((isWanted) => isWanted).length;
     // Static addresses are usable at once.
-    if (!start.dhcp && !start.slaac && !start.dhcp6) this.#configuring.resolve();
+    if (this.#waits === 0) this.#configuring.resolve();
     engine.addInterface(start.events, this);
-    if (start.slaac || start.dhcp6) {
+    if (this.#waits > 0) {
       this.#holds = true;
       engine.hold();
     }
@@ -131,6 +131,11 @@ export class NicImpl extends PortBase implements Nic, Sink {
   #release(): void {
     if (this.#holds) this.#engine.release();
     this.#holds = false;
+  }
+
+  /** Whether it has no address yet and will get one by itself. */
+  get isConfiguring(): boolean {
+    return this.#holds;
   }
 
   /** What routers have advertised of names. */
@@ -199,7 +204,9 @@ export class NicImpl extends PortBase implements Nic, Sink {
   unconfigured(error: Error): void {
     this.dhcpFailed(error);
     this.#waits -= 1;
-    if (this.#waits === 0) this.#configuring.reject(error);
+    if (this.#waits > 0) return;
+    this.#configuring.reject(error);
+    this.#release();
   }
 
   addAddress(prefix: string): void {

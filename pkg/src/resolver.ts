@@ -162,7 +162,7 @@ export class Resolver {
     }
     for (const [lookup, pending] of [...this.#lookups]) this.#look(lookup, pending);
     for (const [lookup, asked] of [...this.#asked]) this.#lookForAnswer(lookup, asked);
-    this.#timer.set(due);
+    this.#timer.set(due, this.#lookups.size + this.#asked.size > 0);
   }
 
   #look(lookup: number, { host, settle, progress }: Pending): void {

@@ -6,7 +6,7 @@ import type { EngineCore } from "./engine_core.js";
 /** setTimeout takes a longer delay for none. */
 const LONGEST_DELAY = 2 ** 31 - 1;
 
-/** Calls back when a point in the engine's time has come. It does not keep a program running. */
+/** Calls back when a point in the engine's time has come. It keeps a program running only if it is told to. */
 export class DueTimer {
   readonly #engine: EngineCore;
   readonly #callback: () => void;
@@ -17,13 +17,16 @@ export class DueTimer {
     this.#callback = callback;
   }
 
-  /** Calls back once at `due` microseconds, and no more at what was set before; infinite for never. */
-  set(due: number): void {
+  /**
+   * Calls back once at `due` microseconds, and no more at what was set before; infinite for never. The program does not end
+   * before that if it is waited for.
+   */
+  set(due: number, isAwaited: boolean): void {
     this.clear();
     if (due === Number.POSITIVE_INFINITY) return;
     const delay = Math.max(0, Math.ceil((due - this.#engine.now()) / 1_000));
     this.#timer = this.#engine.clock.setTimer(this.#callback, Math.min(delay, LONGEST_DELAY));
-    holdProgram(this.#timer, false);
+    holdProgram(this.#timer, isAwaited);
   }
 
   clear(): void {

@@ -95,6 +95,11 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     engine.addSink(start.id, this);
   }
 
+  /** Keeps no program from its end any more. */
+  runInBackground(): void {
+    this.#engine.runInBackground(this.id);
+  }
+
   onSignals(signals: number): void {
     if (signals & Signal.error) this.#reportErrors();
     // `onerror` may have closed it.

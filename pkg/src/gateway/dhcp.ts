@@ -1,6 +1,7 @@
 /** The DHCP server of a gateway: core's, on UDP port 67. */
 
 import * as check from "../arguments.js";
+import { inBackground } from "../background.js";
 import type { EngineCore } from "../engine_core.js";
 import type { Services } from "../services.js";
 import type { Nic, Stack, UdpSocket } from "../types.js";
@@ -100,7 +101,7 @@ export class DhcpServer {
         wasm.restore_lease(now, number, address, client, hostname, remaining),
       );
     }
-    this.#socket = stack.bindUdp({ port: SERVER_PORT });
+    this.#socket = inBackground(stack.bindUdp({ port: SERVER_PORT }));
     this.#socket.onready = () => this.#receive();
   }
 

@@ -1,6 +1,7 @@
 /** The DHCPv6 server of a gateway: core's, on UDP port 547. */
 
 import * as check from "../arguments.js";
+import { inBackground } from "../background.js";
 import type { EngineCore } from "../engine_core.js";
 import type { Services } from "../services.js";
 import type { Datagram, Nic, Stack, UdpSocket } from "../types.js";
@@ -59,7 +60,7 @@ export class Dhcp6Server {
       services.call((wasm, now) => wasm.restore_dhcpv6(now, leased, client, iaid, remaining));
     }
     nic.joinGroup(SERVERS);
-    this.#socket = stack.bindUdp({ port: SERVER_PORT });
+    this.#socket = inBackground(stack.bindUdp({ port: SERVER_PORT }));
     this.#socket.onready = () => this.#receive();
   }
 

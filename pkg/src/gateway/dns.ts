@@ -1,5 +1,6 @@
 /** The DNS server of a gateway: core's, on UDP and TCP port 53. */
 
+import { inBackground } from "../background.js";
 import { SocketError } from "../errors.js";
 import type { Services } from "../services.js";
 import type { StackImpl } from "../stack.js";
@@ -72,9 +73,9 @@ export class DnsServer {
     this.#ttl = settings.ttl;
     this.#hooks = hooks;
     services.call((wasm) => wasm.create_dns(settings.ttl));
-    this.#socket = stack.bindUdp({ port: PORT });
+    this.#socket = inBackground(stack.bindUdp({ port: PORT }));
     this.#socket.onready = () => this.#receive();
-    this.#listener = stack.listen({ port: PORT, allowHalfOpen: true, noDelay: true });
+    this.#listener = inBackground(stack.listen({ port: PORT, allowHalfOpen: true, noDelay: true }));
     this.#listener.listening.catch((error: unknown) => hooks.failed(error));
     void this.#accept();
   }

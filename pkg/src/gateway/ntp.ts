@@ -1,5 +1,6 @@
 /** The time server of a gateway: core's, on UDP port 123, with the platform's clock. */
 
+import { inBackground } from "../background.js";
 import type { Services } from "../services.js";
 import type { Stack, UdpSocket } from "../types.js";
 
@@ -11,7 +12,7 @@ export function serveTime(
   services: Services,
   failed: (error: unknown) => void,
 ): UdpSocket {
-  const socket = stack.bindUdp({ port: PORT });
+  const socket = inBackground(stack.bindUdp({ port: PORT }));
   socket.onready = () => {
     for (;;) {
       const question = services.over === null ? socket.tryReceive() : null;
