@@ -225,10 +225,13 @@ fn set(bitmap: &mut [u8], units: Range<usize>) {
 
 /// The bytes of a bitmap that `units` have bits in, each with these bits.
 fn masks(units: Range<usize>) -> impl Iterator<Item = (usize, u8)> {
-    (units.start / 8..units.end.div_ceil(8)).map(move |place| {
-        let below = units.start.saturating_sub(place * 8);
-        let above = (place * 8 + 8).saturating_sub(units.end);
-        (place, (0xff << below) & (0xff >> above))
+    let (first, last) = (units.start / 8, units.end / 8);
+    // Shifted once: with a shift for each byte in the loop, its vectors in WebAssembly count bits that are not set.
+    let (from, to) = (0xff << (units.start % 8), (1 << (units.end % 8)) - 1);
+    (first..units.end.div_ceil(8)).map(move |place| {
+        let below = if place == first { from } else { 0xff };
+        let above = if place == last { to } else { 0xff };
+        (place, below & above)
     })
 }
 
