@@ -83,10 +83,6 @@ impl Toolchain {
             command.arg("-Zbuild-std=std,panic_abort");
             // Its formatting, searching and sorting, of which the paths of packets use nothing.
             command.arg("-Zbuild-std-features=optimize_for_size");
-            // Where the standard library is built too, a panic is a trap at once: without messages and what prints them, an
-            // engine is 4 % smaller after brotli, and small segments are faster by as much. The trap's stack has numbers of
-            // functions; their names are in `.build/wasm-bindgen/NAME.symbols`.
-            command.arg("-Zpanic-immediate-abort").args(["--config", "profile.wasm.panic=\"immediate-abort\""]);
         }
         command.arg("--target-dir").arg(&target_dir);
         (command, target_dir)
