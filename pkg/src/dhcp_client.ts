@@ -1,12 +1,10 @@
 /** DHCP for a stack's interfaces: core's clients on one UDP socket, and what they find out in the stack's addresses and routes. */
 
 import * as check from "./arguments.js";
-import { inBackground } from "./background.js";
-import type { EngineCore } from "./engine_core.js";
+import { type LeaseClient, LeaseClients } from "./lease_clients.js";
 import type { NicImpl } from "./nic.js";
 import type { Services } from "./services.js";
-import { DueTimer } from "./timer.js";
-import type { DhcpLease, Stack, UdpSocket } from "./types.js";
+import type { DhcpLease, Stack } from "./types.js";
 
 const CLIENT_PORT = 68;
 
@@ -28,98 +26,47 @@ interface Configured {
   routes: readonly { to: string; via: string }[];
 }
 
-interface Client {
-  nic: NicImpl;
-  number: number;
+interface Client extends LeaseClient {
   configured: Configured | null;
 }
 
 /** See the module's comment. */
-export class DhcpClients {
-  readonly #engine: EngineCore;
-  readonly #stack: Stack;
-  readonly #services: Services;
-  readonly #socket: UdpSocket;
-  readonly #timer: DueTimer;
-  readonly #clients = new Map<NicImpl, Client>();
-  readonly #changed: () => void;
-
+export class DhcpClients extends LeaseClients<Client> {
   /** @throws {SocketError} if port 68 is taken. */
   constructor(stack: Stack, services: Services, changed: () => void) {
-    this.#engine = stack.engine as EngineCore;
-    this.#stack = stack;
-    this.#services = services;
-    this.#changed = changed;
-    this.#timer = new DueTimer(this.#engine, () => this.#run());
-    this.#socket = inBackground(stack.bindUdp({ port: CLIENT_PORT }));
-    this.#socket.onready = () => this.#receive();
+    super(stack, services, CLIENT_PORT, changed);
   }
 
   /** Begins to look for an address for an interface. */
   add(nic: NicImpl, seed: readonly [number, number]): void {
     const mac = check.macNumber(check.mac("mac", nic.mac));
-    const number = this.#services.call((wasm, now) =>
-      wasm.create_dhcp_client(now, mac, ...seed, this.#stack.hostname),
+    const number = this.services.call((wasm, now) =>
+      wasm.create_dhcp_client(now, mac, ...seed, this.stack.hostname),
     );
-    this.#clients.set(nic, { nic, number, configured: null });
-    this.#run();
-  }
-
-  /** Gives the lease of an interface back, which is about to go, and forgets the interface (RFC 2131 §4.4.6). */
-  remove(nic: NicImpl): void {
-    const client = this.#clients.get(nic);
-    if (client === undefined) return;
-    this.#clients.delete(nic);
-    if (this.#engine.over !== null || this.#services.over !== null) return;
-    this.#services.call((wasm, now) => wasm.release_dhcp_client(now, client.number));
-    this.#send(client);
+    this.clients.set(nic, { nic, number, configured: null });
+    this.run();
   }
 
   /** The leases that there are, in the order of the interfaces. */
   leases(): DhcpLease[] {
-    return [...this.#clients.keys()].flatMap(({ lease }) => lease ?? []);
+    return [...this.clients.keys()].flatMap(({ lease }) => lease ?? []);
   }
 
-  close(): void {
-    this.#timer.clear();
-    this.#clients.clear();
+  protected step(number: number, message: Uint8Array): void {
+    this.services.call((wasm, now) => wasm.step_dhcp_client(now, number, message));
   }
 
-  #receive(): void {
+  protected due(number: number): number {
+    return this.services.call((wasm) => wasm.dhcp_client_due(number));
+  }
+
+  protected release(number: number): void {
+    this.services.call((wasm, now) => wasm.release_dhcp_client(now, number));
+  }
+
+  protected send({ nic, number }: Client): void {
     for (;;) {
-      const datagram = this.#socket.tryReceive();
-      if (datagram === null) break;
-      const client = [...this.#clients.values()].find(({ nic }) => nic === datagram.nic);
-      if (client === undefined || datagram.data.byteLength === 0) continue;
-      this.#services.call((wasm, now) => wasm.step_dhcp_client(now, client.number, datagram.data));
-    }
-    this.#run();
-  }
-
-  /** Does what is due, sends, and changes the stack. */
-  #run(): void {
-    if (this.#engine.over !== null || this.#services.over !== null) return;
-    let due = Number.POSITIVE_INFINITY;
-    const clients = [...this.#clients.values()];
-    for (const client of clients) {
-      const { number } = client;
-      this.#services.call((wasm, now) => wasm.step_dhcp_client(now, number, new Uint8Array(0)));
-      this.#tell(client);
-      this.#send(client);
-      due = Math.min(
-        due,
-        this.#services.call((wasm) => wasm.dhcp_client_due(number)),
-      );
-    }
-    this.#timer.set(
-      due,
-      clients.some(({ nic }) => nic.isConfiguring),
-    );
-  }
-
-  #send({ nic, number }: Client): void {
-    for (;;) {
-      const sent = this.#services.row<{
+      const sent = this.services.row<{
         message: Uint8Array<ArrayBuffer>;
         source: string;
         address: string;
@@ -128,7 +75,7 @@ export class DhcpClients {
       if (sent === null) return;
       const { message, source, address, port } = sent;
       try {
-        this.#socket.send(message, {
+        this.socket.send(message, {
           remoteAddress: address,
           remotePort: port,
           localAddress: source,
@@ -140,15 +87,15 @@ export class DhcpClients {
     }
   }
 
-  #tell(client: Client): void {
+  protected tell(client: Client): void {
     for (;;) {
-      const event = this.#services.row<{ kind: string }>((wasm) =>
+      const event = this.services.row<{ kind: string }>((wasm) =>
         wasm.poll_dhcp_client(client.number),
       );
       if (event === null) return;
-      const lease = this.#services.row<RawLease>((wasm) => wasm.dhcp_client_lease(client.number));
+      const lease = this.services.row<RawLease>((wasm) => wasm.dhcp_client_lease(client.number));
       this.#configure(client, lease);
-      this.#changed();
+      this.changed();
     }
   }
 
@@ -157,7 +104,7 @@ export class DhcpClients {
     const wanted = lease === null ? null : configurationOf(lease);
     if (JSON.stringify(wanted) !== JSON.stringify(client.configured)) {
       for (const { to } of client.configured?.routes ?? []) {
-        attempt(() => this.#stack.removeRoute(to));
+        attempt(() => this.stack.removeRoute(to));
       }
       if (client.configured !== null) {
         const { prefix } = client.configured;
@@ -165,7 +112,7 @@ export class DhcpClients {
       }
       if (wanted !== null) {
         attempt(() => nic.addLeased(wanted.prefix));
-        for (const route of wanted.routes) attempt(() => this.#stack.addRoute(route));
+        for (const route of wanted.routes) attempt(() => this.stack.addRoute(route));
       }
       client.configured = wanted;
     }
@@ -181,7 +128,7 @@ export class DhcpClients {
       dnsServers: words(lease.dnsServers),
       ntpServers: words(lease.ntpServers),
       domain,
-      expires: expires === null ? null : this.#engine.wallTime(expires),
+      expires: expires === null ? null : this.engine.wallTime(expires),
     };
   }
 }
