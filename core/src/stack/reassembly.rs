@@ -226,7 +226,7 @@ fn set(bitmap: &mut [u8], units: Range<usize>) {
 /// The bytes of a bitmap that `units` have bits in, each with these bits.
 fn masks(units: Range<usize>) -> impl Iterator<Item = (usize, u8)> {
     let (first, last) = (units.start / 8, units.end / 8);
-    // Shifted once: with a shift for each byte in the loop, its vectors in WebAssembly count bits that are not set.
+    // Shifted once, outside the loop: with a shift for each byte, a build for WebAssembly's vectors counted bits that were not set.
     let (from, to) = (0xff << (units.start % 8), (1 << (units.end % 8)) - 1);
     (first..units.end.div_ceil(8)).map(move |place| {
         let below = if place == first { from } else { 0xff };
