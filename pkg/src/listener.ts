@@ -1,7 +1,7 @@
 /** TCP listeners. Connections wait in the stack's accept queue, which is bounded, until somebody asks for them. */
 
 import * as check from "./arguments.js";
-import { deferred, type EngineCore, type Sink } from "./engine_core.js";
+import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import type { SocketImpl } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
@@ -24,6 +24,7 @@ export interface Accepted {
 export class ListenerImpl implements Listener, Sink {
   readonly listening: Promise<SocketAddress>;
   readonly closed: Promise<void>;
+  onready: ((listener: Listener) => void) | null = null;
   readonly #engine: EngineCore;
   readonly #id: number | null;
   readonly #accepting: Accepting;
@@ -74,6 +75,8 @@ export class ListenerImpl implements Listener, Sink {
       if (socket === null) return;
       this.#waiters.resolve(socket);
     }
+    const { onready } = this;
+    if (onready !== null) guarded(() => onready(this));
   }
 
   onEngineOver(error: Error): void {
@@ -90,6 +93,15 @@ export class ListenerImpl implements Listener, Sink {
       { address: accepted.remoteAddress, port: accepted.remotePort },
       { address: accepted.localAddress, port: accepted.localPort },
     );
+  }
+
+  /** Why there is no listener, or none any more. */
+  get over(): Error | null {
+    return this.#error;
+  }
+
+  tryAccept(): Socket | null {
+    return this.#waiters.length === 0 ? this.#next() : null;
   }
 
   async accept(options?: { signal?: AbortSignal }): Promise<Socket> {
@@ -147,6 +159,8 @@ export class ListenerImpl implements Listener, Sink {
     this.#waiters.rejectAll(error);
     this.#released(this);
     this.#closing.resolve();
+    const { onready } = this;
+    if (onready !== null) guarded(() => onready(this));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -134,6 +134,11 @@ export class SocketImpl implements Socket, Sink {
     signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
+  /** Keeps no program from its end any more. */
+  runInBackground(): void {
+    if (!this.#hasNone) this.#engine.runInBackground(this.#id);
+  }
+
   /** A connection to one of the host's addresses is open. */
   #adopt(id: number): void {
     if (this.#phase === "over") {

@@ -421,6 +421,10 @@ export interface Listener extends AsyncIterable<Socket> {
   readonly address: SocketAddress | null;
   /** The next connection; rejects with ABORT_ERR when the listener closes. */
   accept(options?: { signal?: AbortSignal }): Promise<Socket>;
+  /** The next connection if one waits, else null; the layer below promises and iteration. */
+  tryAccept(): Socket | null;
+  /** Called, never re-entrantly, after connections came, and once when the listener has ended. */
+  onready: ((listener: Listener) => void) | null;
   /** Changes the settings of connections to come; does nothing once it is closed. */
   setTcpOptions(options: TcpOptions): void;
   /** The settings as they are, null once it is closed. */

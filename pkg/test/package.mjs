@@ -67,6 +67,8 @@ test("the package holds the modules, the types, the page, and no sources or test
     "dist/index.d.ts",
     "dist/gateway/index.js",
     "dist/gateway/index.d.ts",
+    "dist/node/index.js",
+    "dist/node/index.d.ts",
     "dist/wasm/ethertab_bg.wasm",
     "dist/wasm/services_bg.wasm",
     "dist/web/index.html",

@@ -1,0 +1,119 @@
+/** A listener of the stack as a handle: see {@link TcpHandle}. */
+
+import { AsyncResource } from "node:async_hooks";
+import type { ListenerImpl } from "../listener.js";
+import type { SocketImpl } from "../socket.js";
+import { codeOf } from "./errors.js";
+import type { Hold, NodeHost } from "./host.js";
+import { post } from "./phases.js";
+import { type AddressInfo, addressInfo, TcpHandle } from "./tcp_handle.js";
+
+/** Where a server listens. */
+export interface ListenTarget {
+  /** Null for all addresses of both families. */
+  address: string | null;
+  port: number;
+  backlog: number;
+  ipv6Only: boolean;
+}
+
+const ANY_IPV4 = "0.0.0.0";
+const ANY_IPV6 = "::";
+
+/** The context of what nobody has begun. */
+const nobody = new AsyncResource("TCPWRAP");
+
+/** The addresses that connections may come to. */
+type Families = "IPv4" | "IPv6" | "both";
+
+export class ListenHandle {
+  readonly #host: NodeHost;
+  readonly #listener: ListenerImpl;
+  readonly #address: AddressInfo;
+  readonly #families: Families;
+  readonly #resource = new AsyncResource("TCPSERVERWRAP");
+  readonly #hold: Hold;
+  readonly #backlog: number;
+  /** Connections that wait for their task. */
+  readonly #accepted: SocketImpl[] = [];
+  #isClosed = false;
+  onconnection: ((handle: TcpHandle) => void) | null = null;
+
+  private constructor(host: NodeHost, listener: ListenerImpl, target: ListenTarget) {
+    this.#host = host;
+    this.#backlog = target.backlog;
+    this.#listener = listener;
+    const address = target.address ?? ANY_IPV6;
+    this.#address = addressInfo({ address, port: listener.address?.port ?? 0 }, false);
+    const isDual = address === ANY_IPV6 && !target.ipv6Only;
+    this.#families = isDual ? "both" : this.#address.family;
+    listener.runInBackground();
+    listener.onready = () => this.#wake();
+    this.#hold = host.hold();
+    this.#hold.open = true;
+  }
+
+  /** Begins to listen; the code of an error says why not. */
+  static listen(host: NodeHost, target: ListenTarget): ListenHandle | string {
+    const { address, port, backlog } = target;
+    const isAny = address === null || address === ANY_IPV4 || address === ANY_IPV6;
+    const listener = host.stack.listen({
+      port,
+      backlog: Math.min(Math.max(1, backlog), 65_535),
+      allowHalfOpen: true,
+      ...(isAny ? {} : { hostname: address }),
+    }) as ListenerImpl;
+    if (listener.over !== null) return codeOf(listener.over);
+    return new ListenHandle(host, listener, target);
+  }
+
+  /**
+   * Takes what has come at once, since a connection that is reset while it waits in the stack would never be seen, and systems do show
+   * it. No more than the backlog wait here.
+   */
+  #wake(): void {
+    if (this.#host.stack.over !== null) this.#hold.open = false;
+    while (!this.#isClosed && this.#accepted.length < this.#backlog) {
+      const socket = this.#listener.tryAccept() as SocketImpl | null;
+      if (socket === null) return;
+      this.#accepted.push(socket);
+      post("poll", this.#task);
+    }
+  }
+
+  /** One connection in a task. Its handle is nobody's work, and belongs to no asynchronous context. */
+  readonly #task = (): void => {
+    const socket = this.#accepted.shift();
+    if (socket === undefined || this.#isClosed) return;
+    const family = socket.remote.address.includes(":") ? "IPv6" : "IPv4";
+    const isDual = this.#families === "both";
+    if (isDual || this.#families === family) {
+      const handle = nobody.runInAsyncScope(() => TcpHandle.of(this.#host, socket, isDual));
+      this.#resource.runInAsyncScope(() => this.onconnection?.(handle));
+    } else {
+      socket.abort();
+    }
+    this.#wake();
+  };
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#hold.open = false;
+    this.#listener.onready = null;
+    void this.#listener.close();
+    for (const socket of this.#accepted.splice(0)) socket.abort();
+  }
+
+  ref(): void {
+    this.#hold.wanted = true;
+  }
+
+  unref(): void {
+    this.#hold.wanted = false;
+  }
+
+  get local(): AddressInfo {
+    return { ...this.#address };
+  }
+}

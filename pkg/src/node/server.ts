@@ -1,0 +1,310 @@
+/** `net.Server` over a stack. */
+
+import { EventEmitter } from "node:events";
+import type * as net from "node:net";
+import { getDefaultHighWaterMark } from "node:stream";
+import { promisify } from "node:util";
+import {
+  assertNumber,
+  assertSignal,
+  explainedError,
+  nodeError,
+  portOf,
+  wrongType,
+  wrongValue,
+} from "./errors.js";
+import type { NodeHost } from "./host.js";
+import { ListenHandle } from "./listen_handle.js";
+import type { NetSocket, SocketOptions } from "./socket.js";
+import type { AddressInfo, TcpHandle } from "./tcp_handle.js";
+
+const DEFAULT_BACKLOG = 511;
+
+/** What `new Server()` takes. */
+export interface ServerOptions {
+  allowHalfOpen?: boolean;
+  pauseOnConnect?: boolean;
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  keepAliveInitialDelay?: number;
+  highWaterMark?: number;
+  blockList?: net.BlockList;
+}
+
+interface ListenOptions {
+  port?: number | string | null;
+  host?: string;
+  path?: string;
+  fd?: number;
+  backlog?: number;
+  ipv6Only?: boolean;
+  signal?: AbortSignal;
+  _handle?: unknown;
+  handle?: unknown;
+}
+
+type ConnectionListener = (socket: NetSocket) => void;
+type MakeSocket = (options: SocketOptions) => NetSocket;
+
+/** See the module's comment. Names with an underscore are Node's. */
+export class NetServer extends EventEmitter {
+  readonly #host: NodeHost;
+  readonly #makeSocket: MakeSocket;
+  readonly #blockList: net.BlockList | undefined;
+  allowHalfOpen: boolean;
+  pauseOnConnect: boolean;
+  noDelay: boolean;
+  keepAlive: boolean;
+  keepAliveInitialDelay: number;
+  highWaterMark: number;
+  maxConnections: number | undefined;
+  _handle: ListenHandle | null = null;
+  _connections = 0;
+  _unref = false;
+  /** A listen that a later call, or a close, has made void is not gone on with. */
+  #listenings = 1;
+
+  constructor(
+    host: NodeHost,
+    makeSocket: MakeSocket,
+    options?: ServerOptions | ConnectionListener | null,
+    listener?: ConnectionListener,
+  ) {
+    super();
+    const onConnection = typeof options === "function" ? options : listener;
+    if (typeof onConnection === "function") this.on("connection", onConnection);
+    if (typeof options !== "function" && typeof (options ?? {}) !== "object") {
+      throw wrongType("options", "of type object", options);
+    }
+    const given: ServerOptions =
+      typeof options === "function" || options === null || options === undefined ? {} : options;
+    const { keepAliveInitialDelay, highWaterMark } = given;
+    if (keepAliveInitialDelay !== undefined) {
+      assertNumber("options.keepAliveInitialDelay", keepAliveInitialDelay);
+    }
+    if (highWaterMark !== undefined) assertNumber("options.highWaterMark", highWaterMark);
+    this.#host = host;
+    this.#makeSocket = makeSocket;
+    this.#blockList = given.blockList;
+    this.allowHalfOpen = given.allowHalfOpen || false;
+    this.pauseOnConnect = Boolean(given.pauseOnConnect);
+    this.noDelay = Boolean(given.noDelay);
+    this.keepAlive = Boolean(given.keepAlive);
+    this.keepAliveInitialDelay = Math.trunc(Math.max(0, keepAliveInitialDelay ?? 0) / 1_000);
+    const standard = getDefaultHighWaterMark(false);
+    this.highWaterMark =
+      highWaterMark === undefined || highWaterMark < 0 ? standard : highWaterMark;
+  }
+
+  get listening(): boolean {
+    return this._handle !== null;
+  }
+
+  /** `listen(port, host, backlog)`, `listen(options)`, each with a listener of `listening`. */
+  listen(...args: unknown[]): this {
+    const options = listenOptions(args);
+    const callback = args.at(-1);
+    if (this._handle !== null) {
+      const message = "Listen method has been called more than once without closing.";
+      throw nodeError(Error, "ERR_SERVER_ALREADY_LISTEN", message);
+    }
+    if (typeof callback === "function") this.once("listening", callback as () => void);
+    const backlog = backlogOf(args);
+    this.#listenings += 1;
+    if (options._handle instanceof ListenHandle) {
+      this._handle = options._handle;
+      this.#begin();
+      return this;
+    }
+    if (options.signal !== undefined) this.#closeWith(options.signal);
+    if (typeof options.fd === "number" && options.fd >= 0) {
+      this.#fail(explainedError("EINVAL", "listen", undefined, undefined));
+      return this;
+    }
+    const { port, path, host } = options;
+    if (typeof port === "number" || typeof port === "string") {
+      const number = portOf("options.port", port);
+      const most = options.backlog || backlog || DEFAULT_BACKLOG;
+      if (host) this.#listenByName(number, host, most, options.ipv6Only === true);
+      else this.#bind(null, number, most, options.ipv6Only === true);
+      return this;
+    }
+    if (typeof path === "string" && path !== "") {
+      // Local sockets are the operating system's, and no stack has any.
+      this.#fail(explainedError("ENOTSUP", "listen", path));
+      return this;
+    }
+    const needs = 'must have the property "port" or "path"';
+    const hasOne = "port" in options || "path" in options;
+    throw wrongValue("options", options, hasOne ? undefined : needs);
+  }
+
+  #closeWith(signal: AbortSignal): void {
+    assertSignal("options.signal", signal);
+    const onAbort = () => void this.close();
+    if (signal.aborted) {
+      process.nextTick(onAbort);
+      return;
+    }
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.once("close", () => signal.removeEventListener("abort", onAbort));
+  }
+
+  #listenByName(port: number, name: string, backlog: number, ipv6Only: boolean): void {
+    const listening = this.#listenings;
+    this.#host.lookup(name, {}, (error, address) => {
+      if (listening !== this.#listenings) return;
+      if (error) this.emit("error", error);
+      else this.#bind(address as string, port, backlog, ipv6Only);
+    });
+  }
+
+  #bind(address: string | null, port: number, backlog: number, ipv6Only: boolean): void {
+    const handle = ListenHandle.listen(this.#host, { address, port, backlog, ipv6Only });
+    if (typeof handle === "string") {
+      this.#fail(explainedError(handle, "listen", address ?? "::", port));
+      return;
+    }
+    this._handle = handle;
+    this.#begin();
+  }
+
+  #begin(): void {
+    const handle = this._handle;
+    if (handle === null) return;
+    handle.onconnection = (connection) => this.#accept(connection);
+    if (this._unref) this.unref();
+    process.nextTick(() => {
+      if (this._handle !== null) this.emit("listening");
+    });
+  }
+
+  #fail(error: Error): void {
+    process.nextTick(() => this.emit("error", error));
+  }
+
+  #accept(handle: TcpHandle): void {
+    const { maxConnections } = this;
+    const isBlocked = this.#isBlocked(handle.remote);
+    if (isBlocked || (maxConnections && this._connections >= maxConnections)) {
+      const { local, remote } = handle;
+      this.emit("drop", {
+        localAddress: local?.address,
+        localPort: local?.port,
+        localFamily: local?.family,
+        remoteAddress: remote?.address,
+        remotePort: remote?.port,
+        remoteFamily: remote?.family,
+      });
+      handle.close();
+      return;
+    }
+    const socket = this.#makeSocket({
+      handle,
+      allowHalfOpen: this.allowHalfOpen,
+      pauseOnCreate: this.pauseOnConnect,
+      readable: true,
+      writable: true,
+      readableHighWaterMark: this.highWaterMark,
+      writableHighWaterMark: this.highWaterMark,
+    });
+    if (this.noDelay) socket.setNoDelay(true);
+    if (this.keepAlive) socket.setKeepAlive(true, this.keepAliveInitialDelay * 1_000);
+    this._connections += 1;
+    socket.server = this;
+    socket._server = this;
+    this.emit("connection", socket);
+  }
+
+  #isBlocked(remote: AddressInfo | null): boolean {
+    if (this.#blockList === undefined || remote === null) return false;
+    return this.#blockList.check(remote.address, remote.family === "IPv6" ? "ipv6" : "ipv4");
+  }
+
+  /** @internal A socket of this server was destroyed. */
+  _connectionClosed(): void {
+    this._connections -= 1;
+    this._emitCloseIfDrained();
+  }
+
+  address(): AddressInfo | null {
+    return this._handle?.local ?? null;
+  }
+
+  getConnections(callback: (error: Error | null, count: number) => void): this {
+    process.nextTick(callback, null, this._connections);
+    return this;
+  }
+
+  close(callback?: (error?: Error) => void): this {
+    this.#listenings += 1;
+    if (typeof callback === "function") {
+      if (this._handle !== null) this.once("close", callback);
+      else {
+        const error = nodeError(Error, "ERR_SERVER_NOT_RUNNING", "Server is not running.");
+        this.once("close", () => callback(error));
+      }
+    }
+    this._handle?.close();
+    this._handle = null;
+    this._emitCloseIfDrained();
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this._handle !== null) await promisify(this.close).call(this);
+  }
+
+  _emitCloseIfDrained(): void {
+    if (this._handle !== null || this._connections > 0) return;
+    process.nextTick(() => this.emit("close"));
+  }
+
+  ref(): this {
+    this._unref = false;
+    this._handle?.ref();
+    return this;
+  }
+
+  unref(): this {
+    this._unref = true;
+    this._handle?.unref();
+    return this;
+  }
+
+  override [EventEmitter.captureRejectionSymbol](
+    error: Error,
+    event: string | symbol,
+    ...args: unknown[]
+  ): void {
+    if (event === "connection") (args[0] as NetSocket).destroy(error);
+    else this.emit("error", error);
+  }
+}
+
+/** The arguments of `listen` in Node's forms. */
+function listenOptions(args: unknown[]): ListenOptions {
+  const [first, second] = args;
+  if (args.length === 0 || typeof first === "function" || first === null || first === undefined) {
+    return { port: 0, ...(typeof second === "string" ? { host: second } : {}) };
+  }
+  if (typeof first === "object") {
+    const given = first as ListenOptions;
+    const { _handle: handle = given.handle } = given;
+    if (handle instanceof ListenHandle) return { _handle: handle };
+    if (first instanceof ListenHandle) return { _handle: first };
+    const isUnset = "port" in given && (given.port ?? null) === null;
+    return isUnset ? { ...given, port: 0 } : given;
+  }
+  if (typeof first === "string" && !(Number(first) >= 0)) return { path: first };
+  return { port: first as number, ...(typeof second === "string" ? { host: second } : {}) };
+}
+
+/** `(port, backlog)` or `(port, host, backlog)`. */
+function backlogOf(args: unknown[]): number {
+  for (const argument of args.slice(1, 3)) {
+    const number = typeof argument === "function" ? Number.NaN : Number(argument);
+    if (number > 0) return number;
+  }
+  return 0;
+}

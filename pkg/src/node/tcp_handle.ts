@@ -1,0 +1,344 @@
+/**
+ * What libuv's handles are to `node:net`: a connection or listener of the stack whose news come as tasks of their own, so that
+ * `process.nextTick` and promises run between two of them as they do in Node, in the asynchronous context in which the handle was made.
+ */
+
+import { AsyncResource } from "node:async_hooks";
+import type { SocketImpl } from "../socket.js";
+import type { SocketAddress, TcpOptions } from "../types.js";
+import { codeOf } from "./errors.js";
+import type { Hold, NodeHost } from "./host.js";
+import { type Phase, post } from "./phases.js";
+
+/** Most bytes of one read, as in libuv. */
+const CHUNK = 64 * 1024;
+
+/** An address as `socket.address()` tells it. */
+export interface AddressInfo {
+  address: string;
+  family: "IPv4" | "IPv6";
+  port: number;
+}
+
+/** The socket that a handle is of. */
+export interface HandleOwner {
+  /** Bytes have arrived. False if no more are wanted for now. */
+  onHandleData(chunk: Buffer): boolean;
+  /** Bytes are in the buffer that was given to {@link TcpHandle.useBuffer}. False if no more are wanted for now. */
+  onHandleBuffer(count: number): boolean;
+  /** The peer has ended its side. */
+  onHandleEnd(): void;
+  onHandleError(code: string): void;
+}
+
+/** Gets null, or the error's code. */
+type Completion = (code: string | null) => void;
+
+interface PendingWrite {
+  /** What is left of it. */
+  chunks: Buffer[];
+  done: Completion;
+  /** Where it was written from. */
+  resource: AsyncResource;
+}
+
+/** How {@link TcpHandle.connect} begins. */
+export interface ConnectTarget {
+  address: string;
+  port: number;
+  localAddress: string | undefined;
+  localPort: number | undefined;
+}
+
+/** A TCP connection as a handle. Codes stand for errors; null for none. */
+export class TcpHandle {
+  readonly #host: NodeHost;
+  readonly #resource = new AsyncResource("TCPWRAP");
+  readonly #hold: Hold;
+  owner: HandleOwner | null = null;
+  /** Whether what arrives is wanted. */
+  reading = false;
+  bytesRead = 0;
+  bytesWritten = 0;
+  #socket: SocketImpl | null = null;
+  /** The family that addresses are shown in: an IPv4 peer of a listener for both is `::ffff:10.0.2.15`. */
+  #isDual = false;
+  #isScheduled = false;
+  #isClosed = false;
+  #isAtEnd = false;
+  #connecting: Completion | null = null;
+  #write: PendingWrite | null = null;
+  #shutdown: PendingWrite["done"] | null = null;
+  #buffer: Uint8Array | null = null;
+
+  constructor(host: NodeHost) {
+    this.#host = host;
+    this.#hold = host.hold();
+  }
+
+  /** The handle of a connection that is open. */
+  static of(host: NodeHost, socket: SocketImpl, isDual: boolean): TcpHandle {
+    const handle = new TcpHandle(host);
+    handle.#isDual = isDual;
+    handle.#take(socket);
+    return handle;
+  }
+
+  #take(socket: SocketImpl): void {
+    this.#socket = socket;
+    // What keeps the program running is this handle's to say.
+    socket.runInBackground();
+    socket.onready = () => this.#wake();
+    this.#hold.open = true;
+  }
+
+  /** Begins to connect. Tells at once what cannot even be tried. */
+  connect(target: ConnectTarget, tcp: TcpOptions, done: Completion): string | null {
+    const { address, port, localAddress, localPort } = target;
+    const socket = this.#host.stack.connect(
+      { hostname: address, port },
+      {
+        allowHalfOpen: true,
+        tcp,
+        ...(localAddress === undefined ? {} : { localAddress }),
+        ...(localPort === undefined ? {} : { localPort }),
+      },
+    ) as SocketImpl;
+    if (socket.end !== null) return codeOf(socket.end.error);
+    this.#take(socket);
+    this.#connecting = done;
+    return null;
+  }
+
+  // Tasks.
+
+  #wake(): void {
+    if (this.#host.stack.over !== null) this.#hold.open = false;
+    if (this.#isScheduled || this.#isClosed) return;
+    if (this.#connecting === null && !this.reading && this.#write === null) return;
+    this.#isScheduled = true;
+    post("poll", this.#task);
+  }
+
+  readonly #task = (): void => {
+    this.#isScheduled = false;
+    this.#resource.runInAsyncScope(this.#proceed, this);
+  };
+
+  /** Calls back in a task of its own. */
+  #later(phase: Phase, resource: AsyncResource, callback: () => void): void {
+    post(phase, () => resource.runInAsyncScope(callback));
+  }
+
+  #proceed(): void {
+    const socket = this.#socket;
+    if (socket === null || this.#isClosed) return;
+    if (this.#connecting !== null) {
+      if (socket.end === null && socket.local === null) return;
+      const done = this.#connecting;
+      this.#connecting = null;
+      done(socket.end === null ? null : codeOf(socket.end.error));
+      this.#wake();
+      return;
+    }
+    if (this.#write !== null) this.#flush(socket, this.#write);
+    if (this.reading && !this.#isAtEnd) this.#read(socket);
+  }
+
+  // Reading.
+
+  /** Wants what arrives. */
+  readStart(): void {
+    this.reading = true;
+    this.#wake();
+  }
+
+  readStop(): void {
+    this.reading = false;
+  }
+
+  /** Reads into this from now on, instead of into chunks of their own. */
+  useBuffer(buffer: Uint8Array): void {
+    this.#buffer = buffer;
+  }
+
+  #read(socket: SocketImpl): void {
+    const buffer = this.#buffer;
+    let chunk: Uint8Array<ArrayBuffer> | null = null;
+    let count: number;
+    try {
+      if (buffer === null) {
+        chunk = socket.tryReadChunk(CHUNK);
+        count = chunk === null ? -1 : chunk.byteLength;
+      } else {
+        count = socket.tryRead(buffer);
+      }
+    } catch (error) {
+      this.#fail(codeOf(error));
+      return;
+    }
+    if (count < 0) return;
+    if (count === 0) {
+      this.#isAtEnd = true;
+      this.owner?.onHandleEnd();
+      return;
+    }
+    this.bytesRead += count;
+    const wantsMore =
+      chunk === null
+        ? this.owner?.onHandleBuffer(count)
+        : this.owner?.onHandleData(Buffer.from(chunk.buffer, chunk.byteOffset, count));
+    if (wantsMore === false) this.reading = false;
+    this.#wake();
+  }
+
+  #fail(code: string): void {
+    this.#isAtEnd = true;
+    this.owner?.onHandleError(code);
+  }
+
+  // Writing.
+
+  /** Bytes that were written and that the stack has not taken. */
+  get writeQueueSize(): number {
+    return this.#write?.chunks.reduce((sum, { length }) => sum + length, 0) ?? 0;
+  }
+
+  /**
+   * Writes all of the chunks, one write at a time. True if they were taken at once and `done` is not called; a code if they could not be
+   * written; else `done` is called.
+   */
+  write(chunks: Buffer[], done: Completion): boolean | string {
+    const socket = this.#socket;
+    if (socket === null) return "EBADF";
+    for (const { length } of chunks) this.bytesWritten += length;
+    const left = chunks.slice();
+    const code = this.#put(socket, left);
+    if (code !== null) return code;
+    if (left.length === 0) return true;
+    this.#write = { chunks: left, done, resource: new AsyncResource("WRITEWRAP") };
+    return false;
+  }
+
+  /** Gives the stack what it takes, and takes that out of `chunks`. */
+  #put(socket: SocketImpl, chunks: Buffer[]): string | null {
+    try {
+      for (let [chunk] = chunks; chunk !== undefined; [chunk] = chunks) {
+        const taken = chunk.length === 0 ? 0 : socket.tryWrite(chunk);
+        if (taken < chunk.length) {
+          chunks[0] = chunk.subarray(taken);
+          return null;
+        }
+        chunks.shift();
+      }
+      return null;
+    } catch (error) {
+      return codeOf(error);
+    }
+  }
+
+  #flush(socket: SocketImpl, write: PendingWrite): void {
+    const code = this.#put(socket, write.chunks);
+    if (code === null && write.chunks.length > 0) return;
+    this.#write = null;
+    this.#later("poll", write.resource, () => write.done(this.#isClosed ? "ECANCELED" : code));
+    const shutdown = this.#shutdown;
+    if (shutdown !== null) this.shutdown(shutdown);
+  }
+
+  /** Ends this side once all is written. */
+  shutdown(done: Completion): void {
+    if (this.#write !== null) {
+      this.#shutdown = done;
+      return;
+    }
+    this.#shutdown = null;
+    let code: string | null = null;
+    try {
+      this.#socket?.shutdown();
+    } catch {
+      // The connection has failed: the system says so of a shutdown.
+      code = "ENOTCONN";
+    }
+    this.#later("pending", new AsyncResource("SHUTDOWNWRAP"), () => done(code));
+  }
+
+  // The end.
+
+  /** Lets go of the connection, which the stack closes; `closed` is called in a task of its own. */
+  close(closed?: () => void): void {
+    this.#end((socket) => void socket.close().catch(() => {}), closed);
+  }
+
+  /** Ends the connection with a reset. */
+  reset(closed?: () => void): void {
+    this.#end((socket) => socket.abort(), closed);
+  }
+
+  #end(end: (socket: SocketImpl) => void, closed: (() => void) | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.reading = false;
+    this.owner = null;
+    const socket = this.#socket;
+    if (socket !== null) {
+      socket.onready = null;
+      end(socket);
+    }
+    const write = this.#write;
+    this.#write = null;
+    const shutdown = this.#shutdown;
+    this.#shutdown = null;
+    this.#hold.open = true;
+    this.#later("closing", this.#resource, () => {
+      this.#hold.open = false;
+      if (write !== null) write.resource.runInAsyncScope(() => write.done("ECANCELED"));
+      shutdown?.("ECANCELED");
+      closed?.();
+    });
+  }
+
+  // Settings and names.
+
+  ref(): void {
+    this.#hold.wanted = true;
+  }
+
+  unref(): void {
+    this.#hold.wanted = false;
+  }
+
+  hasRef(): boolean {
+    return this.#hold.wanted;
+  }
+
+  setNoDelay(noDelay: boolean): void {
+    this.#socket?.setNoDelay(noDelay);
+  }
+
+  /** `delay` is in seconds; 0 leaves the time as it is. */
+  setKeepAlive(enable: boolean, delay: number): void {
+    const idle = delay > 0 ? { idle: delay * 1_000 } : {};
+    this.#socket?.setTcpOptions({ keepAlive: enable ? idle : false });
+  }
+
+  get local(): AddressInfo | null {
+    return this.#shown(this.#socket?.local ?? null);
+  }
+
+  get remote(): AddressInfo | null {
+    if (this.#connecting !== null) return null;
+    return this.#shown(this.#socket?.remote ?? null);
+  }
+
+  #shown(address: SocketAddress | null): AddressInfo | null {
+    return address === null ? null : addressInfo(address, this.#isDual);
+  }
+}
+
+/** An address as Node shows it: on a socket of both families, IPv4's are mapped (RFC 4291 §2.5.5.2). */
+export function addressInfo({ address, port }: SocketAddress, isDual: boolean): AddressInfo {
+  if (address.includes(":")) return { address, family: "IPv6", port };
+  if (isDual) return { address: `::ffff:${address}`, family: "IPv6", port };
+  return { address, family: "IPv4", port };
+}
