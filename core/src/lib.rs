@@ -74,7 +74,7 @@ pub use event::{
     ConnectionHandle, Event, FlowHandle, InterfaceId, ListenerHandle, PingHandle, RawHandle, Signals, UdpHandle,
 };
 pub use pool::{BLOCK_SIZE, Pool};
-pub use stack::accept_any::{AnyAddress, FlowError, FlowUnreachable, PendingFlowInfo};
+pub use stack::accept_any::{AnyAddress, FlowError, FlowProtocol, FlowUnreachable, PendingFlowInfo};
 pub use stack::addresses::{AddressOptions, AddressOrigin, AddressState, DuplicateDetection, InterfaceAddress};
 pub use stack::addressing::{ConfigError, ScopeError};
 pub use stack::autoconfiguration::{

@@ -49,6 +49,11 @@ impl RecordQueue {
         }
     }
 
+    /// The same queue with another limit.
+    pub(crate) fn with_limit(self, max_bytes: u32) -> Self {
+        RecordQueue { max_bytes: max_bytes.min(MAX_WINDOW), ..self }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.records == 0
     }

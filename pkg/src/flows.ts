@@ -11,23 +11,25 @@ import type {
   AcceptAnyOptions,
   AnyAddress,
   Flow,
+  FlowEnds,
   FlowUnreachable,
   Socket,
   SocketAddress,
+  UdpFlow,
+  UdpSocket,
 } from "./types.js";
 
 const BACKLOG = 511;
 const PER_SOURCE = 64;
 const TIMEOUT = 30_000;
 const MICROSECONDS = 1_000;
-const NO_SOCKET = -1;
 /** Added to the time after which the stack gives a handshake up, so that it does so first. */
 const MARGIN = 1_000;
 
 /** What `decide_flow` of the module takes. */
 const ACCEPT = 0;
 const REFUSE = 1;
-export const UNREACHABLE: Readonly<Record<FlowUnreachable, number>> = {
+const UNREACHABLE: Readonly<Record<FlowUnreachable, number>> = {
   network: 2,
   host: 3,
   port: 4,
@@ -40,6 +42,7 @@ interface Ends {
   localPort: number;
   remoteAddress: string;
   remotePort: number;
+  isUdp: number;
 }
 
 /** Makes the socket of an accepted connection. */
@@ -49,6 +52,9 @@ export type Accepting = (
   local: SocketAddress,
   allowHalfOpen: boolean,
 ) => Socket;
+
+/** Makes the socket of an accepted UDP flow. */
+export type AcceptingUdp = (id: number, remote: SocketAddress, local: SocketAddress) => UdpSocket;
 
 /** A handshake that goes on. */
 interface Opening {
@@ -69,7 +75,9 @@ export class FlowTaker implements AnyAddress, Sink {
   readonly #host: number;
   readonly #listener: number;
   readonly #onflow: AcceptAnyOptions["onflow"];
+  readonly #onudpflow: AcceptAnyOptions["onudpflow"];
   readonly #accepting: Accepting;
+  readonly #acceptingUdp: AcceptingUdp;
   readonly #released: (taker: FlowTaker) => void;
   readonly #opening = new Map<string, Opening>();
   #over: Error | null = null;
@@ -80,8 +88,8 @@ export class FlowTaker implements AnyAddress, Sink {
     host: number,
     nic: NicImpl,
     options: AcceptAnyOptions,
-    datagrams: number | null,
     accepting: Accepting,
+    acceptingUdp: AcceptingUdp,
     released: (taker: FlowTaker) => void,
   ) {
     const given = check.options("options", options);
@@ -89,6 +97,7 @@ export class FlowTaker implements AnyAddress, Sink {
     if (onflow === null) {
       throw new TypeError(`options.onflow must be a function, got ${check.show(given.onflow)}`);
     }
+    const onudpflow = check.callback("options.onudpflow", given.onudpflow);
     const backlog = check.integer("options.backlog", given.backlog ?? BACKLOG, 1, 65_535);
     const perSource = check.integer("options.perSource", given.perSource ?? PER_SOURCE, 1, 65_535);
     const timeout = check.duration("options.timeout", given.timeout ?? TIMEOUT, 1);
@@ -100,7 +109,9 @@ export class FlowTaker implements AnyAddress, Sink {
     this.nic = nic;
     this.#host = host;
     this.#onflow = onflow;
+    this.#onudpflow = onudpflow;
     this.#accepting = accepting;
+    this.#acceptingUdp = acceptingUdp;
     this.#released = released;
     this.#listener = engine.call(
       (wasm) =>
@@ -110,7 +121,7 @@ export class FlowTaker implements AnyAddress, Sink {
           backlog,
           perSource,
           timeout * MICROSECONDS,
-          datagrams ?? NO_SOCKET,
+          onudpflow !== null,
           settings,
         ),
       `flows of ${nic.name}`,
@@ -123,22 +134,36 @@ export class FlowTaker implements AnyAddress, Sink {
   ask(number: number): void {
     const ends = this.engine.row<Ends>((wasm) => wasm.flow_ends(number));
     if (ends === null || this.#over !== null) return;
-    const flow = new PendingFlow(this, number, ends);
+    if (ends.isUdp === 0) {
+      this.#ask(new PendingTcpFlow(this, number, ends), this.#onflow);
+    } else if (this.#onudpflow) {
+      this.#ask(new PendingUdpFlow(this, number, ends), this.#onudpflow);
+    }
+  }
+
+  #ask<F extends PendingFlow>(flow: F, onflow: (flow: F) => void | Promise<void>): void {
     const failed = (error: unknown) => {
       flow.drop();
       reportUncaught(error);
     };
     try {
-      Promise.resolve(this.#onflow(flow)).catch(failed);
+      Promise.resolve(onflow(flow)).catch(failed);
     } catch (error) {
       failed(error);
     }
   }
 
-  decide(number: number, verdict: number): void {
+  /** Returns the number of the socket of an accepted UDP flow. */
+  decide(number: number, verdict: number): number | undefined {
     if (this.#over !== null) throw this.#over;
-    this.engine.call((wasm, now) => wasm.decide_flow(now, number, verdict), "flow");
+    const id = this.engine.call((wasm, now) => wasm.decide_flow(now, number, verdict), "flow");
     this.engine.wake();
+    return id;
+  }
+
+  /** The socket that comes of a UDP flow. */
+  openUdp(id: number, flow: UdpFlow): UdpSocket {
+    return this.#acceptingUdp(id, flow.remote, flow.local);
   }
 
   /** The connection that comes of a flow. */
@@ -221,39 +246,32 @@ export class FlowTaker implements AnyAddress, Sink {
   }
 }
 
-/** See {@link Flow}. */
-class PendingFlow implements Flow {
+/** A flow that nothing was decided on. */
+class PendingFlow implements FlowEnds {
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
-  readonly #taker: FlowTaker;
+  protected readonly taker: FlowTaker;
   readonly #number: number;
   #decided = false;
 
   constructor(taker: FlowTaker, number: number, ends: Ends) {
-    this.#taker = taker;
+    this.taker = taker;
     this.#number = number;
     this.local = { address: ends.localAddress, port: ends.localPort };
     this.remote = { address: ends.remoteAddress, port: ends.remotePort };
   }
 
   get nic(): NicImpl {
-    return this.#taker.nic;
-  }
-
-  async accept(options?: { allowHalfOpen?: boolean }): Promise<Socket> {
-    const given = check.options("options", options);
-    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
-    this.#decide(ACCEPT);
-    return this.#taker.open(this, allowHalfOpen);
+    return this.taker.nic;
   }
 
   refuse(): void {
-    this.#decide(REFUSE);
+    this.decide(REFUSE);
   }
 
   unreachable(reason: FlowUnreachable = "host"): void {
     check.oneOf("reason", Object.keys(UNREACHABLE), reason);
-    this.#decide(UNREACHABLE[reason]);
+    this.decide(UNREACHABLE[reason]);
   }
 
   /** Refuses it if nothing was decided. */
@@ -266,9 +284,30 @@ class PendingFlow implements Flow {
     }
   }
 
-  #decide(verdict: number): void {
+  /** Returns the number of the socket of an accepted UDP flow. */
+  protected decide(verdict: number): number | undefined {
     if (this.#decided) throw new TypeError("it was decided on this flow before");
-    this.#taker.decide(this.#number, verdict);
+    const id = this.taker.decide(this.#number, verdict);
     this.#decided = true;
+    return id;
+  }
+}
+
+/** See {@link Flow}. */
+class PendingTcpFlow extends PendingFlow implements Flow {
+  async accept(options?: { allowHalfOpen?: boolean }): Promise<Socket> {
+    const given = check.options("options", options);
+    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
+    this.decide(ACCEPT);
+    return this.taker.open(this, allowHalfOpen);
+  }
+}
+
+/** See {@link UdpFlow}. */
+class PendingUdpFlow extends PendingFlow implements UdpFlow {
+  accept(): UdpSocket {
+    const id = this.decide(ACCEPT);
+    if (id === undefined) throw new TypeError("a flow of datagrams has no socket");
+    return this.taker.openUdp(id, this);
   }
 }

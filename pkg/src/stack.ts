@@ -389,23 +389,13 @@ export class StackImpl implements Stack, Dependent {
       this.#host,
       found,
       options,
-      this.#numberOf(check.options("options", options).datagrams),
       (id, remote, local, allowHalfOpen) =>
         this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
+      (id, remote, local) => this.#udpSocket(id, local, remote),
       (closed) => this.#others.delete(closed),
     );
     this.#others.add(taker);
     return taker;
-  }
-
-  /** The number of a UDP socket of this stack, if one is given. */
-  #numberOf(socket: UdpSocket | undefined): number | null {
-    if (socket === undefined) return null;
-    if (socket instanceof UdpSocketImpl && this.#others.has(socket)) return socket.id;
-    const shown = check.show(socket);
-    throw new TypeError(
-      `options.datagrams must be an open UDP socket of ${this.hostname}, got ${shown}`,
-    );
   }
 
   async #advertise(nic: NicImpl, options: AdvertiseOptions | null): Promise<void> {
@@ -579,9 +569,14 @@ export class StackImpl implements Stack, Dependent {
       `bind UDP ${check.hostPort(address, port)}`,
     );
     const bound = this.engine.call((wasm) => wasm.udp_port(id));
+    return this.#udpSocket(id, { address, port: bound });
+  }
+
+  #udpSocket(id: number, address: SocketAddress, remote?: SocketAddress): UdpSocketImpl {
     const socket = new UdpSocketImpl(this.engine, {
       id,
-      address: { address, port: bound },
+      address,
+      ...(remote && { remote }),
       nicOf: (nic) => this.#nics.get(nic) ?? null,
       interfaceOf: (nic) => this.#interfaceOf(nic).id,
       released: (closed) => this.#others.delete(closed),

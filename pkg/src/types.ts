@@ -10,7 +10,6 @@ import type {
   AcceptAnyOptions,
   AdvertiseOptions,
   AnyAddress,
-  FlowUnreachable,
   ForwardingOptions,
   ForwardingSettings,
   NatFlow,
@@ -442,8 +441,6 @@ export interface Datagram {
   remotePort: number;
   /** The address it was sent to; a broadcast or multicast address is possible. */
   localAddress: string;
-  /** The port it was sent to. */
-  localPort: number;
   /** The interface it came in by. */
   nic: Nic | null;
   /** The sender's MAC address. */
@@ -460,8 +457,6 @@ export interface DatagramTarget {
   remotePort: number;
   /** Source address; by default the stack chooses. */
   localAddress?: string;
-  /** Source port, which is the socket's own unless it answers for anybody ({@link AcceptAnyOptions.datagrams}). */
-  localPort?: number;
   /** Needed for `255.255.255.255` and link-local addresses when the stack has several interfaces. */
   nic?: Nic | null;
   /** Destination MAC address, which skips neighbour resolution (a DHCP server needs this). */
@@ -528,11 +523,6 @@ export interface UdpSocket extends AsyncIterable<Datagram> {
    */
   joinGroup(group: string, nic: Nic, sources?: GroupSources): void;
   leaveGroup(group: string, nic: Nic): void;
-  /**
-   * Tells who has sent a datagram to an address that is nobody's here why it leads nowhere, by ICMP ({@link AcceptAnyOptions.datagrams}). By
-   * default that nobody has the port.
-   */
-  unreachable(datagram: Datagram, reason?: FlowUnreachable): void;
   /** The next datagram; rejects with ABORT_ERR when the socket closes. */
   receive(options?: { signal?: AbortSignal }): Promise<Datagram>;
   /** The next datagram that is already there, or null. */
@@ -598,8 +588,8 @@ export interface Stack {
   unforwardPort(forward: Omit<PortForward, "to">): void;
   portForwards(): PortForward[];
   /**
-   * Takes the TCP connections that come in by an interface to addresses which are nobody's on this host: each is a flow that waits until it is
-   * accepted, refused or told to be unreachable. UDP datagrams to such addresses go to a socket of yours. How user-mode NAT is built.
+   * Takes the TCP connections and UDP flows that come in by an interface to addresses which are nobody's on this host: each waits until it is
+   * accepted, refused or told to be unreachable. How user-mode NAT is built.
    */
   acceptAny(nic: Nic, options: AcceptAnyOptions): AnyAddress;
   /** A static neighbour entry. */

@@ -140,22 +140,43 @@ export interface AdvertiseOptions {
   interval?: DurationLike;
 }
 
-/** Why a flow or a datagram leads nowhere, for its peer to be told by ICMP. */
+/** Why a flow leads nowhere, for its peer to be told by ICMP. */
 export type FlowUnreachable = "network" | "host" | "port" | "prohibited";
 
-/**
- * A TCP connection that somebody wants to open to an address that is nobody's on this host, and whose SYN is not answered before you
- * have decided. A decision after the peer has given up throws a {@link SocketError} (ECONNRESET).
- */
-export interface Flow {
+/** Who wants to talk to an address that is nobody's on this host. */
+export interface FlowEnds {
   /** Whom the peer wants to reach. */
   readonly local: SocketAddress;
   /** The peer. */
   readonly remote: SocketAddress;
   readonly nic: Nic;
+}
+
+/**
+ * A TCP connection that somebody wants to open to an address that is nobody's on this host, and whose SYN is not answered before you
+ * have decided. A decision after the peer has given up throws a {@link SocketError} (ECONNRESET).
+ */
+export interface Flow extends FlowEnds {
   /** Takes the connection in the name of `local`. Rejects with ECONNRESET or ETIMEDOUT if the peer does not complete the handshake. */
   accept(options?: { allowHalfOpen?: boolean }): Promise<Socket>;
   /** Answers with a reset, as a host does on whose port nobody listens. */
+  refuse(): void;
+  /** Tells why it leads nowhere. By default the host does not answer. */
+  unreachable(reason?: FlowUnreachable): void;
+}
+
+/**
+ * UDP datagrams from one port to one port of an address that is nobody's on this host. They wait until you have decided; those that do not fit into
+ * 66 KiB are dropped.
+ */
+export interface UdpFlow extends FlowEnds {
+  /**
+   * Makes a socket of the flow, with its addresses, connected to the peer, and with the datagrams that have come. What the peer sends to anybody
+   * else is another flow. Datagrams have no end: close the socket when the flow has been idle for long enough. Throws ENOBUFS if no socket is left;
+   * the flow then stays pending.
+   */
+  accept(): UdpSocket;
+  /** Answers as a host does on whose port nobody listens: that the port is unreachable. */
   refuse(): void;
   /** Tells why it leads nowhere. By default the host does not answer. */
   unreachable(reason?: FlowUnreachable): void;
@@ -168,12 +189,9 @@ export interface AcceptAnyOptions {
    * error.
    */
   onflow: (flow: Flow) => void | Promise<void>;
-  /**
-   * The UDP socket that gets the datagrams to addresses which are nobody's on this host: `localAddress` and `localPort` tell whom they are for,
-   * and it may send with these. By default they are not taken.
-   */
-  datagrams?: UdpSocket;
-  /** Flows of one source that may wait for a decision. By default 64. */
+  /** The same for each flow of UDP datagrams. Without it they are not taken. */
+  onudpflow?: ((flow: UdpFlow) => void | Promise<void>) | null;
+  /** Flows of one source, TCP's and UDP's, that may wait for a decision. By default 64. */
   perSource?: number;
   /** How long a flow may wait for a decision. By default 30 s. */
   timeout?: DurationLike;

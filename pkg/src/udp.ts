@@ -3,7 +3,6 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError, type SocketErrorCode } from "./errors.js";
-import { UNREACHABLE } from "./flows.js";
 import { UDP_SETTINGS } from "./names.js";
 import type { NicImpl } from "./nic.js";
 import { count, SettingsTable } from "./settings.js";
@@ -11,7 +10,6 @@ import { Signal } from "./socket.js";
 import type {
   Datagram,
   DatagramTarget,
-  FlowUnreachable,
   GroupSources,
   Nic,
   SocketAddress,
@@ -46,7 +44,6 @@ interface Received {
   remoteAddress: string;
   remotePort: number;
   localAddress: string;
-  localPort: number;
   interface: number | null;
   mac: string | null;
   ttl: number;
@@ -65,6 +62,8 @@ interface Reported {
 export interface UdpStart {
   id: number;
   address: SocketAddress;
+  /** The peer of one that is connected already. */
+  remote?: SocketAddress;
   nicOf: (id: number) => NicImpl | null;
   interfaceOf: (nic: unknown) => number;
   released: (socket: UdpSocketImpl) => void;
@@ -72,8 +71,6 @@ export interface UdpStart {
 
 /** See {@link UdpSocket}. */
 export class UdpSocketImpl implements UdpSocket, Sink {
-  /** The socket's number. */
-  readonly id: number;
   readonly address: SocketAddress;
   readonly closed: Promise<void>;
   onready: ((socket: UdpSocket) => void) | null = null;
@@ -84,20 +81,20 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   readonly #waiters = new Waiters<Datagram>();
   #readable: ReadableStream<Datagram> | null = null;
   #error: Error | null = null;
-  #remote: SocketAddress | null = null;
+  #remote: SocketAddress | null;
 
   constructor(engine: EngineCore, start: UdpStart) {
     this.#engine = engine;
     this.#start = start;
-    this.id = start.id;
     this.address = start.address;
+    this.#remote = start.remote ?? null;
     this.closed = this.#closing.promise;
     engine.addSink(start.id, this);
   }
 
   /** Keeps no program from its end any more. */
   runInBackground(): void {
-    this.#engine.runInBackground(this.id);
+    this.#engine.runInBackground(this.#start.id);
   }
 
   onSignals(signals: number): void {
@@ -165,26 +162,9 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     const address = check.address("group", group);
     const id = this.#start.interfaceOf(nic);
     if (this.#error !== null) throw this.#error;
-    this.#engine.call((wasm, now) => wasm.udp_filter(now, this.id, id, address, excludes, sources));
-    this.#engine.wake();
-  }
-
-  unreachable(datagram: Datagram, reason: FlowUnreachable = "port"): void {
-    const { data, remoteAddress, remotePort, localAddress, localPort, nic } = datagram;
-    const from = check.bytes("datagram.data", data);
-    const remote = check.address("datagram.remoteAddress", remoteAddress);
-    const port = check.port("datagram.remotePort", remotePort, 0);
-    const local = check.address("datagram.localAddress", localAddress);
-    const own = check.port("datagram.localPort", localPort);
-    const id = this.#start.interfaceOf(nic);
-    check.oneOf("reason", Object.keys(UNREACHABLE), reason);
-    if (this.#error !== null) throw this.#error;
-    const length = Math.min(from.byteLength, this.#engine.scratchCapacity);
-    this.#engine.call((wasm, now) => {
-      this.#engine.bytes.set(from.subarray(0, length), this.#engine.scratch);
-      const verdict = UNREACHABLE[reason];
-      wasm.udp_unreachable(now, this.id, length, remote, port, local, own, id, verdict);
-    });
+    this.#engine.call((wasm, now) =>
+      wasm.udp_filter(now, this.#start.id, id, address, excludes, sources),
+    );
     this.#engine.wake();
   }
 
@@ -210,8 +190,6 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       target.localAddress === undefined
         ? ""
         : check.address("to.localAddress", target.localAddress);
-    const localPort =
-      target.localPort === undefined ? 0 : check.port("to.localPort", target.localPort);
     const { nic: by, mac: station } = target;
     const nic = by === undefined || by === null ? -1 : this.#start.interfaceOf(by);
     const mac =
@@ -225,7 +203,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     }
     this.#engine.call((wasm, now) => {
       this.#engine.bytes.set(from, this.#engine.scratch);
-      wasm.udp_send(now, this.#start.id, from.byteLength, remote, port, local, localPort, nic, mac);
+      wasm.udp_send(now, this.#start.id, from.byteLength, remote, port, local, nic, mac);
     }, attempt);
     this.#engine.wake();
   }
@@ -244,7 +222,6 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       remoteAddress: received.remoteAddress,
       remotePort: received.remotePort,
       localAddress: received.localAddress,
-      localPort: received.localPort,
       nic: received.interface === null ? null : this.#start.nicOf(received.interface),
       mac: received.mac,
       ttl: received.ttl,

@@ -21,7 +21,6 @@ test("datagrams go both ways, and tell where they come from", async () => {
       remoteAddress: from,
       remotePort: client.address.port,
       localAddress: to,
-      localPort: 53,
       nic: nicB,
       ttl: 64,
       trafficClass: 0,

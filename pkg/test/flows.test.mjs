@@ -160,39 +160,88 @@ test("only so many flows of a source wait, and closing ends all of it", async ()
   engine.close();
 });
 
-test("datagrams to anybody go to one socket, which answers in their name or says that they lead nowhere", async () => {
+test("a flow of datagrams becomes a socket in the name of whom they are for", async () => {
   const { engine, guest, router, nic } = await guestAndRouter();
-  const datagrams = router.bindUdp();
-  const taker = router.acceptAny(nic, { onflow: (flow) => flow.refuse(), datagrams });
+  const flows = [];
+  const taker = router.acceptAny(nic, {
+    onflow: (flow) => flow.refuse(),
+    onudpflow: (flow) => void flows.push(flow),
+  });
+  const client = guest.bindUdp();
+  for (const address of ["192.0.2.53", "2001:db8::53"]) {
+    const to = { remoteAddress: address, remotePort: 53 };
+    client.send(Uint8Array.of(1), to);
+    client.send(Uint8Array.of(2), to);
+    await until(() => flows.length === 1, "the flow");
+    const [flow] = flows.splice(0);
+    assert.deepEqual(flow.local, { address, port: 53 });
+    assert.equal(flow.remote.port, client.address.port);
+    assert.equal(flow.nic, nic);
+    const socket = flow.accept();
+    assert.throws(() => flow.refuse(), /decided/);
+    assert.deepEqual([socket.address, socket.remote], [flow.local, flow.remote]);
+    for (const byte of [1, 2]) assert.deepEqual((await socket.receive()).data, Uint8Array.of(byte));
+    socket.send(Uint8Array.of(3));
+    const answer = await client.receive();
+    assert.deepEqual([answer.remoteAddress, answer.remotePort], [address, 53]);
+    assert.deepEqual(answer.data, Uint8Array.of(3));
+    // What comes for the socket later does not ask again, until it is closed.
+    client.send(Uint8Array.of(4), to);
+    assert.deepEqual((await socket.receive()).data, Uint8Array.of(4));
+    assert.equal(flows.length, 0);
+    await socket.close();
+    client.send(Uint8Array.of(5), to);
+    await until(() => flows.length === 1, "the flow again");
+    flows.pop().refuse();
+  }
+  // An error that the guest reports comes to the socket, and says of whom.
+  client.send(Uint8Array.of(6), { remoteAddress: "192.0.2.53", remotePort: 53 });
+  await until(() => flows.length === 1, "the flow");
+  const socket = flows.pop().accept();
+  const errors = [];
+  socket.onerror = (error, target) => errors.push([error.code, target.address]);
+  const { remote } = socket;
+  await client.close();
+  socket.send(Uint8Array.of(7));
+  await until(() => errors.length > 0, "the error");
+  assert.deepEqual(errors, [["ECONNREFUSED", remote.address]]);
+  taker.close();
+  engine.close();
+});
+
+test("a flow of datagrams that leads nowhere is told to be unreachable, and too many wait in vain", async () => {
+  const { engine, guest, router, nic } = await guestAndRouter();
+  const verdicts = {
+    1: (flow) => flow.refuse(),
+    2: (flow) => flow.unreachable(),
+    3: (flow) => flow.unreachable("prohibited"),
+    4: () => {},
+  };
+  const taker = router.acceptAny(nic, {
+    onflow: (flow) => flow.refuse(),
+    onudpflow: (flow) => verdicts[Math.min(flow.local.port, 4)](flow),
+    perSource: 3,
+  });
   const client = guest.bindUdp();
   const errors = [];
   client.onerror = (error, target) => errors.push([error.code, target.address]);
   for (const remoteAddress of ["192.0.2.53", "2001:db8::53"]) {
-    const to = { remoteAddress, remotePort: 53 };
-    client.send(Uint8Array.of(1), to);
-    const question = await datagrams.receive();
-    assert.deepEqual([question.localAddress, question.localPort], [remoteAddress, 53]);
-    assert.equal(question.remotePort, client.address.port);
-    datagrams.send(Uint8Array.of(2), question);
-    const answer = await client.receive();
-    assert.deepEqual([answer.remoteAddress, answer.remotePort], [remoteAddress, 53]);
-    assert.deepEqual(answer.data, Uint8Array.of(2));
-    client.send(Uint8Array.of(3), to);
-    datagrams.unreachable(await datagrams.receive());
-    await until(() => errors.length > 0, "the error");
-    assert.deepEqual(errors.pop(), ["ECONNREFUSED", remoteAddress]);
-    client.send(Uint8Array.of(4), to);
-    datagrams.unreachable(await datagrams.receive(), "host");
-    await until(() => errors.length > 0, "the error");
-    assert.deepEqual(errors.pop(), ["EHOSTUNREACH", remoteAddress]);
+    for (const [remotePort, code] of [
+      [1, "ECONNREFUSED"],
+      [2, "EHOSTUNREACH"],
+      [3, "EHOSTUNREACH"],
+    ]) {
+      client.send(Uint8Array.of(3), { remoteAddress, remotePort });
+      await until(() => errors.length > 0, "the error");
+      assert.deepEqual(errors.pop(), [code, remoteAddress]);
+    }
   }
-  // Another socket is nobody but itself.
-  const other = router.bindUdp();
-  const guise = { remoteAddress: "10.0.0.2", remotePort: 9, localAddress: "192.0.2.53" };
-  assert.throws(() => other.send(Uint8Array.of(5), guise), RangeError);
-  assert.throws(() => datagrams.unreachable({}), TypeError);
+  const before = router.counters().flow_table_full;
+  for (const remotePort of [10, 11, 12, 13]) {
+    client.send(Uint8Array.of(4), { remoteAddress: "192.0.2.53", remotePort });
+  }
+  await until(() => router.counters().flow_table_full === before + 1, "one too many");
   taker.close();
-  const strange = { onflow() {}, datagrams: client };
-  assert.throws(() => router.acceptAny(nic, strange), /options\.datagrams must be an open UDP/);
+  assert.throws(() => router.acceptAny(nic, { onflow() {}, onudpflow: 1 }), /onudpflow/);
   engine.close();
 });

@@ -166,7 +166,6 @@ test("neighbours, datagrams, pings and frames tell every field", async () => {
     remoteAddress: "fd00::1",
     remotePort: 8,
     localAddress: "fd00::2",
-    localPort: 7,
     nic: nicB,
     mac: (mac) => mac === null || mac === nicA.mac,
     ttl: 64,

@@ -1,7 +1,7 @@
 //! Flows to addresses that are nobody's on a host, about which the page decides.
 
 use ethertab::time::Duration;
-use ethertab::{AnyAddress, FlowError, FlowUnreachable, InterfaceId, ListenOptions};
+use ethertab::{AnyAddress, FlowError, FlowProtocol, FlowUnreachable, InterfaceId, ListenOptions};
 use ethertab_wasm_shared::{Rows, instant};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -13,15 +13,15 @@ use crate::sockets::Socket;
 impl From<FlowError> for Failure {
     fn from(error: FlowError) -> Self {
         let code = match error {
-            FlowError::ListenerBusy => "ENOBUFS",
-            _ => "ECONNRESET",
+            FlowError::NotFound => "ECONNRESET",
+            _ => "ENOBUFS",
         };
         Failure::new(code, &error)
     }
 }
 
 /// Starts to take flows that come in by an interface, and returns the number of the listener that gives those that are accepted. `timeout` is in
-/// microseconds, `datagrams` the UDP socket for those to such addresses, or -1. The settings are those of the connections, as with [`connect`](crate::tcp::connect).
+/// microseconds, and with `udp` those of UDP are taken too. The settings are those of the connections, as with [`connect`](crate::tcp::connect).
 #[wasm_bindgen]
 pub fn take_flows(
     host: u32,
@@ -29,18 +29,17 @@ pub fn take_flows(
     backlog: u16,
     per_source: u16,
     timeout: f64,
-    datagrams: i32,
+    udp: bool,
     settings: &[f64],
 ) -> Result<u32, Failure> {
     enter(|engine| {
         let host = engine.host(host);
-        let datagrams = u32::try_from(datagrams).ok().and_then(|socket| Some(engine.sockets.udp(socket)?.1));
         let (stack, _) = engine.stack_mut(host)?;
         let tcp = settings::changed(&stack.config().tcp, settings);
         let listener = stack.listen_for_flows(ListenOptions { backlog, fast_open: 0, tcp })?;
         let mut any = AnyAddress::through(listener);
         any.per_source = per_source;
-        any.datagrams = datagrams;
+        any.udp = udp;
         any.timeout = Duration::from_micros(timeout as u64);
         stack.set_any_address(InterfaceId(interface), Some(any))?;
         Ok(engine.sockets.insert(Socket::listener(host, listener)))
@@ -62,35 +61,36 @@ pub fn flow_ends(flow: u32) -> Result<Option<Rows>, Failure> {
     enter(|engine| {
         let Some((host, handle)) = engine.sockets.flow(flow) else { return Ok(None) };
         let Some(found) = engine.stack(host)?.pending_flow(handle) else { return Ok(None) };
-        let rows = Rows::of("localAddress localPort remoteAddress remotePort");
+        let rows = Rows::of("localAddress localPort remoteAddress remotePort isUdp");
         rows.socket_address(found.local);
         rows.socket_address(found.remote);
+        rows.number(u8::from(found.protocol == FlowProtocol::Udp));
         Ok(Some(rows))
     })
 }
 
 /// Decides on a flow and forgets its number, unless there is no room for it just now: 0 accepts it, 1 refuses it, 2 to 5 tell that the network or
-/// host is unreachable, that the port is, or that it is prohibited.
+/// host is unreachable, that the port is, or that it is prohibited. Returns the number of the socket of an accepted UDP flow.
 #[wasm_bindgen]
-pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> Result<(), Failure> {
+pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> Result<Option<u32>, Failure> {
     enter(|engine| {
         let (host, handle) = engine.sockets.flow(flow).ok_or(FlowError::NotFound)?;
         let (stack, pool) = engine.stack_mut(host)?;
         let now = instant(now);
         let result = match verdict {
             0 => stack.accept_flow(pool, now, handle),
-            1 => stack.refuse_flow(pool, now, handle),
-            _ => stack.flow_unreachable(pool, now, handle, unreachable_by(verdict)),
+            1 => stack.refuse_flow(pool, now, handle).map(|()| None),
+            _ => stack.flow_unreachable(pool, now, handle, unreachable_by(verdict)).map(|()| None),
         };
-        if result != Err(FlowError::ListenerBusy) {
+        if matches!(result, Ok(_) | Err(FlowError::NotFound)) {
             engine.sockets.remove(flow);
         }
-        Ok(result?)
+        Ok(result?.map(|socket| engine.sockets.insert(Socket::udp(host, socket))))
     })
 }
 
 /// Why a flow leads nowhere, by its verdict.
-pub(crate) fn unreachable_by(verdict: u8) -> FlowUnreachable {
+fn unreachable_by(verdict: u8) -> FlowUnreachable {
     match verdict {
         2 => FlowUnreachable::Network,
         3 => FlowUnreachable::Host,

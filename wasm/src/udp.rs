@@ -11,7 +11,6 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::engine::enter;
 use crate::failure::Failure;
-use crate::flows::unreachable_by;
 use crate::hosts::parse_address;
 use crate::settings::{Slot, exchange_all};
 use crate::sockets::Socket;
@@ -85,8 +84,8 @@ pub fn udp_port(socket: u32) -> Result<u16, Failure> {
     })
 }
 
-/// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1, an empty `local`, a `local_port` of 0 and
-/// a `mac_address` of -1 leave the choice to the stack.
+/// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1, an empty `local` and a `mac_address` of -1
+/// leave the choice to the stack.
 #[wasm_bindgen]
 #[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
 pub fn udp_send(
@@ -96,12 +95,11 @@ pub fn udp_send(
     address: &str,
     port: u16,
     local: &str,
-    local_port: u16,
     interface: i32,
     mac_address: f64,
 ) -> Result<(), Failure> {
     let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
-    (meta.local, meta.local_port) = (optional(local)?, local_port);
+    meta.local = optional(local)?;
     meta.interface = u8::try_from(interface).ok().map(InterfaceId);
     meta.link = (mac_address >= 0.0).then(|| mac(mac_address));
     enter(|engine| {
@@ -109,33 +107,6 @@ pub fn udp_send(
         let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
         let data = &engine.scratch[..(length as usize).min(engine.scratch.len())];
         Ok(stack.udp_send(pool, instant(now), handle, &meta, data)?)
-    })
-}
-
-/// Tells who has sent a datagram to an address that is nobody's here, whose first `length` bytes are in the scratch buffer, why it leads nowhere: the
-/// [verdict](crate::flows::decide_flow) says it.
-#[wasm_bindgen]
-#[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
-pub fn udp_unreachable(
-    now: f64,
-    socket: u32,
-    length: u32,
-    address: &str,
-    port: u16,
-    local: &str,
-    local_port: u16,
-    interface: u8,
-    verdict: u8,
-) -> Result<(), Failure> {
-    let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
-    (meta.local, meta.local_port) = (optional(local)?, local_port);
-    meta.interface = Some(InterfaceId(interface));
-    enter(|engine| {
-        let (host, _) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
-        let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
-        let data = &engine.scratch[..(length as usize).min(engine.scratch.len())];
-        stack.datagram_unreachable(pool, instant(now), &meta, data, unreachable_by(verdict));
-        Ok(())
     })
 }
 
@@ -167,14 +138,13 @@ pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
         let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(None) };
-        let rows = Rows::of("length remoteAddress remotePort localAddress localPort interface mac ttl trafficClass");
+        let rows = Rows::of("length remoteAddress remotePort localAddress interface mac ttl trafficClass");
         rows.number(length as f64);
         rows.socket_address(meta.remote);
         match meta.local {
             Some(local) => rows.shown(&local),
             None => rows.text(""),
         }
-        rows.number(meta.local_port);
         match meta.interface {
             Some(interface) => rows.number(interface.0),
             None => rows.nothing(),

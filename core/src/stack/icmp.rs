@@ -73,11 +73,39 @@ pub(crate) enum Problem {
 
 /// The packet that an error quotes.
 pub(super) struct Quoted<'a> {
-    protocol: u8,
+    pub(super) protocol: u8,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     /// What follows the IP header: at least 8 bytes.
     payload: &'a [u8],
+}
+
+impl Quoted<'_> {
+    /// The flow of a packet of ours that TCP or UDP has sent, which an error is about that came by an interface.
+    pub(super) fn flow(&self, interface: InterfaceId) -> Option<Flow> {
+        let &[a, b, c, d, ..] = self.payload.first_chunk::<8>()?;
+        Some(Flow {
+            local: self.source,
+            remote: self.destination,
+            local_port: u16::from_be_bytes([a, b]),
+            remote_port: u16::from_be_bytes([c, d]),
+            link: link_of(self.destination, interface),
+        })
+    }
+}
+
+/// What an ICMP error quotes, if the message is one.
+pub(super) fn quoted(message: &[u8], is_ipv4: bool) -> Option<Quoted<'_>> {
+    let (header, original) = message.split_first_chunk::<8>()?;
+    match (is_ipv4, header[0]) {
+        (
+            true,
+            icmpv4::kind::DESTINATION_UNREACHABLE | icmpv4::kind::TIME_EXCEEDED | icmpv4::kind::PARAMETER_PROBLEM,
+        ) => quoted_v4(original),
+        // RFC 4443 §2.1: errors have the types below 128.
+        (false, ..128) => quoted_v6(original),
+        _ => None,
+    }
 }
 
 impl Stack<'_> {
@@ -258,7 +286,10 @@ impl Stack<'_> {
     /// An error about a packet that we are said to have sent.
     fn icmp_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, problem: Problem, quoted: Option<Quoted<'_>>) {
         let handled = match quoted {
-            Some(quoted) if packet.cast == Cast::Unicast && self.is_local(quoted.source) => {
+            Some(quoted)
+                if packet.cast == Cast::Unicast
+                    && (self.is_local(quoted.source) || quoted.source == packet.destination) =>
+            {
                 self.error_about(pool, packet, problem, &quoted)
             }
             _ => false,
@@ -269,14 +300,8 @@ impl Stack<'_> {
     }
 
     fn error_about(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, problem: Problem, quoted: &Quoted<'_>) -> bool {
-        let Some(&[a, b, c, d, e, f, g, h]) = quoted.payload.first_chunk::<8>() else { return false };
-        let flow = Flow {
-            local: quoted.source,
-            remote: quoted.destination,
-            local_port: u16::from_be_bytes([a, b]),
-            remote_port: u16::from_be_bytes([c, d]),
-            link: link_of(quoted.destination, packet.interface),
-        };
+        let Some(flow) = quoted.flow(packet.interface) else { return false };
+        let Some(&[a, _, _, _, e, f, g, h]) = quoted.payload.first_chunk::<8>() else { return false };
         match quoted.protocol {
             protocol::TCP => {
                 let sequence = Seq(u32::from_be_bytes([e, f, g, h]));

@@ -8,7 +8,7 @@ use crate::deadlines::Deadline;
 use crate::hash_index::{Bucket, buckets_for};
 use crate::links::Link;
 use crate::slab::Slot;
-use crate::stack::accept_any::PendingFlow;
+use crate::stack::accept_any::{PendingFlow, flow_keys_for};
 use crate::stack::addresses::InterfaceAddress;
 use crate::stack::autoconfiguration::{AdvertisedDnsServer, AdvertisedDomain};
 use crate::stack::interface::Interface;
@@ -157,7 +157,7 @@ impl TableSizes {
             group_buckets: buckets_for(limits.all_groups()),
             membership_buckets: buckets_for(limits.memberships),
             neighbor_buckets: buckets_for(limits.neighbors),
-            pending_flow_buckets: buckets_for(limits.pending_flows),
+            pending_flow_buckets: buckets_for(flow_keys_for(limits.pending_flows, limits.udp_sockets)),
             nat_hosts: hosts_for(limits.nat_flows),
             nat_buckets: buckets_for(keys_for(limits.nat_flows)),
             reassembly_buckets: buckets_for(limits.reassemblies),

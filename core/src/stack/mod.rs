@@ -7,11 +7,12 @@
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
-//! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`], `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`] (with `accept_any_udp`), `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `media` (what is not plain Ethernet), `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], [`raw`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
 pub(crate) mod accept_any;
+mod accept_any_udp;
 pub(crate) mod addresses;
 pub(crate) mod addressing;
 mod arp;
@@ -266,7 +267,7 @@ impl<'m> Stack<'m> {
             last_route: None,
             ways: Ways::default(),
             nat: Nat::new(nat, limits.nat_flows),
-            pending_flows: PendingFlows::new(memory.pending_flows, memory.pending_flow_buckets, limits.pending_flows),
+            pending_flows: PendingFlows::new(memory.pending_flows, memory.pending_flow_buckets, &limits),
             last_path: None,
             neighbors: NeighborTable::new(
                 memory.neighbors,
@@ -352,7 +353,8 @@ impl<'m> Stack<'m> {
                 Node::HalfOpen(index) => self.half_open_timeout(index),
                 Node::TimeWaitTimer => self.time_wait_timeout(),
                 Node::NatTimer => self.nat_timeout(),
-                Node::PendingFlow(index) => self.pending_flow_timeout(index),
+                // Nobody has decided on it in time.
+                Node::PendingFlow(index) => self.forget_pending(pool, index),
                 Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),

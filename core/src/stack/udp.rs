@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
 use super::addressing::ScopeError;
+use super::flow::Flow;
 use super::fragment_output::Owner;
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
@@ -12,7 +13,7 @@ use super::routes::NextHop;
 use super::transmit::{IpHead, max_payload};
 use super::udp_errors::ERROR_BYTES;
 use super::udp_options::UdpOptions;
-use crate::address::{Endpoint, bits, is_unicast, with_scope};
+use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
 use crate::event::{InterfaceId, Signals, UdpHandle};
@@ -23,7 +24,7 @@ use crate::time::Instant;
 use crate::wire::{MacAddr, UdpHeader, ipv4, ipv6, protocol, udp};
 
 /// Bytes of datagrams that wait in a socket, in each direction.
-const QUEUE_BYTES: u32 = 256 * 1024;
+pub(super) const QUEUE_BYTES: u32 = 256 * 1024;
 
 /// The dynamic ports (RFC 6335 §6).
 pub(super) const EPHEMERAL_PORTS: core::ops::RangeInclusive<u16> = 49_152..=65_535;
@@ -40,6 +41,8 @@ pub struct UdpSocket {
     pub(super) options: UdpOptions,
     /// Groups that it has joined.
     pub(super) memberships: u16,
+    /// The flow to any address that it was made of by accepting; such a socket is in the table of those flows and not in that of ports.
+    pub(super) flow: Option<Flow>,
     receive: RecordQueue,
     /// IP packets that wait to be sent, each after a header of `SEND_HEADER` bytes.
     pub(super) send: RecordQueue,
@@ -48,6 +51,36 @@ pub struct UdpSocket {
     /// What ICMP has reported.
     pub(super) errors: RecordQueue,
     pub(super) signals: Signals,
+}
+
+impl UdpSocket {
+    pub(super) fn new(local: Endpoint, options: UdpOptions) -> Self {
+        UdpSocket {
+            local,
+            bound: local.address,
+            peer: None,
+            options,
+            memberships: 0,
+            flow: None,
+            receive: RecordQueue::new(QUEUE_BYTES),
+            send: RecordQueue::new(QUEUE_BYTES),
+            interface: InterfaceId(0),
+            errors: RecordQueue::new(ERROR_BYTES),
+            signals: Signals::NONE,
+        }
+    }
+
+    /// The socket of a flow to any address, with the datagrams that have come.
+    pub(super) fn of_flow(flow: &Flow, datagrams: RecordQueue) -> Self {
+        let local = Endpoint { address: Some(flow.local), port: flow.local_port };
+        UdpSocket {
+            peer: Some(flow.remote_address()),
+            flow: Some(*flow),
+            signals: if datagrams.is_empty() { Signals::NONE } else { Signals::READABLE },
+            receive: datagrams.with_limit(QUEUE_BYTES),
+            ..UdpSocket::new(local, UdpOptions::default())
+        }
+    }
 }
 
 /// Where a datagram comes from or goes to.
@@ -60,9 +93,6 @@ pub struct UdpMeta {
     /// Our address: the one it was sent to, or is to be sent from. The unspecified address is one to broadcast from by a given
     /// interface that has none yet (DHCP, RFC 2131 §4.1).
     pub local: Option<IpAddr>,
-    /// Our port: the one that it was sent to. Of one to send, 0 or the socket's own, unless the socket answers for
-    /// [anybody](crate::AnyAddress::datagrams).
-    pub local_port: u16,
     /// The interface that it came in by (none if that was removed meanwhile), or is to leave by, which goes before the
     /// scope id of `remote`; needed for broadcasts and groups on a host with several.
     pub interface: Option<InterfaceId>,
@@ -77,7 +107,7 @@ pub struct UdpMeta {
 impl UdpMeta {
     /// To `remote`, from wherever the routes say.
     pub const fn to(remote: SocketAddr) -> Self {
-        UdpMeta { remote, local: None, local_port: 0, interface: None, hop_limit: 0, traffic_class: 0, link: None }
+        UdpMeta { remote, local: None, interface: None, hop_limit: 0, traffic_class: 0, link: None }
     }
 }
 
@@ -151,7 +181,7 @@ impl fmt::Display for UdpSendError {
 impl core::error::Error for UdpSendError {}
 
 /// What precedes a received datagram in the queue: addresses and ports of both ends, hop limit and traffic class, and the interface.
-const RECEIVE_HEADER: usize = 38 + INTERFACE_KEY;
+pub(super) const RECEIVE_HEADER: usize = 38 + INTERFACE_KEY;
 /// What precedes a packet to send: the interface, and whether and where to a station is given.
 pub(super) const SEND_HEADER: usize = INTERFACE_KEY + 7;
 /// An interface in those headers: its number, and the generation that tells it from a later one of the same number.
@@ -167,7 +197,7 @@ pub(super) fn decode_interface(bytes: [u8; INTERFACE_KEY]) -> Key {
     Key { index: u32::from(index), generation: u32::from_le_bytes([a, b, c, d]) }
 }
 
-fn encode_received(packet: &Packet<'_>, interface: Key, header: &UdpHeader) -> [u8; RECEIVE_HEADER] {
+pub(super) fn encode_received(packet: &Packet<'_>, interface: Key, header: &UdpHeader) -> [u8; RECEIVE_HEADER] {
     let mut out = [0; RECEIVE_HEADER];
     out[..16].copy_from_slice(&bits(packet.source).to_be_bytes());
     out[16..18].copy_from_slice(&header.source_port.to_be_bytes());
@@ -200,7 +230,6 @@ fn decode_received(header: &[u8; RECEIVE_HEADER]) -> (UdpMeta, Key) {
     let (hop_limit, traffic_class) = (header[36], header[37]);
     let meta = UdpMeta {
         local: Some(address(18)),
-        local_port: u16::from_be_bytes([header[34], header[35]]),
         hop_limit,
         traffic_class,
         ..UdpMeta::to(SocketAddr::new(address(0), port))
@@ -237,18 +266,7 @@ impl Stack<'_> {
             _ => local,
         };
         self.check_udp_port(local, &options)?;
-        let socket = UdpSocket {
-            local,
-            bound: local.address,
-            peer: None,
-            options,
-            memberships: 0,
-            receive: RecordQueue::new(QUEUE_BYTES),
-            send: RecordQueue::new(QUEUE_BYTES),
-            interface: InterfaceId(0),
-            errors: RecordQueue::new(ERROR_BYTES),
-            signals: Signals::NONE,
-        };
+        let socket = UdpSocket::new(local, options);
         let key = self.udp_sockets.insert(socket).map_err(|_| BindError::TooManySockets)?;
         let hash = self.port_hash(protocol::UDP, local);
         self.ports.insert(hash, self.nodes.number(Node::Udp(key.index)));
@@ -283,7 +301,7 @@ impl Stack<'_> {
     ) -> Result<(), UdpSendError> {
         self.advance_clock(now);
         let found = self.udp_sockets.lookup(socket.0).ok_or(UdpSendError::NotFound)?;
-        let (local, options) = (found.local, found.options);
+        let (local, options, flow) = (found.local, found.options, found.flow);
         // A group's address is never a source.
         let bound = local.address.filter(|address| !address.is_multicast());
         let destination = meta.remote.ip();
@@ -312,10 +330,9 @@ impl Stack<'_> {
         };
         let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
         let source = meta.local.or(bound).unwrap_or(hop.source);
-        let for_any = is_unicast(source) && self.answers_for_any(hop.interface, socket);
-        let ours = unnumbered.is_some() || for_any || self.is_local_on(hop.interface, source);
-        let source_port = if meta.local_port == 0 { local.port } else { meta.local_port };
-        if !ours || (source_port != local.port && !for_any) || source.is_ipv4() != destination.is_ipv4() {
+        let in_flow = flow.is_some_and(|flow| flow.local == source) && self.takes_any_address(hop.interface);
+        let ours = unnumbered.is_some() || in_flow || self.is_local_on(hop.interface, source);
+        if !ours || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
         let path_headers = udp::HEADER_LEN + if source.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
@@ -330,7 +347,12 @@ impl Stack<'_> {
 
         let len = udp::HEADER_LEN + data.len();
         let mut udp_header = [0; udp::HEADER_LEN];
-        let header = UdpHeader { source_port, destination_port: meta.remote.port(), length: len as u16, checksum: 0 };
+        let header = UdpHeader {
+            source_port: local.port,
+            destination_port: meta.remote.port(),
+            length: len as u16,
+            checksum: 0,
+        };
         header.emit(&mut udp_header);
         if options.checksum || source.is_ipv6() {
             let mut sum = checksum::pseudo_header(source, destination, protocol::UDP, len as u32);
@@ -458,8 +480,10 @@ impl Stack<'_> {
         self.unlink(number, None, interface);
         self.event_links.remove(&mut self.events, number);
         self.leave_all_groups(socket.0.index);
-        let hash = self.port_hash(protocol::UDP, local);
-        self.ports.remove(hash, number);
+        if !self.forget_udp_flow(socket.0.index) {
+            let hash = self.port_hash(protocol::UDP, local);
+            self.ports.remove(hash, number);
+        }
         self.udp_sockets.remove(socket.0.index);
     }
 
@@ -480,7 +504,7 @@ impl Stack<'_> {
         }
     }
 
-    fn udp_checked<'a>(&mut self, packet: &Packet<'a>) -> Option<(UdpHeader, &'a [u8])> {
+    pub(super) fn udp_checked<'a>(&mut self, packet: &Packet<'a>) -> Option<(UdpHeader, &'a [u8])> {
         let Ok((header, data)) = UdpHeader::parse(packet.payload) else {
             self.counters.drop(DropReason::UdpMalformed);
             return None;
@@ -490,15 +514,6 @@ impl Stack<'_> {
             return None;
         }
         Some((header, data))
-    }
-
-    /// A datagram to an address that is nobody's here, for the socket that stands in for everybody.
-    pub(super) fn udp_to_any(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, socket: UdpHandle) {
-        let Some((header, data)) = self.udp_checked(packet) else { return };
-        match self.udp_sockets.lookup(socket.0) {
-            Some(_) => self.udp_deliver(pool, packet, &header, data, socket.0.index),
-            None => self.counters.drop(DropReason::UdpNoSocket),
-        }
     }
 
     /// Delivers a datagram to all sockets that listen to the group or broadcast address it was sent to; false if there is none.
@@ -518,7 +533,14 @@ impl Stack<'_> {
         count > 0
     }
 
-    fn udp_deliver(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: &UdpHeader, data: &[u8], index: u32) {
+    pub(super) fn udp_deliver(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        header: &UdpHeader,
+        data: &[u8],
+        index: u32,
+    ) {
         let Some(interface) = self.interfaces.key(u32::from(packet.interface.0)) else { return };
         let Some(socket) = self.udp_sockets.get_mut(index) else { return };
         if !socket.receive.push(pool, &mut self.account, 0, &[&encode_received(packet, interface, header), data]) {

@@ -120,7 +120,11 @@ impl Stack<'_> {
         quoted: &[u8],
     ) -> bool {
         let local = Endpoint { address: Some(flow.local), port: flow.local_port };
-        let Some(index) = self.find_udp(local, flow.remote_address()) else { return false };
+        let found = match self.is_local(flow.local) {
+            true => self.find_udp(local, flow.remote_address()),
+            false => self.find_udp_flow(self.flow_hash(flow), flow),
+        };
+        let Some(index) = found else { return false };
         if let Problem::TooBig(mtu) = problem {
             self.learn_path_mtu(flow.remote, mtu);
         }

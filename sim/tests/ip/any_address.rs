@@ -3,8 +3,8 @@
 use crate::host::{HOST_MAC, Host, NIC, PEER_MAC, ip, pair};
 use ethertab::time::Duration;
 use ethertab::{
-    AnyAddress, DropReason, Endpoint, Event, FlowError, FlowHandle, FlowUnreachable, ListenOptions, ListenerHandle,
-    RecvError, UdpMeta, UdpSendError,
+    AnyAddress, DropReason, Endpoint, Event, FlowError, FlowHandle, FlowProtocol, FlowUnreachable, ListenOptions,
+    ListenerHandle, RecvError, Signals, UdpMeta,
 };
 use ethertab_sim::packet::{self, ACK, ICMP, ICMPV6, RST, SYN, Segment, TCP, UDP, parse_ip};
 use std::net::{IpAddr, SocketAddr};
@@ -192,53 +192,168 @@ fn a_peer_that_gives_up_ends_its_flow_and_bad_segments_begin_none() {
     assert_eq!((flows(&mut host).len(), host.drops(DropReason::IpNotForUs)), (0, before + 1));
 }
 
+/// A datagram to somebody far away.
+fn receive_datagram(host: &mut Host, is_ipv6: bool, source_port: u16, data: &[u8]) {
+    let (_, peer) = pair(is_ipv6);
+    let payload = packet::udp(source_port, 53, data);
+    host.receive(&packet::ip_frame((PEER_MAC, HOST_MAC), peer, far(is_ipv6), UDP, &payload));
+}
+
 #[test]
-fn datagrams_to_anybody_go_to_one_socket_which_answers_in_their_name() {
+fn the_first_datagram_waits_for_the_application_and_begins_its_socket() {
+    for is_ipv6 in [false, true] {
+        let (mut host, _) = host();
+        // A socket of the host's own for the port is not meant.
+        let own = host.stack.bind_udp(Endpoint::any(53)).unwrap();
+        for data in [&b"first"[..], b"second"] {
+            receive_datagram(&mut host, is_ipv6, 5_000, data);
+        }
+        let pending = flows(&mut host);
+        assert_eq!((pending.len(), host.take_all().len()), (1, 0));
+        let (ours, remote) = (SocketAddr::new(far(is_ipv6), 53), SocketAddr::new(pair(is_ipv6).1, 5_000));
+        let info = host.stack.pending_flow(pending[0]).unwrap();
+        assert_eq!((info.protocol, info.local, info.remote, info.interface), (FlowProtocol::Udp, ours, remote, NIC));
+
+        let socket = host.stack.accept_flow(&mut host.pool, host.now, pending[0]).unwrap().expect("a socket");
+        let again = host.stack.accept_flow(&mut host.pool, host.now, pending[0]);
+        assert_eq!(again, Err(FlowError::NotFound));
+        assert_eq!(host.stack.poll_event(), Some(Event::Udp(socket, Signals::READABLE)));
+        receive_datagram(&mut host, is_ipv6, 5_000, b"third");
+        let mut buf = [0; 100];
+        for data in [&b"first"[..], b"second", b"third"] {
+            let (len, meta) = host.stack.udp_recv(&mut host.pool, socket, &mut buf).expect("a datagram");
+            assert_eq!((&buf[..len], meta.remote, meta.local), (data, remote, Some(far(is_ipv6))));
+        }
+        assert_eq!(host.stack.udp_recv(&mut host.pool, own, &mut buf), None);
+        // Answers are from whom the peer has asked.
+        host.stack.udp_send(&mut host.pool, host.now, socket, &UdpMeta::to(remote), b"answer").unwrap();
+        let frames = host.take_all();
+        let (source, to, protocol, payload) = parse_ip(&frames[0]).unwrap();
+        assert_eq!((source, to, protocol, &payload[8..]), (far(is_ipv6), pair(is_ipv6).1, UDP, &b"answer"[..]));
+        // Another flow of the same peer is another question, and so is this one once its socket is closed.
+        receive_datagram(&mut host, is_ipv6, 5_001, b"");
+        assert_eq!(flows(&mut host).len(), 1);
+        host.stack.udp_close(&mut host.pool, socket);
+        receive_datagram(&mut host, is_ipv6, 5_000, b"");
+        assert_eq!(flows(&mut host).len(), 1);
+        host.pass(Duration::from_secs(31));
+        assert_eq!(host.pool.blocks_in_use(), 0);
+    }
+}
+
+#[test]
+fn a_datagram_that_is_refused_is_answered_by_icmp() {
+    let reasons = [
+        (None, 3, 4),
+        (Some(FlowUnreachable::Network), 0, 0),
+        (Some(FlowUnreachable::Host), 1, 3),
+        (Some(FlowUnreachable::Port), 3, 4),
+        (Some(FlowUnreachable::Prohibited), 13, 1),
+    ];
+    for is_ipv6 in [false, true] {
+        let (mut host, _) = host();
+        for (reason, v4, v6) in reasons {
+            let data: Vec<u8> = (0..200).collect();
+            receive_datagram(&mut host, is_ipv6, 5_000, &data);
+            let pending = flows(&mut host).remove(0);
+            match reason {
+                Some(reason) => host.stack.flow_unreachable(&mut host.pool, host.now, pending, reason).unwrap(),
+                None => host.stack.refuse_flow(&mut host.pool, host.now, pending).unwrap(),
+            }
+            let frames = host.take_all();
+            let (source, to, protocol, message) = parse_ip(&frames[0]).unwrap();
+            let (ours, peer) = pair(is_ipv6);
+            let is_port = reason.is_none_or(|reason| reason == FlowUnreachable::Port);
+            let from = if is_port { far(is_ipv6) } else { ours };
+            assert_eq!((source, to, protocol), (from, peer, if is_ipv6 { ICMPV6 } else { ICMP }));
+            assert_eq!((message[0], message[1]), if is_ipv6 { (1, v6) } else { (3, v4) });
+            let quoted = if is_ipv6 { 40 } else { 20 };
+            assert_eq!(message[8 + quoted + 8..], data, "all of it fits");
+        }
+        assert_eq!(host.pool.blocks_in_use(), 0);
+    }
+}
+
+#[test]
+fn what_comes_in_fragments_is_a_datagram_too() {
+    for is_ipv6 in [false, true] {
+        let (mut host, _) = host();
+        let (_, peer) = pair(is_ipv6);
+        let data: Vec<u8> = (0..3_000u16).map(|at| at as u8).collect();
+        let datagram = packet::udp(5_000, 53, &data);
+        let whole = packet::ip_frame((PEER_MAC, HOST_MAC), peer, far(is_ipv6), UDP, &datagram);
+        packet::fragments(&whole, 1, 1_400).iter().for_each(|part| host.receive(part));
+        let pending = flows(&mut host);
+        let socket = host.stack.accept_flow(&mut host.pool, host.now, pending[0]).unwrap().expect("a socket");
+        let mut out = vec![0; 4_000];
+        let (len, _) = host.stack.udp_recv(&mut host.pool, socket, &mut out).expect("a datagram");
+        assert_eq!(out[..len], data);
+        host.stack.udp_close(&mut host.pool, socket);
+        assert_eq!(host.pool.blocks_in_use(), 0);
+    }
+}
+
+/// S4: datagrams and flows that wait are limited, and what one of them keeps.
+#[test]
+fn s4_pending_datagrams_are_limited_and_do_not_stay() {
+    let (mut host, _) = host();
+    for port in 0..100 {
+        receive_datagram(&mut host, false, 5_000 + port, b"?");
+    }
+    let limit = ethertab::Limits::small().pending_flows;
+    assert_eq!(flows(&mut host).len(), limit);
+    assert_eq!(host.drops(DropReason::FlowTableFull), 100 - limit as u64);
+    for _ in 0..100 {
+        receive_datagram(&mut host, false, 5_000, &[0; 1_400]);
+    }
+    assert!(host.drops(DropReason::UdpQueueFull) > 50, "{}", host.drops(DropReason::UdpQueueFull));
+    host.pass(Duration::from_secs(31));
+    assert_eq!(host.pool.blocks_in_use(), 0);
+    let (_, peer) = pair(false);
+    let mut frame = packet::ip_frame((PEER_MAC, HOST_MAC), peer, far(false), UDP, &packet::udp(5_000, 53, b"damaged"));
+    frame[45] ^= 1;
+    host.receive(&frame);
+    assert_eq!((flows(&mut host).len(), host.drops(DropReason::UdpChecksum)), (0, 1));
+}
+
+/// ICMP errors about what was sent in the name of somebody far away come to that address.
+#[test]
+fn errors_about_accepted_flows_reach_their_sockets() {
     for is_ipv6 in [false, true] {
         let (mut host, listener) = host();
-        let socket = host.stack.bind_udp(Endpoint::any(9)).unwrap();
-        let other = host.stack.bind_udp(Endpoint::any(10)).unwrap();
-        let mut any = AnyAddress::through(listener);
-        any.datagrams = Some(socket);
-        host.stack.set_any_address(NIC, Some(any)).unwrap();
-        let (_, peer) = pair(is_ipv6);
-        let datagram = packet::udp(5_000, 53, b"who");
-        let frame = packet::ip_frame((PEER_MAC, HOST_MAC), peer, far(is_ipv6), UDP, &datagram);
-        host.receive(&frame);
-        let mut out = [0; 16];
-        let (len, meta) = host.stack.udp_recv(&mut host.pool, socket, &mut out).unwrap();
-        assert_eq!(&out[..len], b"who");
-        let remote = SocketAddr::new(peer, 5_000);
-        assert_eq!((meta.remote, meta.local, meta.local_port), (remote, Some(far(is_ipv6)), 53));
+        receive_datagram(&mut host, is_ipv6, 5_000, b"?");
+        let pending = flows(&mut host).remove(0);
+        let socket = host.stack.accept_flow(&mut host.pool, host.now, pending).unwrap().expect("a socket");
+        let remote = SocketAddr::new(pair(is_ipv6).1, 5_000);
+        host.stack.udp_send(&mut host.pool, host.now, socket, &UdpMeta::to(remote), b"answer").unwrap();
+        let sent = host.take_all().remove(0);
+        let (kind, code) = if is_ipv6 { (1, 4) } else { (3, 3) };
+        let protocol = if is_ipv6 { ICMPV6 } else { ICMP };
+        let error = |sent: &[u8]| {
+            let message = packet::icmp(kind, code, 0, &sent[14..]);
+            packet::ip_frame((PEER_MAC, HOST_MAC), pair(is_ipv6).1, far(is_ipv6), protocol, &message)
+        };
+        host.receive(&error(&sent));
+        let mut quoted = [0; 10];
+        let (len, told) = host.stack.udp_error(&mut host.pool, socket, &mut quoted).expect("an error");
+        assert_eq!((told.remote, &quoted[..len]), (remote, &b"answer"[..]));
 
-        host.stack.udp_send(&mut host.pool, host.now, socket, &meta, b"me").unwrap();
-        let frames = host.take_all();
-        let (source, destination, protocol, payload) = parse_ip(&frames[0]).unwrap();
-        assert_eq!((source, destination, protocol), (far(is_ipv6), peer, UDP));
-        assert_eq!((&payload[..4], &payload[8..]), (&[0, 53, 0x13, 0x88][..], &b"me"[..]));
-        // Nobody else may do so, and not with another port of its own either.
-        let refused = Err(UdpSendError::BadAddress(remote));
-        assert_eq!(host.stack.udp_send(&mut host.pool, host.now, other, &meta, b"me"), refused);
-        let mut guise = UdpMeta::to(remote);
-        guise.local_port = 53;
-        assert_eq!(host.stack.udp_send(&mut host.pool, host.now, other, &guise, b"me"), refused);
-
-        host.stack.datagram_unreachable(&mut host.pool, host.now, &meta, b"who", FlowUnreachable::Port);
-        let frames = host.take_all();
-        let (source, destination, protocol, payload) = parse_ip(&frames[0]).unwrap();
-        // The name of whom it was for, and the datagram as it came.
-        assert_eq!((source, destination, protocol), (far(is_ipv6), peer, if is_ipv6 { ICMPV6 } else { ICMP }));
-        assert_eq!(payload[..2], if is_ipv6 { [1, 4] } else { [3, 3] });
-        let quoted = &payload[8 + if is_ipv6 { 40 } else { 20 }..];
-        assert_eq!((&quoted[..6], &quoted[8..]), (&datagram[..6], &b"who"[..]));
-
-        // A damaged one is dropped, and one for a socket that has gone.
-        let mut damaged = frame.clone();
-        *damaged.last_mut().unwrap() ^= 1;
-        host.receive(&damaged);
-        assert_eq!(host.stack.counters().drops(DropReason::UdpChecksum), 1);
-        host.stack.udp_close(&mut host.pool, socket);
-        host.receive(&frame);
-        assert_eq!(host.stack.counters().drops(DropReason::UdpNoSocket), 1);
+        receive(&mut host, is_ipv6, &segment(6_000, SYN, 100, 0, &[]));
+        let pending = flows(&mut host).remove(0);
+        host.stack.accept_flow(&mut host.pool, host.now, pending).unwrap();
+        let syn_ack = answers(&mut host, is_ipv6).remove(0);
+        receive(&mut host, is_ipv6, &segment(6_000, ACK, 101, syn_ack.seq + 1, &[]));
+        let connection = host.stack.accept(listener).expect("a connection");
+        host.stack.send(&mut host.pool, host.now, connection, &[7; 1_000]).unwrap();
+        let sent = host.take_all().pop().unwrap();
+        host.receive(&error(&sent));
+        assert!(host.stack.take_error_report(connection).is_some(), "it goes on, and can be asked");
+        // About a flow of nobody's, it is for nobody here.
+        let before = host.drops(DropReason::IpNotForUs);
+        let mut other = sent.clone();
+        let ports = if is_ipv6 { 54 } else { 34 };
+        other[ports..ports + 2].copy_from_slice(&9_999u16.to_be_bytes());
+        host.receive(&error(&other));
+        assert_eq!(host.drops(DropReason::IpNotForUs), before + 1);
     }
 }
