@@ -480,6 +480,20 @@ export function eachFrame(
   }
 }
 
+/** A batch of frames, as {@link eachFrame} reads it. */
+export function packFrames(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const padded = (length: number): number => (length + ALIGNMENT - 1) & -ALIGNMENT;
+  const length = frames.reduce((sum, frame) => sum + ALIGNMENT + padded(frame.byteLength), 0);
+  const batch = new Uint8Array(length);
+  let at = 0;
+  for (const frame of frames) {
+    writeU32(batch, at, frame.byteLength);
+    batch.set(frame, at + ALIGNMENT);
+    at += ALIGNMENT + padded(frame.byteLength);
+  }
+  return batch;
+}
+
 function readU32(bytes: Uint8Array, at: number): number {
   const [a = 0, b = 0, c = 0, d = 0] = bytes.subarray(at, at + 4);
   return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;

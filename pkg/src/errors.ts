@@ -27,6 +27,8 @@ export type SocketErrorCode =
   | "EACCES"
   /** Written after the end. */
   | "EPIPE"
+  /** What came over a port's link is no stream of frames. */
+  | "EPROTO"
   /** The host name is no IP address, and no resolver is set up. */
   | "ENOTFOUND"
   /** The caller ended it: a signal, `close`, `abort`, or the stack was closed. */

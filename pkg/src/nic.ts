@@ -272,12 +272,12 @@ export class NicImpl extends PortBase implements Nic, Sink {
     if (this.isClosed) throw new TypeError(`the interface ${this.name} is closed`);
   }
 
-  get counters(): PortCounters {
-    if (this.isClosed || this.#engine.over !== null) return { ...this.#last };
-    return this.#count();
+  protected count(): PortCounters {
+    if (this.isClosed || this.#engine.over !== null) return this.#last;
+    return this.#counted();
   }
 
-  #count(): PortCounters {
+  #counted(): PortCounters {
     return countersOf(this.#engine, this.#start.port);
   }
 
@@ -293,7 +293,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
   }
 
   protected dispose(): void {
-    if (this.#engine.over === null) this.#last = this.#count();
+    if (this.#engine.over === null) this.#last = this.#counted();
     this.#lease = null;
     this.#lease6 = null;
     const text = `the interface ${this.name} was closed before it had an address`;

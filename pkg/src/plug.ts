@@ -2,12 +2,13 @@
 
 import * as check from "./arguments.js";
 import { engineFor } from "./engine.js";
-import type { EngineCore } from "./engine_core.js";
+import { type EngineCore, eachFrame } from "./engine_core.js";
 import { ExternalPort, freePortOf, type Joint, noCounters, PortBase } from "./ports/port_base.js";
 import { valuesOf } from "./rows.js";
 import type {
   Cable,
   CableOptions,
+  FrameDirection,
   Impairment,
   Link,
   Pluggable,
@@ -75,7 +76,8 @@ export function join(a: PortBase, b: PortBase, impairment: CheckedImpairment): J
       `neither ${a.name} nor ${b.name} belongs to an engine: plug both into a switch, or into the ends of a cable`,
     );
   }
-  const connection = connect(engine, a, b, impairment);
+  let connection = connect(engine, [a], [b], impairment);
+  let current = impairment;
   const joined: Joined = {
     unplug() {
       if (a.joint !== joined) return;
@@ -88,7 +90,13 @@ export function join(a: PortBase, b: PortBase, impairment: CheckedImpairment): J
     set(changed) {
       // The engine's number for the cable may stand for another one by now.
       if (a.joint !== joined) throw unplugged(a, b);
+      current = { ...current, ...changed };
       connection.set(changed);
+    },
+    rejoin() {
+      if (engine.over !== null) return;
+      connection.unplug();
+      connection = connect(engine, [a], [b], current);
     },
   };
   a.joint = joined;
@@ -100,15 +108,32 @@ function unplugged(a: PortBase, b: PortBase): TypeError {
   return new TypeError(`the link between ${a.name} and ${b.name} is unplugged`);
 }
 
-/** Lets frames pass between two ports, which may be called `unplug` on once. */
+/** A port, and the end of the cable that it is plugged into if that is another port, which may have a hook as well. */
+type Plugged = readonly [port: PortBase, end?: CableEnd];
+
+/** What lets frames pass between two ports; `unplug` may be called once. */
+interface Connection {
+  unplug(): void;
+  set(impairment: CheckedImpairment): void;
+}
+
+/** Lets frames pass between two ports. */
 function connect(
   engine: EngineCore,
-  a: PortBase,
-  b: PortBase,
+  a: Plugged,
+  b: Plugged,
   impairment: CheckedImpairment,
-): Joined {
-  const first = ownOrBridge(engine, a);
-  const second = ownOrBridge(engine, b);
+): Connection {
+  return lay(engine, ownOrBridge(engine, a), ownOrBridge(engine, b), impairment);
+}
+
+/** Lays a cable between two ports that can be attached to the engine. */
+function lay(
+  engine: EngineCore,
+  first: PortBase,
+  second: PortBase,
+  impairment: CheckedImpairment,
+): Connection {
   const port = first.attach(engine);
   const cable = engine.call((wasm) => {
     const id = wasm.plug(port, second.attach(engine));
@@ -132,26 +157,70 @@ function connect(
   };
 }
 
-/** The port itself if it can be attached to the engine, else one end of a bridge, with the port at the other end. */
-function ownOrBridge(engine: EngineCore, port: PortBase): PortBase {
-  if (port.engine === null || port.engine === engine) return port;
+/** The port itself if it can be attached to the engine and nobody looks at its frames, else one end of a bridge, with the port at the other end. */
+function ownOrBridge(engine: EngineCore, [port, end]: Plugged): PortBase {
+  // A port from outside applies its own hook.
+  const isHooked =
+    (port.hook !== null && !(port instanceof ExternalPort)) || (end?.hook ?? null) !== null;
+  const isNear = port.engine === null || port.engine === engine;
+  if (isNear && !isHooked) return port;
   const near = new BridgePort(port.name);
   const far = new BridgePort(port.name);
   near.other = far;
   far.other = near;
-  near.connection = connect(port.engine, port, far, {});
+  if (isHooked) {
+    near.passes = passing(port, "in", end, "out");
+    far.passes = passing(port, "out", end, "in");
+  }
+  near.connection = lay(port.engine ?? engine, port, far, {});
   return near;
 }
 
-/** One end of a bridge between two engines: what leaves one goes into the other in whole batches. */
+/** What the hooks of a port and of the cable's end make of a frame that goes one way. */
+function passing(
+  port: PortBase,
+  atPort: FrameDirection,
+  end: CableEnd | undefined,
+  atEnd: FrameDirection,
+): (frame: Uint8Array<ArrayBuffer>) => Uint8Array | null {
+  const hooked: [PortBase, FrameDirection][] = [];
+  if (!(port instanceof ExternalPort)) hooked.push([port, atPort]);
+  if (end !== undefined) hooked.push([end, atEnd]);
+  // From the one that the frame comes out of to the one that it goes into.
+  if (atPort === "in") hooked.reverse();
+  return (frame) => {
+    let passed: Uint8Array | null = frame;
+    for (const [at, direction] of hooked) {
+      if (passed === null) break;
+      passed = at.filter(passed as Uint8Array<ArrayBuffer>, direction);
+    }
+    return passed;
+  };
+}
+
+/** One end of a bridge, between two engines or past hooks: what leaves one goes into the other in whole batches. */
 class BridgePort extends ExternalPort {
   other: BridgePort | null = null;
-  /** What joins the other end to the port in the other engine; undone with this end. */
-  connection: Joined | null = null;
+  /** What joins the other end to the port there; undone with this end. */
+  connection: Connection | null = null;
+  /** What becomes of frames from here to the other end, where hooks are asked. */
+  passes: ((frame: Uint8Array<ArrayBuffer>) => Uint8Array | null) | null = null;
 
   onFrames(): void {
-    for (let batch = this.take(); batch !== null; batch = this.take())
-      this.other?.bringBatch(batch);
+    for (let batch = this.take(); batch !== null; batch = this.take()) {
+      if (this.passes === null) this.other?.bringBatch(batch);
+      else this.#pass(batch.slice(), this.passes);
+    }
+  }
+
+  #pass(
+    batch: Uint8Array<ArrayBuffer>,
+    passes: (frame: Uint8Array<ArrayBuffer>) => Uint8Array | null,
+  ): void {
+    eachFrame(batch, (frame) => {
+      const passed = passes(frame);
+      if (passed !== null) this.other?.bring(passed);
+    });
   }
 
   override detach(): void {
@@ -177,7 +246,7 @@ class CableImpl implements Cable {
   readonly engine: EngineCore;
   readonly #ends: readonly [CableEnd, CableEnd];
   #impairment: CheckedImpairment;
-  #joined: Joined | null = null;
+  #joined: Connection | null = null;
 
   constructor(engine: EngineCore, name: string, impairment: CheckedImpairment) {
     this.engine = engine;
@@ -190,11 +259,18 @@ class CableImpl implements Cable {
   endChanged(): void {
     const [a, b] = this.#ends;
     if (a.far !== null && b.far !== null) {
-      this.#joined ??= connect(this.engine, a.far, b.far, this.#impairment);
+      this.#joined ??= connect(this.engine, [a.far, a], [b.far, b], this.#impairment);
     } else {
       this.#joined?.unplug();
       this.#joined = null;
     }
+  }
+
+  /** A port that is plugged in, or an end, has a hook now, or none any more. */
+  rejoin(): void {
+    this.#joined?.unplug();
+    this.#joined = null;
+    if (this.engine.over === null) this.endChanged();
   }
 
   set(impairment: Impairment): void {
@@ -242,7 +318,7 @@ class CableEnd extends PortBase {
     return this.cable.engine;
   }
 
-  get counters(): PortCounters {
+  protected count(): PortCounters {
     return this.cable.countersAt(this);
   }
 
@@ -263,6 +339,7 @@ class CableEnd extends PortBase {
         if (this.joint !== joined) throw unplugged(this, port);
         this.cable.change(changed);
       },
+      rejoin: () => this.cable.rejoin(),
     };
     this.far = port;
     this.joint = joined;

@@ -127,7 +127,7 @@ class SwitchPort extends PortBase {
     return this.#engine;
   }
 
-  get counters(): PortCounters {
+  protected count(): PortCounters {
     if (this.#engine.over !== null) return noCounters();
     return countersOf(this.#engine, this.id);
   }

@@ -21,6 +21,7 @@ import type {
 import type { ConnectionInfo, TcpOptions, TcpSettings, Trace } from "./types_tcp.js";
 
 export type * from "./types_network.js";
+export type * from "./types_ports.js";
 export type * from "./types_routing.js";
 export type * from "./types_tcp.js";
 
@@ -209,10 +210,32 @@ export interface Port {
   readonly name: string;
   /** What this port has counted since it was made. */
   readonly counters: PortCounters;
+  /** Whether the port is plugged into something. */
+  readonly isPlugged: boolean;
+  /**
+   * Sees each frame that passes the port, and may change or drop it: see {@link FrameHook}. By default null. A hook at a stack's interface or at a cable's end
+   * makes each frame pass through JavaScript; setting the first there, or removing it, loses the frames that are on the way.
+   */
+  hook: FrameHook | null;
+  /** Takes the port out of what it is plugged into; does nothing if that is nothing. It can be plugged in again. */
+  unplug(): void;
   /** Unplugs the port and frees what belongs to it. A second call does nothing. */
   close(): void;
   [Symbol.dispose](): void;
 }
+
+/** Which way a frame passes a port: `"in"` to what owns it (a stack, a virtual machine, a relay), `"out"` from there. */
+export type FrameDirection = "in" | "out";
+
+/**
+ * Sees a frame that passes a port. The array is a copy, which may be kept or changed in place: the frame goes on as it is then. Returning other bytes
+ * replaces the frame; `false` or null drops it, as does an error, which is reported as uncaught. It must answer at once, so an async function is no hook.
+ */
+export type FrameHook = (
+  frame: Uint8Array<ArrayBuffer>,
+  direction: FrameDirection,
+  // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only looks returns nothing
+) => Uint8Array | boolean | null | undefined | void;
 
 /** Counters of a port, seen from what owns it: a stack, a virtual machine, a relay. */
 export interface PortCounters {
@@ -222,6 +245,8 @@ export interface PortCounters {
   bytesSent: number;
   /** Frames lost at the port: it was not plugged in, or its owner could not take them. */
   dropped: number;
+  /** Frames that the port's hook has dropped. */
+  filtered: number;
   /** Messages that are no Ethernet frame: too short, too long, text. */
   invalid: number;
 }

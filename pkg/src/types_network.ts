@@ -1,11 +1,11 @@
 /**
- * What joins stacks, what passes between them and what others can be plugged in: cables, switches, captures and ports from outside.
+ * What joins stacks, and what passes between them: cables, switches and captures.
  * Times are milliseconds, sizes are bytes unless a comment says otherwise.
  *
  * @module
  */
 
-import type { DurationLike, Engine, Pluggable, Port, RateLike } from "./types.js";
+import type { DurationLike, Engine, FrameDirection, Pluggable, Port, RateLike } from "./types.js";
 
 /** How a switch is made. */
 export interface SwitchOptions {
@@ -87,7 +87,7 @@ export interface CapturedFrame {
   /** Name of the port that the frame was seen on. */
   port: string;
   /** `"in"`: into the stack, switch or device that owns the port. `"out"`: out of it. */
-  direction: "in" | "out";
+  direction: FrameDirection;
   /** Length on the wire, which may be more than `data` has. */
   length: number;
   /** From the Ethernet header on, or from the IP header where the port carries IP packets. */
@@ -114,61 +114,4 @@ export interface Capture {
   /** Stops, and frees what was kept. */
   close(): void;
   [Symbol.dispose](): void;
-}
-
-/** How a port made of functions works. */
-export interface FunctionPortOptions {
-  /** Takes a frame out of the network. The array is valid during the call only: copy what must stay. */
-  send(frame: Uint8Array): void;
-  /** Told when the port was closed, by whatever side. */
-  closed?(): void;
-  name?: string;
-}
-
-/** A port made of functions. */
-export interface FunctionPort extends Port {
-  /** Brings a frame into the network; it is copied. Returns false if it was dropped (not plugged in, full, no frame). */
-  receive(frame: Uint8Array): boolean;
-}
-
-/** The part of a v86 emulator that a port needs. */
-export interface V86Emulator {
-  add_listener(event: string, listener: (value: Uint8Array) => void): void;
-  remove_listener(event: string, listener: (value: Uint8Array) => void): void;
-  bus: { send(event: string, value: Uint8Array): void };
-}
-
-/** How a virtual machine is plugged in. */
-export interface V86PortOptions {
-  /** Number of the virtual machine's network card. By default 0. */
-  nic?: number;
-  name?: string;
-}
-
-/** The part of a WebSocket that a port needs; that of browsers, Node 22 and `ws` have it. */
-export interface WebSocketLike {
-  binaryType: string;
-  readonly readyState: number;
-  readonly bufferedAmount: number;
-  send(data: Uint8Array<ArrayBuffer>): void;
-  close(code?: number, reason?: string): void;
-  addEventListener(type: string, listener: (event: never) => void): void;
-  removeEventListener(type: string, listener: (event: never) => void): void;
-}
-
-/** How a WebSocket is plugged in. */
-export interface WebSocketPortOptions {
-  name?: string;
-  /** Bytes that may wait in the socket's own buffer before frames for it are dropped. By default 1 MiB. */
-  queue?: number;
-  /** Sub-protocols, when a URL is given. */
-  protocols?: string | string[];
-}
-
-/** A WebSocket with one Ethernet frame in each binary message. */
-export interface WebSocketPort extends Port {
-  /** Resolves when the socket is open, rejects if it closes before. */
-  readonly opened: Promise<void>;
-  /** Resolves when the socket has closed, for whatever reason; the port is unplugged then. */
-  readonly closed: Promise<{ code: number; reason: string }>;
 }

@@ -7,14 +7,16 @@ import { ExternalPort } from "./port_base.js";
 
 /** Makes a port from a function that takes frames; bring frames in with `receive`. */
 export function functionPort(options: FunctionPortOptions): FunctionPort {
-  const { send, closed, name } = check.options("options", options);
+  const { send, closed, name, signal } = check.options("options", options);
   const sender = check.callback("options.send", send);
   if (sender === null) throw new TypeError("options.send must be a function, got undefined");
-  return new FunctionPortImpl(
+  const port = new FunctionPortImpl(
     name === undefined ? "functions" : check.string("options.name", name),
     sender.bind(options),
     check.callback("options.closed", closed)?.bind(options) ?? null,
   );
+  port.closeOn(check.abortSignal("options.signal", signal));
+  return port;
 }
 
 class FunctionPortImpl extends ExternalPort implements FunctionPort {

@@ -1,13 +1,16 @@
-/** What all ports have in common: a name, and the one thing that each is plugged into. */
+/** What all ports have in common: a name, a hook for frames, and the one thing that each is plugged into. */
 
 import * as check from "../arguments.js";
-import type { EngineCore, FrameSink } from "../engine_core.js";
-import type { Pluggable, Port, PortCounters } from "../types.js";
+import { reportUncaught } from "../clock.js";
+import { type EngineCore, eachFrame, type FrameSink, packFrames } from "../engine_core.js";
+import type { FrameDirection, FrameHook, Pluggable, Port, PortCounters } from "../types.js";
 
 /** What a plugged-in port is plugged into. */
 export interface Joint {
   /** Takes the port out. */
   unplug(): void;
+  /** Joins anew what is joined, since a port has got a hook or lost it. Frames on the way are lost. */
+  rejoin(): void;
 }
 
 /** See {@link Port}. */
@@ -15,13 +18,59 @@ export abstract class PortBase implements Port {
   readonly name: string;
   /** What the port is plugged into, or null. Set by whoever plugs it. */
   joint: Joint | null = null;
+  #hook: FrameHook | null = null;
+  #filtered = 0;
   #isClosed = false;
 
   constructor(name: string) {
     this.name = name;
   }
 
-  abstract get counters(): PortCounters;
+  /** What has passed, but for what the hook has dropped. */
+  protected abstract count(): PortCounters;
+
+  get counters(): PortCounters {
+    return { ...this.count(), filtered: this.#filtered };
+  }
+
+  get isPlugged(): boolean {
+    return this.joint !== null;
+  }
+
+  get hook(): FrameHook | null {
+    return this.#hook;
+  }
+
+  set hook(hook: FrameHook | null) {
+    const had = this.#hook !== null;
+    this.#hook = check.callback("hook", hook);
+    if (had !== (this.#hook !== null)) this.hookChanged();
+  }
+
+  /** There is a hook now and was none, or the other way round: frames may have to go another way. */
+  protected hookChanged(): void {
+    this.joint?.rejoin();
+  }
+
+  /** What the hook makes of a frame, which is its to keep and change; null if that is nothing. */
+  filter(frame: Uint8Array<ArrayBuffer>, direction: FrameDirection): Uint8Array | null {
+    const hook = this.#hook;
+    if (hook === null) return frame;
+    try {
+      const verdict = hook(frame, direction);
+      if (verdict === undefined || verdict === true) return frame;
+      if (verdict instanceof Uint8Array && isFrame(verdict)) return verdict;
+      if (verdict !== false && verdict !== null) {
+        throw new TypeError(
+          `the hook of the port ${this.name} must return a frame, a boolean or nothing, got ${check.show(verdict)}`,
+        );
+      }
+    } catch (error) {
+      reportUncaught(error);
+    }
+    this.#filtered += 1;
+    return null;
+  }
 
   /** The engine that the port belongs to; null for a port that comes to an engine when it is plugged in. */
   abstract get engine(): EngineCore | null;
@@ -40,6 +89,10 @@ export abstract class PortBase implements Port {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  unplug(): void {
+    this.joint?.unplug();
   }
 
   close(): void {
@@ -85,6 +138,7 @@ export function noCounters(): PortCounters {
     framesSent: 0,
     bytesSent: 0,
     dropped: 0,
+    filtered: 0,
     invalid: 0,
   };
 }
@@ -94,6 +148,20 @@ export const SHORTEST_FRAME = 14;
 /** The largest IP packet, with an Ethernet header and a VLAN tag. */
 export const LONGEST_FRAME = 65_535 + 18;
 
+function isFrame({ byteLength }: Uint8Array): boolean {
+  return byteLength >= SHORTEST_FRAME && byteLength <= LONGEST_FRAME;
+}
+
+/** The bytes of a message, as a view over the same memory; null if it has none. It may come from another realm. */
+export function bytesOf(data: unknown): Uint8Array | null {
+  if (data instanceof Uint8Array) return data;
+  if (ArrayBuffer.isView(data))
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return Object.prototype.toString.call(data) === "[object ArrayBuffer]"
+    ? new Uint8Array(data as ArrayBuffer)
+    : null;
+}
+
 /**
  * A port whose owner is outside of every engine: a virtual machine, a WebSocket, functions. While it is plugged in, frames for
  * the owner wait in the engine, up to the bound of the cable; the port takes them when it is told and able.
@@ -101,6 +169,27 @@ export const LONGEST_FRAME = 65_535 + 18;
 export abstract class ExternalPort extends PortBase implements FrameSink {
   readonly #past = noCounters();
   #at: { engine: EngineCore; id: number } | null = null;
+  /** Those who wait until what they have brought is in the network, or can go nowhere. */
+  readonly #bringers = new Set<() => void>();
+  #forgetSignal: (() => void) | null = null;
+
+  /** Closes the port when the signal aborts, which may have happened. */
+  closeOn(signal: AbortSignal | null): void {
+    if (signal === null) return;
+    if (signal.aborted) {
+      this.close();
+      return;
+    }
+    const onAbort = (): void => this.close();
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#forgetSignal = () => signal.removeEventListener("abort", onAbort);
+  }
+
+  override close(): void {
+    super.close();
+    this.#forgetSignal?.();
+    this.#forgetSignal = null;
+  }
 
   /** Frames wait: take what can be sent now. The rest stays in the engine until the next call of `take`. */
   abstract onFrames(): void;
@@ -125,6 +214,7 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
     const at = this.#at;
     if (at === null) return;
     this.#at = null;
+    for (const released of [...this.#bringers]) released();
     at.engine.removePort(at.id);
     if (at.engine.over !== null) return;
     add(this.#past, countersOf(at.engine, at.id));
@@ -135,40 +225,83 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
     this.close();
   }
 
-  get counters(): PortCounters {
+  protected count(): PortCounters {
     const total = { ...this.#past };
-    if (this.#at !== null && this.#at.engine.over === null) {
-      add(total, countersOf(this.#at.engine, this.#at.id));
-    }
+    const at = this.#live;
+    if (at !== null) add(total, countersOf(at.engine, at.id));
     return total;
   }
 
+  /** The hook is looked at frame by frame here, where all frames pass. */
+  protected override hookChanged(): void {}
+
   /** Brings a frame into the network; it is copied. False if it was dropped, which is counted. */
   protected bring(frame: Uint8Array): boolean {
-    if (frame.byteLength < SHORTEST_FRAME || frame.byteLength > LONGEST_FRAME) {
+    if (!isFrame(frame)) {
       this.#past.invalid += 1;
       return false;
     }
-    if (this.#at === null || this.#at.engine.over !== null) {
+    if (this.#live === null) {
       this.#past.dropped += 1;
       return false;
     }
-    this.#at.engine.receiveFrame(this.#at.id, frame);
+    const passed = this.hook === null ? frame : this.filter(frame.slice(), "out");
+    if (passed === null) return false;
+    // Again, since the hook may have unplugged the port.
+    const at = this.#live;
+    if (at === null) {
+      this.#past.dropped += 1;
+      return false;
+    }
+    at.engine.receiveFrame(at.id, passed);
     return true;
+  }
+
+  /** Where the port is plugged in, unless that engine is over. */
+  get #live(): { readonly engine: EngineCore; readonly id: number } | null {
+    return this.#at !== null && this.#at.engine.over === null ? this.#at : null;
   }
 
   /** Brings a batch into the network that another port's `take` gave. */
   bringBatch(batch: Uint8Array): void {
-    if (this.#at !== null && this.#at.engine.over === null) {
-      this.#at.engine.receiveBatch(this.#at.id, batch);
-    }
+    const at = this.#live;
+    at?.engine.receiveBatch(at.id, batch);
+  }
+
+  /**
+   * Until the network has taken what was brought, so that a source that can wait is not read faster than its frames are
+   * dealt with. At once if the port is not plugged in.
+   */
+  protected taken(): Promise<void> {
+    const engine = this.#live?.engine;
+    if (engine === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const released = (): void => {
+        engine.removeObserver(released);
+        this.#bringers.delete(released);
+        resolve();
+      };
+      this.#bringers.add(released);
+      engine.addObserver(released);
+      engine.wake();
+    });
   }
 
   /** Up to `most` frames for the outside, as {@link EngineCore.takeFrames} gives them. */
   protected take(most?: number): Uint8Array<ArrayBuffer> | null {
-    if (this.#at === null || this.#at.engine.over !== null) return null;
-    const batch = this.#at.engine.takeFrames(this.#at.id, most);
-    return batch.byteLength === 0 ? null : batch;
+    for (let at = this.#live; at !== null; at = this.#live) {
+      const batch = at.engine.takeFrames(at.id, most);
+      if (batch.byteLength === 0) return null;
+      if (this.hook === null) return batch;
+      const passed: Uint8Array[] = [];
+      // Copied, since the hook may call into the module, and may keep the frames.
+      eachFrame(batch.slice(), (frame) => {
+        const kept = this.filter(frame, "in");
+        if (kept !== null) passed.push(kept);
+      });
+      if (passed.length > 0) return packFrames(passed);
+    }
+    return null;
   }
 
   /** Counts what came from outside and is no frame. */
@@ -176,15 +309,15 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
     this.#past.invalid += 1;
   }
 
-  /** Counts a frame that the outside could not take. */
-  protected countDropped(): void {
-    this.#past.dropped += 1;
+  /** Counts frames that the outside could not take. */
+  protected countDropped(frames = 1): void {
+    this.#past.dropped += frames;
   }
 }
 
 /** What passed a port of an engine. */
 export function countersOf(engine: EngineCore, id: number): PortCounters {
-  return engine.row<PortCounters>((wasm) => wasm.port_counters(id)) ?? noCounters();
+  return { ...noCounters(), ...engine.row<PortCounters>((wasm) => wasm.port_counters(id)) };
 }
 
 function add(to: PortCounters, more: PortCounters): void {

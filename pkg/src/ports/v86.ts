@@ -62,7 +62,7 @@ interface Card {
 
 /** Makes a port of an emulator's network card. Frames before the card is ready are dropped and counted. */
 export function v86Port(emulator: V86Emulator, options?: V86PortOptions): V86Port {
-  const { nic, name } = check.options("options", options);
+  const { nic, name, signal } = check.options("options", options);
   const given: unknown = emulator;
   if (
     typeof given !== "object" ||
@@ -74,7 +74,10 @@ export function v86Port(emulator: V86Emulator, options?: V86PortOptions): V86Por
   }
   const index = nic === undefined ? 0 : check.integer("options.nic", nic, 0, 7);
   const label = name === undefined ? `v86:${index}` : check.string("options.name", name);
-  return new V86Port(emulator, index, label);
+  const aborts = check.abortSignal("options.signal", signal);
+  const port = new V86Port(emulator, index, label);
+  port.closeOn(aborts);
+  return port;
 }
 
 /** See {@link v86Port}. */

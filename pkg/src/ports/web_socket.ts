@@ -1,118 +1,143 @@
-/** A WebSocket as a port: one Ethernet frame in each binary message, as the common relays have it. */
+/** A WebSocket as a port: one frame in each binary message, as the common relays have it, or QEMU's stream. */
 
 import * as check from "../arguments.js";
-import { deferred, eachFrame } from "../engine_core.js";
 import { SocketError } from "../errors.js";
-import type { WebSocketLike, WebSocketPort, WebSocketPortOptions } from "../types.js";
-import { ExternalPort } from "./port_base.js";
+import type { WebSocketEnd, WebSocketLike, WebSocketPort, WebSocketPortOptions } from "../types.js";
+import {
+  type Link,
+  type LinkEvents,
+  LinkPortImpl,
+  nameOf,
+  queueOf,
+  reconnectingOptions,
+} from "./link_port.js";
 
 const CONNECTING = 0;
 const OPEN = 1;
 const DEFAULT_QUEUE = 1024 * 1024;
+/** RFC 6455 §7.4.1: done; going away; closed without a code. */
+const ORDERLY = [1000, 1001, 1005];
+/** RFC 6455 §7.1.5: there was no Close frame. */
+const ABNORMAL = 1006;
 
 /**
- * A port over a WebSocket: a URL, or any object with the WebSocket interface (the `ws` package's has it). Frames for the
- * relay wait in the engine while the socket connects, up to the cable's bound. Messages that are no frame are ignored and counted.
- * Closing the port closes the socket; when the socket closes, the port is unplugged.
+ * A port over a WebSocket: a URL, any object with the WebSocket interface (the `ws` package's has it), or a function that makes such an object, for runtimes
+ * without a global `WebSocket` and for headers or credentials that change. Frames for the relay wait in the engine while the socket connects, up to the
+ * cable's bound. Messages that are no frame are ignored and counted. Closing the port closes the socket; when the socket closes, the port does, or
+ * connects again if `options.reconnect` says so.
  */
 export function webSocketPort(
-  target: string | URL | WebSocketLike,
-  options?: WebSocketPortOptions,
+  target: string | URL | WebSocketLike | (() => WebSocketLike),
+  options: WebSocketPortOptions = {},
 ): WebSocketPort {
-  const { name, queue, protocols } = check.options("options", options);
-  const label = name === undefined ? "websocket" : check.string("options.name", name);
-  const most =
-    queue === undefined ? DEFAULT_QUEUE : check.integer("options.queue", queue, 0, 2 ** 31);
-  // Last: a socket that was opened here would have nobody to close it.
-  return new WebSocketPortImpl(label, most, open(target, protocols));
+  const given = check.options("options", options);
+  const { protocols, queue } = given;
+  const name = nameOf(given, "websocket");
+  const bytes = queueOf(queue, DEFAULT_QUEUE);
+  const plan = reconnectingOptions(given);
+  if (plan.backoff !== null && isSocket(target)) {
+    throw new TypeError(
+      "options.reconnect needs a URL or a function that opens a WebSocket as target",
+    );
+  }
+  return new LinkPortImpl<WebSocketEnd>(name, {
+    ...plan,
+    make: (events) => new WebSocketLink(open(target, protocols), bytes, events),
+    end: (error) => ({ code: ABNORMAL, reason: "", error }),
+  });
 }
 
-function open(target: string | URL | WebSocketLike, protocols?: string | string[]): WebSocketLike {
+function isSocket(target: unknown): target is WebSocketLike {
+  return (
+    typeof target === "object" &&
+    target !== null &&
+    "send" in target &&
+    "addEventListener" in target
+  );
+}
+
+function open(
+  target: string | URL | WebSocketLike | (() => WebSocketLike),
+  protocols: string | string[] | undefined,
+): WebSocketLike {
   if (typeof target === "string" || target instanceof URL) {
     if (typeof WebSocket !== "function") {
       throw new TypeError(
-        "there is no WebSocket in this runtime (Node has one from version 22): give webSocketPort an open socket, such as that of the ws package",
+        "there is no WebSocket in this runtime (Node has one from version 22): give webSocketPort an open socket, or a function that makes one, such as that of the ws package",
       );
     }
     return new WebSocket(target, protocols) as WebSocketLike;
   }
-  const given: unknown = target;
-  if (
-    typeof given !== "object" ||
-    given === null ||
-    !("send" in given) ||
-    !("addEventListener" in given)
-  ) {
-    throw new TypeError(`target must be a URL or a WebSocket, got ${check.show(given)}`);
+  const socket: unknown = typeof target === "function" ? target() : target;
+  if (!isSocket(socket)) {
+    throw new TypeError(
+      `target must be a URL, a WebSocket, or a function that makes one, got ${check.show(socket)}`,
+    );
   }
-  return target;
+  return socket;
 }
 
-class WebSocketPortImpl extends ExternalPort implements WebSocketPort {
-  readonly opened: Promise<void>;
-  readonly closed: Promise<{ code: number; reason: string }>;
-  readonly #queue: number;
+class WebSocketLink implements Link {
   readonly #socket: WebSocketLike;
-  readonly #opening = deferred<void>();
-  readonly #closing = deferred<{ code: number; reason: string }>();
+  readonly #queue: number;
+  readonly #events: LinkEvents<WebSocketEnd>;
+  #wasOpen = false;
   readonly #onOpen = (): void => {
-    this.#opening.resolve();
-    this.onFrames();
+    this.#wasOpen = true;
+    this.#events.opened();
   };
   readonly #onMessage = (event: { data: unknown }): void => {
-    this.#received(event.data);
+    this.#events.received(event.data);
   };
   readonly #onClose = (event: { code?: number; reason?: string }): void => {
-    const { code = 1006, reason = "" } = event;
-    const why = reason === "" ? `code ${code}` : `code ${code}, ${reason}`;
-    this.#opening.reject(new SocketError("ECONNREFUSED", `the WebSocket closed: ${why}`));
-    this.#closing.resolve({ code, reason });
-    this.close();
+    const { code = ABNORMAL, reason = "" } = event;
+    this.#stop();
+    this.#events.ended({ code, reason, error: this.#errorOf(code, reason) });
   };
   /** An error is always followed by a close, which tells; `ws` throws when nobody listens to it. */
   readonly #onError = (): void => {};
 
-  constructor(name: string, queue: number, socket: WebSocketLike) {
-    super(name);
-    this.#queue = queue;
+  constructor(socket: WebSocketLike, queue: number, events: LinkEvents<WebSocketEnd>) {
     this.#socket = socket;
-    this.opened = this.#opening.promise;
-    this.closed = this.#closing.promise;
+    this.#queue = queue;
+    this.#events = events;
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", this.#onOpen);
     socket.addEventListener("message", this.#onMessage);
     socket.addEventListener("close", this.#onClose);
     socket.addEventListener("error", this.#onError);
-    if (socket.readyState === OPEN) this.#opening.resolve();
+    if (socket.readyState === OPEN) this.#onOpen();
     else if (socket.readyState !== CONNECTING) this.#onClose({});
   }
 
-  #received(data: unknown): void {
-    // A socket that was made with another binaryType may still deliver views.
-    if (data instanceof ArrayBuffer) this.bring(new Uint8Array(data));
-    else if (ArrayBuffer.isView(data)) this.bring(check.bytes("data", data));
-    else this.countInvalid();
+  #errorOf(code: number, reason: string): SocketError | null {
+    const why = reason === "" ? `code ${code}` : `code ${code}, ${reason}`;
+    if (!this.#wasOpen) return new SocketError("ECONNREFUSED", `the WebSocket closed: ${why}`);
+    if (ORDERLY.includes(code)) return null;
+    return new SocketError("ECONNRESET", `the WebSocket closed: ${why}`);
   }
 
-  onFrames(): void {
-    // Until it is open, the frames wait in the engine, whose queue is bounded.
-    if (this.#socket.readyState === CONNECTING) return;
-    for (let batch = this.take(); batch !== null; batch = this.take()) {
-      eachFrame(batch, (frame) => {
-        // The socket's own buffer has no bound: a relay slower than the network loses frames, as any slow link does.
-        if (this.#socket.readyState !== OPEN || this.#socket.bufferedAmount > this.#queue)
-          this.countDropped();
-        // Copied: sockets may keep the array until it is on the wire.
-        else this.#socket.send(frame.slice());
-      });
-    }
+  /** A socket that is closing drops what it is given; nobody says when one that is too full has room. */
+  get isWritable(): boolean {
+    return this.#socket.readyState !== CONNECTING;
   }
 
-  protected dispose(): void {
-    const socket = this.#socket;
-    socket.removeEventListener("open", this.#onOpen);
-    socket.removeEventListener("message", this.#onMessage);
-    this.#opening.reject(new SocketError("ABORT_ERR", "the port was closed"));
-    if (socket.readyState === CONNECTING || socket.readyState === OPEN) socket.close();
+  send(bytes: Uint8Array<ArrayBuffer>): boolean {
+    // The socket's own buffer has no bound: a relay slower than the network loses frames, as any slow link does.
+    if (this.#socket.readyState !== OPEN || this.#socket.bufferedAmount > this.#queue) return false;
+    this.#socket.send(bytes);
+    return true;
+  }
+
+  #stop(): void {
+    this.#socket.removeEventListener("open", this.#onOpen);
+    this.#socket.removeEventListener("message", this.#onMessage);
+    this.#socket.removeEventListener("close", this.#onClose);
+  }
+
+  end(): void {
+    const { readyState } = this.#socket;
+    this.#socket.removeEventListener("message", this.#onMessage);
+    if (readyState === CONNECTING || readyState === OPEN) this.#socket.close();
   }
 }
