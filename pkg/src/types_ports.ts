@@ -71,15 +71,18 @@ export interface ReconnectOptions {
 
 /** What ports over a link that can end may be told. */
 export interface LinkPortOptions extends OutsidePortOptions {
-  /** Bytes that may wait in the medium's own buffer before frames for it are held back, or dropped where the medium cannot tell when it has room. */
+  /**
+   * Bytes of frames that may wait; by default 1 MiB. While there is no link, the oldest make room. In the medium's own buffer, frames beyond this stay in the engine
+   * and hold the sender back, or are dropped where the medium cannot tell when it has room (WebSockets). What is dropped is counted.
+   */
   queue?: number;
 }
 
 /** What ports may be told that can make their link anew. */
 export interface ReconnectingPortOptions extends LinkPortOptions {
   /**
-   * Whether the link is made anew when it fails or ends, for a target that is no open socket. The port stays plugged in meanwhile: frames wait in the engine,
-   * as many as the cable holds. By default false: the port closes.
+   * Whether the link is made anew when it fails or ends, for a target that is no open socket. The port stays plugged in meanwhile,
+   * and up to `queue` bytes of frames wait. By default false: the port closes.
    */
   reconnect?: boolean | ReconnectOptions;
   /** An attempt to connect that takes longer has failed. By default half a minute. */
@@ -116,7 +119,7 @@ export interface WebSocketLike {
   removeEventListener(type: string, listener: (event: never) => void): void;
 }
 
-/** How a WebSocket is plugged in. `queue` is 1 MiB by default; frames beyond it are dropped. */
+/** How a WebSocket is plugged in. */
 export interface WebSocketPortOptions extends ReconnectingPortOptions {
   /** By default `"frames"`, one in each binary message: websockproxy, wsnic, RootlessRelay. */
   framing?: Framing;
@@ -136,7 +139,7 @@ export interface WebSocketPort extends LinkPort {
   readonly closed: Promise<WebSocketEnd>;
 }
 
-/** How a broadcast channel or a message port is plugged in. `queue` counts where the other side has a `bufferedAmount`: 1 MiB by default. */
+/** How what carries messages is plugged in. */
 export type MessagePortOptions = LinkPortOptions;
 
 /** How a broadcast channel is plugged in. */
@@ -157,7 +160,7 @@ export interface MessageTarget {
   close?(): void;
 }
 
-/** How a pair of streams is plugged in. `queue` is 256 KiB by default. */
+/** How a pair of streams is plugged in. */
 export interface StreamPortOptions extends LinkPortOptions {
   /** By default `"frames"`, one in each chunk. Streams of bytes, which may put chunks together or cut them, need `"qemu"`. */
   framing?: Framing;
@@ -178,8 +181,8 @@ export interface NodeStreamLike {
 /** Where a socket is that speaks QEMU's stream: a path, or a port of a host (`"127.0.0.1"` by default). In Node only. */
 export type QemuAddress = string | { path: string } | { port: number; host?: string };
 
-/** How a stream of QEMU is plugged in. What the socket cannot take waits in the engine. */
-export type QemuPortOptions = Omit<ReconnectingPortOptions, "queue">;
+/** How a stream of QEMU is plugged in. `queue` is for the time without a link; the socket itself says when it has room. */
+export type QemuPortOptions = ReconnectingPortOptions;
 
 /** How a recording is played. */
 export interface ReplayPortOptions extends OutsidePortOptions {

@@ -113,6 +113,7 @@ test("a hook that fails or answers with nonsense drops the frame, and is reporte
   // As browsers have it; what Node does instead would end the test.
   globalThis.reportError = (error) => reported.push(error.message);
   const { engine, a, nicA } = await twoStacks();
+  await a.ping("10.0.0.2");
   for (const [hook, text] of [
     [() => assert.fail("by intent"), /by intent/],
     [

@@ -20,10 +20,14 @@ export class Backoff {
 
   constructor(argument: string, options: ReconnectOptions) {
     const given = check.options(argument, options);
-    const duration = (name: "minDelay" | "maxDelay" | "minUptime", fallback: number): number =>
-      check.duration(`${argument}.${name}`, given[name] ?? fallback);
-    this.#minDelay = duration("minDelay", MIN_DELAY);
-    this.#maxDelay = duration("maxDelay", Math.max(MAX_DELAY, this.#minDelay));
+    const duration = (name: "minDelay" | "maxDelay" | "minUptime", fallback: number): number => {
+      const value = given[name];
+      return value === undefined ? fallback : check.duration(`${argument}.${name}`, value);
+    };
+    // Each default makes room for the other's value.
+    const longest = duration("maxDelay", Number.POSITIVE_INFINITY);
+    this.#minDelay = duration("minDelay", Math.min(MIN_DELAY, longest));
+    this.#maxDelay = given.maxDelay === undefined ? Math.max(MAX_DELAY, this.#minDelay) : longest;
     if (this.#maxDelay < this.#minDelay) {
       throw new RangeError(`${argument}.maxDelay must not be less than minDelay`);
     }

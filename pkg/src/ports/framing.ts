@@ -58,8 +58,8 @@ export class FrameReader {
         at += taken.byteLength;
         if (this.#prefixFilled < PREFIX) break;
         const length = new DataView(this.#prefix.buffer).getUint32(0);
-        if (length > LONGEST_BELIEVED) return false;
         this.#prefixFilled = 0;
+        if (length > LONGEST_BELIEVED) return false;
         if (length === 0) visitor.invalid();
         else this.#length = length;
       } else {

@@ -2,12 +2,13 @@
  * Ports over a link that opens, ends and may be made anew: WebSockets, channels, streams.
  *
  * The port has what they share: frames in and out in the medium's framing, the states, reconnecting, signals and the
- * promises that settle. A {@link Link} knows its medium only. Frames that the medium cannot take wait in the engine, whose bound is the cable's.
+ * promises that settle. A {@link Link} knows its medium only. Frames that the medium cannot take wait in the engine, where they hold the sender back;
+ * while there is no link, the newest wait here.
  */
 
 import * as check from "../arguments.js";
 import { realClock } from "../clock.js";
-import { deferred, eachFrame, guarded } from "../engine_core.js";
+import { deferred, eachFrame, guarded, packFrames } from "../engine_core.js";
 import { SocketError } from "../errors.js";
 import type {
   Framing,
@@ -24,6 +25,7 @@ import { FrameReader, streamOf } from "./framing.js";
 import { bytesOf, ExternalPort } from "./port_base.js";
 
 const CONNECT_TIMEOUT = 30_000;
+const DEFAULT_QUEUE = 1024 * 1024;
 /** Frames taken from the engine at a time, so that a medium is asked again between them. */
 const BATCH = 64;
 const FRAMINGS: readonly Framing[] = ["frames", "qemu"];
@@ -57,6 +59,8 @@ export interface LinkPlan<End extends PortEnd> {
   /** An end that no link has told of. */
   end(error: SocketError | null): End;
   framing: Framing;
+  /** Bytes of frames that wait while there is no link. */
+  queue: number;
   backoff: Backoff | null;
   /** Milliseconds; infinity where it is not for the port to decide. */
   connectTimeout: number;
@@ -67,9 +71,10 @@ type CheckedOptions = Omit<LinkPlan<PortEnd>, "make" | "end">;
 
 /** Checks what is common to the options of all these ports, whose links are made once. */
 export function linkOptions(options: LinkPortOptions & { framing?: Framing }): CheckedOptions {
-  const { framing = "frames", signal } = options;
+  const { framing = "frames", queue = DEFAULT_QUEUE, signal } = options;
   return {
     framing: check.oneOf("options.framing", FRAMINGS, framing) as Framing,
+    queue: check.integer("options.queue", queue, 0, 2 ** 31),
     backoff: null,
     connectTimeout: Number.POSITIVE_INFINITY,
     signal: check.abortSignal("options.signal", signal),
@@ -86,11 +91,6 @@ export function reconnectingOptions(
     backoff: backoffOf("options.reconnect", reconnect),
     connectTimeout: check.duration("options.connectTimeout", connectTimeout, 1),
   };
-}
-
-/** The option `queue`, in bytes. */
-export function queueOf(queue: number | undefined, fallback: number): number {
-  return queue === undefined ? fallback : check.integer("options.queue", queue, 0, 2 ** 31);
 }
 
 /** The option `name`. */
@@ -110,6 +110,9 @@ export class LinkPortImpl<End extends PortEnd> extends ExternalPort implements L
   #state: LinkState = "connecting";
   #link: Link | null = null;
   #reader = new FrameReader();
+  /** Frames for the next link, oldest first, and their bytes. */
+  #held: Uint8Array<ArrayBuffer>[] = [];
+  #heldBytes = 0;
   /** Makes what an earlier link tells void. */
   #generation = 0;
   /** When the link was opened, on the clock; null while it is not. */
@@ -219,13 +222,44 @@ export class LinkPortImpl<End extends PortEnd> extends ExternalPort implements L
 
   onFrames(): void {
     const link = this.#link;
-    if (link === null || this.#state !== "open") return;
+    if (link === null || this.#state !== "open") {
+      this.#hold();
+      return;
+    }
+    for (const frame of this.#released()) this.#sendFrame(link, frame);
     while (this.#link === link && link.isWritable) {
       const batch = this.take(BATCH);
       if (batch === null) return;
       if (this.#plan.framing === "qemu") this.#sendStream(link, batch);
       else this.#sendFrames(link, batch);
     }
+  }
+
+  /** Keeps what waits for a link, and of that what is newest. */
+  #hold(): void {
+    for (let batch = this.take(); batch !== null; batch = this.take()) {
+      eachFrame(batch, (frame) => {
+        this.#held.push(frame.slice());
+        this.#heldBytes += frame.byteLength;
+      });
+    }
+    let drops = 0;
+    while (this.#heldBytes > this.#plan.queue) {
+      this.#heldBytes -= this.#held[drops]?.byteLength ?? 0;
+      drops += 1;
+    }
+    if (drops === 0) return;
+    this.#held.splice(0, drops);
+    this.countDropped(drops);
+  }
+
+  /** What has waited for a link. */
+  #released(): Uint8Array<ArrayBuffer>[] {
+    const held = this.#held;
+    if (held.length === 0) return held;
+    this.#held = [];
+    this.#heldBytes = 0;
+    return held;
   }
 
   #sendStream(link: Link, batch: Uint8Array<ArrayBuffer>): void {
@@ -240,7 +274,12 @@ export class LinkPortImpl<End extends PortEnd> extends ExternalPort implements L
     const frames: Uint8Array<ArrayBuffer>[] = [];
     // Copied before the first is sent, which may call into the module; each of its own, since a medium may keep or transfer it.
     eachFrame(batch, (frame) => frames.push(frame.slice()));
-    for (const frame of frames) if (!link.send(frame)) this.countDropped();
+    for (const frame of frames) this.#sendFrame(link, frame);
+  }
+
+  #sendFrame(link: Link, frame: Uint8Array<ArrayBuffer>): void {
+    const isStream = this.#plan.framing === "qemu";
+    if (!link.send(isStream ? streamOf(packFrames([frame])) : frame)) this.countDropped();
   }
 
   #ended(end: End): void {
@@ -282,12 +321,19 @@ export class LinkPortImpl<End extends PortEnd> extends ExternalPort implements L
 
   protected dispose(): void {
     this.#clearTimer();
+    this.#released();
     this.#plan.signal?.removeEventListener("abort", this.#onAbort);
     this.#opening.reject(new SocketError("ABORT_ERR", `the port ${this.name} was closed`));
     const link = this.#link;
     if (link === null) this.#closing.resolve(this.#plan.end(this.#reason));
     else guarded(() => link.end());
     this.#setState("closed", this.#reason);
+  }
+
+  override detach(): void {
+    super.detach();
+    // They were for another network than the next one.
+    this.#released();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

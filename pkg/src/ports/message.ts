@@ -9,16 +9,8 @@ import type {
   MessageTarget,
   PortEnd,
 } from "../types.js";
-import {
-  type Link,
-  type LinkEvents,
-  LinkPortImpl,
-  linkOptions,
-  nameOf,
-  queueOf,
-} from "./link_port.js";
+import { type Link, type LinkEvents, LinkPortImpl, linkOptions, nameOf } from "./link_port.js";
 
-const DEFAULT_QUEUE = 1024 * 1024;
 /** The channel of v86's `inbrowser` network with this number. */
 const V86_CHANNEL = "v86-inbrowser-";
 
@@ -36,10 +28,11 @@ export function broadcastPort(
       ? `${V86_CHANNEL}${check.integer("channel", channel, 0, Number.MAX_SAFE_INTEGER)}`
       : check.string("channel", channel);
   const name = nameOf(given, "broadcast");
+  const plan = linkOptions(given);
   return new LinkPortImpl<PortEnd>(name, {
-    ...linkOptions(given),
+    ...plan,
     make: (events) =>
-      new MessageLink(new BroadcastChannel(label) as MessageTarget, false, DEFAULT_QUEUE, events),
+      new MessageLink(new BroadcastChannel(label) as MessageTarget, false, plan.queue, events),
     end: (error) => ({ error }),
   });
 }
@@ -52,7 +45,7 @@ export function broadcastPort(
 export function messagePort(target: MessageTarget, options: MessagePortOptions = {}): LinkPort {
   const given = check.options("options", options);
   const name = nameOf(given, "messages");
-  const queue = queueOf(given.queue, DEFAULT_QUEUE);
+  const plan = linkOptions(given);
   const value: unknown = target;
   const has = (method: string): boolean =>
     typeof value === "object" &&
@@ -64,8 +57,8 @@ export function messagePort(target: MessageTarget, options: MessagePortOptions =
     );
   }
   return new LinkPortImpl<PortEnd>(name, {
-    ...linkOptions(given),
-    make: (events) => new MessageLink(target, true, queue, events),
+    ...plan,
+    make: (events) => new MessageLink(target, true, plan.queue, events),
     end: (error) => ({ error }),
   });
 }

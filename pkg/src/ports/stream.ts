@@ -3,16 +3,7 @@
 import * as check from "../arguments.js";
 import { SocketError } from "../errors.js";
 import type { LinkPort, PortEnd, StreamPortOptions } from "../types.js";
-import {
-  type Link,
-  type LinkEvents,
-  LinkPortImpl,
-  linkOptions,
-  nameOf,
-  queueOf,
-} from "./link_port.js";
-
-const DEFAULT_QUEUE = 256 * 1024;
+import { type Link, type LinkEvents, LinkPortImpl, linkOptions, nameOf } from "./link_port.js";
 
 /**
  * A port over two streams, which it locks: frames for the network are read from `readable`, and no faster than the network deals with them; frames from the
@@ -27,7 +18,7 @@ export function streamPort(
 ): LinkPort {
   const given = check.options("options", options);
   const name = nameOf(given, "stream");
-  const queue = queueOf(given.queue, DEFAULT_QUEUE);
+  const plan = linkOptions(given);
   // Not `instanceof`: a polyfill's streams are streams.
   if (typeof (readable as Partial<ReadableStream> | null)?.getReader !== "function") {
     throw new TypeError(`readable must be a ReadableStream, got ${check.show(readable)}`);
@@ -36,8 +27,8 @@ export function streamPort(
     throw new TypeError(`writable must be a WritableStream, got ${check.show(writable)}`);
   }
   return new LinkPortImpl<PortEnd>(name, {
-    ...linkOptions(given),
-    make: (events) => new StreamLink(readable, writable, queue, events),
+    ...plan,
+    make: (events) => new StreamLink(readable, writable, plan.queue, events),
     end: (error) => ({ error }),
   });
 }

@@ -8,13 +8,11 @@ import {
   type LinkEvents,
   LinkPortImpl,
   nameOf,
-  queueOf,
   reconnectingOptions,
 } from "./link_port.js";
 
 const CONNECTING = 0;
 const OPEN = 1;
-const DEFAULT_QUEUE = 1024 * 1024;
 /** RFC 6455 §7.4.1: done; going away; closed without a code. */
 const ORDERLY = [1000, 1001, 1005];
 /** RFC 6455 §7.1.5: there was no Close frame. */
@@ -31,9 +29,8 @@ export function webSocketPort(
   options: WebSocketPortOptions = {},
 ): WebSocketPort {
   const given = check.options("options", options);
-  const { protocols, queue } = given;
+  const { protocols } = given;
   const name = nameOf(given, "websocket");
-  const bytes = queueOf(queue, DEFAULT_QUEUE);
   const plan = reconnectingOptions(given);
   if (plan.backoff !== null && isSocket(target)) {
     throw new TypeError(
@@ -42,7 +39,7 @@ export function webSocketPort(
   }
   return new LinkPortImpl<WebSocketEnd>(name, {
     ...plan,
-    make: (events) => new WebSocketLink(open(target, protocols), bytes, events),
+    make: (events) => new WebSocketLink(open(target, protocols), plan.queue, events),
     end: (error) => ({ code: ABNORMAL, reason: "", error }),
   });
 }
