@@ -259,7 +259,12 @@ test("more frames at once than an engine passes on in one batch reach the other 
   const lan = await createSwitch({ engine: one });
   const outside = functionPort({ send: () => {} });
   const lengths = new Set();
-  const witness = functionPort({ send: ({ byteLength }) => lengths.add(byteLength) });
+  const witness = functionPort({
+    send: (frame) => {
+      // But for IPv6: the stack repeats its multicast reports (RFC 3810 §6.1) when it likes.
+      if (frame[12] !== 0x86) lengths.add(frame.byteLength);
+    },
+  });
   for (const port of [outside, witness, nicB]) lan.plug(port);
   await settle();
   lengths.clear();

@@ -213,6 +213,7 @@ test("counters have their names", async () => {
     framesSent: positive,
     bytesSent: (bytes) => bytes >= 98 + 42,
     dropped: "number",
+    filtered: 0,
     invalid: 0,
   });
   const counters = a.counters();
