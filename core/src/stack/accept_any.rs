@@ -84,6 +84,8 @@ pub struct PendingFlow {
     packet: [u8; KEPT],
     len: u8,
     header_len: u8,
+    /// Whether nobody is asked, since translation has let nobody have it: it is answered when its time is over (RFC 5382 REQ-4).
+    is_unsolicited: bool,
     /// What has come of it so far, of UDP.
     pub(super) datagrams: RecordQueue,
 }
@@ -323,6 +325,16 @@ impl Stack<'_> {
         Ok(())
     }
 
+    /// Nobody has decided on a flow in time, or nobody was asked.
+    pub(super) fn pending_flow_timeout(&mut self, pool: &mut Pool<'_>, index: u32) {
+        let is_unsolicited = self.pending_flows.flows.get(index).is_some_and(|found| found.is_unsolicited);
+        let Some(handle) = self.pending_flows.key(index).filter(|_| is_unsolicited) else {
+            return self.forget_pending(pool, index);
+        };
+        // RFC 5382 REQ-4: "the NAT SHOULD send an ICMP Port Unreachable error (Type 3, Code 3) for the original SYN".
+        _ = self.flow_unreachable(pool, self.now, handle, FlowUnreachable::Port);
+    }
+
     pub(super) fn forget_pending(&mut self, pool: &mut Pool<'_>, index: u32) {
         if let Some(found) = self.pending_flows.flows.get_mut(index) {
             found.datagrams.clear(pool, &mut self.account);
@@ -391,14 +403,28 @@ impl Stack<'_> {
         (flow, flow_hash): (Flow, u32),
         any: &AnyAddress,
     ) -> Option<u32> {
-        if *self.pending_flows.source_count(&self.hash_secret, flow.remote) >= any.per_source {
+        let index = self.hold_flow(packet, protocol, (flow, flow_hash), (any.per_source, any.timeout), false)?;
+        self.notify(Node::PendingFlow(index));
+        Some(index)
+    }
+
+    /// Keeps what a flow begins with for a time, unless its source has `per_source` pending ones or the table is full.
+    pub(super) fn hold_flow(
+        &mut self,
+        packet: &Packet<'_>,
+        protocol: FlowProtocol,
+        (flow, flow_hash): (Flow, u32),
+        (per_source, timeout): (u16, Duration),
+        is_unsolicited: bool,
+    ) -> Option<u32> {
+        if *self.pending_flows.source_count(&self.hash_secret, flow.remote) >= per_source {
             self.counters.drop(DropReason::FlowTableFull);
             return None;
         }
         let mut kept = [0; KEPT];
         let len = packet.whole.len().min(KEPT);
         kept[..len].copy_from_slice(&packet.whole[..len]);
-        let deadline = self.now + any.timeout;
+        let deadline = self.now + timeout;
         let pending = PendingFlow {
             protocol,
             flow,
@@ -408,6 +434,7 @@ impl Stack<'_> {
             packet: kept,
             len: len as u8,
             header_len: (packet.whole.len() - packet.payload.len()) as u8,
+            is_unsolicited,
             datagrams: RecordQueue::new(PENDING_BYTES),
         };
         let Ok(key) = self.pending_flows.flows.insert(pending) else {
@@ -417,7 +444,6 @@ impl Stack<'_> {
         *self.pending_flows.source_count(&self.hash_secret, flow.remote) += 1;
         self.pending_flows.index.insert(flow_hash, key.index);
         self.deadlines.set_no_later(self.nodes.number(Node::PendingFlow(key.index)), deadline);
-        self.notify(Node::PendingFlow(key.index));
         Some(key.index)
     }
 }

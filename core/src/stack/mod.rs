@@ -7,7 +7,7 @@
 //!
 //! Each concern of the stack is a file that adds its methods to [`Stack`]: [`addressing`] (interfaces), [`addresses`], `selection` (which
 //! of them is used), [`autoconfiguration`],
-//! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`), [`accept_any`] (with `accept_any_udp`), `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
+//! [`router_advertiser`], [`multicast`], [`routes`], [`forward`], [`nat`] (over `nat_table`, with `nat_unsolicited`), [`accept_any`] (with `accept_any_udp`), `resolution` (over the [`neighbor`] table, by `arp` and `neighbor_discovery`), `ip_input`, `fragment_input`,
 //! `media` (what is not plain Ethernet), `transmit`, `fragment_output`, `icmp`, [`udp`], [`ping`], [`raw`], `tcp_input` (finding connections, and what follows from what they did), `half_open` (connection
 //! requests), `time_wait`, `tcp_sockets` (the calls of the user, whose errors are in `tcp_errors`) and [`info`] (listings).
 
@@ -35,6 +35,7 @@ pub(crate) mod memory;
 pub(crate) mod multicast;
 pub(crate) mod nat;
 pub(crate) mod nat_table;
+mod nat_unsolicited;
 pub(crate) mod neighbor;
 mod neighbor_discovery;
 mod nodes;
@@ -353,8 +354,7 @@ impl<'m> Stack<'m> {
                 Node::HalfOpen(index) => self.half_open_timeout(index),
                 Node::TimeWaitTimer => self.time_wait_timeout(),
                 Node::NatTimer => self.nat_timeout(),
-                // Nobody has decided on it in time.
-                Node::PendingFlow(index) => self.forget_pending(pool, index),
+                Node::PendingFlow(index) => self.pending_flow_timeout(pool, index),
                 Node::Neighbor(entry) => self.neighbor_timeout(pool, entry),
                 Node::Ping(index) => self.ping_timeout(index),
                 Node::Route(index) => self.route_timeout(index),

@@ -220,6 +220,11 @@ const TCP_SYN: u8 = 2;
 const TCP_RST: u8 = 4;
 const TCP_ACK: u8 = 16;
 
+/// Whether a segment asks for a connection.
+fn is_syn(flags: u8) -> bool {
+    flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
@@ -458,7 +463,16 @@ impl Stack<'_> {
             from = (address, outside_port);
             rewrite(transit.head_mut(), End::Source, from, true);
         }
-        let inside = match self.nat_flow_in(protocol, port, from, flags) {
+        let inside = self.nat_flow_in(protocol, port, from, flags);
+        if is_syn(flags)
+            && !comes_from_inside
+            && (inside == Err(DropReason::NatFiltered)
+                || inside == Ok(None) && !self.is_bound_here(protocol, port, source))
+        {
+            self.nat_unsolicited(packet);
+            return true;
+        }
+        let inside = match inside {
             Ok(Some(inside)) => inside,
             Ok(None) => return false,
             Err(reason) => {
@@ -531,6 +545,9 @@ impl Stack<'_> {
             Some(Summary { kind: Kind::Flow { flags }, protocol, source, destination }) => {
                 match self.nat_flow_out(protocol, source, destination, flags) {
                     Some(port) => {
+                        if is_syn(flags) {
+                            self.nat_solicited(pool, (address, port), destination);
+                        }
                         rewrite(transit.head_mut(), End::Source, (address, port), true);
                         Ok(())
                     }
@@ -766,7 +783,7 @@ fn track(seen: &mut u8, direction: Direction, flags: u8) -> Class {
         *seen |= seen::RESET;
     } else {
         // RFC 7857 §2.3: the same ports are used again.
-        if flags & TCP_SYN != 0 && flags & TCP_ACK == 0 {
+        if is_syn(flags) {
             *seen = 0;
         }
         *seen &= !seen::RESET;

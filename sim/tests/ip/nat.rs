@@ -1,11 +1,50 @@
 //! Address translation (RFC 4787, RFC 5382, RFC 5508, RFC 7857): inside hosts on link 0, the others on link 1, all played by the test.
+//!
+//! Where each requirement is tested, or why there is nothing to test:
+//!
+//! | RFC 4787 (UDP) | |
+//! |---|---|
+//! | REQ-1 endpoint-independent mapping, REQ-3 ports not shared and their range kept, REQ-4 parity kept | `a_mapping_is_of_the_inside_endpoint_and_keeps_what_it_can_of_the_port` |
+//! | REQ-2 one outside address a host | there is one in all; flows end with it: `what_has_no_ports_and_flows_of_another_address_end_here` |
+//! | REQ-5 two minutes at least, REQ-6 refreshed from inside | `a_flow_ends_five_minutes_after_its_last_packet_from_inside` |
+//! | REQ-7 inside and outside networks that are the same | the application gives the inside its addresses, and is told of the outside's |
+//! | REQ-8 filtering | `strangers_come_in_only_where_that_was_asked_for`; address-dependent filtering is not offered |
+//! | REQ-9 hairpinning, with the external source | `inside_hosts_reach_each_other_by_what_is_known_outside` |
+//! | REQ-10 application gateways off | there are none |
+//! | REQ-11 the same behaviour whatever conflicts | `conflicts_and_icmp_change_nothing_of_a_mapping` |
+//! | REQ-12 no ICMP message ends a mapping | `conflicts_and_icmp_change_nothing_of_a_mapping` |
+//! | REQ-13 "fragmentation needed" for what is too long with DF | `what_is_too_long_for_the_outside_is_reported_to_its_sender` |
+//! | REQ-14 fragments, in any order | `n2_fragments_are_translated_both_ways` |
+//!
+//! | RFC 5382 (TCP) | |
+//! |---|---|
+//! | REQ-1 endpoint-independent mapping, REQ-7 ports not shared | `conflicts_and_icmp_change_nothing_of_a_mapping` |
+//! | REQ-2 all valid sequences, simultaneous open among them | `n3_a_syn_from_outside_waits_for_one_from_inside` |
+//! | REQ-3 filtering | `strangers_come_in_only_where_that_was_asked_for` |
+//! | REQ-4 silence of six seconds after an unsolicited SYN | `n3_a_syn_from_outside_waits_for_one_from_inside` |
+//! | REQ-5 two hours and four minutes, four minutes | `tcp_connections_last_as_their_state_says` |
+//! | REQ-6 application gateways | there are none |
+//! | REQ-8 hairpinning | `forwarded_ports_let_everybody_in_until_they_are_taken_back` |
+//! | REQ-9 destination unreachable is translated | `n3_errors_are_translated_with_what_they_quote` |
+//! | REQ-10 no ICMP message ends a mapping or connection | `conflicts_and_icmp_change_nothing_of_a_mapping` |
+//!
+//! | RFC 5508 (ICMP) | |
+//! |---|---|
+//! | REQ-1 queries from inside, REQ-2 60 s | `pings_of_two_hosts_with_one_identifier_are_told_apart` |
+//! | REQ-3 errors with a wrong checksum, REQ-6 errors neither refresh nor end a session | `conflicts_and_icmp_change_nothing_of_a_mapping` |
+//! | REQ-4 errors from outside, REQ-5 errors from inside | `n3_errors_are_translated_with_what_they_quote` |
+//! | REQ-7 hairpinned errors | `n3_errors_about_inside_hosts_packets_to_each_other_find_back` |
+//! | REQ-8 no room is reported | `s4_a_host_has_so_many_flows_and_the_table_too` |
+//! | REQ-9 a policy which messages are sent where | optional; there is none |
+//! | REQ-10 destination unreachable and time exceeded of our own | `the_error_about_a_next_hop_that_does_not_answer_reaches_the_inside_host`, `what_is_too_long_for_the_outside_is_reported_to_its_sender` |
+//! | REQ-11 other ICMP messages | dropped: `what_has_no_ports_and_flows_of_another_address_end_here` |
 
 use crate::forward::{Router, from_host, nic, only_error, ours, station, with_header};
 use crate::host::ip;
 use ethertab::time::Duration;
 use ethertab::{
-    ConnectError, ConnectOptions, DropReason, Endpoint, NatConfig, NatFiltering, NatProtocol, PortForward,
-    PortForwardError, ReversePath,
+    ConnectError, ConnectOptions, DropReason, Endpoint, ListenOptions, NatConfig, NatFiltering, NatProtocol,
+    PortForward, PortForwardError, ReversePath,
 };
 use ethertab_sim::mutate::repair_checksums;
 use ethertab_sim::packet::{self, ACK, FIN, ICMP, RST, SYN, Segment, TCP, UDP, parse_ip};
@@ -62,6 +101,12 @@ fn udp(router: &mut Router, link: u8, from: (&str, u16), to: (&str, u16), data: 
 fn tcp(router: &mut Router, link: u8, from: (&str, u16), to: (&str, u16), flags: u16) {
     let segment = Segment { source_port: from.1, destination_port: to.1, flags, window: 1_000, ..Segment::default() };
     router.receive(link, &from_host(link, ip(from.0), ip(to.0), TCP, &segment.to_bytes()));
+}
+
+/// Lets time pass; what is sent meanwhile waits to be taken.
+fn wait(router: &mut Router, span: Duration) {
+    router.now += span;
+    router.stack.handle_timeout(&mut router.pool, router.now);
 }
 
 fn nothing(router: &mut Router) {
@@ -146,8 +191,13 @@ fn strangers_come_in_only_where_that_was_asked_for() {
                 nothing(&mut router);
             }
         }
-        let filtered = if filtering == NatFiltering::EndpointIndependent { 0 } else { 2 };
-        assert_eq!(router.drops(DropReason::NatFiltered), filtered);
+        // RFC 5382 REQ-3.
+        tcp(&mut router, 0, (INSIDE[0], 5_000), (REMOTE[0], 80), SYN);
+        only(&mut router, 1);
+        tcp(&mut router, 1, (REMOTE[1], 80), (OUTSIDE, 5_000), ACK);
+        assert_eq!(router.take(0).len(), usize::from(filtering == NatFiltering::EndpointIndependent));
+        let filtered = router.drops(DropReason::NatFiltered);
+        assert_eq!(filtered, if filtering == NatFiltering::EndpointIndependent { 0 } else { 3 });
         // To an inside address itself nothing comes in, mapping or not.
         udp(&mut router, 1, (REMOTE[0], 7), (INSIDE[0], 5_000), b"hello");
         nothing(&mut router);
@@ -361,18 +411,18 @@ fn forwarded_ports_let_everybody_in_until_they_are_taken_back() {
 fn n2_fragments_are_translated_both_ways() {
     let mut router = router();
     let data: Vec<u8> = (0..4_000u32).map(|at| at as u8).collect();
-    for (link, other, from, to, seen_from, seen_to) in [
-        (0, 1, (INSIDE[0], 5_000), (REMOTE[0], 7), OUTSIDE, REMOTE[0]),
-        (1, 0, (REMOTE[0], 7), (OUTSIDE, 5_000), REMOTE[0], INSIDE[0]),
+    for (link, other, from, to, seen_from, seen_to, backwards) in [
+        (0, 1, (INSIDE[0], 5_000), (REMOTE[0], 7), OUTSIDE, REMOTE[0], false),
+        (1, 0, (REMOTE[0], 7), (OUTSIDE, 5_000), REMOTE[0], INSIDE[0], false),
+        (0, 1, (INSIDE[0], 5_000), (REMOTE[0], 7), OUTSIDE, REMOTE[0], true),
+        (1, 0, (REMOTE[0], 7), (OUTSIDE, 5_000), REMOTE[0], INSIDE[0], true),
     ] {
         let whole = from_host(link, ip(from.0), ip(to.0), UDP, &packet::udp(from.1, to.1, &data));
-        let payload = whole.len() - 34;
-        let mut at = 0;
-        while at < payload {
-            let len = (payload - at).min(1_480);
-            router.receive(link, &packet::fragment(&whole, 7, (at, len), at + len < payload));
-            at += len;
+        let mut parts = packet::fragments(&whole, 7, 1_480);
+        if backwards {
+            parts.reverse();
         }
+        parts.iter().for_each(|part| router.receive(link, part));
         let mut together = Vec::new();
         for frame in router.take(other) {
             let (source, destination, _, part) = parse_ip(&frame).unwrap();
@@ -420,7 +470,9 @@ fn s4_a_host_has_so_many_flows_and_the_table_too() {
 fn what_has_no_ports_and_flows_of_another_address_end_here() {
     let mut router = router();
     router.receive(0, &from_host(0, ip(INSIDE[0]), ip(REMOTE[0]), 47, &[0; 40]));
-    assert_eq!(router.drops(DropReason::NatUntranslatable), 1);
+    // RFC 5508 REQ-11: a timestamp request (13).
+    router.receive(0, &from_host(0, ip(INSIDE[0]), ip(REMOTE[0]), ICMP, &packet::icmp(13, 0, 0, &[0; 12])));
+    assert_eq!(router.drops(DropReason::NatUntranslatable), 2);
     nothing(&mut router);
     udp(&mut router, 0, (INSIDE[0], 5_000), (REMOTE[0], 7), b"data");
     only(&mut router, 1);
@@ -482,4 +534,120 @@ fn ports_of_mappings_and_of_the_routers_own_sockets_do_not_clash() {
     udp(&mut router, 1, (REMOTE[0], 7), (OUTSIDE, 5_000), b"answer");
     assert_eq!(only(&mut router, 0).to, "10.0.0.2:5000");
     assert_eq!(router.stack.udp_recv(&mut router.pool, socket, &mut buf), None);
+}
+
+/// RFC 4787 REQ-11 and REQ-12, RFC 5382 REQ-1, REQ-7 and REQ-10, RFC 5508 REQ-3 and REQ-6.
+#[test]
+fn conflicts_and_icmp_change_nothing_of_a_mapping() {
+    let mut router = router();
+    // Two hosts want one port: both have one for all whom they talk to, and nobody shares it.
+    let mut given = Vec::new();
+    for inside in INSIDE {
+        let mut ports: Vec<String> = Vec::new();
+        for (remote, port) in [(REMOTE[0], 80), (REMOTE[0], 81), (REMOTE[1], 80)] {
+            tcp(&mut router, 0, (inside, 5_000), (remote, port), SYN);
+            ports.push(only(&mut router, 1).from);
+        }
+        ports.dedup();
+        assert_eq!(ports.len(), 1, "{inside}: {ports:?}");
+        given.append(&mut ports);
+    }
+    assert!(given[0] != given[1], "{given:?}");
+    for (inside, outside) in INSIDE.into_iter().zip(&given) {
+        let port: u16 = outside.rsplit(':').next().unwrap().parse().unwrap();
+        tcp(&mut router, 1, (REMOTE[1], 80), (OUTSIDE, port), SYN | ACK);
+        assert_eq!(only(&mut router, 0).to, format!("{inside}:5000"));
+        tcp(&mut router, 1, (REMOTE[1], 81), (OUTSIDE, port), ACK);
+        nothing(&mut router);
+    }
+    // Errors of all kinds come in and go on, and the flow stays what it was and ends when it would have.
+    let datagram = from_host(0, ip(INSIDE[0]), ip(REMOTE[0]), UDP, &packet::udp(6_000, 7, b"question"));
+    router.receive(0, &datagram);
+    let sent = router.take(1).remove(0);
+    let flows = router.stack.nat_flows().count();
+    for (kind, code) in [(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (11, 0), (11, 1), (12, 0), (4, 0)] {
+        router.pass(Duration::from_secs(30));
+        let error = from_host(1, ip(REMOTE[1]), ip(OUTSIDE), ICMP, &packet::icmp(kind, code, 0, &sent[14..]));
+        // Source quench goes nowhere (RFC 6633).
+        router.receive(1, &error);
+        assert_eq!(router.take(0).len(), usize::from(kind != 4), "{kind} {code}");
+        let mut damaged = error;
+        damaged[50] ^= 1;
+        router.receive(1, &damaged);
+        nothing(&mut router);
+    }
+    assert_eq!(router.drops(DropReason::IcmpChecksum), 9);
+    assert!(router.stack.nat_flows().any(|flow| flow.protocol == NatProtocol::Udp));
+    assert!(router.stack.nat_flows().count() < flows, "only half-open connections have ended");
+    router.pass(Duration::from_secs(32));
+    assert_eq!(router.stack.nat_flows().count(), 0, "five minutes after the datagram");
+}
+
+/// RFC 4787 REQ-13, RFC 5508 REQ-10: the quoted packet is as its sender has sent it.
+#[test]
+fn what_is_too_long_for_the_outside_is_reported_to_its_sender() {
+    let mut router = Router::new(&[1_500, 1_280]);
+    router.stack.set_nat(Some(NatConfig::outside(nic(1)))).unwrap();
+    let frame = from_host(0, ip(INSIDE[0]), ip(REMOTE[0]), UDP, &packet::udp(5_000, 7, &[1; 1_400]));
+    router.receive(0, &with_header(frame.clone(), 64, 0x4000));
+    assert_eq!(router.take(1).len(), 0);
+    let (to, kind, code, mtu, quoted) = only_error(&router.take(0));
+    assert_eq!((to, kind, code, mtu), (ip(INSIDE[0]), 3, 4, 1_280));
+    assert_eq!(quoted[12..28], with_header(frame.clone(), 64, 0x4000)[26..42], "addresses and ports");
+    router.receive(0, &with_header(frame.clone(), 1, 0));
+    let (to, kind, code, ..) = only_error(&router.take(0));
+    assert_eq!((to, kind, code), (ip(INSIDE[0]), 11, 0));
+    // Without DF it goes on in pieces.
+    router.receive(0, &with_header(frame, 64, 0));
+    assert_eq!(router.take(1).len(), 2);
+}
+
+/// RFC 5382 REQ-2 and REQ-4.
+#[test]
+fn n3_a_syn_from_outside_waits_for_one_from_inside() {
+    // The port of a mapping that others have, and one that nobody has.
+    for outside_port in [5_000, 5_001] {
+        let mut router = router();
+        tcp(&mut router, 0, (INSIDE[0], 5_000), (REMOTE[1], 80), SYN);
+        only(&mut router, 1);
+        // Again it is no other one.
+        for _ in 0..2 {
+            tcp(&mut router, 1, (REMOTE[0], 80), (OUTSIDE, outside_port), SYN);
+            wait(&mut router, Duration::from_millis(2_990));
+            nothing(&mut router);
+        }
+        wait(&mut router, Duration::from_millis(30));
+        let sent = router.take(1);
+        let (source, ..) = parse_ip(&sent[0]).unwrap();
+        let (to, kind, code, _, quoted) = only_error(&sent);
+        assert_eq!((source, to, kind, code), (ip(OUTSIDE), ip(REMOTE[0]), 3, 3));
+        let [high, low] = outside_port.to_be_bytes();
+        assert_eq!(quoted[20..24], [0, 80, high, low]);
+
+        // Both open at the same time.
+        tcp(&mut router, 1, (REMOTE[0], 80), (OUTSIDE, outside_port), SYN);
+        wait(&mut router, Duration::from_secs(3));
+        tcp(&mut router, 0, (INSIDE[0], outside_port), (REMOTE[0], 80), SYN);
+        assert_eq!(only(&mut router, 1).from, format!("10.1.0.1:{outside_port}"));
+        wait(&mut router, Duration::from_secs(10));
+        nothing(&mut router);
+        for (flags, answer) in [(SYN, SYN | ACK), (SYN | ACK, ACK), (ACK, FIN | ACK), (FIN | ACK, ACK)] {
+            tcp(&mut router, 1, (REMOTE[0], 80), (OUTSIDE, outside_port), flags);
+            assert_eq!(only(&mut router, 0).to, format!("10.0.0.2:{outside_port}"));
+            tcp(&mut router, 0, (INSIDE[0], outside_port), (REMOTE[0], 80), answer);
+            only(&mut router, 1);
+        }
+    }
+    // Those of one source are limited (REQ-4a: the others are dropped), and what the router listens to is its own.
+    let mut router = router();
+    for port in 1_000..1_100 {
+        tcp(&mut router, 1, (REMOTE[0], 80), (OUTSIDE, port), SYN);
+    }
+    assert_eq!((router.drops(DropReason::NatFiltered), router.drops(DropReason::FlowTableFull)), (16, 84));
+    wait(&mut router, Duration::from_secs(7));
+    assert_eq!(router.take(1).len(), 16);
+    let listener = router.stack.listen(Endpoint::any(22), ListenOptions::default());
+    assert!(listener.is_ok());
+    tcp(&mut router, 1, (REMOTE[0], 80), (OUTSIDE, 22), SYN);
+    assert_eq!(router.take(1).len(), 1, "its SYN-ACK");
 }
