@@ -119,9 +119,8 @@ export class Configuration {
     );
   }
 
-  /** Tells the resolver which servers and domains leases and routers name, unless the application has named some. */
-  #configureResolver({ services, resolver }: OwnServices): void {
-    if (this.#stack.over !== null || services.over !== null) return;
+  /** Who is asked for names: those that the application has named, else those that leases and routers name. */
+  names(): { servers: readonly string[]; search: readonly string[] } {
     const nics = [...this.#nics.values()];
     const leases = this.#dhcp?.leases() ?? [];
     const leases6 = nics.flatMap(({ lease6 }) => lease6 ?? []);
@@ -137,7 +136,16 @@ export class Configuration {
       ...leases6.flatMap((lease) => lease.search),
       ...advertised.flatMap((names) => names.domains),
     ].slice(0, 6);
-    resolver.configure(servers.length > 0 ? servers : theirs, search.length > 0 ? search : domains);
+    return {
+      servers: servers.length > 0 ? servers : theirs,
+      search: search.length > 0 ? search : domains,
+    };
+  }
+
+  #configureResolver({ services, resolver }: OwnServices): void {
+    if (this.#stack.over !== null || services.over !== null) return;
+    const { servers, search } = this.names();
+    resolver.configure(servers, search);
   }
 
   /** Addresses in the order in which they are to be tried (RFC 6724 §6). */

@@ -11,6 +11,26 @@ import type { Bindings } from "./wasm/services_bindings.js";
 /** The response code of an answer that is one (RFC 1035 §4.1.1). */
 const NO_ERROR = 0;
 
+/** Why a name has no answer. */
+export type LookupReason = "noName" | "noRecord" | "noAnswer" | "serversFailed" | "noServer";
+
+/** What the module says, by reason. */
+const REASONS: ReadonlyMap<string, LookupReason> = new Map([
+  ["no server has answered", "noAnswer"],
+  ["no server could tell", "serversFailed"],
+  ["no name server is known", "noServer"],
+]);
+
+/** A name has no answer, for people ENOTFOUND; why, for who has to tell the cases apart. */
+export class LookupError extends SocketError {
+  readonly reason: LookupReason;
+
+  constructor(host: string, text: string, reason: LookupReason = REASONS.get(text) ?? "noName") {
+    super("ENOTFOUND", `${host}: ${text}`);
+    this.reason = reason;
+  }
+}
+
 /** What is known of a name. */
 export interface Resolved {
   /** 4 or 6 while only that family is known, 0 while none is, 46 at the end. */
@@ -106,8 +126,9 @@ export class Resolver {
         ? this.#services.rows<DnsRecord>((wasm) => wasm.answers_in(message, type))
         : [];
     if (found.length > 0) return found;
-    const text = code === NO_ERROR ? `the name has no ${type} record` : "there is no such name";
-    throw new SocketError("ENOTFOUND", `${host}: ${text}`);
+    if (code === NO_ERROR)
+      throw new LookupError(host, `the name has no ${type} record`, "noRecord");
+    throw new LookupError(host, "there is no such name");
   }
 
   #begin<T>(
@@ -175,7 +196,7 @@ export class Resolver {
     }
     this.#lookups.delete(lookup);
     if (outcome.failure === null) settle.resolve(addresses);
-    else settle.reject(new SocketError("ENOTFOUND", `${host}: ${outcome.failure}`));
+    else settle.reject(new LookupError(host, outcome.failure));
   }
 
   #lookForAnswer(lookup: number, { host, settle }: Asked): void {
@@ -188,7 +209,7 @@ export class Resolver {
     const outcome = this.#services.row<RawOutcome>((wasm) => wasm.lookup_outcome(lookup));
     if (outcome === null || outcome.failure === null) return;
     this.#asked.delete(lookup);
-    settle.reject(new SocketError("ENOTFOUND", `${host}: ${outcome.failure}`));
+    settle.reject(new LookupError(host, outcome.failure));
   }
 
   /** Gives the resolver what came, or tells it that nothing will, and goes on. */

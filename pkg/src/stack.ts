@@ -11,6 +11,7 @@ import { FlowTaker } from "./flows.js";
 import { ListenerImpl } from "./listener.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
+import { Resolver } from "./resolver.js";
 import {
   addRoute,
   forwardPort,
@@ -23,6 +24,7 @@ import {
   unforwardPort,
 } from "./routing.js";
 import { valuesOf } from "./rows.js";
+import { Services } from "./services.js";
 import { connectionsOf, SocketImpl, type SocketStart } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import { TraceImpl } from "./trace.js";
@@ -289,6 +291,27 @@ export class StackImpl implements Stack, Dependent {
   async askNameServer(name: string, type: string): Promise<Uint8Array<ArrayBuffer>> {
     const { resolver } = await this.#services();
     return resolver.ask(name, type, null);
+  }
+
+  /** @internal The servers that are asked for names. */
+  get nameServers(): readonly string[] {
+    return this.#configuration.names().servers;
+  }
+
+  /** @internal A resolver that asks servers of its own choice. It ends with the stack. */
+  async ownResolver(servers: readonly string[]): Promise<Resolver> {
+    this.#assertOpen();
+    const services = await Services.load(this.engine);
+    this.#assertOpen();
+    const resolver = new Resolver(this, services, this.#seed);
+    resolver.configure(servers, []);
+    this.#others.add({
+      close: (error) => {
+        resolver.close(error);
+        services.close();
+      },
+    });
+    return resolver;
   }
 
   /** What is in the services' module, which is loaded when it is first needed. */

@@ -100,7 +100,7 @@ export function lookupOf(stack: StackImpl): Lookup {
     assertFunction("callback", tell);
     const kind = typeof options;
     if (kind !== "function" && kind !== "number" && kind !== "object" && kind !== "undefined") {
-      throw wrongType("options", "one of type integer or object", options);
+      throw wrongType("options", "of type object or integer", options);
     }
     const question = questionOf(typeof options === "function" ? undefined : options);
     const literal = hostname ? isIP(hostname) : 0;

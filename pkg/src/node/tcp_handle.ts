@@ -53,7 +53,7 @@ export interface ConnectTarget {
 /** A TCP connection as a handle. Codes stand for errors; null for none. */
 export class TcpHandle {
   readonly #host: NodeHost;
-  readonly #resource = new AsyncResource("TCPWRAP");
+  #resource = new AsyncResource("TCPWRAP");
   readonly #hold: Hold;
   owner: HandleOwner | null = null;
   /** Whether what arrives is wanted. */
@@ -306,6 +306,20 @@ export class TcpHandle {
 
   unref(): void {
     this.#hold.wanted = false;
+  }
+
+  /** `http` asks for it where a connection is used again... */
+  getAsyncId(): number {
+    return this.#resource.asyncId();
+  }
+
+  getProviderType(): string {
+    return "TCPWRAP";
+  }
+
+  /** ...and says that from now on it works for somebody else. */
+  asyncReset(): void {
+    this.#resource = new AsyncResource("TCPWRAP");
   }
 
   hasRef(): boolean {

@@ -1,4 +1,4 @@
-// `createNet` does what `node:net` of this Node does: see runner.mjs.
+// `createNet` and `createDgram` do what `node:net` and `node:dgram` of this Node do: see runner.mjs.
 
 import { runAll } from "./runner.mjs";
 import "./scenarios/connecting.mjs";
@@ -6,5 +6,7 @@ import "./scenarios/ending.mjs";
 import "./scenarios/moving.mjs";
 import "./scenarios/serving.mjs";
 import "./scenarios/arguments.mjs";
+import "./scenarios/datagrams.mjs";
+import "./scenarios/corners.mjs";
 
 runAll();

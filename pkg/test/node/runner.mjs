@@ -7,10 +7,11 @@
  */
 
 import assert from "node:assert/strict";
+import * as nodeDgram from "node:dgram";
 import * as nodeNet from "node:net";
 import { after, before, test } from "node:test";
 import { createEngine, createStack, plug } from "ethertab";
-import { createNet } from "ethertab/node";
+import { createDgram, createNet } from "ethertab/node";
 
 const LIMIT = 5_000;
 
@@ -27,16 +28,27 @@ async function networks() {
   );
   for (const stack of [a, b]) stack.addInterface({ medium: "loopback" });
   const aloneNet = createNet(alone);
+  const aloneUdp = createDgram(alone);
+  const nodeUdp = { clientUdp: nodeDgram, serverUdp: nodeDgram };
   const local = { address: "127.0.0.1", address6: "::1", own: "127.0.0.1", own6: "::1" };
   return {
     engine,
-    reference: { client: nodeNet, server: nodeNet, ...local },
+    reference: { client: nodeNet, server: nodeNet, ...nodeUdp, ...local },
     ours: [
-      { name: "loopback", client: aloneNet, server: aloneNet, ...local },
+      {
+        name: "loopback",
+        client: aloneNet,
+        server: aloneNet,
+        clientUdp: aloneUdp,
+        serverUdp: aloneUdp,
+        ...local,
+      },
       {
         name: "cable",
         client: createNet(a),
         server: createNet(b),
+        clientUdp: createDgram(a),
+        serverUdp: createDgram(b),
         address: "10.0.0.2",
         address6: "fd00::2",
         own: "10.0.0.1",
@@ -90,8 +102,12 @@ class Run {
 
   clear() {
     for (const thing of this.#things.reverse()) {
-      if (typeof thing.destroy === "function") thing.destroy();
-      else thing.close();
+      try {
+        if (typeof thing.destroy === "function") thing.destroy();
+        else thing.close();
+      } catch {
+        // A scenario may have closed it.
+      }
     }
   }
 
@@ -126,6 +142,19 @@ class Run {
     await when(client, "connect");
     this.port(client.localPort, "CLIENT");
     return { server, client, peer: await connection };
+  }
+
+  /** A UDP socket that is bound. */
+  async bind(dgram, options = "udp4", where = {}) {
+    const socket = this.track(dgram.createSocket(options));
+    await new Promise((resolve, reject) => {
+      socket.once("error", reject);
+      socket.bind({ port: 0, ...where }, () => {
+        socket.off("error", reject);
+        resolve();
+      });
+    });
+    return socket;
   }
 
   /** A port where nobody listens. */
