@@ -76,6 +76,7 @@ impl Prefix {
     }
 
     /// The network itself: the prefix with its host bits cleared.
+    #[inline(never)] // Many places ask, none for every packet.
     pub fn network(&self) -> Prefix {
         let address = match self.address {
             IpAddr::V4(address) => {
@@ -130,6 +131,7 @@ impl From<SocketAddr> for Endpoint {
 }
 
 /// An address as 128 bits, IPv4 in the v4-mapped form.
+#[inline(never)] // As `Prefix::contains`.
 pub(crate) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => 0xffff_0000_0000 | u128::from(address.to_bits()),
@@ -149,6 +151,7 @@ pub(crate) fn scope_id(link: Option<InterfaceId>) -> u32 {
 }
 
 /// An address and a port, and, if the address is link-local, the scope id of its link.
+#[inline(never)] // As `Prefix::contains`.
 pub(crate) fn with_scope(address: IpAddr, port: u16, link: Option<InterfaceId>) -> SocketAddr {
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, scope_id(link)).into(),

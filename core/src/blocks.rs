@@ -240,7 +240,7 @@ impl Blocks {
     }
 
     /// Up to `max` bytes at `offset` to change, as far as they lie in one block; empty if nothing is there.
-    #[inline]
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn written_mut<'p>(&self, pool: &'p mut Pool<'_>, offset: u32, max: usize) -> &'p mut [u8] {
         let block = self.block_at(pool, offset);
         if block == NO_BLOCK {

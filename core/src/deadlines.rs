@@ -42,7 +42,7 @@ impl<'m> Deadlines<'m> {
     }
 
     /// Makes sure that `node` is woken no later than `at`.
-    #[inline]
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn set_no_later(&mut self, node: u32, at: Instant) {
         let position = self.positions[node as usize];
         if position == ABSENT {
@@ -58,7 +58,7 @@ impl<'m> Deadlines<'m> {
     }
 
     /// Forgets the node's entry.
-    #[inline]
+    #[inline(never)] // As `set_no_later`.
     pub(crate) fn remove(&mut self, node: u32) {
         let position = self.positions[node as usize];
         if position != ABSENT {

@@ -92,29 +92,27 @@ impl<'m> HashIndex<'m> {
     /// Where the node with this hash for which `matches` holds is, and its number.
     #[inline]
     fn locate(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<(usize, u32)> {
-        let mut from = hash as usize;
+        let mut position = (hash as usize).wrapping_sub(1);
         loop {
-            let (position, node) = self.probe(hash, from)?;
+            let node = self.probe(hash, &mut position);
+            if node == EMPTY {
+                return None;
+            }
             if matches(node) {
                 return Some((position, node));
             }
-            from = position + 1;
         }
     }
 
-    /// The first bucket with this hash at or after a position: where it is, and its node.
+    /// Moves on to the next bucket with this hash; returns its node, or `EMPTY` if there is no more.
     #[inline(never)] // The loop once, and not at every place that compares keys in its own way.
-    fn probe(&self, hash: u32, from: usize) -> Option<(usize, u32)> {
-        let mut position = from & self.mask;
+    fn probe(&self, hash: u32, position: &mut usize) -> u32 {
         loop {
-            let bucket = self.buckets[position];
-            if bucket.node == EMPTY {
-                return None;
+            *position = position.wrapping_add(1) & self.mask;
+            let bucket = self.buckets[*position];
+            if bucket.node == EMPTY || bucket.hash == hash {
+                return bucket.node;
             }
-            if bucket.hash == hash {
-                return Some((position, bucket.node));
-            }
-            position = (position + 1) & self.mask;
         }
     }
 }

@@ -42,6 +42,7 @@ impl Generator {
     }
 
     /// The next 64 random bits.
+    #[inline(never)] // As `prf_of_bytes`.
     pub(crate) fn next_u64(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);
         self.prf(&[self.counter])
@@ -53,6 +54,7 @@ impl Generator {
     }
 
     /// A random number below `limit`, as evenly as 64 bits allow; 0 if there is none.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(limit)) >> 64) as u64
     }

@@ -265,6 +265,7 @@ impl Stack<'_> {
         self.interfaces.get(u32::from(interface.0)).map_or(MIN_MTU, |found| found.config.mtu)
     }
 
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn mac(&self, interface: InterfaceId) -> MacAddr {
         self.interfaces.get(u32::from(interface.0)).map_or(MacAddr([0; 6]), |found| found.config.mac)
     }

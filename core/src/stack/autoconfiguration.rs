@@ -198,13 +198,14 @@ impl Stack<'_> {
         }
         let regeneration = self.regenerate_temporary(interface);
         self.forget_expired_names();
-        let names = self.dns_servers.iter().map(|server| server.expires);
-        let expiry = names.chain(self.search_domains.iter().map(|domain| domain.expires)).min();
+        let mut next = regeneration;
+        self.dns_servers.iter().for_each(|server| next = next.min(server.expires));
+        self.search_domains.iter().for_each(|domain| next = next.min(domain.expires));
         let solicitation = self
             .interfaces
             .get(u32::from(interface.0))
             .map_or(Instant::FAR_FUTURE, |found| found.routers.next_solicitation);
-        solicitation.min(regeneration).min(expiry.unwrap_or(Instant::FAR_FUTURE))
+        next.min(solicitation)
     }
 
     /// RFC 4861 §6.3.7, for as long and as often as RFC 7559 says.
@@ -487,13 +488,16 @@ impl Stack<'_> {
                 continue;
             }
             let network = entry.prefix.network();
-            let is_fresh = |other: &&super::InterfaceAddress| {
-                other.origin == AddressOrigin::Temporary
+            let mut until = None;
+            for other in self.addresses.iter() {
+                let is_fresh = other.origin == AddressOrigin::Temporary
                     && other.interface == interface
                     && other.prefix.network() == network
-                    && other.state != AddressState::Duplicate
-            };
-            let until = self.addresses.iter().filter(is_fresh).map(|other| other.preferred_until).max();
+                    && other.state != AddressState::Duplicate;
+                if is_fresh {
+                    until = until.max(Some(other.preferred_until));
+                }
+            }
             let Some(due) = until.map(|until| Instant::ZERO + until.since(Instant::ZERO + REGEN_ADVANCE)) else {
                 continue;
             };
@@ -572,6 +576,7 @@ impl Stack<'_> {
         }
     }
 
+    #[inline(never)] // Called from many places: one copy is enough.
     fn forget_expired_names(&mut self) {
         let now = self.now;
         while let Some(place) = self.dns_servers.iter().position(|server| server.expires <= now) {
@@ -616,8 +621,9 @@ fn until(now: Instant, lifetime: u32) -> Instant {
 
 /// Removes an entry; the others keep their order.
 fn remove_in_order<T>(entries: &mut Storage<'_, T>, place: usize) {
-    entries[place..].rotate_left(1);
-    entries.truncate(entries.len() - 1);
+    let last = entries.len() - 1;
+    (place..last).for_each(|place| entries.swap(place, place + 1));
+    entries.truncate(last);
 }
 
 /// Length of the name that bytes begin with, if it is one, and not the empty one that fills an option up.

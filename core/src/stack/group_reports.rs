@@ -123,7 +123,7 @@ impl Report {
         if is_change_due {
             // RFC 3376 §5.1: what is listened to now decides, and not how the source has changed.
             for (kind, allowed) in [(RecordKind::Allow, true), (RecordKind::Block, false)] {
-                let sources = pending.changed.filtered(|source| filter.allows_bits(source) == allowed);
+                let sources = pending.changed.filtered(filter, allowed);
                 if !sources.is_empty() {
                     self.push(kind, *address, &sources);
                 }
@@ -137,7 +137,7 @@ impl Report {
             return self.push(kind, *address, &filter.list);
         }
         // §5.2: of the sources that were asked for, those that are listened to.
-        let sources = pending.asked.filtered(|source| filter.allows_bits(source));
+        let sources = pending.asked.filtered(filter, true);
         if !sources.is_empty() {
             self.push(RecordKind::IsInclude, *address, &sources);
         }

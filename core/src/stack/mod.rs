@@ -229,11 +229,7 @@ const TIMEOUTS_PER_CALL: usize = 64;
 impl Stack<'static> {
     /// A stack whose memory is allocated now, all of it.
     pub fn new(config: Config, limits: Limits) -> Self {
-        let memory = StackMemory::allocate(&limits);
-        match Stack::with_memory(config, limits, memory) {
-            Ok(stack) => stack,
-            Err(_) => unreachable!("the memory was allocated for these limits"),
-        }
+        Stack::in_memory(config, limits, StackMemory::allocate(&limits))
     }
 }
 
@@ -241,6 +237,11 @@ impl<'m> Stack<'m> {
     /// A stack in memory that the caller lends; see [`StackMemory`] for the sizes.
     pub fn with_memory(config: Config, limits: Limits, memory: StackMemory<'m>) -> Result<Self, MemoryTooSmall> {
         memory.check(&limits)?;
+        Ok(Stack::in_memory(config, limits, memory))
+    }
+
+    /// A stack in memory that is large enough.
+    fn in_memory(config: Config, limits: Limits, memory: StackMemory<'m>) -> Self {
         let nodes = Nodes::new(&limits);
         let nat = NatMemory {
             flows: memory.nat_flows,
@@ -250,7 +251,7 @@ impl<'m> Stack<'m> {
             buckets: memory.nat_buckets,
         };
         let seed = config.seed;
-        Ok(Stack {
+        Stack {
             now: Instant::ZERO,
             account: Account::new(limits.pool_blocks),
             nodes,
@@ -315,7 +316,7 @@ impl<'m> Stack<'m> {
             icmp_bucket: TokenBucket::new(),
             counters: Counters::default(),
             config,
-        })
+        }
     }
 
     /// What was counted so far.

@@ -107,6 +107,7 @@ enum Key {
     Host,
 }
 
+#[inline(never)] // Called from many places: one copy is enough.
 fn hash(secret: &Generator, key: Key, protocol: u8, a: Socket4, b: Socket4) -> u32 {
     let addresses = u64::from(a.0.to_bits()) << 32 | u64::from(b.0.to_bits());
     let ports = u64::from(a.1) << 16 | u64::from(b.1);
@@ -154,7 +155,6 @@ impl<'m> NatTable<'m> {
     }
 
     /// The flow from an inside endpoint to a remote one.
-    #[inline]
     pub(super) fn find_from_inside(
         &self,
         secret: &Generator,
@@ -168,7 +168,6 @@ impl<'m> NatTable<'m> {
     }
 
     /// The flow from a remote endpoint to a port outside.
-    #[inline]
     pub(super) fn find_from_outside(&self, secret: &Generator, protocol: u8, port: u16, from: Socket4) -> Option<u32> {
         let hash = hash(secret, Key::FlowOutside, protocol, outside(port), from);
         let is_it = |flow: &NatFlow, mapping: &NatMapping| flow.remote == from && mapping.outside_port == port;

@@ -391,7 +391,7 @@ impl Stack<'_> {
     }
 
     /// Whether the address is one of ours.
-    #[inline]
+    #[inline(never)] // Called from many places, none of them for every packet.
     pub(super) fn is_local(&self, address: IpAddr) -> bool {
         self.routes.at_longest(address).any(|entry| entry.kind == Kind::Local)
     }
@@ -403,7 +403,6 @@ impl Stack<'_> {
 
     /// Whether the address is one of ours that packets from this interface may be for: any, but a link-local one only if
     /// it is the interface's own (RFC 4007 §6).
-    #[inline]
     pub(super) fn is_local_on(&self, interface: InterfaceId, address: IpAddr) -> bool {
         if is_link_local(address) { self.is_own(interface, address) } else { self.is_local(address) }
     }

@@ -27,11 +27,13 @@ impl SourceList {
         self.len == 0
     }
 
+    #[inline(never)] // As `insert`.
     fn contains(&self, source: u128) -> bool {
         self.as_slice().binary_search(&source).is_ok()
     }
 
     /// Adds a source; false if there is no room.
+    #[inline(never)] // Searching is long code, and called from many places.
     pub(crate) fn insert(&mut self, source: u128) -> bool {
         let len = usize::from(self.len);
         match self.as_slice().binary_search(&source) {
@@ -46,11 +48,13 @@ impl SourceList {
         }
     }
 
-    /// Those of the sources for which `keep` holds.
-    pub(crate) fn filtered(&self, keep: impl Fn(u128) -> bool) -> SourceList {
+    /// Those of the sources that a filter listens to, or if not `allowed`, the others.
+    pub(crate) fn filtered(&self, filter: &SourceFilter, allowed: bool) -> SourceList {
         let mut kept = SourceList::EMPTY;
-        for &source in self.as_slice().iter().filter(|source| keep(**source)) {
-            kept.insert(source);
+        for &source in self.as_slice() {
+            if filter.allows_bits(source) == allowed {
+                kept.insert(source);
+            }
         }
         kept
     }
@@ -136,10 +140,7 @@ impl SourceFilter {
         if exclude.is_exclude {
             // "the intersection of the source lists [...] with EXCLUDE mode, minus those source addresses that appear in any of the [...]
             // INCLUDE" ones.
-            return SourceFilter {
-                is_exclude: true,
-                list: exclude.list.filtered(|source| !second.allows_bits(source)),
-            };
+            return SourceFilter { is_exclude: true, list: exclude.list.filtered(second, false) };
         }
         let mut union = *exclude;
         let fits = second.list.as_slice().iter().all(|&source| union.list.insert(source));

@@ -99,11 +99,14 @@ impl Stack<'_> {
     }
 
     pub(super) fn find_flow(&self, hash: u32, flow: &Flow) -> Option<u32> {
-        self.flows.find(hash, |number| match self.nodes.node(number) {
-            Node::Connection(index) => self.connections.get(index).is_some_and(|found| found.flow == *flow),
-            Node::HalfOpen(index) => self.half_open.get(index).is_some_and(|found| found.flow == *flow),
-            Node::TimeWait(index) => self.time_wait.get(index).is_some_and(|found| found.flow == *flow),
-            _ => false,
+        self.flows.find(hash, |number| {
+            let found = match self.nodes.node(number) {
+                Node::Connection(index) => self.connections.get(index).map(|found| &found.flow),
+                Node::HalfOpen(index) => self.half_open.get(index).map(|found| &found.flow),
+                Node::TimeWait(index) => self.time_wait.get(index).map(|found| &found.flow),
+                _ => None,
+            };
+            found == Some(flow)
         })
     }
 

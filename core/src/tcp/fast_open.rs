@@ -255,6 +255,11 @@ struct Server {
 }
 
 impl Server {
+    #[inline(never)] // The loop that asks is unrolled.
+    fn is_at(&self, address: IpAddr) -> bool {
+        self.address == Some(address)
+    }
+
     const UNKNOWN: Server = Server {
         address: None,
         heard: Instant::ZERO,
@@ -301,7 +306,7 @@ impl CookieCache {
 
     /// What a SYN to this server may carry now.
     pub(crate) fn advice(&self, address: IpAddr, now: Instant) -> Advice {
-        let Some(server) = self.servers.iter().find(|server| server.address == Some(address)) else {
+        let Some(server) = self.place_of(address).map(|place| &self.servers[place]) else {
             return Advice { option: Some(Cookie::request(false)), mss: None };
         };
         let mss = Some(server.mss);
@@ -345,9 +350,13 @@ impl CookieCache {
         }
     }
 
+    #[inline(never)] // Called from many places: one copy is enough.
+    fn place_of(&self, address: IpAddr) -> Option<usize> {
+        self.servers.iter().position(|server| server.is_at(address))
+    }
+
     fn entry(&mut self, address: IpAddr, now: Instant) -> &mut Server {
-        let known = self.servers.iter().position(|server| server.address == Some(address));
-        let index = known.unwrap_or_else(|| {
+        let index = self.place_of(address).unwrap_or_else(|| {
             // Unused ones were never heard of.
             let oldest =
                 self.servers.iter().enumerate().min_by_key(|(_, server)| (server.address.is_some(), server.heard));

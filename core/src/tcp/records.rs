@@ -276,8 +276,13 @@ impl Records {
         number.wrapping_sub(self.head) < self.len()
     }
 
-    #[inline]
+    #[inline(never)] // Called from many places; of the usual ways only `pop` and `push` touch records.
     pub(crate) fn get(&self, pool: &Pool<'_>, number: u32) -> Record {
+        self.read(pool, number)
+    }
+
+    #[inline]
+    fn read(&self, pool: &Pool<'_>, number: u32) -> Record {
         debug_assert!(self.contains(number));
         if !self.in_blocks {
             return self.inline[number as usize % INLINE];
@@ -286,8 +291,13 @@ impl Records {
         bytes.first_chunk().map_or_else(Record::default, Record::from_bytes)
     }
 
-    #[inline]
+    #[inline(never)] // As `get`.
     fn set(&mut self, pool: &mut Pool<'_>, number: u32, record: &Record) {
+        self.write(pool, number, record);
+    }
+
+    #[inline]
+    fn write(&mut self, pool: &mut Pool<'_>, number: u32, record: &Record) {
         if !self.in_blocks {
             self.inline[number as usize % INLINE] = *record;
         } else if let Some(bytes) = self.blocks.written_mut(pool, offset(number), RECORD_LEN).first_chunk_mut() {
@@ -337,14 +347,14 @@ impl Records {
         let record = Record { end, sent, len: len as u16, flags, next: NO_LINK, previous: NO_LINK, stamp };
         let number = self.end();
         self.len += 1;
-        self.set(pool, number, &record);
+        self.write(pool, number, &record);
     }
 
     /// Takes off the first record if it ends at `una` or before.
     #[inline]
     pub(crate) fn pop(&mut self, pool: &mut Pool<'_>, account: &mut Account, una: Seq) -> Option<Record> {
         let number = self.first()?;
-        let record = self.get(pool, number);
+        let record = self.read(pool, number);
         if record.end > una {
             return None;
         }
@@ -508,7 +518,7 @@ impl Records {
     }
 
     /// The fresh record sent first, and its number.
-    #[inline]
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn first_fresh(&mut self, pool: &Pool<'_>) -> Option<(u32, Record)> {
         while self.contains(self.fresh) {
             let record = self.get(pool, self.fresh);

@@ -354,59 +354,48 @@ impl NdpOption<'_> {
         let len = self.wire_len();
         let out = &mut out[..len];
         out.fill(0);
-        out[1] = (len / 8) as u8;
-        let body = &mut out[2..];
-        let kind = match *self {
-            NdpOption::SourceLinkLayerAddress(mac) => {
-                body.copy_from_slice(&mac.0);
-                option_kind::SOURCE_LINK_LAYER_ADDRESS
-            }
-            NdpOption::TargetLinkLayerAddress(mac) => {
-                body.copy_from_slice(&mac.0);
-                option_kind::TARGET_LINK_LAYER_ADDRESS
-            }
+        let mut rest_of_prefix = [0; 24];
+        let octets;
+        // What all but unknown options have: six bytes, then perhaps more.
+        let (kind, fixed, rest): (u8, [u8; 6], &[u8]) = match *self {
+            NdpOption::SourceLinkLayerAddress(mac) => (option_kind::SOURCE_LINK_LAYER_ADDRESS, mac.0, &[]),
+            NdpOption::TargetLinkLayerAddress(mac) => (option_kind::TARGET_LINK_LAYER_ADDRESS, mac.0, &[]),
             NdpOption::PrefixInformation(prefix) => {
-                body[0] = prefix.prefix_len;
-                body[1] = u8::from(prefix.on_link) << 7 | u8::from(prefix.autonomous) << 6;
-                body[2..6].copy_from_slice(&prefix.valid_lifetime.to_be_bytes());
-                body[6..10].copy_from_slice(&prefix.preferred_lifetime.to_be_bytes());
-                body[14..30].copy_from_slice(&prefix.prefix.octets());
-                option_kind::PREFIX_INFORMATION
+                let flags = u8::from(prefix.on_link) << 7 | u8::from(prefix.autonomous) << 6;
+                rest_of_prefix[..4].copy_from_slice(&prefix.preferred_lifetime.to_be_bytes());
+                rest_of_prefix[8..].copy_from_slice(&prefix.prefix.octets());
+                let fixed = two_and_number(prefix.prefix_len, flags, prefix.valid_lifetime);
+                (option_kind::PREFIX_INFORMATION, fixed, &rest_of_prefix)
             }
-            NdpOption::Mtu(mtu) => {
-                body[2..6].copy_from_slice(&mtu.to_be_bytes());
-                option_kind::MTU
-            }
-            NdpOption::Nonce(nonce) => {
-                body.copy_from_slice(&nonce);
-                option_kind::NONCE
-            }
+            NdpOption::Mtu(mtu) => (option_kind::MTU, two_and_number(0, 0, mtu), &[]),
+            NdpOption::Nonce(nonce) => (option_kind::NONCE, nonce, &[]),
             NdpOption::RouteInformation(route) => {
-                body[0] = route.prefix_len;
-                body[1] = route.preference.flags();
-                body[2..6].copy_from_slice(&route.lifetime.to_be_bytes());
-                let bytes = body.len() - 6;
-                body[6..].copy_from_slice(&route.prefix.octets()[..bytes]);
-                option_kind::ROUTE_INFORMATION
+                octets = route.prefix.octets();
+                let fixed = two_and_number(route.prefix_len, route.preference.flags(), route.lifetime);
+                (option_kind::ROUTE_INFORMATION, fixed, &octets[..len - 8])
             }
             NdpOption::RecursiveDnsServers { lifetime, servers } => {
-                body[2..6].copy_from_slice(&lifetime.to_be_bytes());
-                body[6..].copy_from_slice(servers.as_flattened());
-                option_kind::RECURSIVE_DNS_SERVER
+                (option_kind::RECURSIVE_DNS_SERVER, two_and_number(0, 0, lifetime), servers.as_flattened())
             }
             NdpOption::DnsSearchList { lifetime, domains } => {
-                body[2..6].copy_from_slice(&lifetime.to_be_bytes());
-                body[6..6 + domains.len()].copy_from_slice(domains);
-                option_kind::DNS_SEARCH_LIST
+                (option_kind::DNS_SEARCH_LIST, two_and_number(0, 0, lifetime), domains)
             }
-            NdpOption::Other { kind, body: bytes } => {
-                body[..bytes.len()].copy_from_slice(bytes);
-                kind
+            NdpOption::Other { kind, body } => {
+                (out[0], out[1]) = (kind, (len / 8) as u8);
+                out[2..2 + body.len()].copy_from_slice(body);
+                return len;
             }
         };
-        out[0] = kind;
+        (out[0], out[1]) = (kind, (len / 8) as u8);
+        out[2..8].copy_from_slice(&fixed);
+        out[8..8 + rest.len()].copy_from_slice(rest);
         len
     }
+}
+
+fn two_and_number(first: u8, second: u8, number: u32) -> [u8; 6] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [first, second, a, b, c, d]
 }
 
 /// Bytes of a neighbour solicitation or advertisement at most: with a link-layer address or a nonce.

@@ -121,7 +121,7 @@ impl TcpOptions {
     /// Reads the options of a segment. Unknown options and known ones of a wrong length are stepped over (RFC 9293
     /// §3.1, MUST-6 and MUST-7); a length that cannot be ends the reading. A window scale above 14 counts as 14
     /// (RFC 7323 §2.3).
-    #[inline]
+    #[inline(never)] // Called from many places: one copy is enough.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut options = Self { timestamps: Self::timestamps_alone(bytes), ..Self::default() };
         if options.timestamps.is_none() {
