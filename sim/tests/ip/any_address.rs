@@ -2,6 +2,7 @@
 
 use crate::host::{HOST_MAC, Host, NIC, PEER_MAC, ip, pair};
 use ethertab::time::Duration;
+use ethertab::wire::MacAddr;
 use ethertab::{
     AnyAddress, DropReason, Endpoint, Event, FlowError, FlowHandle, FlowProtocol, FlowUnreachable, ListenOptions,
     ListenerHandle, RecvError, Signals, UdpMeta,
@@ -356,4 +357,24 @@ fn errors_about_accepted_flows_reach_their_sockets() {
         host.receive(&error(&other));
         assert_eq!(host.drops(DropReason::IpNotForUs), before + 1);
     }
+}
+
+/// N1: a client that asks whether somebody has its address must not hear that we have (RFC 5227 §2.1.1, RFC 4862 §5.4).
+#[test]
+fn n1_who_stands_in_for_everybody_answers_for_no_address_but_its_own() {
+    let (mut host, _) = host();
+    let nobody = MacAddr([0; 6]);
+    for (sender, target) in [([0; 4], [10, 0, 0, 77]), ([10, 0, 0, 2], [192, 0, 2, 1])] {
+        let question = packet::arp(1, (PEER_MAC, sender), (nobody, target));
+        host.receive(&packet::ethernet(MacAddr::BROADCAST, PEER_MAC, 0x0806, &question));
+    }
+    for (source, target) in [("::", "fd00::77"), ("fd00::2", "2001:db8::1")] {
+        let IpAddr::V6(target) = ip(target) else { panic!("an IPv6 address") };
+        host.receive_ip(ip(source), ip("ff02::1"), ICMPV6, &packet::icmp(135, 0, 0, &target.octets()));
+    }
+    assert_eq!(host.take_all().len(), 0);
+    // Its own it has.
+    let question = packet::arp(1, (PEER_MAC, [10, 0, 0, 2]), (nobody, [10, 0, 0, 1]));
+    host.receive(&packet::ethernet(MacAddr::BROADCAST, PEER_MAC, 0x0806, &question));
+    assert_eq!(host.take_all().len(), 1);
 }
