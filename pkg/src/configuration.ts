@@ -7,10 +7,11 @@ import * as check from "./arguments.js";
 import { DhcpClients } from "./dhcp_client.js";
 import { Dhcp6Clients } from "./dhcp6_client.js";
 import type { EngineCore } from "./engine_core.js";
+import { MdnsImpl } from "./mdns.js";
 import type { NicImpl } from "./nic.js";
 import { Resolver } from "./resolver.js";
 import { Services } from "./services.js";
-import type { NameServers, Stack } from "./types.js";
+import type { MdnsOptions, NameServers, Stack } from "./types.js";
 
 /** Who is asked for names whatever leases say. */
 export interface Names {
@@ -44,6 +45,7 @@ export class Configuration {
   #own: Promise<OwnServices> | null = null;
   #dhcp: DhcpClients | null = null;
   #dhcp6: Dhcp6Clients | null = null;
+  readonly #mdns = new Map<NicImpl, MdnsImpl>();
 
   constructor(
     stack: Stack & { readonly engine: EngineCore; readonly over: Error | null },
@@ -92,9 +94,23 @@ export class Configuration {
     this.#dhcp6.add(nic, isStateful, this.#seed);
   }
 
+  /** Begins with multicast DNS on an interface. */
+  async mdns(nic: NicImpl, options: MdnsOptions | undefined): Promise<MdnsImpl> {
+    const { services } = await this.services();
+    if (this.#stack.over !== null) throw this.#stack.over;
+    if (nic.isClosed) throw new TypeError(`the interface ${nic.name} is closed`);
+    if (this.#mdns.has(nic)) throw new TypeError(`${nic.name} speaks multicast DNS already`);
+    const mdns = new MdnsImpl(this.#stack, nic, services, this.#seed, options, () =>
+      this.#mdns.delete(nic),
+    );
+    this.#mdns.set(nic, mdns);
+    return mdns;
+  }
+
   /** An interface has other addresses, or a router on its link says something else. */
   interfaceChanged(nic: NicImpl, followsRouters: boolean): void {
     this.#dhcp6?.addressesChanged(nic);
+    this.#mdns.get(nic)?.run();
     const advertised = followsRouters ? nic.advertisedDhcp() : null;
     if (advertised !== null) {
       this.#startDhcp6(nic, advertised === "addresses").catch((error) => nic.dhcpFailed(error));
@@ -105,6 +121,7 @@ export class Configuration {
   /** Gives the leases of an interface back while it can still send. */
   giveBack(nic: NicImpl): void {
     if (this.#stack.over !== null) return;
+    this.#mdns.get(nic)?.close();
     if (this.#dhcp === null && this.#dhcp6 === null) return;
     this.#dhcp?.remove(nic);
     this.#dhcp6?.remove(nic);
@@ -160,6 +177,7 @@ export class Configuration {
 
   /** The stack has ended. */
   close(error: Error): void {
+    for (const mdns of this.#mdns.values()) mdns.end(error);
     this.#dhcp?.close();
     this.#dhcp6?.close();
     this.#own?.then(

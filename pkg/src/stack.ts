@@ -39,6 +39,8 @@ import type {
   InterfaceOptions,
   Listener,
   ListenOptions,
+  Mdns,
+  MdnsOptions,
   NatFlow,
   NatOptions,
   NeighborInfo,
@@ -419,6 +421,12 @@ export class StackImpl implements Stack, Dependent {
     );
     this.#others.add(taker);
     return taker;
+  }
+
+  async mdns(nic: Nic, options?: MdnsOptions): Promise<Mdns> {
+    const found = this.#interfaceOf(nic);
+    this.#assertOpen();
+    return this.#configuration.mdns(found, options);
   }
 
   async #advertise(nic: NicImpl, options: AdvertiseOptions | null): Promise<void> {

@@ -6,6 +6,7 @@
  */
 
 import type { SocketError } from "./errors.js";
+import type { Mdns, MdnsOptions } from "./types_mdns.js";
 import type {
   AcceptAnyOptions,
   AdvertiseOptions,
@@ -20,6 +21,7 @@ import type {
 } from "./types_routing.js";
 import type { ConnectionInfo, TcpOptions, TcpSettings, Trace } from "./types_tcp.js";
 
+export type * from "./types_mdns.js";
 export type * from "./types_network.js";
 export type * from "./types_ports.js";
 export type * from "./types_routing.js";
@@ -617,6 +619,8 @@ export interface Stack {
    * accepted, refused or told to be unreachable. How user-mode NAT is built.
    */
   acceptAny(nic: Nic, options: AcceptAnyOptions): AnyAddress;
+  /** Speaks multicast DNS on an interface: a name without a server, and services to publish and to find. Once for each interface. */
+  mdns(nic: Nic, options?: MdnsOptions): Promise<Mdns>;
   /** A static neighbour entry. */
   addNeighbor(nic: Nic, address: string, mac: string): void;
   /**

@@ -1,5 +1,5 @@
 //! What works on bytes alone and touches no network: the DHCP and DNS servers of core and the HTTP/1.1 head parser, for the npm
-//! package's gateway, which owns the sockets and carries the messages; DHCP clients and the resolver of a stack; and what captures
+//! package's gateway, which owns the sockets and carries the messages; DHCP clients, multicast DNS and the resolver of a stack; and what captures
 //! are read with.
 //!
 //! This is a WebAssembly module of its own beside the engine's, since many pages need none of it. Each gateway, and each stack
@@ -20,6 +20,7 @@ pub mod http;
 pub mod inspector;
 mod instance;
 mod lists;
+pub mod mdns;
 pub mod records;
 mod refused;
 pub mod resolver;
