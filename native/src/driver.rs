@@ -12,7 +12,7 @@ use std::time::{Duration, Instant as Clock};
 use ethertab::services::dhcpv6_client::{Dhcpv6Client, Dhcpv6ClientConfig};
 use ethertab::services::{DhcpClient, DhcpClientConfig, Mdns, MdnsConfig, MdnsMemory};
 use ethertab::time::Instant;
-use ethertab::{BindError, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Pool, Prefix, Stack};
+use ethertab::{BindError, ConfigError, FrameMeta, InterfaceConfig, InterfaceId, Medium, Pool, Prefix, Stack};
 use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, LinkType, Side};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -84,14 +84,16 @@ struct Plug<P> {
     port: P,
     /// The port took no frame when it was last offered one.
     is_full: bool,
+    /// What its frames begin with.
+    link: LinkType,
     /// What a capture calls it.
     captured_as: u32,
 }
 
 impl<P: Port> Plug<P> {
-    fn new(interface: InterfaceId, mut port: P) -> io::Result<Self> {
+    fn new(interface: InterfaceId, link: LinkType, mut port: P) -> io::Result<Self> {
         port.set_nonblocking()?;
-        Ok(Plug { interface, cable: Cable::new(0, 0), port, is_full: false, captured_as: 0 })
+        Ok(Plug { interface, cable: Cable::new(0, 0), port, is_full: false, link, captured_as: 0 })
     }
 
     /// When the next frame arrives at an end of the cable. What has arrived at a full port waits for the port, not for the clock.
@@ -188,10 +190,11 @@ impl<P: Port> Driver<P> {
     /// # Errors
     /// As [`new`](Self::new) has them.
     pub fn add_port(&mut self, interface: InterfaceConfig, port: P) -> Result<InterfaceId, DriverError> {
+        let link = if interface.medium == Medium::Ip { LinkType::Ip } else { LinkType::Ethernet };
         let interface = self.stack.add_interface(self.now(), interface)?;
-        let mut plug = Plug::new(interface, port)?;
+        let mut plug = Plug::new(interface, link, port)?;
         if let Some(capture) = &mut self.capture {
-            plug.captured_as = capture.add_interface(&captured_name(self.plugs.len()), LinkType::Ethernet);
+            plug.captured_as = capture.add_interface(&captured_name(self.plugs.len()), link);
         }
         self.plugs.push(plug);
         Ok(interface)
@@ -331,7 +334,7 @@ impl<P: Port> Driver<P> {
     pub fn start_capture(&mut self, config: CaptureConfig) {
         let mut capture = Capture::new(config);
         for (number, plug) in self.plugs.iter_mut().enumerate() {
-            plug.captured_as = capture.add_interface(&captured_name(number), LinkType::Ethernet);
+            plug.captured_as = capture.add_interface(&captured_name(number), plug.link);
         }
         self.capture = Some(capture);
     }

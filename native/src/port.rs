@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 
-/// One end where Ethernet frames, without their frame check sequence, go in and out. Its file descriptor becomes readable
+/// One end where Ethernet frames, without their frame check sequence, go in and out, or IP packets if the interface is for those. Its file descriptor becomes readable
 /// when a frame has arrived, and writable when one can be sent.
 pub trait Port: AsFd {
     /// Prepares the port for [`Driver`](crate::Driver), which waits for it with `poll` only: neither of the two calls below may block.

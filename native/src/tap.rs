@@ -1,4 +1,4 @@
-//! A Linux TAP device: a network interface of the kernel whose cable ends in this process.
+//! A Linux TAP or TUN device: a network interface of the kernel whose cable ends in this process.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,7 +7,7 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use crate::port::{Port, unless_it_would_block};
 
-/// How a TAP device is made.
+/// How a device is made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TapConfig {
@@ -17,15 +17,17 @@ pub struct TapConfig {
     pub mtu: u16,
     /// Frames that the kernel queues for us before it drops; Linux's own default is 500.
     pub queue: u32,
+    /// Whether it is a TUN device: IP packets without an Ethernet header, for an interface of [`InterfaceConfig::ip`](ethertab::InterfaceConfig::ip).
+    pub packets: bool,
 }
 
 impl Default for TapConfig {
     fn default() -> Self {
-        TapConfig { name: None, mtu: 1_500, queue: 1_000 }
+        TapConfig { name: None, mtu: 1_500, queue: 1_000, packets: false }
     }
 }
 
-/// An open TAP device. The interface is up, lies in the network namespace of the thread that opened it, and vanishes with
+/// An open TAP or TUN device. The interface is up, lies in the network namespace of the thread that opened it, and vanishes with
 /// this value unless it was made persistent before.
 pub struct Tap {
     device: SyncDevice,
@@ -37,7 +39,8 @@ impl Tap {
     /// # Errors
     /// What the operating system reports: mostly that this needs `CAP_NET_ADMIN`, or that there is no `/dev/net/tun`.
     pub fn open(config: &TapConfig) -> io::Result<Self> {
-        let builder = DeviceBuilder::new().layer(Layer::L2).mtu(config.mtu).tx_queue_len(config.queue);
+        let layer = if config.packets { Layer::L3 } else { Layer::L2 };
+        let builder = DeviceBuilder::new().layer(layer).mtu(config.mtu).tx_queue_len(config.queue);
         let builder = match &config.name {
             Some(name) => builder.name(name),
             None => builder,

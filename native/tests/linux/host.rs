@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
 use ethertab::{
     CloseReason, Config, ConnectOptions, ConnectionHandle, Endpoint, Event, InterfaceConfig, Limits, ListenOptions,
-    ListenerHandle, PingOutcome, Pool, Stack, State, UdpHandle,
+    ListenerHandle, Medium, PingOutcome, Pool, Stack, State, UdpHandle,
 };
 use ethertab_native::{Driver, Tap, TapConfig, Waker};
 use ethertab_sim::{Cable, CaptureConfig, Impairment, Side};
@@ -64,6 +64,16 @@ impl Host {
     /// A host whose stack is plugged into a new TAP device of the present namespace by a cable with this impairment in both
     /// directions. All that the test `name` does must be done when `limit` is over.
     pub(crate) fn new(name: &'static str, impairment: Impairment, limit: Duration) -> Outcome<Self> {
+        Host::on(name, InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 2])), impairment, limit)
+    }
+
+    /// The same with this interface of the stack's: on a TUN device if it is one for IP packets.
+    pub(crate) fn on(
+        name: &'static str,
+        interface: InterfaceConfig,
+        impairment: Impairment,
+        limit: Duration,
+    ) -> Outcome<Self> {
         let seed = match std::env::var("ETHERTAB_SEED") {
             Ok(seed) => seed.parse()?,
             Err(_) => 1,
@@ -73,6 +83,7 @@ impl Host {
         let mut config = TapConfig::default();
         // A thousand connections that Linux serves at once do not overflow this, so that what is lost is lost on the cable.
         config.queue = 16 * 1024;
+        config.packets = interface.medium == Medium::Ip;
         let tap = Tap::open(&config)?;
         let device = tap.name()?;
         run(&format!("ip address add {}/24 dev {device}", LINUX[0]))?;
@@ -85,7 +96,6 @@ impl Host {
         let mut config = Config::new([seed, 0]);
         config.tcp.max_rto = MAX_RTO.into();
         let stack = Stack::new(config, limits);
-        let interface = InterfaceConfig::ethernet(MacAddr([2, 0, 0, 0, 0, 2]));
         let mut driver = Driver::new(stack, Pool::new(limits.pool_blocks as usize), interface, tap)?;
         driver.add_address(format!("{}/24", OURS[0]).parse()?)?;
         driver.add_address(format!("{}/64", OURS[1]).parse()?)?;

@@ -15,6 +15,7 @@ mod host;
 mod http;
 mod judge;
 mod mdns;
+mod media;
 mod multicast;
 mod namespace;
 mod neighbors;
