@@ -32,19 +32,19 @@ impl LastHits {
 
     /// Ports that chance has chosen differ in the low bits, those of connections one after the other too.
     #[inline]
-    fn place(flow: &Flow) -> usize {
-        usize::from(flow.local_port ^ flow.remote_port) % Self::COUNT
+    fn place(local_port: u16, remote_port: u16) -> usize {
+        usize::from(local_port ^ remote_port) % Self::COUNT
     }
 
-    /// The node that the flow may have: to be compared.
+    /// The node that a flow with these ports may have: to be compared.
     #[inline]
-    pub(crate) fn get(&self, flow: &Flow) -> u32 {
-        self.0[Self::place(flow)]
+    pub(crate) fn get(&self, local_port: u16, remote_port: u16) -> u32 {
+        self.0[Self::place(local_port, remote_port)]
     }
 
     #[inline]
     pub(crate) fn set(&mut self, flow: &Flow, node: u32) {
-        self.0[Self::place(flow)] = node;
+        self.0[Self::place(flow.local_port, flow.remote_port)] = node;
     }
 }
 

@@ -33,20 +33,35 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpNotUnicast);
             return;
         }
-        let flow = flow_of(packet, &header);
         let segment = Segment::new(packet.ecn, &header, options, payload, packet.meta.segment_size);
-        let (found, hash) = match self.last_hit_for(&flow) {
-            Some((node, hash)) => (Some(node), hash),
-            None => self.look_up(&flow),
-        };
-        match found {
-            Some(Node::Connection(index)) => self.segment_for_connection(pool, packet, index, &segment),
-            _ => self.segment_for_others(pool, packet, found, (&flow, hash), &segment),
+        let hit = self.last_hit_for(packet, &header);
+        if let Some(index) = hit.or_else(|| self.segment_for_another(pool, packet, &header, &segment)) {
+            self.segment_for_connection(pool, packet, index, &segment);
         }
     }
 
+    /// A segment that is not for the connection which the last segment of such ports was for. Returns the one that it is for, if any.
+    #[inline(never)] // Out of the way of the usual segment.
+    fn segment_for_another(
+        &mut self,
+        pool: &mut Pool<'_>,
+        packet: &Packet<'_>,
+        header: &TcpHeader,
+        segment: &Segment<'_>,
+    ) -> Option<u32> {
+        let flow = flow_of(packet, header);
+        let (found, hash) = match self.last_half_open(&flow) {
+            Some((node, hash)) => (Some(node), hash),
+            None => self.look_up(&flow),
+        };
+        if let Some(Node::Connection(index)) = found {
+            return Some(index);
+        }
+        self.segment_for_others(pool, packet, found, (&flow, hash), segment);
+        None
+    }
+
     /// What a flow belongs to, and its hash.
-    #[inline(never)] // Mostly it is what the last segment was for.
     fn look_up(&mut self, flow: &Flow) -> (Option<Node>, u32) {
         let hash = self.flow_hash(flow);
         let number = self.find_flow(hash, flow);
@@ -57,7 +72,6 @@ impl Stack<'_> {
     }
 
     /// A segment that is for no connection, or for one that is beginning or over.
-    #[inline(never)] // Out of the way of the usual segment.
     fn segment_for_others(
         &mut self,
         pool: &mut Pool<'_>,
@@ -77,21 +91,27 @@ impl Stack<'_> {
         }
     }
 
-    /// What the last segment of such a flow was for, or what has come into being since, if this one is for it too; and the flow's hash.
+    /// The connection that the last segment of such ports was for, or that has come into being since, if this one is for it too.
     #[inline]
-    fn last_hit_for(&self, flow: &Flow) -> Option<(Node, u32)> {
-        let node = self.nodes.node(self.last_hits.get(flow));
-        match node {
-            Node::Connection(index) => self
-                .connections
-                .get(index)
-                .filter(|found| found.flow == *flow && found.in_flows)
-                .map(|found| (node, found.flow_hash)),
-            Node::HalfOpen(index) => {
-                self.half_open.get(index).filter(|found| found.flow == *flow).map(|found| (node, found.flow_hash))
-            }
-            _ => None,
-        }
+    fn last_hit_for(&self, packet: &Packet<'_>, header: &TcpHeader) -> Option<u32> {
+        let number = self.last_hits.get(header.destination_port, header.source_port);
+        let Node::Connection(index) = self.nodes.node(number) else { return None };
+        let connection = self.connections.get(index)?;
+        let flow = &connection.flow;
+        let is_same = flow.local_port == header.destination_port
+            && flow.remote_port == header.source_port
+            && flow.remote == packet.source
+            && flow.local == packet.destination
+            // Addresses that are the same have a link both or neither.
+            && flow.link.is_none_or(|link| link == packet.interface);
+        (is_same && connection.in_flows).then_some(index)
+    }
+
+    /// The same of half-open connections, with the flow's hash.
+    fn last_half_open(&self, flow: &Flow) -> Option<(Node, u32)> {
+        let node = self.nodes.node(self.last_hits.get(flow.local_port, flow.remote_port));
+        let Node::HalfOpen(index) = node else { return None };
+        self.half_open.get(index).filter(|found| found.flow == *flow).map(|found| (node, found.flow_hash))
     }
 
     pub(super) fn flow_hash(&self, flow: &Flow) -> u32 {
@@ -115,7 +135,7 @@ impl Stack<'_> {
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let verified = packet.meta.checksum == ChecksumState::Verified;
-        if !verified && let Some(options) = input::prediction(connection, segment) {
+        if !verified && let Some(prediction) = input::prediction(connection, segment) {
             let header_len = packet.payload.len() - segment.payload.len();
             let mut sum = connection.path.pseudo_sum(packet.payload.len()).unwrap_or_else(|| pseudo_sum(packet));
             sum.add(checksum::sum_header(&packet.payload[..header_len]));
@@ -127,13 +147,14 @@ impl Stack<'_> {
                 fast_open: &mut self.fast_open_cookies,
                 holders,
             };
-            match input::predicted(connection, &mut context, segment, &options, sum) {
-                Predicted::Done(outcome) => {
+            let mut outcome = Outcome::default();
+            match input::predicted(connection, &mut context, segment, &prediction, sum, &mut outcome) {
+                Predicted::Done => {
                     if self.trace.is_on() {
                         self.trace_arrival(segment);
                     }
                     self.trace_changes(index);
-                    return self.finish(pool, index, outcome);
+                    return self.finish(pool, index, &outcome);
                 }
                 Predicted::BadChecksum => {
                     self.counters.drop(DropReason::TcpChecksum);
@@ -182,12 +203,19 @@ impl Stack<'_> {
             holders,
         };
         let outcome = work(connection, &mut context);
+        self.has_worked(pool, index, &outcome);
+    }
+
+    /// What follows after a connection has worked.
+    #[inline(never)] // Called from many places: one copy is enough.
+    fn has_worked(&mut self, pool: &mut Pool<'_>, index: u32, outcome: &Outcome) {
         self.trace_changes(index);
         self.finish(pool, index, outcome);
     }
 
-    /// What follows after a connection has worked: events, timers, output, and its end.
-    fn finish(&mut self, pool: &mut Pool<'_>, index: u32, outcome: Outcome) {
+    /// Events, timers, output, and the end of a connection that has worked.
+    #[inline]
+    fn finish(&mut self, pool: &mut Pool<'_>, index: u32, outcome: &Outcome) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let number = self.nodes.number(Node::Connection(index));
         if let Some(deadline) = connection.timers.take_earlier() {

@@ -47,6 +47,8 @@ impl Stack<'_> {
             return None;
         }
         let len = match found.is_plain() {
+            // Mostly the last call of a driver's loop ends here.
+            true if !found.wants_transmit() => return None,
             true => self.next_frame(pool, interface, buf)?,
             false => self.next_wrapped_frame(pool, interface, buf)?,
         };

@@ -8,13 +8,15 @@ use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
-use crate::wire::TcpOptions;
-/// The ACK field of an acceptable segment with SND.UNA - MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT.
+use crate::wire::{SackBlocks, TcpOptions};
+
+/// The ACK field of an acceptable segment with SND.UNA - MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT; `echo` is its TSecr.
 pub(super) fn acknowledgment(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
-    options: &TcpOptions,
+    echo: Option<u32>,
+    sack: &SackBlocks,
     outcome: &mut Outcome,
 ) {
     // What waited for more of its kind waits no longer.
@@ -24,7 +26,7 @@ pub(super) fn acknowledgment(
     // RFC 5681 §2: what is no duplicate acknowledgment. Nor is one that has been overtaken by data of the peer, as in Linux.
     let says_more = advances || segment.len() > 0 || segment.seq > connection.snd_wl1 || window != connection.snd_wnd;
     let is_echo = connection.ecn.is_echo(segment.flags);
-    let is_plain = says_more && options.sack.is_empty() && !is_echo && connection.is_undisturbed();
+    let is_plain = says_more && sack.is_empty() && !is_echo && connection.is_undisturbed();
     if is_plain && !advances {
         update_window(connection, segment, window, false);
     } else if is_plain && connection.all_is_fresh() {
@@ -32,7 +34,7 @@ pub(super) fn acknowledgment(
         update_window(connection, segment, window, true);
         connection.usual_ack(context);
     } else {
-        disturbed_acknowledgment(connection, context, segment, options, (window, says_more, is_echo), outcome);
+        disturbed_acknowledgment(connection, context, segment, (echo, sack), (window, says_more, is_echo), outcome);
     }
     outcome.output |= connection.has_unsent();
     our_fin_acknowledged(connection, context, outcome);
@@ -44,11 +46,10 @@ fn disturbed_acknowledgment(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
-    options: &TcpOptions,
+    (echo, sack): (Option<u32>, &SackBlocks),
     (window, says_more, is_echo): (u32, bool, bool),
     outcome: &mut Outcome,
 ) {
-    let echo = options.timestamps.map(|timestamps| timestamps.echo);
     let mut news = connection.ack_news(context, says_more, echo);
     news.marked = u32::from(is_echo);
     let advances = segment.ack > connection.snd_una;
@@ -56,7 +57,7 @@ fn disturbed_acknowledgment(
         advance(connection, context, segment.ack, outcome);
     }
     update_window(connection, segment, window, advances);
-    connection.ack_arrived(context, segment, &options.sack, &mut news);
+    connection.ack_arrived(context, segment, sack, &mut news);
     connection.figures.delivered = connection.figures.delivered.wrapping_add(news.delivered);
     if is_echo {
         connection.ecn.accurate.echoed(news.delivered);

@@ -8,7 +8,7 @@ use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
 use crate::time::{Duration, Instant};
-use crate::wire::{TcpFlags, TcpOptions};
+use crate::wire::TcpFlags;
 
 /// ACKs that are sent at once to a peer that may be in slow start.
 const MAX_QUICK: u32 = 16;
@@ -136,10 +136,10 @@ impl Connection {
         self.acks.wait = self.config.delayed_ack;
     }
 
-    /// A segment with data was accepted, in order or not.
+    /// A segment with data was accepted, in order or not; `echo` is its TSecr.
     #[inline]
-    pub(crate) fn data_arrived(&mut self, now: Instant, segment: &Segment<'_>, options: &TcpOptions) {
-        self.measure_receive_round_trip(now, options.timestamps);
+    pub(crate) fn data_arrived(&mut self, now: Instant, segment: &Segment<'_>, echo: Option<u32>) {
+        self.measure_receive_round_trip(now, echo);
         self.acks.scheduled = true;
         self.acks.measure_segment(segment, self.advertised_mss);
         let least = self.config.delayed_ack;

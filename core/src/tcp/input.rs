@@ -15,14 +15,17 @@ use crate::tcp::timers::Timer;
 use crate::tcp::timestamps::is_older;
 use crate::tcp::{Context, Segment};
 use crate::time::Instant;
-use crate::wire::{Ecn, TcpFlags, TcpOptions};
+use crate::wire::{Ecn, SackBlocks, TcpFlags, TcpOptions, Timestamps};
 
-/// Header prediction: the options of the segment if it is the next of a connection that only receives, or only sends small answers.
+/// A segment that is predicted: the timestamps that it has, and no other option.
+pub(crate) struct Prediction(Option<Timestamps>);
+
+/// Header prediction: what the segment has of options if it is the next of a connection that only receives, or only sends small answers.
 ///
 /// For such a segment [`segment_arrives`] would do nothing more than [`predicted`] does; a test compares the two over
 /// many seeds.
 #[inline]
-pub(crate) fn prediction(connection: &Connection, segment: &Segment<'_>) -> Option<TcpOptions> {
+pub(crate) fn prediction(connection: &Connection, segment: &Segment<'_>) -> Option<Prediction> {
     let is_next = matches!(connection.state, State::Established | State::FinWait1 | State::FinWait2)
         && !connection.read_shut
         && segment.flags.difference(TcpFlags::PSH) == TcpFlags::ACK
@@ -38,19 +41,19 @@ pub(crate) fn prediction(connection: &Connection, segment: &Segment<'_>) -> Opti
 
 /// The options of a segment which has those that every segment of the connection has and no others, and is no old duplicate.
 #[inline]
-fn known_layout(connection: &Connection, segment: &Segment<'_>) -> Option<TcpOptions> {
+fn known_layout(connection: &Connection, segment: &Segment<'_>) -> Option<Prediction> {
     if !connection.timestamps.agreed {
-        return segment.options.is_empty().then(TcpOptions::default);
+        return segment.options.is_empty().then_some(Prediction(None));
     }
     let timestamps = TcpOptions::timestamps_alone(segment.options)?;
     let is_newer = !is_older(timestamps.value, connection.timestamps.recent);
-    is_newer.then(|| TcpOptions { timestamps: Some(timestamps), ..TcpOptions::default() })
+    is_newer.then_some(Prediction(Some(timestamps)))
 }
 
 /// What became of a predicted segment.
 pub(crate) enum Predicted {
     /// Processed.
-    Done(Outcome),
+    Done,
     /// The checksum is wrong; nothing has changed.
     BadChecksum,
     /// Blocks are short: take the full path, which knows what to give up.
@@ -58,14 +61,15 @@ pub(crate) enum Predicted {
 }
 
 /// Processes a segment for which there is a [`prediction`]: the payload is copied to its place and summed in one pass.
-/// `header_sum` covers the pseudo-header and the TCP header.
+/// `header_sum` covers the pseudo-header and the TCP header; `outcome` is that of nothing yet.
 #[inline]
 pub(crate) fn predicted(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
-    options: &TcpOptions,
+    &Prediction(timestamps): &Prediction,
     header_sum: Sum,
+    outcome: &mut Outcome,
 ) -> Predicted {
     let len = segment.payload.len() as u32;
     if context.pool.is_under_pressure(context.account) {
@@ -83,15 +87,15 @@ pub(crate) fn predicted(
     }
     context.counters.tcp_predicted += 1;
     connection.figures.received(segment);
-    heard_from_peer(connection, context, segment, options);
-    let mut outcome = Outcome::default();
-    acknowledgment(connection, context, segment, options, &mut outcome);
-    connection.data_arrived(context.now, segment, options);
+    heard_from_peer(connection, context, segment, timestamps);
+    let echo = timestamps.map(|timestamps| timestamps.echo);
+    acknowledgment(connection, context, segment, echo, const { &SackBlocks::new() }, outcome);
+    connection.data_arrived(context.now, segment, echo);
     connection.receive.accept(len);
     ecn_field_arrives(connection, segment);
-    received_in_order(connection, context, len, &mut outcome);
+    received_in_order(connection, context, len, outcome);
     outcome.output |= connection.acks.now;
-    Predicted::Done(outcome)
+    Predicted::Done
 }
 
 /// Processes a segment in the order of RFC 9293 §3.10.7.
@@ -144,7 +148,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         return outcome;
     }
     connection.peer_syn(context.now, &PeerSyn::new(segment, &connection.config));
-    heard_from_peer(connection, context, segment, &options);
+    heard_from_peer(connection, context, segment, options.timestamps);
     if !acknowledged {
         // Simultaneous open: our SYN is sent again, now with an ACK.
         connection.state = State::SynReceived;
@@ -276,7 +280,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             && segment.flags == TcpFlags::ACK
             && segment.seq < rcv_nxt
         {
-            acknowledgment(connection, context, segment, &options, &mut outcome);
+            acknowledgment(connection, context, segment, echo_of(&options), &options.sack, &mut outcome);
             if connection.state == State::Closed {
                 return outcome;
             }
@@ -351,8 +355,8 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         connection.challenge(context);
         return outcome.output();
     }
-    heard_from_peer(connection, context, segment, &options);
-    acknowledgment(connection, context, segment, &options, &mut outcome);
+    heard_from_peer(connection, context, segment, options.timestamps);
+    acknowledgment(connection, context, segment, echo_of(&options), &options.sack, &mut outcome);
     if connection.state == State::Closed {
         return outcome;
     }
@@ -475,16 +479,19 @@ fn repeated_data(connection: &mut Connection, segment: &Segment<'_>) {
     connection.ack_now();
 }
 
+/// TSecr.
+fn echo_of(options: &TcpOptions) -> Option<u32> {
+    options.timestamps.map(|timestamps| timestamps.echo)
+}
+
 #[inline]
 fn heard_from_peer(
     connection: &mut Connection,
     context: &Context<'_, '_>,
     segment: &Segment<'_>,
-    options: &TcpOptions,
+    timestamps: Option<Timestamps>,
 ) {
-    if connection.timestamps.agreed
-        && let Some(timestamps) = options.timestamps
-    {
+    if let Some(timestamps) = timestamps.filter(|_| connection.timestamps.agreed) {
         connection.ecn.is_newer = is_older(connection.timestamps.recent, timestamps.value);
         connection.timestamps.received(context.now, segment.seq, timestamps.value);
     }
@@ -570,7 +577,7 @@ fn text_and_fin(
         if from > 0 {
             connection.receive.came_again(segment.seq, rcv_nxt);
         }
-        connection.data_arrived(context.now, segment, options);
+        connection.data_arrived(context.now, segment, echo_of(options));
         ecn_field_arrives(connection, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
         if is_too_long {

@@ -3,7 +3,7 @@
 //! For such a connection [`output`](crate::tcp::output) would come to the same segment by looking for all that is not the case. Together these
 //! questions are more code than an instruction cache holds beside the rest of a small round trip; here they are asked in one place.
 
-use crate::checksum;
+use crate::checksum::Sum;
 use crate::tcp::Context;
 use crate::tcp::connection::{Connection, Probe, State};
 use crate::tcp::ecn::EcnMode;
@@ -41,7 +41,7 @@ pub(super) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     let queued = connection.send.end().since(connection.snd_nxt);
     let len = queued.min(mss).min(connection.usable_window());
     let is_all = len == queued;
-    let in_flight = connection.records.in_flight();
+    let in_flight = connection.records.len(); // All are fresh.
     let is_full = in_flight > 0 && (in_flight + 1) * mss > connection.congestion.cwnd();
     if is_full
         || !may_send(connection, len, mss, is_all, Push::Usual)
@@ -55,10 +55,12 @@ pub(super) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     let plan = Plan { seq: connection.snd_nxt, len, small: len < mss, flags, kind: Kind::New };
 
     let mut header_len = HEADER_LEN;
+    let mut sum = Sum::new();
     if let Some(timestamps) = connection.timestamps.option(context.now)
         && let Some(option) = out[HEADER_LEN..].first_chunk_mut()
     {
         timestamps.emit(option);
+        sum = timestamps.sum();
         header_len += TIMESTAMPS_LEN;
     }
     let header = TcpHeader {
@@ -72,7 +74,7 @@ pub(super) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         header_len,
     };
     header.emit(out);
-    let mut sum = checksum::sum_header(&out[..header_len]);
+    sum.add(header.sum());
     let end = header_len + len as usize;
     sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..end]));
 

@@ -5,7 +5,6 @@ use crate::pool::{Account, Pool};
 use crate::tcp::connection::Connection;
 use crate::tcp::seq::Seq;
 use crate::time::{Duration, Instant};
-use crate::wire::Timestamps;
 
 /// What the user has read since when.
 #[derive(Clone, Debug)]
@@ -25,13 +24,13 @@ impl ReceiveTuning {
 }
 
 impl Connection {
-    /// Data has come with timestamps: how long ago what it echoes was sent.
+    /// Data has come with this TSecr: how long ago what it echoes was sent.
     #[inline]
-    pub(crate) fn measure_receive_round_trip(&mut self, now: Instant, timestamps: Option<Timestamps>) {
-        let Some(timestamps) = timestamps.filter(|_| self.timestamps.agreed) else { return };
-        let ticks = self.timestamps.value(now).wrapping_sub(timestamps.echo);
+    pub(crate) fn measure_receive_round_trip(&mut self, now: Instant, echo: Option<u32>) {
+        let Some(echo) = echo.filter(|&echo| self.timestamps.agreed && echo != 0) else { return };
+        let ticks = self.timestamps.value(now).wrapping_sub(echo);
         // One tick may be next to nothing: then the round trip of the handshake says more.
-        if timestamps.echo == 0 || !(2..i32::MAX as u32).contains(&ticks) {
+        if !(2..i32::MAX as u32).contains(&ticks) {
             return;
         }
         // A peer with nothing to send makes long ones: the least counts, and the average where it stays above.

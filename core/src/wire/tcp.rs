@@ -1,6 +1,7 @@
 //! The TCP header (RFC 9293 §3.1). Its options are in [`tcp_options`](super::tcp_options).
 
 use super::{WireError, u16_at, u32_at};
+use crate::checksum::Sum;
 use core::fmt;
 use core::ops::{BitAnd, BitOr, BitOrAssign};
 
@@ -192,15 +193,34 @@ impl TcpHeader {
         debug_assert!(out.len() >= HEADER_LEN);
         debug_assert!((HEADER_LEN..=MAX_HEADER_LEN).contains(&self.header_len) && self.header_len.is_multiple_of(4));
         let out = &mut out[..HEADER_LEN];
-        let offset_flags = (self.header_len as u16 / 4) << 12 | self.flags.0 & 0x1ff;
         out[field::SOURCE_PORT].copy_from_slice(&self.source_port.to_be_bytes());
         out[field::DESTINATION_PORT].copy_from_slice(&self.destination_port.to_be_bytes());
         out[field::SEQUENCE].copy_from_slice(&self.sequence.to_be_bytes());
         out[field::ACKNOWLEDGMENT].copy_from_slice(&self.acknowledgment.to_be_bytes());
-        out[field::OFFSET_FLAGS].copy_from_slice(&offset_flags.to_be_bytes());
+        out[field::OFFSET_FLAGS].copy_from_slice(&self.offset_flags().to_be_bytes());
         out[field::WINDOW].copy_from_slice(&self.window.to_be_bytes());
         out[field::CHECKSUM].copy_from_slice(&[0, 0]);
         out[field::URGENT].copy_from_slice(&self.urgent.to_be_bytes());
+    }
+
+    /// The sum of what [`emit`](Self::emit) writes, from the fields: a processor waits where it reads as a whole what has just been written
+    /// in parts.
+    #[inline]
+    pub(crate) fn sum(&self) -> Sum {
+        let mut sum = Sum::new();
+        sum.add_u32(u32::from(self.source_port) << 16 | u32::from(self.destination_port));
+        sum.add_u32(self.sequence);
+        sum.add_u32(self.acknowledgment);
+        sum.add_u16(self.offset_flags());
+        sum.add_u16(self.window);
+        sum.add_u16(self.urgent);
+        sum
+    }
+
+    /// The data offset in 32-bit words, and the control bits.
+    #[inline]
+    fn offset_flags(&self) -> u16 {
+        (self.header_len as u16 / 4) << 12 | self.flags.0 & 0x1ff
     }
 }
 
@@ -208,6 +228,7 @@ impl TcpHeader {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::checksum;
     use std::format;
 
     #[test]
@@ -230,6 +251,7 @@ mod tests {
         header.emit(&mut out);
         assert_eq!(out[..CHECKSUM_OFFSET], segment[..CHECKSUM_OFFSET]);
         assert_eq!(out[CHECKSUM_OFFSET..], [0; 4]);
+        assert_eq!(header.sum().finish(), checksum::sum(&out).finish());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! TCP options: maximum segment size (RFC 9293 §3.7.1), window scale and timestamps (RFC 7323), selective
 //! acknowledgment (RFC 2018).
 
+use crate::checksum::Sum;
+
 /// Bytes of options that a header can hold.
 pub const MAX_LEN: usize = 40;
 
@@ -42,6 +44,16 @@ impl Timestamps {
         let [a, b, c, d] = self.value.to_be_bytes();
         let [e, f, g, h] = self.echo.to_be_bytes();
         *out = [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h];
+    }
+
+    /// The sum of what [`emit`](Self::emit) writes.
+    #[inline]
+    pub(crate) fn sum(&self) -> Sum {
+        let mut sum = Sum::new();
+        sum.add_u32(u32::from_be_bytes([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10]));
+        sum.add_u32(self.value);
+        sum.add_u32(self.echo);
+        sum
     }
 }
 

@@ -230,7 +230,9 @@ impl Connection {
             return self.set_loss_timer(context);
         };
         let (mut last, mut delivered, mut bytes) = (first, 1, u32::from(first.len));
-        while let Some(record) = self.records.pop(context.pool, context.account, self.snd_una) {
+        while !self.records.is_empty()
+            && let Some(record) = self.records.pop(context.pool, context.account, self.snd_una)
+        {
             delivered += 1;
             bytes += u32::from(record.len);
             last = record;
