@@ -1,7 +1,7 @@
 //! Finding who a TCP segment is for, and what follows from what it did there.
 
 use super::flow::{Flow, link_of};
-use super::interface::ControlKind;
+use super::interface::{ControlKind, Interface};
 use super::ip_input::{Cast, Packet};
 use super::nodes::Node;
 use super::path::Path;
@@ -10,7 +10,9 @@ use super::{ChecksumState, Stack};
 use crate::address::is_unicast;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
+use crate::links::Links;
 use crate::pool::Pool;
+use crate::slab::Slab;
 use crate::tcp::connection::{CloseReason, Connection, Outcome, Reset, State};
 use crate::tcp::fast_open::Role;
 use crate::tcp::input::{self, Predicted};
@@ -214,7 +216,7 @@ impl Stack<'_> {
     }
 
     /// Events, timers, output, and the end of a connection that has worked.
-    #[inline]
+    #[inline(always)] // The way of the usual segment has a copy.
     fn finish(&mut self, pool: &mut Pool<'_>, index: u32, outcome: &Outcome) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let number = self.nodes.number(Node::Connection(index));
@@ -228,8 +230,8 @@ impl Stack<'_> {
             }
         }
         let goes_on = connection.state == State::Established && connection.fast_open.pending.is_none();
-        if outcome.output {
-            self.schedule_connection(index);
+        if outcome.output && !queue_up(connection, number, &mut self.interfaces, &mut self.links) {
+            self.schedule_elsewhere(index);
         }
         if !goes_on || outcome.reset.is_some() {
             self.finish_change(pool, index, outcome.reset);
@@ -258,19 +260,15 @@ impl Stack<'_> {
     /// Puts the connection on its interface's list, unless it is there or waits for a neighbour.
     pub(super) fn schedule_connection(&mut self, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
-        if connection.parked.is_some() {
-            return;
-        }
-        match self.interfaces.get_mut(u32::from(connection.path.interface.0)) {
-            Some(interface) => self.links.push_back(&mut interface.ready, self.nodes.number(Node::Connection(index))),
-            None => self.schedule_elsewhere(index),
+        if !queue_up(connection, self.nodes.number(Node::Connection(index)), &mut self.interfaces, &mut self.links) {
+            self.schedule_elsewhere(index);
         }
     }
 
     /// The interface of the connection's path was removed. Another one's turn finds the new path; without any, the
     /// connection waits like one whose next hop does not answer.
     #[cold]
-    fn schedule_elsewhere(&mut self, index: u32) {
+    pub(super) fn schedule_elsewhere(&mut self, index: u32) {
         let other = self.any_interface();
         let Some(connection) = self.connections.get_mut(index) else { return };
         if let Some(other) = other {
@@ -443,6 +441,22 @@ impl Stack<'_> {
         let head = IpHead::new(bare.flow.local, bare.flow.remote, protocol::TCP);
         self.queue_packet(pool, bare.flow.link, ControlKind::Tcp, &head, [&bytes[..len], &[]]);
     }
+}
+
+/// Puts a connection on its interface's list, unless it is there or waits for a neighbour. False if there is no such interface.
+#[inline]
+pub(super) fn queue_up(
+    connection: &Connection,
+    number: u32,
+    interfaces: &mut Slab<'_, Interface>,
+    links: &mut Links<'_>,
+) -> bool {
+    if connection.parked.is_some() {
+        return true;
+    }
+    let Some(interface) = interfaces.get_mut(u32::from(connection.path.interface.0)) else { return false };
+    links.push_back(&mut interface.ready, number);
+    true
 }
 
 /// The sum of a segment's pseudo-header.

@@ -7,6 +7,7 @@ use super::flow::Flow;
 use super::nodes::Node;
 use super::path::Path;
 use super::tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
+use super::tcp_input::queue_up;
 use super::time_wait::Availability;
 use super::transmit::advertised_mss;
 use super::udp::EPHEMERAL_PORTS;
@@ -19,7 +20,6 @@ use crate::tcp::connection::{CloseReason, Connection, Opening, Reset, State};
 use crate::tcp::fast_open::{FastOpenKeys, ListenerFastOpen, Role};
 use crate::tcp::isn::Beginning;
 use crate::tcp::listener::Listener;
-use crate::tcp::receive_window;
 use crate::tcp::timers::Timer;
 use crate::time::{Duration, Instant};
 use crate::wire::protocol;
@@ -357,22 +357,18 @@ impl Stack<'_> {
         if flags.end_of_record && taken > 0 && taken == data.len() {
             connection.record_ends.push(pool, connection.send.end());
         }
+        let number = self.nodes.number(Node::Connection(handle.0.index));
+        // A SYN that waits for data leaves without any if there is none.
+        if (taken > 0 || data.is_empty())
+            && connection.may_transmit_written()
+            && !queue_up(connection, number, &mut self.interfaces, &mut self.links)
+        {
+            self.schedule_elsewhere(handle.0.index);
+        }
         if taken < data.len() {
             self.wait_for_room(handle.0.index);
         }
-        // A SYN that waits for data leaves without any if there is none.
-        self.after_writing(handle.0.index, taken > 0 || data.is_empty());
         Ok(taken)
-    }
-
-    fn after_writing(&mut self, index: u32, has_written: bool) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        if has_written && connection.awaits_syn_data() {
-            connection.syn_due = true;
-            self.schedule_connection(index);
-        } else if has_written && connection.may_transmit() {
-            self.schedule_connection(index);
-        }
     }
 
     /// Lends contiguous room of the send buffer to `fill`, which writes to it and returns how many bytes it wrote. Without
@@ -394,7 +390,9 @@ impl Stack<'_> {
         }
         let taken = connection.send.write_with(pool, &mut self.account, fill);
         connection.written(now, SendFlags::default());
-        self.after_writing(handle.0.index, taken > 0);
+        if taken > 0 && connection.may_transmit_written() {
+            self.schedule_connection(handle.0.index);
+        }
         Ok(taken)
     }
 
@@ -432,7 +430,9 @@ impl Stack<'_> {
             return nothing_to_read(connection);
         }
         let count = connection.receive.read(pool, &mut self.account, out);
-        self.after_reading(pool, handle);
+        if connection.has_read(self.now, pool, &self.account) {
+            self.schedule_connection(handle.0.index);
+        }
         Ok(count)
     }
 
@@ -474,18 +474,10 @@ impl Stack<'_> {
         let slice = connection.receive.peek(pool, 0);
         let count = take(slice).min(slice.len());
         connection.receive.consume(pool, &mut self.account, count as u32);
-        self.after_reading(pool, handle);
-        Ok(count)
-    }
-
-    fn after_reading(&mut self, pool: &Pool<'_>, handle: ConnectionHandle) {
-        let Some(connection) = held_mut(&mut self.connections, handle) else { return };
-        connection.acknowledge_reading();
-        connection.tune_receive_buffer(self.now, pool, &self.account);
-        if connection.acks.now || receive_window::window_update_due(connection) {
-            connection.ack_now();
+        if connection.has_read(self.now, pool, &self.account) {
             self.schedule_connection(handle.0.index);
         }
+        Ok(count)
     }
 
     /// Bytes that can be received now.

@@ -67,7 +67,7 @@ fn disturbed_acknowledgment(
 /// RFC 9293 §3.10.7.4: only a segment that is not older may change the window. What acknowledges more is not older, also
 /// where it fills a gap and SND.WL1 lies behind that: the old window, counted from the new SND.UNA, would promise more
 /// than the peer ever did.
-#[inline]
+#[inline(always)] // Behind so many conditions that the compiler takes it for cold.
 fn update_window(connection: &mut Connection, segment: &Segment<'_>, window: u32, advances: bool) {
     let is_newer =
         connection.snd_wl1 < segment.seq || (connection.snd_wl1 == segment.seq && connection.snd_wl2 <= segment.ack);

@@ -19,6 +19,7 @@ use crate::tcp::pacing::Pacing;
 use crate::tcp::pmtu::PathMtu;
 use crate::tcp::rate::Rate;
 use crate::tcp::reassembly::ReceiveBuffer;
+use crate::tcp::receive_window::window_update_due;
 use crate::tcp::record_ends::RecordEnds;
 use crate::tcp::records::Records;
 use crate::tcp::recovery::{DUPLICATE_THRESHOLD, Recovery, Resend};
@@ -501,6 +502,23 @@ impl Connection {
         if flags.urgent {
             self.snd_up = self.send.end();
         }
+    }
+
+    /// The user has written something, or has nothing to write: whether there may be something to send now.
+    #[inline]
+    pub(crate) fn may_transmit_written(&mut self) -> bool {
+        let awaited = self.awaits_syn_data();
+        self.syn_due |= awaited;
+        awaited || self.may_transmit()
+    }
+
+    /// The user has read: whether the peer is to be told now, of what has come or of the window.
+    #[inline(never)] // Two ways of reading lead here.
+    pub(crate) fn has_read(&mut self, now: Instant, pool: &Pool<'_>, account: &Account) -> bool {
+        self.acknowledge_reading();
+        self.tune_receive_buffer(now, pool, account);
+        self.acks.now |= window_update_due(self);
+        self.acks.now
     }
 
     /// How many of `offered` bytes may be queued: what the buffer has room for and the shortage of blocks allows.

@@ -40,7 +40,7 @@ pub(crate) fn prediction(connection: &Connection, segment: &Segment<'_>) -> Opti
 }
 
 /// The options of a segment which has those that every segment of the connection has and no others, and is no old duplicate.
-#[inline]
+#[inline(always)] // One caller, behind so many conditions that the compiler takes it for cold.
 fn known_layout(connection: &Connection, segment: &Segment<'_>) -> Option<Prediction> {
     if !connection.timestamps.agreed {
         return segment.options.is_empty().then_some(Prediction(None));

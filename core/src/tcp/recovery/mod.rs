@@ -223,6 +223,7 @@ impl Connection {
     /// The usual ACK has come, and has moved SND.UNA on: of an [undisturbed](Self::is_undisturbed) connection of which
     /// [all is fresh](Self::all_is_fresh), without SACK blocks and marks. What [`ack_arrived`](Self::ack_arrived) does, as far as there is
     /// something to do.
+    #[inline(always)] // One caller, behind so many conditions that the compiler takes it for cold.
     pub(super) fn usual_ack(&mut self, context: &mut Context<'_, '_>) {
         let now = clock(context.now);
         // Fresh segments were sent in their order, so that the last is the newest.
@@ -250,7 +251,7 @@ impl Connection {
     }
 
     /// What the controller is told of an ACK that has delivered so many segments, in order.
-    #[inline]
+    #[inline(always)] // As above.
     fn ack_sample(
         &mut self,
         context: &Context<'_, '_>,
