@@ -96,7 +96,12 @@ impl<'m> Links<'m> {
     #[inline]
     pub(crate) fn pop_front(&mut self, list: &mut List) -> Option<u32> {
         let head = list.head()?;
-        self.remove(list, head);
+        if list.tail == head {
+            *list = List::default();
+            self.links[head as usize] = Link::UNLINKED;
+        } else {
+            self.remove(list, head);
+        }
         Some(head)
     }
 

@@ -147,10 +147,18 @@ impl<'m> Pool<'m> {
     }
 
     /// Takes a block; its contents are whatever they were.
+    #[inline]
     pub(crate) fn allocate(&mut self, account: &mut Account) -> Option<u32> {
+        let block = self.take(account);
+        (block != NO_BLOCK).then_some(block)
+    }
+
+    /// The same, or `NO_BLOCK`: one number is returned in a register.
+    #[inline(never)] // Called from many places.
+    fn take(&mut self, account: &mut Account) -> u32 {
         if account.used >= account.quota {
             account.refused += 1;
-            return None;
+            return NO_BLOCK;
         }
         let block = self.free;
         match self.next_free.entry(block) {
@@ -160,23 +168,23 @@ impl<'m> Pool<'m> {
         }
         account.used += 1;
         self.used += 1;
-        Some(block)
+        block
     }
 
     /// Takes a block that was never used.
     #[cold]
     #[inline(never)]
-    fn allocate_unused(&mut self, account: &mut Account) -> Option<u32> {
+    fn allocate_unused(&mut self, account: &mut Account) -> u32 {
         let block = self.next_free.len();
         if block >= self.blocks() {
             account.refused += 1;
-            return None;
+            return NO_BLOCK;
         }
         self.next_free.grow_to(block + 1, NO_BLOCK);
         self.blocks.grow_to(block + 1, [0; BLOCK_SIZE]);
         account.used += 1;
         self.used += 1;
-        Some(block as u32)
+        block as u32
     }
 
     /// Gives a block back to the account that took it.

@@ -83,7 +83,7 @@ impl Stack<'_> {
         if let Ok((header, _)) = Ipv4Header::parse(packet.whole) {
             let is_udp = header.protocol == protocol::UDP;
             if is_udp {
-                self.fragment_v4(pool, packet, &header);
+                self.fragment_v4(pool, packet, header);
             }
             return is_udp;
         }

@@ -37,7 +37,7 @@ struct Fragment<'a> {
 impl Stack<'_> {
     /// A fragment of an IPv4 datagram for us.
     #[cold]
-    pub(super) fn fragment_v4(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: &Ipv4Header) {
+    pub(super) fn fragment_v4(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: Ipv4Header) {
         let (headers, payload) = packet.whole.split_at(header.header_len);
         // As in Linux, what is no multiple of eight is cut off unless it is the last fragment.
         let len = if header.more_fragments { payload.len() & !7 } else { payload.len() };

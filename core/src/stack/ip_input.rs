@@ -134,7 +134,7 @@ impl Stack<'_> {
                 return;
             }
         };
-        let cast = match self.cast_v4(interface, &header, link_cast) {
+        let cast = match self.cast_v4(interface, header, link_cast) {
             Ok(cast) => cast,
             Err(reason) => {
                 if reason == DropReason::IpNotForUs && link_cast == Cast::Unicast {
@@ -158,11 +158,11 @@ impl Stack<'_> {
             payload,
             meta,
         };
-        if header.header_len > ipv4::HEADER_LEN && !self.are_options_fine(pool, &packet, &header) {
+        if header.header_len > ipv4::HEADER_LEN && !self.are_options_fine(pool, &packet, header) {
             return;
         }
         if header.is_fragment() {
-            return self.fragment_v4(pool, &packet, &header);
+            return self.fragment_v4(pool, &packet, header);
         }
         if self.nat.is_on() && cast == Cast::Unicast && self.nat_inbound(pool, &packet) {
             return;
@@ -183,7 +183,7 @@ impl Stack<'_> {
 
     /// RFC 1122 §3.2.1.8: options are stepped over. Source routes are refused without a word (RFC 7126 §4.3 and §4.4), as in Linux.
     #[cold]
-    fn are_options_fine(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: &Ipv4Header) -> bool {
+    fn are_options_fine(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, header: Ipv4Header) -> bool {
         let options = &packet.whole[ipv4::HEADER_LEN..header.header_len];
         let Err(error) = ipv4::check_options(options) else { return true };
         self.counters.drop(DropReason::IpOptions);
@@ -196,14 +196,26 @@ impl Stack<'_> {
         false
     }
 
-    /// To whom a packet was sent, if it is for us and its addresses can be.
-    fn cast_v4(&mut self, interface: InterfaceId, header: &Ipv4Header, link_cast: Cast) -> Result<Cast, DropReason> {
-        let checked = (self.generation, header.source, header.destination);
-        if checked == self.last_to_us_v4 {
+    /// To whom a packet was sent, if it is for us and its addresses can be. The header is passed as a copy, so that it need not be in
+    /// memory where nothing is looked up.
+    #[inline]
+    fn cast_v4(&mut self, interface: InterfaceId, header: Ipv4Header, link_cast: Cast) -> Result<Cast, DropReason> {
+        if (self.generation, header.source, header.destination) == self.last_to_us_v4 {
             return Ok(link_cast);
         }
+        self.look_up_cast_v4(interface, header, link_cast)
+    }
+
+    #[inline(never)] // Mostly it is as with the packet before.
+    fn look_up_cast_v4(
+        &mut self,
+        interface: InterfaceId,
+        header: Ipv4Header,
+        link_cast: Cast,
+    ) -> Result<Cast, DropReason> {
+        let checked = (self.generation, header.source, header.destination);
         let is_looped = self.loopback == Some(interface);
-        if !is_looped && self.is_martian_v4(header) {
+        if !is_looped && self.is_martian_v4(&header) {
             return Err(DropReason::IpMartian);
         }
         if self.is_local(IpAddr::V4(header.destination)) {

@@ -537,7 +537,7 @@ impl Stack<'_> {
             && header.is_fragment()
         {
             // Only the first one has ports: they go on when they have come together.
-            self.fragment_v4(pool, &Packet { payload, ..packet }, &header);
+            self.fragment_v4(pool, &Packet { payload, ..packet }, header);
             return false;
         }
         let translated = match summary(packet.whole) {

@@ -207,13 +207,13 @@ impl Path {
             frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
             let mut ip_sum = Sum::from(self.ip_sum);
             ip_sum.add_u16(total);
-            frame[ip + 1] |= ecn as u8;
+            frame[ip + 1] = self.header[ip + 1] | ecn as u8;
             ip_sum.add_u16(ecn as u16);
             frame[ip + 10..ip + 12].copy_from_slice(&ip_sum.finish().to_be_bytes());
         } else {
             frame[..MAX_HEADER].copy_from_slice(&self.header);
             // The traffic class begins in the middle of the first byte.
-            frame[ip + 1] |= (ecn as u8) << 4;
+            frame[ip + 1] = self.header[ip + 1] | (ecn as u8) << 4;
             frame[ip + 4..ip + 6].copy_from_slice(&(len as u16).to_be_bytes());
         }
         sum.add(self.pseudo_sum.into());

@@ -118,8 +118,10 @@ impl Stack<'_> {
         if let Some(found) = self.interfaces.get_mut(u32::from(interface.0)) {
             if found.ready.head() == Some(number) {
                 found.turn_used = 0;
+                self.links.pop_front(&mut found.ready);
+            } else {
+                self.links.remove(&mut found.ready, number);
             }
-            self.links.remove(&mut found.ready, number);
         }
     }
 

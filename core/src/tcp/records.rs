@@ -351,7 +351,13 @@ impl Records {
     }
 
     /// Takes off the first record if it ends at `una` or before.
-    #[inline]
+    #[inline(never)] // One copy is enough where several are taken.
+    pub(crate) fn pop_next(&mut self, pool: &mut Pool<'_>, account: &mut Account, una: Seq) -> Option<Record> {
+        self.pop(pool, account, una)
+    }
+
+    /// The same within the caller.
+    #[inline(always)] // A record that is returned is copied twice.
     pub(crate) fn pop(&mut self, pool: &mut Pool<'_>, account: &mut Account, una: Seq) -> Option<Record> {
         let number = self.first()?;
         let record = self.read(pool, number);

@@ -257,7 +257,7 @@ impl Connection {
     /// SND.UNA has moved on, the records have not yet.
     pub(crate) fn note_cumulative(&mut self, context: &mut Context<'_, '_>, news: &mut AckNews) {
         news.advanced = true;
-        while let Some(record) = self.records.pop(context.pool, context.account, self.snd_una) {
+        while let Some(record) = self.records.pop_next(context.pool, context.account, self.snd_una) {
             news.acked += 1;
             if record.was_resent() {
                 news.resent_acked = true;

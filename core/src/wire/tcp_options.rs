@@ -144,7 +144,7 @@ impl TcpOptions {
 
     /// The timestamps of a segment with no other option, in the layout of RFC 7323 appendix A, which nearly every segment of
     /// a connection with timestamps has.
-    #[inline]
+    #[inline(always)] // Behind so many conditions that the compiler takes it for cold.
     pub fn timestamps_alone(bytes: &[u8]) -> Option<Timestamps> {
         match <&[u8; TIMESTAMPS_LEN]>::try_from(bytes) {
             Ok([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, body @ ..]) => Some(parse_timestamps(body)),

@@ -223,7 +223,7 @@ impl Connection {
     /// The usual ACK has come, and has moved SND.UNA on: of an [undisturbed](Self::is_undisturbed) connection of which
     /// [all is fresh](Self::all_is_fresh), without SACK blocks and marks. What [`ack_arrived`](Self::ack_arrived) does, as far as there is
     /// something to do.
-    #[inline(always)] // One caller, behind so many conditions that the compiler takes it for cold.
+    #[inline(never)] // Within its caller the compiler would take it for cold.
     pub(super) fn usual_ack(&mut self, context: &mut Context<'_, '_>) {
         let now = clock(context.now);
         // Fresh segments were sent in their order, so that the last is the newest.
@@ -232,7 +232,7 @@ impl Connection {
         };
         let (mut last, mut delivered, mut bytes) = (first, 1, u32::from(first.len));
         while !self.records.is_empty()
-            && let Some(record) = self.records.pop(context.pool, context.account, self.snd_una)
+            && let Some(record) = self.records.pop_next(context.pool, context.account, self.snd_una)
         {
             delivered += 1;
             bytes += u32::from(record.len);
@@ -251,7 +251,7 @@ impl Connection {
     }
 
     /// What the controller is told of an ACK that has delivered so many segments, in order.
-    #[inline(always)] // As above.
+    #[inline]
     fn ack_sample(
         &mut self,
         context: &Context<'_, '_>,
