@@ -6,6 +6,7 @@
 //! constant time. Offsets wrap at 2³².
 
 use crate::checksum::{self, Sum};
+use crate::copy::copy;
 use crate::pool::{Account, BLOCK_SIZE, NO_BLOCK, Pool};
 
 const BLOCK_SHIFT: u32 = BLOCK_SIZE.trailing_zeros();
@@ -122,7 +123,7 @@ impl Blocks {
             let room = &mut pool.block_mut(block)[place(at)..];
             let rest = &bytes[done..];
             if let Some(room) = room.get_mut(..rest.len()) {
-                room.copy_from_slice(rest);
+                copy(room, rest);
                 return bytes.len();
             }
             room.copy_from_slice(&rest[..room.len()]);
@@ -169,7 +170,7 @@ impl Blocks {
     pub(crate) fn read(&self, pool: &Pool<'_>, offset: u32, out: &mut [u8]) {
         let bytes = self.slice(pool, offset, out.len());
         if bytes.len() == out.len() {
-            return out.copy_from_slice(bytes);
+            return copy(out, bytes);
         }
         let mut done = 0;
         while done < out.len() {

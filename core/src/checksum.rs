@@ -6,6 +6,8 @@
 
 use core::net::IpAddr;
 
+use crate::copy::copy;
+
 /// Bytes taken by one step of the bulk loops.
 const BLOCK: usize = 32;
 
@@ -157,11 +159,14 @@ pub(crate) fn sum_header(header: &[u8]) -> Sum {
 /// When the lengths differ.
 #[inline]
 pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
-    assert_eq!(dst.len(), src.len(), "source and destination differ in length");
+    assert!(dst.len() == src.len(), "source and destination differ in length");
     let (src_blocks, src_tail) = src.as_chunks::<BLOCK>();
     let (dst_blocks, dst_tail) = dst.as_chunks_mut::<BLOCK>();
-    dst_tail.copy_from_slice(src_tail);
-    let mut sum = Sum(sum_tail(src_tail));
+    let mut sum = Sum::new();
+    if !src_tail.is_empty() {
+        copy(dst_tail, src_tail);
+        sum = Sum(sum_tail(src_tail));
+    }
     if !src_blocks.is_empty() {
         sum.add_wide(copy_and_sum_blocks(dst_blocks, src_blocks));
     }

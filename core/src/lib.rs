@@ -50,6 +50,7 @@ mod address;
 mod blocks;
 pub mod checksum;
 mod config;
+mod copy;
 mod counters;
 mod deadlines;
 mod event;
