@@ -70,6 +70,8 @@ export class TcpHandle {
   #write: PendingWrite | null = null;
   #shutdown: PendingWrite["done"] | null = null;
   #buffer: Uint8Array | null = null;
+  /** Bytes that were read before the task that tells of them. */
+  #early: Uint8Array<ArrayBuffer> | null = null;
 
   constructor(host: NodeHost) {
     this.#host = host;
@@ -88,7 +90,10 @@ export class TcpHandle {
     this.#socket = socket;
     // What keeps the program running is this handle's to say.
     socket.runInBackground();
-    socket.onready = () => this.#wake();
+    socket.onready = () => {
+      this.#readEarly(socket);
+      this.#wake();
+    };
     this.#hold.open = true;
   }
 
@@ -162,13 +167,25 @@ export class TcpHandle {
     this.#buffer = buffer;
   }
 
+  /** A reset that comes with the bytes before it would take them away from the task that is still to come. */
+  #readEarly(socket: SocketImpl): void {
+    if (!this.reading || this.#connecting !== null || this.#buffer !== null) return;
+    if (this.#early !== null || this.#isAtEnd) return;
+    try {
+      this.#early = socket.tryReadChunk(CHUNK);
+    } catch {
+      // The task comes to the same.
+    }
+  }
+
   #read(socket: SocketImpl): void {
     const buffer = this.#buffer;
     let chunk: Uint8Array<ArrayBuffer> | null = null;
     let count: number;
     try {
       if (buffer === null) {
-        chunk = socket.tryReadChunk(CHUNK);
+        chunk = this.#early ?? socket.tryReadChunk(CHUNK);
+        this.#early = null;
         count = chunk === null ? -1 : chunk.byteLength;
       } else {
         count = socket.tryRead(buffer);
@@ -189,6 +206,11 @@ export class TcpHandle {
         ? this.owner?.onHandleBuffer(count)
         : this.owner?.onHandleData(Buffer.from(chunk.buffer, chunk.byteOffset, count));
     if (wantsMore === false) this.reading = false;
+    // A reset that was there together with the last bytes is an end to libuv, which sees that the peer has hung up.
+    if (this.reading && count < CHUNK && socket.end?.error) {
+      this.#isAtEnd = true;
+      this.owner?.onHandleEnd();
+    }
     this.#wake();
   }
 
@@ -267,12 +289,20 @@ export class TcpHandle {
 
   /** Lets go of the connection, which the stack closes; `closed` is called in a task of its own. */
   close(closed?: () => void): void {
-    this.#end((socket) => void socket.close().catch(() => {}), closed);
+    // What is here unread is unread to the peer, too: RFC 2525 §2.17 has it told by a reset.
+    const isUnread = this.#early !== null && this.#early.byteLength > 0;
+    if (isUnread) this.reset(closed);
+    else this.#end((socket) => void socket.close().catch(() => {}), closed);
   }
 
   /** Ends the connection with a reset. */
   reset(closed?: () => void): void {
-    this.#end((socket) => socket.abort(), closed);
+    this.#end((socket) => {
+      // A system sends while it is written to, and a reset takes back only what could not be sent.
+      const { stack } = this.#host;
+      if (stack.over === null) stack.engine.call((wasm, now) => wasm.send_waiting(now));
+      socket.abort();
+    }, closed);
   }
 
   #end(end: (socket: SocketImpl) => void, closed: (() => void) | undefined): void {

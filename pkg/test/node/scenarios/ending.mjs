@@ -273,3 +273,28 @@ scenario("Symbol.asyncDispose", async (run) => {
   await closed(peer);
   left("state", state(client));
 });
+
+scenario("what came before a reset is read before it is told", async (run) => {
+  const { client, peer } = await run.pair();
+  const note = run.lane("client");
+  client.on("data", (chunk) => note("data", chunk.toString()));
+  // Whether the reset came together with it, and so is an end, is the network's choice.
+  client.on("error", () => {});
+  client.on("close", () => note("over"));
+  peer.write("before the reset", () => peer.resetAndDestroy());
+  await closed(client, peer);
+});
+
+scenario("writing to a peer that has closed fails sooner or later", async (run) => {
+  const { client, peer } = await run.pair({}, { allowHalfOpen: true });
+  const note = run.lane("client");
+  client.on("close", (hadError) => note("close", hadError));
+  client.resume();
+  const failed = when(client, "error");
+  peer.destroy();
+  await when(client, "end");
+  const again = setInterval(() => client.write("x"), 5);
+  const [error] = await failed;
+  clearInterval(again);
+  note("failed", ["EPIPE", "ECONNRESET"].includes(error.code), error.syscall);
+});
