@@ -196,6 +196,30 @@ impl DropReason {
     ];
 }
 
+/// Names of the counters that are no drops.
+const TOTALS: [&str; 20] = [
+    "frames_received",
+    "frames_sent",
+    "bytes_received",
+    "bytes_sent",
+    "packets_looped",
+    "fragments_received",
+    "fragments_sent",
+    "datagrams_reassembled",
+    "forwarded",
+    "nat_evicted",
+    "tcp_predicted",
+    "tcp_retransmits",
+    "tcp_timeouts",
+    "tcp_loss_probes",
+    "tcp_loss_probe_recoveries",
+    "tcp_resets_sent",
+    "tcp_challenge_acks",
+    "time_wait_evicted",
+    "address_conflicts",
+    "redirects_received",
+];
+
 /// What a stack has counted since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -266,29 +290,35 @@ impl Counters {
 
     /// All counters with stable names: the totals, then the drops.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let drops = DropReason::ALL.iter().map(|&(_, name)| name);
+        TOTALS.into_iter().chain(drops).zip(self.values())
+    }
+
+    /// The numbers of [`iter`](Self::iter) without their names.
+    pub fn values(&self) -> impl Iterator<Item = u64> {
         let totals = [
-            ("frames_received", self.frames_received),
-            ("frames_sent", self.frames_sent),
-            ("bytes_received", self.bytes_received),
-            ("bytes_sent", self.bytes_sent),
-            ("packets_looped", self.packets_looped),
-            ("fragments_received", self.fragments_received),
-            ("fragments_sent", self.fragments_sent),
-            ("datagrams_reassembled", self.datagrams_reassembled),
-            ("forwarded", self.forwarded),
-            ("nat_evicted", self.nat_evicted),
-            ("tcp_predicted", self.tcp_predicted),
-            ("tcp_retransmits", self.tcp_retransmits),
-            ("tcp_timeouts", self.tcp_timeouts),
-            ("tcp_loss_probes", self.tcp_loss_probes),
-            ("tcp_loss_probe_recoveries", self.tcp_loss_probe_recoveries),
-            ("tcp_resets_sent", self.tcp_resets_sent),
-            ("tcp_challenge_acks", self.tcp_challenge_acks),
-            ("time_wait_evicted", self.time_wait_evicted),
-            ("address_conflicts", self.address_conflicts),
-            ("redirects_received", self.redirects_received),
+            self.frames_received,
+            self.frames_sent,
+            self.bytes_received,
+            self.bytes_sent,
+            self.packets_looped,
+            self.fragments_received,
+            self.fragments_sent,
+            self.datagrams_reassembled,
+            self.forwarded,
+            self.nat_evicted,
+            self.tcp_predicted,
+            self.tcp_retransmits,
+            self.tcp_timeouts,
+            self.tcp_loss_probes,
+            self.tcp_loss_probe_recoveries,
+            self.tcp_resets_sent,
+            self.tcp_challenge_acks,
+            self.time_wait_evicted,
+            self.address_conflicts,
+            self.redirects_received,
         ];
-        totals.into_iter().chain(self.drops_by_reason())
+        totals.into_iter().chain(self.drops.0)
     }
 
     /// The drop counters with their names.

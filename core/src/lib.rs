@@ -53,6 +53,7 @@ mod config;
 mod copy;
 mod counters;
 mod deadlines;
+mod error_text;
 mod event;
 mod hash_index;
 mod links;
@@ -71,6 +72,7 @@ pub mod wire;
 pub use address::{Endpoint, ParsePrefixError, Prefix};
 pub use config::{Config, InterfaceConfig, KeepAlive, Limits, Medium, MtuProbing, TcpConfig};
 pub use counters::{Counters, DropReason};
+pub use error_text::{About, ErrorText};
 pub use event::{
     ConnectionHandle, Event, FlowHandle, InterfaceId, ListenerHandle, PingHandle, RawHandle, Signals, UdpHandle,
 };

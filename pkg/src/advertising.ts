@@ -110,14 +110,16 @@ export function advertise(
   const options = services.call((wasm) =>
     wasm.router_options(prefixes, routes, mtu, dnsServers, search, lifetime),
   );
-  engine.call((wasm, now) => wasm.advertise(now, host, id, values, options));
+  engine.call((wasm, now) => {
+    engine.bytes.set(options, engine.scratch);
+    return wasm.advertise(now, host, id, engine.give(values), options.length);
+  });
   engine.wake();
 }
 
 /** Tells hosts that this is no router any more, and says no more. */
 export function stopAdvertising(engine: EngineCore, { host, id }: Link): void {
-  const nothing = new Float64Array(0);
-  engine.call((wasm, now) => wasm.advertise(now, host, id, nothing, new Uint8Array(0)));
+  engine.call((wasm, now) => wasm.advertise(now, host, id, 0, 0));
   engine.wake();
 }
 

@@ -3,7 +3,9 @@
 import * as check from "./arguments.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
 import { EngineError } from "./errors.js";
+import { CAPTURED } from "./names.js";
 import { ExternalPort, type PortBase, portOf } from "./ports/port_base.js";
+import { fieldsOf } from "./records.js";
 import { Services } from "./services.js";
 import { SwitchImpl } from "./switch.js";
 import type { Capture, CapturedFrame, CaptureOptions, Pluggable, Switch } from "./types.js";
@@ -19,9 +21,11 @@ interface Seen {
   direction: "in" | "out";
   length: number;
   kept: number;
-  /** 1 for an IP packet without an Ethernet header. */
-  isPacket: number;
+  /** Whether it is an IP packet without an Ethernet header. */
+  isPacket: boolean;
 }
+
+const seenFields = fieldsOf(CAPTURED);
 
 /**
  * Begins to watch a port or a switch. A port that comes from outside (a virtual machine, a WebSocket) must be plugged in.
@@ -152,7 +156,9 @@ class CaptureImpl implements Capture, Dependent {
 
   /** The first kept frame from this number on. */
   #frame(inspector: Services, from: number): CapturedFrame | null {
-    const seen = this.#engine.row<Seen>((wasm) => wasm.capture_frame(this.#id, from));
+    const seen = this.#engine.record<Seen>(seenFields, (wasm) =>
+      wasm.capture_frame(this.#id, from),
+    );
     if (seen === null) return null;
     const { index, port, direction, length } = seen;
     const data = this.#engine.scratchBytes(seen.kept);
@@ -163,7 +169,7 @@ class CaptureImpl implements Capture, Dependent {
       direction,
       length,
       data,
-      summary: inspector.call((wasm) => wasm.frame_summary(data, seen.isPacket === 1)),
+      summary: inspector.call((wasm) => wasm.frame_summary(data, seen.isPacket)),
     };
   }
 

@@ -7,11 +7,16 @@ import * as check from "./arguments.js";
 import { DhcpClients } from "./dhcp_client.js";
 import { Dhcp6Clients } from "./dhcp6_client.js";
 import type { EngineCore } from "./engine_core.js";
+import { ipNumbers } from "./ip.js";
 import { MdnsImpl } from "./mdns.js";
+import { SORTED } from "./names.js";
 import type { NicImpl } from "./nic.js";
+import { fieldsOf } from "./records.js";
 import { Resolver } from "./resolver.js";
 import { Services } from "./services.js";
 import type { MdnsOptions, NameServers, Stack } from "./types.js";
+
+const sortedFields = fieldsOf(SORTED);
 
 /** Who is asked for names whatever leases say. */
 export interface Names {
@@ -169,10 +174,12 @@ export class Configuration {
   sorted(addresses: readonly string[]): string[] {
     // There is no way to a loopback address to compare.
     if (this.#stack.over !== null || addresses.includes("::1")) return [...addresses];
-    const sorted = this.#stack.engine.call((wasm) =>
-      wasm.sort_destinations(this.#host, addresses.join(" ")),
-    );
-    return sorted.split(" ").filter((address) => address !== "");
+    const { engine } = this.#stack;
+    const sorted = engine.records<{ address: string }>(sortedFields, (wasm) => {
+      engine.give(addresses.flatMap(ipNumbers));
+      return wasm.sort_destinations(this.#host, addresses.length);
+    });
+    return sorted.map(({ address }) => address);
   }
 
   /** The stack has ended. */

@@ -7,7 +7,7 @@ import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import type { Resolver } from "./resolver.js";
 import type { Services } from "./services.js";
-import { Signal } from "./socket.js";
+import { closeReason, Signal } from "./socket.js";
 import { DueTimer } from "./timer.js";
 import { aborted } from "./waiters.js";
 
@@ -117,12 +117,10 @@ class Race {
           engine.removeSink(id);
           this.#settle.resolve(id);
         } else if (signals & Signal.closed) {
-          const ending = engine.row<{ code: "ECONNREFUSED" | null; text: string | null }>((wasm) =>
-            wasm.close_reason(id),
-          );
+          const why = closeReason(engine, id)?.why;
           this.#drop(id);
-          const text = `connect to ${this.#wanted.host}: ${ending?.text}`;
-          this.#failed(new SocketError(ending?.code ?? "ECONNREFUSED", text));
+          const text = `connect to ${this.#wanted.host}: ${why?.text}`;
+          this.#failed(new SocketError(why?.code ?? "ECONNREFUSED", text));
           this.#run();
         }
       },

@@ -8,9 +8,10 @@
  */
 
 import { holdProgram, macrotask, reportUncaught } from "./clock.js";
-import { EngineError, SocketError, type SocketErrorCode } from "./errors.js";
+import { EngineError, SocketError } from "./errors.js";
 import type { LazyModule } from "./module.js";
-import { RowReader, type Rows } from "./rows.js";
+import { FAILURE } from "./names.js";
+import { type Field, fieldsOf, recordsOf, type Why } from "./records.js";
 import type { Clock, Engine } from "./types.js";
 import type { Bindings } from "./wasm/ethertab_bindings.js";
 
@@ -22,6 +23,11 @@ const LONGEST_DELAY = 2 ** 31 - 1;
 const PORT_EVENT = 0x8000_0000;
 /** Frames in batches begin at multiples of this. */
 const ALIGNMENT = 4;
+
+/** What a call returns that has failed. */
+const FAILED = -(2 ** 31);
+const failure = fieldsOf(FAILURE);
+const FAILURE_NUMBERS = 10;
 
 /** Gets what happens at one socket. */
 export interface Sink {
@@ -42,16 +48,17 @@ export interface Dependent {
   onEngineOver(error: Error): void;
 }
 
-/** Where the buffers are that frames and bytes cross in, and the bytes of those that are written here. */
+/** Where the buffers are that frames, bytes and numbers cross in, and how long those are that are written here. */
 interface Buffers {
-  scratch: number;
-  scratchCapacity: number;
   ingress: number;
   ingressCapacity: number;
   egress: number;
   events: number;
+  given: number;
+  givenCapacity: number;
 }
 
+type EightNumbers = [number, number, number, number, number, number, number, number];
 type Wake = "asleep" | "microtask" | "macrotask" | "pumping";
 
 /** See the module's comment. */
@@ -64,7 +71,6 @@ export class EngineCore implements Engine {
   readonly scratchCapacity: number;
   readonly closed: Promise<void>;
   readonly #wasm: Bindings;
-  readonly #rows: RowReader;
   readonly #memory: WebAssembly.Memory;
   readonly #origin: number;
   readonly #sinks = new Map<number, Sink>();
@@ -100,12 +106,20 @@ export class EngineCore implements Engine {
     this.#wasm = bindings;
     this.#origin = clock.now();
     this.#memory = memory;
-    this.#rows = new RowReader(memory);
-    const [buffers] = this.#rows.objects<Buffers>(bindings.create(poolBytes, ...seed));
-    if (buffers === undefined) throw new EngineError("the module tells no buffers");
-    this.#buffers = buffers;
-    this.scratch = this.#buffers.scratch;
-    this.scratchCapacity = this.#buffers.scratchCapacity;
+    const at = bindings.create(poolBytes, ...seed);
+    const [
+      scratch,
+      scratchCapacity,
+      ingress,
+      ingressCapacity,
+      egress,
+      events,
+      given,
+      givenCapacity,
+    ] = new Uint32Array(memory.buffer, at, 8) as unknown as EightNumbers;
+    this.scratch = scratch;
+    this.scratchCapacity = scratchCapacity;
+    this.#buffers = { ingress, ingressCapacity, egress, events, given, givenCapacity };
     this.#view = new Uint8Array(memory.buffer as ArrayBuffer);
     const { promise, resolve, reject } = deferred<void>();
     this.closed = promise;
@@ -156,27 +170,68 @@ export class EngineCore implements Engine {
   }
 
   /**
-   * One call into the module. A trap ends this engine, and an error that carries a code becomes the SocketError or
-   * RangeError that it stands for, with what was attempted in front of its message.
+   * One call into the module. A trap ends this engine, and a failure becomes the SocketError or RangeError that it stands for, with
+   * what was attempted in front of its message.
    */
   call<T>(operation: (wasm: Bindings, now: number) => T, attempt?: string): T {
     if (this.#over !== null) throw this.#over;
+    let result: T;
     try {
-      return operation(this.#wasm, this.now());
+      result = operation(this.#wasm, this.now());
     } catch (error) {
       throw this.#translate(error, attempt);
     }
+    if (result === FAILED) throw this.#failure(attempt);
+    return result;
   }
 
-  /** A call that tells rows of fields, as objects; see {@link call}. */
-  rows<T>(operation: (wasm: Bindings, now: number) => Rows): T[] {
-    return this.#rows.objects<T>(this.call(operation));
+  /** Writes what the next call is given: addresses and settings, one behind the other. Returns how many numbers the last of them has. */
+  give(...numbers: ArrayLike<number>[]): number {
+    const { given, givenCapacity } = this.#buffers;
+    const room = new Float64Array(this.#memory.buffer, given, givenCapacity);
+    let at = 0;
+    for (const some of numbers) {
+      room.set(some, at);
+      at += some.length;
+    }
+    return numbers.at(-1)?.length ?? 0;
   }
 
-  /** A call that tells one row or none. */
-  row<T>(operation: (wasm: Bindings, now: number) => Rows | undefined): T | null {
-    const rows = this.call(operation);
-    return rows === undefined ? null : (this.#rows.objects<T>(rows)[0] ?? null);
+  /** A call that takes settings and tells all of them as they are then. */
+  exchange(
+    values: Float64Array,
+    operation: (wasm: Bindings, now: number, count: number) => number,
+  ): Float64Array<ArrayBuffer> {
+    const count = this.call((wasm, now) => operation(wasm, now, this.give(values)));
+    return new Float64Array(this.#memory.buffer as ArrayBuffer, this.#buffers.given, count).slice();
+  }
+
+  /** The numbers that a call tells; good until the next one. */
+  numbers(operation: (wasm: Bindings, now: number) => number): Float64Array {
+    return this.#told(this.call(operation));
+  }
+
+  #told(count: number): Float64Array {
+    return new Float64Array(this.#memory.buffer, this.#wasm.told(), count);
+  }
+
+  /** A call that tells records, as objects; see {@link call}. */
+  records<T>(fields: readonly Field[], operation: (wasm: Bindings, now: number) => number): T[] {
+    return this.#recordsOf(fields, this.call(operation));
+  }
+
+  /** A call that tells one record or none. */
+  record<T>(
+    fields: readonly Field[],
+    operation: (wasm: Bindings, now: number) => number,
+  ): T | null {
+    return this.records<T>(fields, operation)[0] ?? null;
+  }
+
+  #recordsOf<T>(fields: readonly Field[], count: number): T[] {
+    if (count === 0) return [];
+    const bytes = this.bytes;
+    return recordsOf<T>(fields, this.#told(count), (at, length) => bytes.subarray(at, at + length));
   }
 
   /** A copy of the first bytes of the scratch memory. */
@@ -186,11 +241,20 @@ export class EngineCore implements Engine {
 
   #translate(error: unknown, attempt: string | undefined): unknown {
     if (error instanceof WebAssembly.RuntimeError) return this.#trap(error);
-    if (!(error instanceof Error) || error instanceof SocketError || !("code" in error))
-      return error;
-    const message = attempt === undefined ? error.message : `${attempt}: ${error.message}`;
-    if (error.code === "EINVAL") return new RangeError(message);
-    return new SocketError(error.code as SocketErrorCode, message);
+    // An address that was to be given is none.
+    if (error instanceof RangeError && attempt !== undefined) {
+      return new RangeError(`${attempt}: ${error.message}`);
+    }
+    return error;
+  }
+
+  /** Why the call that was attempted last has failed. */
+  #failure(attempt: string | undefined): Error {
+    const [told] = this.#recordsOf<{ why: Why }>(failure, FAILURE_NUMBERS);
+    if (told === undefined) return new EngineError("the module does not tell why a call failed");
+    const { code, text }: { code: string; text: string } = told.why;
+    const message = attempt === undefined ? text : `${attempt}: ${text}`;
+    return code === "EINVAL" ? new RangeError(message) : new SocketError(told.why.code, message);
   }
 
   #trap(cause: Error): EngineError {

@@ -4,8 +4,10 @@ import * as check from "./arguments.js";
 import { holdProgram, reportUncaught } from "./clock.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
-import type { Accepted } from "./listener.js";
+import { acceptedOf } from "./listener.js";
+import { FLOW_ENDS } from "./names.js";
 import type { NicImpl } from "./nic.js";
+import { fieldsOf } from "./records.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import type {
   AcceptAnyOptions,
@@ -38,12 +40,12 @@ const UNREACHABLE: Readonly<Record<FlowUnreachable, number>> = {
 
 /** What `flow_ends` of the module tells. */
 interface Ends {
-  localAddress: string;
-  localPort: number;
-  remoteAddress: string;
-  remotePort: number;
-  isUdp: number;
+  local: SocketAddress;
+  remote: SocketAddress;
+  isUdp: boolean;
 }
+
+const ENDS = fieldsOf(FLOW_ENDS);
 
 /** Makes the socket of an accepted connection. */
 export type Accepting = (
@@ -122,7 +124,7 @@ export class FlowTaker implements AnyAddress, Sink {
           perSource,
           timeout * MICROSECONDS,
           onudpflow !== null,
-          settings,
+          engine.give(settings),
         ),
       `flows of ${nic.name}`,
     );
@@ -132,9 +134,9 @@ export class FlowTaker implements AnyAddress, Sink {
 
   /** The stack asks about a flow. */
   ask(number: number): void {
-    const ends = this.engine.row<Ends>((wasm) => wasm.flow_ends(number));
+    const ends = this.engine.record<Ends>(ENDS, (wasm) => wasm.flow_ends(number));
     if (ends === null || this.#over !== null) return;
-    if (ends.isUdp === 0) {
+    if (!ends.isUdp) {
       this.#ask(new PendingTcpFlow(this, number, ends), this.#onflow);
     } else if (this.#onudpflow) {
       this.#ask(new PendingUdpFlow(this, number, ends), this.#onudpflow);
@@ -181,8 +183,9 @@ export class FlowTaker implements AnyAddress, Sink {
 
   /** How long the stack waits for the end of a handshake, in milliseconds. */
   #patience(): number {
-    const none = tcpValues("", {});
-    const numbers = this.engine.call((wasm, now) => wasm.tcp_settings(now, this.#listener, none));
+    const numbers = this.engine.exchange(tcpValues("", {}), (wasm, now, count) =>
+      wasm.tcp_settings(now, this.#listener, count),
+    );
     const { initialRto, maxRto, synAckRetries } = tcpSettings(numbers);
     let sum = MARGIN;
     for (let sent = 0, rto = initialRto; sent <= synAckRetries; sent += 1, rto *= 2) {
@@ -194,10 +197,9 @@ export class FlowTaker implements AnyAddress, Sink {
   onSignals(): void {
     for (;;) {
       if (this.#over !== null) return;
-      const accepted = this.engine.row<Accepted>((wasm) => wasm.accept(this.#listener));
+      const accepted = acceptedOf(this.engine, this.#listener);
       if (accepted === null) return;
-      const remote = { address: accepted.remoteAddress, port: accepted.remotePort };
-      const local = { address: accepted.localAddress, port: accepted.localPort };
+      const { local, remote } = accepted;
       const key = keyOf(local, remote);
       const opening = this.#opening.get(key);
       if (opening === undefined) {
@@ -257,8 +259,8 @@ class PendingFlow implements FlowEnds {
   constructor(taker: FlowTaker, number: number, ends: Ends) {
     this.taker = taker;
     this.#number = number;
-    this.local = { address: ends.localAddress, port: ends.localPort };
-    this.remote = { address: ends.remoteAddress, port: ends.remotePort };
+    this.local = ends.local;
+    this.remote = ends.remote;
   }
 
   get nic(): NicImpl {

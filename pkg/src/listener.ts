@@ -3,6 +3,8 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
+import { ACCEPTED } from "./names.js";
+import { fieldsOf } from "./records.js";
 import type { SocketImpl } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import type { Listener, Socket, SocketAddress, TcpOptions, TcpSettings } from "./types.js";
@@ -12,12 +14,17 @@ import { Waiters } from "./waiters.js";
 export type Accepting = (id: number, remote: SocketAddress, local: SocketAddress) => SocketImpl;
 
 /** What `accept` of the module tells. */
-export interface Accepted {
+interface Accepted {
   socket: number;
-  remoteAddress: string;
-  remotePort: number;
-  localAddress: string;
-  localPort: number;
+  remote: SocketAddress;
+  local: SocketAddress;
+}
+
+const fields = fieldsOf(ACCEPTED);
+
+/** The next connection that waits at a listener, if there is one. */
+export function acceptedOf(engine: EngineCore, listener: number): Accepted | null {
+  return engine.record<Accepted>(fields, (wasm) => wasm.accept(listener));
 }
 
 /** See {@link Listener}. */
@@ -86,13 +93,9 @@ export class ListenerImpl implements Listener, Sink {
   #next(): SocketImpl | null {
     const listener = this.#id;
     if (listener === null || this.#error !== null) return null;
-    const accepted = this.#engine.row<Accepted>((wasm) => wasm.accept(listener));
+    const accepted = acceptedOf(this.#engine, listener);
     if (accepted === null) return null;
-    return this.#accepting(
-      accepted.socket,
-      { address: accepted.remoteAddress, port: accepted.remotePort },
-      { address: accepted.localAddress, port: accepted.localPort },
-    );
+    return this.#accepting(accepted.socket, accepted.remote, accepted.local);
   }
 
   /** Why there is no listener, or none any more. */
@@ -137,7 +140,7 @@ export class ListenerImpl implements Listener, Sink {
   #configure(values: Float64Array): Float64Array | null {
     const id = this.#id;
     if (this.#error !== null || id === null) return null;
-    return this.#engine.call((wasm, now) => wasm.tcp_settings(now, id, values));
+    return this.#engine.exchange(values, (wasm, now, count) => wasm.tcp_settings(now, id, count));
   }
 
   close(): Promise<void> {

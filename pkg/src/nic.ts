@@ -3,7 +3,10 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
+import { ipNumbers, prefixNumbers } from "./ip.js";
+import { ADDRESSES, ADVERTISED_NAMES } from "./names.js";
 import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
+import { fieldsOf } from "./records.js";
 import { forwardingSettings, forwardingValues } from "./routing.js";
 import type {
   AddressInfo,
@@ -18,6 +21,8 @@ import type {
 
 /** In what the engine tells of an interface: behind the signals, one more than the number of a new flow. */
 const FLOW_SHIFT = 8;
+const addressFields = fieldsOf(ADDRESSES);
+const nameFields = fieldsOf(ADVERTISED_NAMES);
 
 /** Decides on flows to any address. */
 interface Taker {
@@ -103,7 +108,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
   addressInfo(): AddressInfo[] {
     if (this.isClosed) return [];
     const { host, id } = this;
-    return this.#engine.rows<AddressInfo>((wasm) => wasm.addresses(host, id));
+    return this.#engine.records<AddressInfo>(addressFields, (wasm) => wasm.addresses(host, id));
   }
 
   /** Its addresses, or what routers have said of its network, have changed; or there is a new flow. */
@@ -142,13 +147,13 @@ export class NicImpl extends PortBase implements Nic, Sink {
   advertisedNames(): { servers: string[]; domains: string[] } {
     if (!this.#start.slaac || this.isClosed) return { servers: [], domains: [] };
     const { host, id } = this;
-    const rows = this.#engine.rows<{ server: string; domain: string }>((wasm) =>
-      wasm.advertised_names(host, id),
+    const names = this.#engine.records<{ server: string | null; domain: string | null }>(
+      nameFields,
+      (wasm) => wasm.advertised_names(host, id),
     );
-    const some = (text: string) => text !== "";
     return {
-      servers: rows.map(({ server }) => server).filter(some),
-      domains: rows.map(({ domain }) => domain).filter(some),
+      servers: names.flatMap(({ server }) => server ?? []),
+      domains: names.flatMap(({ domain }) => domain ?? []),
     };
   }
 
@@ -185,9 +190,10 @@ export class NicImpl extends PortBase implements Nic, Sink {
   setLifetimes(address: string, preferred: number | null, valid: number | null): void {
     const { host, id } = this;
     const never = Number.POSITIVE_INFINITY;
-    this.#engine.call((wasm, now) =>
-      wasm.set_address_lifetimes(now, host, id, address, preferred ?? never, valid ?? never),
-    );
+    this.#engine.call((wasm, now) => {
+      this.#engine.give(ipNumbers(address));
+      return wasm.set_address_lifetimes(now, host, id, preferred ?? never, valid ?? never);
+    });
     this.#engine.wake();
   }
 
@@ -221,7 +227,10 @@ export class NicImpl extends PortBase implements Nic, Sink {
   #addAddress(prefix: string, isLeased: boolean): void {
     const { host, id } = this;
     this.#assertOpen();
-    this.#engine.call((wasm, now) => wasm.add_address(now, host, id, prefix, isLeased));
+    this.#engine.call((wasm, now) => {
+      this.#engine.give(prefixNumbers(prefix));
+      return wasm.add_address(now, host, id, isLeased);
+    });
     this.#engine.wake();
   }
 
@@ -229,7 +238,10 @@ export class NicImpl extends PortBase implements Nic, Sink {
     const [address = ""] = check.string("prefix", prefix).split("/");
     const { host, id } = this;
     this.#assertOpen();
-    this.#engine.call((wasm) => wasm.remove_address(host, id, address));
+    this.#engine.call((wasm) => {
+      this.#engine.give(ipNumbers(address));
+      return wasm.remove_address(host, id);
+    });
     this.#engine.wake();
   }
 
@@ -263,7 +275,10 @@ export class NicImpl extends PortBase implements Nic, Sink {
     const address = check.address("group", group);
     const { host, id } = this;
     this.#assertOpen();
-    this.#engine.call((wasm, now) => wasm.set_membership(now, host, id, address, joins));
+    this.#engine.call((wasm, now) => {
+      this.#engine.give(ipNumbers(address));
+      return wasm.set_membership(now, host, id, joins);
+    });
     this.#engine.wake();
   }
 

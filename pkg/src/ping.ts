@@ -3,6 +3,9 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
+import { ipNumbers } from "./ip.js";
+import { PING_RESULT } from "./names.js";
+import { fieldsOf, type Why } from "./records.js";
 import type { PingOptions, PingReply } from "./types.js";
 import { aborted } from "./waiters.js";
 
@@ -12,7 +15,9 @@ const MICROSECONDS = 1_000;
 const LARGEST = 65_507;
 
 /** What `ping_result` of the module tells: an answer, or why there is none, or nothing of these when time is out. */
-type Outcome = (PingReply & { unreachable: null }) | { rtt: null; unreachable: string | null };
+type Outcome = PingReply | { rtt: null; why: Why | null };
+
+const RESULT = fieldsOf(PING_RESULT);
 
 /** Sends an echo request and waits for what comes of it. While it waits it is among what `open` has, to be closed. */
 export async function ping(
@@ -31,15 +36,15 @@ export async function ping(
   if (signal?.aborted) throw aborted(signal);
 
   const { promise, resolve, reject } = deferred<Outcome>();
-  const id = engine.call(
-    (wasm, now) => wasm.ping(now, host, to, size, timeout * MICROSECONDS),
-    `ping ${to}`,
-  );
+  const id = engine.call((wasm, now) => {
+    engine.give(ipNumbers(to));
+    return wasm.ping(now, host, size, timeout * MICROSECONDS);
+  }, `ping ${to}`);
   // Its number may be another's between its end and the end of this function.
   let ended = false;
   const sink: Sink = {
     onSignals() {
-      const outcome = engine.row<Outcome>((wasm) => wasm.ping_result(id));
+      const outcome = engine.record<Outcome>(RESULT, (wasm) => wasm.ping_result(id));
       if (outcome === null) return;
       ended = true;
       engine.removeSink(id);
@@ -73,8 +78,8 @@ export async function ping(
 
 function replyOf(to: string, timeout: number, outcome: Outcome): PingReply {
   if (outcome.rtt !== null) return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
-  if (outcome.unreachable !== null) {
-    throw new SocketError("EHOSTUNREACH", `ping ${to}: ${outcome.unreachable}`);
+  if (outcome.why !== null) {
+    throw new SocketError(outcome.why.code, `ping ${to}: ${outcome.why.text}`);
   }
   throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`);
 }

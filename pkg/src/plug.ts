@@ -3,8 +3,9 @@
 import * as check from "./arguments.js";
 import { engineFor } from "./engine.js";
 import { type EngineCore, eachFrame } from "./engine_core.js";
+import { IMPAIRMENT } from "./names.js";
 import { ExternalPort, freePortOf, type Joint, noCounters, PortBase } from "./ports/port_base.js";
-import { valuesOf } from "./rows.js";
+import { fieldsOf, valuesOf } from "./records.js";
 import type {
   Cable,
   CableOptions,
@@ -17,6 +18,7 @@ import type {
 } from "./types.js";
 
 const MICROSECONDS = 1_000;
+const impairments = fieldsOf(IMPAIRMENT);
 
 /** Checked, in the units of the engine: microseconds and bits per second. */
 export type CheckedImpairment = Record<string, number>;
@@ -137,10 +139,16 @@ function lay(
   const port = first.attach(engine);
   const cable = engine.call((wasm) => {
     const id = wasm.plug(port, second.attach(engine));
-    wasm.impair(id, valuesOf(wasm.impairment_options(), impairment));
     return id;
   });
-  engine.wake();
+  const set = (changed: CheckedImpairment): void => {
+    engine.call((wasm) => {
+      engine.give(valuesOf(impairments, changed));
+      return wasm.impair(cable);
+    });
+    engine.wake();
+  };
+  set(impairment);
   return {
     unplug() {
       if (engine.over === null) {
@@ -150,10 +158,7 @@ function lay(
       first.detach();
       second.detach();
     },
-    set(changed) {
-      engine.call((wasm) => wasm.impair(cable, valuesOf(wasm.impairment_options(), changed)));
-      engine.wake();
-    },
+    set,
   };
 }
 

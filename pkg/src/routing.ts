@@ -2,7 +2,9 @@
 
 import * as check from "./arguments.js";
 import type { EngineCore } from "./engine_core.js";
-import { FORWARDING, NAT } from "./names.js";
+import { ipNumbers, optionalIp, prefixNumbers } from "./ip.js";
+import { FORWARDING, NAT, NAT_FLOWS, PORT_FORWARDS, ROUTES } from "./names.js";
+import { fieldsOf } from "./records.js";
 import { count, type Kind, SettingsTable } from "./settings.js";
 import type {
   ForwardingOptions,
@@ -33,6 +35,10 @@ const natTable = new SettingsTable(
   "translation",
 );
 
+const routeFields = fieldsOf(ROUTES);
+const flowFields = fieldsOf(NAT_FLOWS);
+const forwardFields = fieldsOf(PORT_FORWARDS);
+
 /** What is needed of the stack. */
 export interface Owner {
   readonly engine: EngineCore;
@@ -47,21 +53,8 @@ interface RawRoute extends Omit<RouteInfo, "nic"> {
   interface: number;
 }
 
-/** A flow as the module tells it. */
-interface RawFlow {
-  protocol: NatFlow["protocol"];
-  insideAddress: string;
-  insidePort: number;
-  outsideAddress: string;
-  outsidePort: number;
-  remoteAddress: string;
-  remotePort: number;
-  established: number;
-  idle: number;
-}
-
 export function routesOf({ engine, host, nameOf }: Owner): RouteInfo[] {
-  const raw = engine.rows<RawRoute>((wasm) => wasm.routes(host));
+  const raw = engine.records<RawRoute>(routeFields, (wasm) => wasm.routes(host));
   return raw.map(({ interface: id, expires, ...route }) => ({
     ...route,
     nic: nameOf(id),
@@ -84,13 +77,19 @@ export function addRoute(owner: Owner, route: RouteOptions): void {
   if (via === NO_ADDRESS && nic === NO_INTERFACE) {
     throw new TypeError(`the route to ${to} needs the next hop, via, or an interface, nic`);
   }
-  owner.engine.call((wasm) => wasm.add_route(owner.host, to, via, nic, metric));
+  owner.engine.call((wasm) => {
+    owner.engine.give(prefixNumbers(to), optionalIp(via));
+    return wasm.add_route(owner.host, nic, metric);
+  });
   owner.engine.wake();
 }
 
 export function removeRoute(owner: Owner, route: string | RouteOptions): void {
   const [to, via, nic] = wayOf(owner, typeof route === "string" ? { to: route } : route);
-  owner.engine.call((wasm) => wasm.remove_route(owner.host, to, via, nic));
+  owner.engine.call((wasm) => {
+    owner.engine.give(prefixNumbers(to), optionalIp(via));
+    return wasm.remove_route(owner.host, nic);
+  });
   owner.engine.wake();
 }
 
@@ -117,7 +116,9 @@ export function forwardingSettings(
   nic: number,
   values = forwardingTable.none(),
 ): ForwardingSettings {
-  const numbers = engine.call((wasm) => wasm.forwarding_settings(host, nic, values));
+  const numbers = engine.exchange(values, (wasm, _, count) =>
+    wasm.forwarding_settings(host, nic, count),
+  );
   engine.wake();
   return forwardingTable.told(numbers) as unknown as ForwardingSettings;
 }
@@ -126,19 +127,11 @@ export function setNat(owner: Owner, options: NatOptions | null): void {
   const { outside, ...rest } = options === null ? {} : check.options("options", options);
   const nic = options === null ? NO_INTERFACE : owner.interfaceOf(outside);
   const values = natTable.values("options", rest);
-  owner.engine.call((wasm) => wasm.set_nat(owner.host, nic, values));
+  owner.engine.call((wasm) => wasm.set_nat(owner.host, nic, owner.engine.give(values)));
 }
 
 export function natFlowsOf({ engine, host }: Owner): NatFlow[] {
-  const raw = engine.rows<RawFlow>((wasm) => wasm.nat_flows(host));
-  return raw.map((flow) => ({
-    protocol: flow.protocol,
-    inside: { address: flow.insideAddress, port: flow.insidePort },
-    outside: { address: flow.outsideAddress, port: flow.outsidePort },
-    remote: { address: flow.remoteAddress, port: flow.remotePort },
-    established: flow.established !== 0,
-    idle: flow.idle,
-  }));
+  return engine.records<NatFlow>(flowFields, (wasm) => wasm.nat_flows(host));
 }
 
 /** The endpoint inside and whether the protocol is UDP. */
@@ -151,19 +144,20 @@ export function forwardPort({ engine, host }: Owner, forward: PortForward): void
   const given = check.options("forward", forward);
   const { udp, port } = checkedForward(given);
   const [address, inside] = check.endpoint("forward.to", given.to);
-  engine.call(
-    (wasm) => wasm.forward_port(host, udp, port, address, inside),
-    `forward port ${port}`,
-  );
+  engine.call((wasm) => {
+    engine.give(ipNumbers(address));
+    return wasm.forward_port(host, udp, port, inside);
+  }, `forward port ${port}`);
 }
 
 export function unforwardPort({ engine, host }: Owner, forward: Omit<PortForward, "to">): void {
   const { udp, port } = checkedForward(check.options("forward", forward));
-  engine.call((wasm) => wasm.forward_port(host, udp, port, NO_ADDRESS, 0));
+  engine.call((wasm) => wasm.forward_port(host, udp, port, 0));
 }
 
 export function portForwardsOf({ engine, host }: Owner): PortForward[] {
-  const raw = engine.rows<Omit<PortForward, "to"> & { address: string; insidePort: number }>(
+  const raw = engine.records<Omit<PortForward, "to"> & { address: string; insidePort: number }>(
+    forwardFields,
     (wasm) => wasm.port_forwards(host),
   );
   return raw.map(({ protocol, port, address, insidePort }) => ({

@@ -1,4 +1,4 @@
-/** What the WebAssembly modules tell and are told that is more than one number; see `rows.rs` and `options.rs` in `wasm`. */
+/** What the services' module tells that is more than one number; see `rows.rs` in `wasm`. */
 
 import { EngineError } from "./errors.js";
 
@@ -39,16 +39,4 @@ export class RowReader {
     }
     return names;
   }
-}
-
-/** The numbers of options in the order of the module's names, NaN for those that are not given. */
-export function valuesOf(
-  names: string,
-  given: Readonly<Record<string, number>>,
-): Float64Array<ArrayBuffer> {
-  const known = names.split(" ");
-  for (const name of Object.keys(given)) {
-    if (!known.includes(name)) throw new EngineError(`the module has no option ${name}`);
-  }
-  return Float64Array.from(known, (name) => given[name] ?? Number.NaN);
 }

@@ -2,9 +2,9 @@
 
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
-import { SocketError, type SocketErrorCode } from "./errors.js";
-import { CONNECTION } from "./names.js";
-import { fieldsOf, recordsOf } from "./records.js";
+import { SocketError } from "./errors.js";
+import { CLOSE_REASON, CONNECTION, CONNECTION_END } from "./names.js";
+import { fieldsOf, type Why } from "./records.js";
 import { readableOf, writableOf } from "./socket_streams.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import type {
@@ -35,21 +35,21 @@ const WRITE_SIGNALS = Signal.writable | Signal.connected | Signal.closed;
 const WOULD_BLOCK = -1;
 const SHUT_DOWN = -2;
 
-/** What `close_reason` of the module tells. */
-interface Ending {
-  /** Null for a good end. */
-  code: SocketErrorCode | null;
-  text: string | null;
-}
-
 const INFO = fieldsOf(CONNECTION);
+const END = fieldsOf(CONNECTION_END);
+const REASON = fieldsOf(CLOSE_REASON);
 
 /** The connections that the module tells of. */
 export function connectionsOf(
   engine: EngineCore,
-  operation: (wasm: Bindings) => Float64Array,
+  operation: (wasm: Bindings) => number,
 ): ConnectionInfo[] {
-  return recordsOf<ConnectionInfo>(INFO, engine.call(operation));
+  return engine.records<ConnectionInfo>(INFO, operation);
+}
+
+/** Why a connection is over, null for a good end; null as a whole while it is not over. */
+export function closeReason(engine: EngineCore, id: number): { why: Why | null } | null {
+  return engine.record(REASON, (wasm) => wasm.close_reason(id));
 }
 
 /** No connection has this number. */
@@ -178,7 +178,7 @@ export class SocketImpl implements Socket, Sink {
   /** This end as the stack knows it. */
   #localAddress(): SocketAddress | null {
     if (this.#phase === "over" || this.#hasNone) return null;
-    return this.#engine.row<SocketAddress>((wasm) => wasm.connection_local(this.#id));
+    return this.#engine.record<SocketAddress>(END, (wasm) => wasm.connection_local(this.#id));
   }
 
   #open(local: SocketAddress | null): void {
@@ -200,10 +200,10 @@ export class SocketImpl implements Socket, Sink {
   /** Ends the socket if its connection is over, unless the end was a good one and there are bytes to read. */
   #checkEnd(): void {
     if (this.#phase === "over" || this.#hasNone) return;
-    const ending = this.#engine.row<Ending>((wasm) => wasm.close_reason(this.#id));
+    const ending = closeReason(this.#engine, this.#id);
     if (ending === null) return;
-    if (ending.code !== null) {
-      this.#release(new SocketError(ending.code, `${this.#describe()}: ${ending.text}`));
+    if (ending.why !== null) {
+      this.#release(new SocketError(ending.why.code, `${this.#describe()}: ${ending.why.text}`));
     } else if (this.#ended || this.readableBytes === 0) {
       this.#release(null);
     }
@@ -434,14 +434,16 @@ export class SocketImpl implements Socket, Sink {
       this.#wanted.push(values);
       return;
     }
-    this.#engine.call((wasm, now) => wasm.tcp_settings(now, this.#id, values));
+    this.#engine.exchange(values, (wasm, now, count) => wasm.tcp_settings(now, this.#id, count));
     this.#engine.wake();
   }
 
   tcpSettings(): TcpSettings | null {
     if (this.#phase === "over" || this.#hasNone) return null;
     const none = tcpValues("options", {});
-    return tcpSettings(this.#engine.call((wasm, now) => wasm.tcp_settings(now, this.#id, none)));
+    const tell = (wasm: Bindings, now: number, count: number): number =>
+      wasm.tcp_settings(now, this.#id, count);
+    return tcpSettings(this.#engine.exchange(none, tell));
   }
 
   info(): ConnectionInfo | null {

@@ -8,9 +8,12 @@ import { engineFor } from "./engine.js";
 import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import { FlowTaker } from "./flows.js";
+import { ipNumbers, optionalIp } from "./ip.js";
 import { ListenerImpl } from "./listener.js";
+import { COUNTERS, INTERFACE, LIMITS, NEIGHBORS } from "./names.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
+import { fieldsOf, valuesOf } from "./records.js";
 import { Resolver } from "./resolver.js";
 import {
   addRoute,
@@ -23,7 +26,6 @@ import {
   setNat,
   unforwardPort,
 } from "./routing.js";
-import { valuesOf } from "./rows.js";
 import { Services } from "./services.js";
 import { connectionsOf, SocketImpl, type SocketStart } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
@@ -78,8 +80,13 @@ const ANY = "";
 /** ...and how these are written. */
 const ALL = "::";
 
+const limitFields = fieldsOf(LIMITS);
+const interfaceFields = fieldsOf(INTERFACE);
+const neighborFields = fieldsOf(NEIGHBORS);
+const counters = fieldsOf(COUNTERS);
+
 /** The counts of {@link StackLimits}, with the largest that the engine takes. */
-const LIMITS: Readonly<Record<keyof Omit<StackLimits, "memory" | "trace">, number>> = {
+const MOST: Readonly<Record<keyof Omit<StackLimits, "memory" | "trace">, number>> = {
   interfaces: 64,
   addresses: 1_024,
   routes: 4_096,
@@ -104,9 +111,10 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
   const dns = nameServers(given.dns);
   const seed = check.seed("options.seed", given.seed);
   const engine = await engineFor(given.engine);
-  const host = engine.call((wasm) =>
-    wasm.add_host(name, ...seed, valuesOf(wasm.limit_options(), limits), tcp),
-  );
+  const host = engine.call((wasm) => {
+    const count = engine.give(valuesOf(limitFields, limits), tcp);
+    return wasm.add_host(name, ...seed, limitFields.length, count);
+  });
   const trace = new TraceImpl(engine, host, (limits["trace"] ?? 0) > 0);
   return new StackImpl(engine, host, name, seed, trace, dns);
 }
@@ -115,8 +123,8 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
 function limitsOf(limits: StackLimits | undefined): Record<string, number> {
   const given = check.options("options.limits", limits);
   const checked: Record<string, number> = {};
-  for (const [name, most] of Object.entries(LIMITS)) {
-    const value = given[name as keyof typeof LIMITS];
+  for (const [name, most] of Object.entries(MOST)) {
+    const value = given[name as keyof typeof MOST];
     if (value !== undefined)
       checked[name] = check.integer(`options.limits.${name}`, value, 1, most);
   }
@@ -229,7 +237,7 @@ export class StackImpl implements Stack, Dependent {
       port,
       events,
       mtu,
-    } = this.engine.row((wasm, now) =>
+    } = this.engine.record(interfaceFields, (wasm, now) =>
       wasm.add_interface(now, this.#host, name, check.macNumber(mac), wanted, medium, slaac),
     ) as { interface: number; port: number; events: number; mtu: number };
     const nic = new NicImpl(this.engine, {
@@ -442,7 +450,10 @@ export class StackImpl implements Stack, Dependent {
     const octets = check.macNumber(check.mac("mac", mac));
     const { id } = this.#interfaceOf(nic);
     this.#assertOpen();
-    this.engine.call((wasm) => wasm.add_neighbor(this.#host, id, literal, octets));
+    this.engine.call((wasm) => {
+      this.engine.give(ipNumbers(literal));
+      return wasm.add_neighbor(this.#host, id, octets);
+    });
     this.engine.wake();
   }
 
@@ -480,13 +491,11 @@ export class StackImpl implements Stack, Dependent {
           wasm.connect(
             now,
             this.#host,
-            address,
             remote.port,
-            localAddress,
             localPort,
             connectTimeout * MICROSECONDS,
             fastOpen,
-            settings,
+            this.engine.give(ipNumbers(address), optionalIp(localAddress), settings),
           ),
         `connect to ${check.hostPort(address, remote.port)}`,
       );
@@ -557,7 +566,13 @@ export class StackImpl implements Stack, Dependent {
     const listener = new ListenerImpl(
       this.engine,
       this.#bind(hostname, port, (wasm) =>
-        wasm.listen(this.#host, hostname, port, backlog, fastOpen, settings),
+        wasm.listen(
+          this.#host,
+          port,
+          backlog,
+          fastOpen,
+          this.engine.give(optionalIp(hostname), settings),
+        ),
       ),
       (id, remote, local) => this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
       (closed) => this.#others.delete(closed),
@@ -574,13 +589,8 @@ export class StackImpl implements Stack, Dependent {
   ): { id: number; address: SocketAddress } | Error {
     const address = hostname || ALL;
     try {
-      return this.engine.call(
-        (wasm) => {
-          const id = listen(wasm);
-          return { id, address: { address, port: wasm.listener_port(id) } };
-        },
-        `listen on ${check.hostPort(address, port)}`,
-      );
+      const id = this.engine.call(listen, `listen on ${check.hostPort(address, port)}`);
+      return { id, address: { address, port: this.engine.call((wasm) => wasm.listener_port(id)) } };
     } catch (error) {
       if (error instanceof SocketError) return error;
       throw error;
@@ -596,7 +606,7 @@ export class StackImpl implements Stack, Dependent {
     this.#assertOpen();
     const address = hostname || ALL;
     const id = this.engine.call(
-      (wasm) => wasm.bind_udp(this.#host, hostname, port, settings),
+      (wasm) => wasm.bind_udp(this.#host, port, this.engine.give(optionalIp(hostname), settings)),
       `bind UDP ${check.hostPort(address, port)}`,
     );
     const bound = this.engine.call((wasm) => wasm.udp_port(id));
@@ -636,13 +646,16 @@ export class StackImpl implements Stack, Dependent {
 
   #tcpSettings(values: Float64Array): Float64Array {
     this.#assertOpen();
-    return this.engine.call((wasm) => wasm.host_tcp_settings(this.#host, values));
+    return this.engine.exchange(values, (wasm, _, count) =>
+      wasm.host_tcp_settings(this.#host, count),
+    );
   }
 
   neighbors(): NeighborInfo[] {
     this.#assertOpen();
-    const found = this.engine.rows<NeighborInfo & { interface: number }>((wasm) =>
-      wasm.neighbors(this.#host),
+    const found = this.engine.records<NeighborInfo & { interface: number }>(
+      neighborFields,
+      (wasm) => wasm.neighbors(this.#host),
     );
     return found.map(({ address, mac, state, interface: id }) => {
       return { address, mac, state, nic: this.#nics.get(id)?.name ?? "" };
@@ -651,9 +664,10 @@ export class StackImpl implements Stack, Dependent {
 
   counters(): Record<string, number> {
     this.#assertOpen();
-    const values = this.engine.call((wasm) => wasm.counters(this.#host));
-    const names = this.engine.call((wasm) => wasm.counter_names()).split(" ");
-    return Object.fromEntries(names.map((name, index) => [name, values[index] ?? 0]));
+    return (
+      this.engine.record<Record<string, number>>(counters, (wasm) => wasm.counters(this.#host)) ??
+      {}
+    );
   }
 
   get blocksInUse(): number {

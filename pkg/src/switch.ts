@@ -3,9 +3,13 @@
 import * as check from "./arguments.js";
 import { engineFor } from "./engine.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
+import { SWITCH_COUNTERS } from "./names.js";
 import { join } from "./plug.js";
 import { countersOf, freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
+import { fieldsOf } from "./records.js";
 import type { Pluggable, Port, PortCounters, Switch, SwitchOptions } from "./types.js";
+
+const switchCounters = fieldsOf(SWITCH_COUNTERS);
 
 /** Makes a learning switch, in the realm's engine unless `options.engine` names another. */
 export async function createSwitch(options: SwitchOptions = {}): Promise<Switch> {
@@ -85,7 +89,11 @@ export class SwitchImpl implements Switch, Dependent {
 
   counters(): Record<string, number> {
     this.#assertOpen();
-    return this.engine.row<Record<string, number>>((wasm) => wasm.switch_counters(this.#id)) ?? {};
+    return (
+      this.engine.record<Record<string, number>>(switchCounters, (wasm) =>
+        wasm.switch_counters(this.#id),
+      ) ?? {}
+    );
   }
 
   #assertOpen(): void {

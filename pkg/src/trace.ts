@@ -52,7 +52,7 @@ export class TraceImpl implements Trace {
   #fetch(most: number): void {
     if (this.#finallyDropped !== null || most <= 0) return;
     const records = Math.min(most, 2 ** 32 - 1);
-    const numbers = this.#engine.call((wasm) => wasm.take_trace(this.#host, records));
+    const numbers = this.#engine.numbers((wasm) => wasm.take_trace(this.#host, records));
     for (let at = 0; at < numbers.length; at += WIDTH) {
       const kind = KINDS[numbers[at] ?? -1];
       if (kind !== undefined) this.#taken.push(this.#event(kind, numbers, at));

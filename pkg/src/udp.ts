@@ -2,9 +2,11 @@
 
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
-import { SocketError, type SocketErrorCode } from "./errors.js";
-import { UDP_SETTINGS } from "./names.js";
+import { SocketError } from "./errors.js";
+import { ipNumbers, optionalIp } from "./ip.js";
+import { DATAGRAM, UDP_ERROR, UDP_SETTINGS } from "./names.js";
 import type { NicImpl } from "./nic.js";
+import { fieldsOf, type Why } from "./records.js";
 import { count, SettingsTable } from "./settings.js";
 import { Signal } from "./socket.js";
 import type {
@@ -39,24 +41,21 @@ export function udpValues(
 }
 
 /** What `udp_recv` tells of a datagram whose bytes are in the scratch memory. */
-interface Received {
+interface Received extends Omit<Datagram, "data" | "nic" | "localAddress"> {
   length: number;
-  remoteAddress: string;
-  remotePort: number;
-  localAddress: string;
+  localAddress: string | null;
   interface: number | null;
-  mac: string | null;
-  ttl: number;
-  trafficClass: number;
 }
 
 /** What `udp_error` tells. */
 interface Reported {
   address: string;
   port: number;
-  code: SocketErrorCode;
-  text: string;
+  why: Why;
 }
+
+const received = fieldsOf(DATAGRAM);
+const reported = fieldsOf(UDP_ERROR);
 
 /** What a socket starts with. */
 export interface UdpStart {
@@ -112,11 +111,11 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   #reportErrors(): void {
     while (this.#error === null) {
-      const reported = this.#engine.row<Reported>((wasm) => wasm.udp_error(this.#start.id));
-      if (reported === null) return;
-      const target = { address: reported.address, port: reported.port };
-      const text = `datagram to ${check.hostPort(target.address, target.port)}: ${reported.text}`;
-      const error = new SocketError(reported.code, text);
+      const next = this.#engine.record<Reported>(reported, (wasm) => wasm.udp_error(this.#start.id));
+      if (next === null) return;
+      const { why, ...target } = next;
+      const text = `datagram to ${check.hostPort(target.address, target.port)}: ${why.text}`;
+      const error = new SocketError(why.code, text);
       const { onerror } = this;
       if (onerror !== null) guarded(() => onerror(error, target));
     }
@@ -136,7 +135,10 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     const number = peer === null ? NOBODY.port : check.port("peer.port", port);
     if (this.#error !== null) throw this.#error;
     this.#engine.call(
-      (wasm) => wasm.udp_connect(this.#start.id, remote, number),
+      (wasm) => {
+        this.#engine.give(optionalIp(remote));
+        return wasm.udp_connect(this.#start.id, number);
+      },
       `connect UDP to ${check.hostPort(remote, number)}`,
     );
     this.#remote = peer === null ? null : { address: remote, port: number };
@@ -151,34 +153,37 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       .array(only === undefined ? "sources.except" : "sources.only", only ?? except)
       .map((source, index) => check.address(`source ${index}`, source));
     if (only?.length === 0) throw new RangeError("sources.only must name a source");
-    this.#filter(group, nic, only === undefined, list.join(" "));
+    this.#filter(group, nic, only === undefined, list);
   }
 
   leaveGroup(group: string, nic: Nic): void {
-    this.#filter(group, nic, false, "");
+    this.#filter(group, nic, false, []);
   }
 
-  #filter(group: string, nic: Nic, excludes: boolean, sources: string): void {
+  #filter(group: string, nic: Nic, excludes: boolean, sources: readonly string[]): void {
     const address = check.address("group", group);
     const id = this.#start.interfaceOf(nic);
     if (this.#error !== null) throw this.#error;
-    this.#engine.call((wasm, now) =>
-      wasm.udp_filter(now, this.#start.id, id, address, excludes, sources),
-    );
+    this.#engine.call((wasm, now) => {
+      this.#engine.give(ipNumbers(address), sources.flatMap(ipNumbers));
+      return wasm.udp_filter(now, this.#start.id, id, excludes, sources.length);
+    });
     this.#engine.wake();
   }
 
   setOptions(settings: Partial<UdpSettings>): void {
     const values = udpValues("settings", settings);
     if (this.#error !== null) throw this.#error;
-    this.#engine.call((wasm) => wasm.udp_settings(this.#start.id, values));
+    this.#settings(values);
+  }
+
+  #settings(values: Float64Array): Float64Array {
+    return this.#engine.exchange(values, (wasm, _, count) => wasm.udp_settings(this.#start.id, count));
   }
 
   settings(): UdpSettings | null {
     if (this.#error !== null) return null;
-    const values = table.none();
-    const numbers = this.#engine.call((wasm) => wasm.udp_settings(this.#start.id, values));
-    return table.told(numbers) as unknown as UdpSettings;
+    return table.told(this.#settings(table.none())) as unknown as UdpSettings;
   }
 
   send(data: BufferSource, to?: DatagramTarget): void {
@@ -203,7 +208,8 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     }
     this.#engine.call((wasm, now) => {
       this.#engine.bytes.set(from, this.#engine.scratch);
-      wasm.udp_send(now, this.#start.id, from.byteLength, remote, port, local, nic, mac);
+      this.#engine.give(ipNumbers(remote), optionalIp(local));
+      return wasm.udp_send(now, this.#start.id, from.byteLength, port, nic, mac);
     }, attempt);
     this.#engine.wake();
   }
@@ -215,17 +221,17 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   tryReceive(): Datagram | null {
     if (this.#error !== null) return null;
-    const received = this.#engine.row<Received>((wasm) => wasm.udp_recv(this.#start.id));
-    if (received === null) return null;
+    const next = this.#engine.record<Received>(received, (wasm) => wasm.udp_recv(this.#start.id));
+    if (next === null) return null;
     return {
-      data: this.#engine.scratchBytes(received.length),
-      remoteAddress: received.remoteAddress,
-      remotePort: received.remotePort,
-      localAddress: received.localAddress,
-      nic: received.interface === null ? null : this.#start.nicOf(received.interface),
-      mac: received.mac,
-      ttl: received.ttl,
-      trafficClass: received.trafficClass,
+      data: this.#engine.scratchBytes(next.length),
+      remoteAddress: next.remoteAddress,
+      remotePort: next.remotePort,
+      localAddress: next.localAddress ?? "",
+      nic: next.interface === null ? null : this.#start.nicOf(next.interface),
+      mac: next.mac,
+      ttl: next.ttl,
+      trafficClass: next.trafficClass,
     };
   }
 

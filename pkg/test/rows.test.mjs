@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { capture, plug } from "ethertab";
-import { fieldsOf, recordOf, recordsOf } from "../dist/records.js";
-import { RowReader, valuesOf } from "../dist/rows.js";
+import { fieldsOf, recordOf, recordsOf, valuesOf } from "../dist/records.js";
+import { RowReader } from "../dist/rows.js";
 import { connected, twoOnSwitch, twoStacks, until } from "./support.mjs";
 
 /** Checks an object's fields, all of them and in this order, each against a value, a type's name or a function. */
@@ -243,20 +243,30 @@ test("an interface that is opened and closed 1,000 times leaves nothing behind",
   engine.close();
 });
 
-test("addresses are shown as RFC 5952 has them, and words by their numbers", () => {
-  const [address, flags, word] = fieldsOf("a.address@ flags&flags state=states");
-  const text = (...groups) => {
-    const numbers = [0, 2, 4, 6].map((at) => groups[at] * 65_536 + groups[at + 1]);
-    return recordOf([address], numbers).a.address;
+test("numbers are shown as their names say", () => {
+  const [address, prefix, mac] = fieldsOf("a.address@ prefix/ mac#");
+  const [flags, word] = fieldsOf("flags&flags state=states");
+  const [text, domain, why] = fieldsOf("text$ domain% why!");
+  const loopback = [0, 0, 0, 1];
+  assert.deepEqual(recordOf([address], loopback), { a: { address: "::1" } });
+  assert.deepEqual(recordOf([prefix], [...loopback, 64]), { prefix: "::1/64" });
+  assert.deepEqual(recordOf([mac], [0x0200_0000_00ff]), { mac: "02:00:00:00:00:ff" });
+  const memory = new TextEncoder().encode("EINVAL{} is wrong\x03www\x08exa mple\x00");
+  const at = (address, length) => memory.subarray(address, address + length);
+  assert.deepEqual(recordOf([text], [0, 6], 0, at), { text: "EINVAL" });
+  assert.deepEqual(recordOf([domain], [17, 14], 0, at), { domain: "www.example" });
+  const about = (kind, ...value) => {
+    const numbers = [0, 6, 6, 11, kind, ...value, ...new Array(5 - value.length).fill(Number.NaN)];
+    return recordOf([why], numbers, 0, at).why;
   };
-  assert.equal(text(0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x020f), "10.0.2.15");
-  assert.equal(text(0xfe80, 0, 0, 0, 0, 0, 0, 1), "fe80::1");
-  assert.equal(text(0, 0, 0, 0, 0, 0, 0, 0), "::");
-  assert.equal(text(0, 0, 0, 0, 0, 0, 0, 1), "::1");
-  assert.equal(text(0xfd00, 0, 0, 1, 0, 0, 0, 0), "fd00:0:0:1::");
-  assert.equal(text(0x2001, 0xdb8, 0, 0, 1, 0, 0, 1), "2001:db8::1:0:0:1");
-  assert.equal(text(0x2001, 0xdb8, 0, 1, 1, 1, 1, 1), "2001:db8:0:1:1:1:1:1");
-  assert.equal(text(0x10, 0, 0, 0x100, 0xa0, 0, 0, 0xff), "10::100:a0:0:0:ff");
+  assert.deepEqual(about(1, 7), { code: "EINVAL", text: "7 is wrong" });
+  assert.equal(about(2, ...loopback).text, "::1 is wrong");
+  assert.equal(about(3, ...loopback, 80).text, "[::1]:80 is wrong");
+  assert.equal(about(4, ...loopback, 128).text, "::1/128 is wrong");
+  assert.equal(about(5, 255).text, "00:00:00:00:00:ff is wrong");
+  assert.equal(about(6, 0, 6).text, "EINVAL is wrong");
+  assert.equal(about(0).text, " is wrong");
+  assert.throws(() => recordOf([text], [0, 6]), { name: "EngineError" });
   assert.deepEqual(recordOf([flags], [0x12]), { flags: ["SYN", "ACK"] });
   assert.deepEqual(recordOf([word], [3]), { state: "ESTABLISHED" });
   assert.deepEqual(recordOf([word], [99]), { state: "unknown" });
@@ -274,6 +284,7 @@ test("a row that is cut short and an option that the module does not know are er
     { one: "3", two: 0 },
   ]);
   assert.throws(() => reader.objects([100, 7, 1, 2, 3]), { name: "EngineError" });
-  assert.deepEqual([...valuesOf("a b c", { c: 3, a: 0 })], [0, Number.NaN, 3]);
-  assert.throws(() => valuesOf("a b c", { d: 1 }), { name: "EngineError", message: /\bd\b/ });
+  const fields = fieldsOf("a b c");
+  assert.deepEqual([...valuesOf(fields, { c: 3, a: 0 })], [0, Number.NaN, 3]);
+  assert.throws(() => valuesOf(fields, { d: 1 }), { name: "EngineError", message: /\bd\b/ });
 });

@@ -2,6 +2,7 @@
 
 use crate::random::Chance;
 use ethertab::time::Duration;
+use ethertab::{About, ErrorText};
 use std::fmt;
 
 /// How one direction of a cable treats frames. The default is a perfect cable: no delay, no loss, any rate, any length.
@@ -144,15 +145,22 @@ pub enum ImpairmentError {
     ZeroQueue,
 }
 
+impl ImpairmentError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            Self::Probability { field, .. } => {
+                ErrorText::about("{} must be a probability from 0 to 1", About::Word(field))
+            }
+            Self::ZeroRate => ErrorText::plain("the rate must be at least 1 bit/s"),
+            Self::ZeroQueue => ErrorText::plain("the queue must hold at least one frame or byte"),
+        }
+    }
+}
+
 impl fmt::Display for ImpairmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Probability { field, .. } => {
-                write!(f, "{field} must be a probability from 0 to 1")
-            }
-            Self::ZeroRate => f.write_str("the rate must be at least 1 bit/s"),
-            Self::ZeroQueue => f.write_str("the queue must hold at least one frame or byte"),
-        }
+        self.text().fmt(f)
     }
 }
 

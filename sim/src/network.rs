@@ -21,7 +21,7 @@ use crate::schedule::{Schedule, Wake};
 use crate::slots::{Key, Slots};
 use crate::switch::{Switch, SwitchConfig};
 use ethertab::time::Instant;
-use ethertab::{InterfaceId, Medium, Pool, Stack};
+use ethertab::{ErrorText, InterfaceId, Medium, Pool, Stack};
 use siphasher::sip::SipHasher13;
 use std::collections::VecDeque;
 use std::fmt;
@@ -107,17 +107,22 @@ pub enum NetworkError {
     Impairment(ImpairmentError),
 }
 
+impl NetworkError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            Self::NotFound => ErrorText::plain("there is no such part of the network"),
+            Self::AlreadyPlugged(port) => ErrorText::number("port {} already has a cable", port.0.index),
+            Self::NoFreePort => ErrorText::plain("no port is free"),
+            Self::SamePort(port) => ErrorText::number("port {} cannot be plugged into itself", port.0.index),
+            Self::Impairment(error) => error.text(),
+        }
+    }
+}
+
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("there is no such part of the network"),
-            Self::AlreadyPlugged(port) => write!(f, "port {} already has a cable", port.0.index),
-            Self::NoFreePort => f.write_str("no port is free"),
-            Self::SamePort(port) => {
-                write!(f, "port {} cannot be plugged into itself", port.0.index)
-            }
-            Self::Impairment(error) => error.fmt(f),
-        }
+        self.text().fmt(f)
     }
 }
 

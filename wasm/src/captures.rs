@@ -2,11 +2,10 @@
 
 use ethertab::time::Instant;
 use ethertab_sim::{CaptureConfig, Direction, LinkType};
-use ethertab_wasm_shared::{Rows, packets};
+use ethertab_wasm_shared::packets;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::{Engine, enter};
-use crate::failure::Failure;
+use crate::engine::{Engine, attempt, enter, tell};
 
 /// Adds a capture that keeps up to `max_bytes` of frames, `snap_len` bytes of each.
 #[wasm_bindgen]
@@ -20,8 +19,11 @@ pub fn add_capture(max_bytes: u32, snap_len: u32) -> u32 {
 
 /// Lets a capture see what passes a port.
 #[wasm_bindgen]
-pub fn watch(capture: u32, port: u32) -> Result<(), Failure> {
-    enter(|engine| Ok(engine.network.watch(engine.capture(capture), engine.port(port))?))
+pub fn watch(capture: u32, port: u32) -> i32 {
+    attempt(|engine, _| {
+        engine.network.watch(engine.capture(capture), engine.port(port))?;
+        Ok(0)
+    })
 }
 
 /// Lets a capture see a port no more; nothing happens if either is gone.
@@ -42,28 +44,24 @@ pub fn capture_dropped(capture: u32) -> f64 {
     enter(|engine| found(engine, capture).map_or(0, ethertab_sim::Capture::dropped) as f64)
 }
 
-/// The first kept frame whose number is `from` or more, with its bytes in the scratch buffer and its time in
-/// microseconds; undefined if there is none.
+/// The first kept frame whose number is `from` or more, with its bytes in the scratch buffer: `CAPTURED` of the package's names. Tells nothing if
+/// there is none.
 #[wasm_bindgen]
-pub fn capture_frame(capture: u32, from: f64) -> Option<Rows> {
-    enter(|engine| {
-        let capture = engine.network.capture(engine.capture(capture))?;
-        let packet = capture.since(from as u64).next()?;
+pub fn capture_frame(capture: u32, from: f64) -> i32 {
+    tell(|engine, told| {
+        let Some(capture) = engine.network.capture(engine.capture(capture)) else { return Ok(()) };
+        let Some(packet) = capture.since(from as u64).next() else { return Ok(()) };
         let kept = packet.bytes.len().min(engine.scratch.len());
         engine.scratch[..kept].copy_from_slice(&packet.bytes[..kept]);
         let port = capture.interfaces().get(packet.interface as usize);
-        let rows = Rows::of("index time port direction length kept isPacket");
-        rows.number(packet.number as f64);
-        rows.number(packet.time.since(Instant::ZERO).as_micros() as f64);
-        rows.text(port.map_or("", |port| &port.name));
-        rows.text(match packet.direction {
-            Direction::In => "in",
-            Direction::Out => "out",
-        });
-        rows.number(packet.original_len);
-        rows.number(kept as f64);
-        rows.number(port.is_some_and(|port| port.link == LinkType::Ip));
-        Some(rows)
+        told.long(packet.number);
+        told.long(packet.time.since(Instant::ZERO).as_micros());
+        told.bytes(port.map_or(&[], |port| port.name.as_bytes()));
+        told.number(packet.direction == Direction::Out);
+        told.number(packet.original_len);
+        told.long(kept as u64);
+        told.number(port.is_some_and(|port| port.link == LinkType::Ip));
+        Ok(())
     })
 }
 

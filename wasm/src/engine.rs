@@ -6,10 +6,11 @@ use ethertab::time::Instant;
 use ethertab::{Event, Pool, Stack};
 use ethertab_sim::network::MAX_FRAME_LEN;
 use ethertab_sim::{CableId, CaptureId, HostId, Network, PortId, SwitchId};
-use ethertab_wasm_shared::{Rows, instant};
+use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::failure::Failure;
+use crate::numbers::{GIVEN, Numbers, Told};
 use crate::sockets::{Ids, Socket, Sockets};
 
 /// Bytes of the scratch buffer: the most that one `send` or `recv` moves.
@@ -28,6 +29,14 @@ const ROUNDS: usize = 4;
 const WORD: usize = 4;
 /// Most bytes of a batch that leaves: with its port and its length in front, it fits the ingress buffer of another engine.
 const EGRESS_LEN: usize = BATCH_LEN - 2 * WORD;
+
+/// What an instance of the module has: an engine, and the numbers that cross.
+struct Instance {
+    engine: Engine,
+    numbers: Numbers,
+    /// What [`create`] tells.
+    buffers: [u32; 8],
+}
 
 /// A network and what JavaScript needs to refer to its parts.
 #[derive(Debug)]
@@ -48,16 +57,37 @@ pub(crate) struct Engine {
 }
 
 thread_local! {
-    /// The engine of this instance, which lives as long as it; absent while a call is in it.
-    static ENGINE: Cell<Option<&'static mut Engine>> = const { Cell::new(None) };
+    /// What this instance has as long as it lives; absent while a call is in it.
+    static INSTANCE: Cell<Option<&'static mut Instance>> = const { Cell::new(None) };
+}
+
+fn with_instance<T>(call: impl FnOnce(&mut Instance) -> T) -> T {
+    let Some(instance) = INSTANCE.take() else { no_engine() };
+    let result = call(instance);
+    INSTANCE.set(Some(instance));
+    result
 }
 
 /// Does something with the engine.
 pub(crate) fn enter<T>(call: impl FnOnce(&mut Engine) -> T) -> T {
-    let Some(engine) = ENGINE.take() else { no_engine() };
-    let result = call(engine);
-    ENGINE.set(Some(engine));
-    result
+    with_instance(|instance| call(&mut instance.engine))
+}
+
+/// Does something that may fail. Returns its result, or [`FAILED`](crate::failure::FAILED) and tells why.
+pub(crate) fn attempt(call: impl FnOnce(&mut Engine, &mut Numbers) -> Result<u32, Failure>) -> i32 {
+    with_instance(|Instance { engine, numbers, .. }| match call(engine, numbers) {
+        Ok(result) => result as i32,
+        Err(failure) => failure.tell(&mut numbers.told),
+    })
+}
+
+/// Does something that may fail and tells numbers. Returns how many there are, or [`FAILED`](crate::failure::FAILED) and tells why.
+pub(crate) fn tell(call: impl FnOnce(&mut Engine, &mut Told) -> Result<(), Failure>) -> i32 {
+    attempt(|engine, numbers| {
+        numbers.told.0.clear();
+        call(engine, &mut numbers.told)?;
+        Ok(numbers.told.0.len() as u32)
+    })
 }
 
 /// The package makes the engine before anything else, and calls none that has trapped.
@@ -73,10 +103,11 @@ fn seed(high: u32, low: u32) -> u64 {
 }
 
 /// Makes the engine of this instance, an empty network whose stacks share a pool of `pool_bytes`. What its cables do at random
-/// depends on the seed. Tells the addresses of the buffers, and the bytes of those that JavaScript writes into.
+/// depends on the seed. Returns where eight words are: the scratch buffer's address and length, the ingress buffer's address and length, the
+/// addresses of the egress buffer, of events and of the numbers that calls are given, and how many these are.
 #[wasm_bindgen]
-pub fn create(pool_bytes: u32, seed_high: u32, seed_low: u32) -> Rows {
-    let engine = Box::leak(Box::new(Engine {
+pub fn create(pool_bytes: u32, seed_high: u32, seed_low: u32) -> u32 {
+    let engine = Engine {
         network: Network::new(seed(seed_high, seed_low), pool_bytes as usize / ethertab::BLOCK_SIZE),
         hosts: Ids::default(),
         switches: Ids::default(),
@@ -89,17 +120,29 @@ pub fn create(pool_bytes: u32, seed_high: u32, seed_low: u32) -> Rows {
         ingress: vec![0; BATCH_LEN].into(),
         egress: vec![0; EGRESS_LEN].into(),
         events: vec![[0; 2]; EVENTS].into(),
-    }));
-    let buffers = Rows::of("scratch scratchCapacity ingress ingressCapacity egress events").numbers(&[
-        engine.scratch.as_ptr() as usize as u64,
-        SCRATCH_LEN as u64,
-        engine.ingress.as_ptr() as usize as u64,
-        BATCH_LEN as u64,
-        engine.egress.as_ptr() as usize as u64,
-        engine.events.as_ptr() as usize as u64,
-    ]);
-    ENGINE.set(Some(engine));
+    };
+    let instance = Box::leak(Box::new(Instance { engine, numbers: Numbers::new(), buffers: [0; 8] }));
+    let Instance { engine, numbers, buffers } = &mut *instance;
+    let address = |start: *const u8| start as usize as u32;
+    *buffers = [
+        address(engine.scratch.as_ptr()),
+        SCRATCH_LEN as u32,
+        address(engine.ingress.as_ptr()),
+        BATCH_LEN as u32,
+        address(engine.egress.as_ptr()),
+        address(engine.events.as_ptr().cast()),
+        address(numbers.given.as_ptr().cast()),
+        GIVEN as u32,
+    ];
+    let buffers = address(buffers.as_ptr().cast());
+    INSTANCE.set(Some(instance));
     buffers
+}
+
+/// Where the numbers are that the last call told.
+#[wasm_bindgen]
+pub fn told() -> u32 {
+    with_instance(|instance| instance.numbers.told.0.as_ptr() as usize as u32)
 }
 
 /// Blocks of the pool that are in use.

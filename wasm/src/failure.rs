@@ -1,44 +1,46 @@
 //! Errors on their way to JavaScript.
 
-use std::fmt::Display;
+use ethertab::ErrorText;
 
-use wasm_bindgen::prelude::wasm_bindgen;
+use crate::numbers::Told;
 
-#[wasm_bindgen]
-extern "C" {
-    /// An `Error` with a `code` for programs: one of `SocketErrorCode` in the package, or `EINVAL`.
-    #[wasm_bindgen(js_name = Error)]
-    #[derive(Debug)]
-    pub type Failure;
+/// What a call returns that has failed; why is what it tells then. No call returns this number otherwise.
+pub(crate) const FAILED: i32 = i32::MIN;
 
-    #[wasm_bindgen(constructor, js_class = "Error")]
-    fn with_message(message: &str) -> Failure;
-
-    #[wasm_bindgen(method, setter)]
-    fn set_code(this: &Failure, code: &str);
-}
+/// Why a call has failed: a `code` for programs, one of `SocketErrorCode` in the package or `EINVAL` for an argument that makes no
+/// sense, and a sentence for people.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<(&'static str, ErrorText)>);
 
 impl Failure {
-    /// A failure with a sentence for people. One copy for all kinds of messages, apart from the paths that succeed.
+    /// One copy for all kinds of failures, apart from the paths that succeed.
     #[cold]
     #[inline(never)]
-    pub(crate) fn new(code: &str, message: &dyn Display) -> Failure {
-        let failure = Failure::with_message(&message.to_string());
-        failure.set_code(code);
-        failure
+    pub(crate) fn new(code: &'static str, text: ErrorText) -> Failure {
+        Failure(Box::new((code, text)))
     }
 
     /// An argument that makes no sense.
     #[cold]
     #[inline(never)]
-    pub(crate) fn invalid(message: &dyn Display) -> Failure {
-        Failure::new("EINVAL", message)
+    pub(crate) fn invalid(sentence: &'static str) -> Failure {
+        Failure::new("EINVAL", ErrorText::plain(sentence))
     }
 
     /// A number that stands for nothing (any more).
     #[cold]
     #[inline(never)]
     pub(crate) fn missing() -> Failure {
-        Failure::invalid(&"there is no such part of the network")
+        Failure::invalid("there is no such part of the network")
+    }
+
+    /// Tells it, instead of all that was told before.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell(self, told: &mut Told) -> i32 {
+        let (code, text) = *self.0;
+        told.0.clear();
+        told.text(code, text);
+        FAILED
     }
 }

@@ -2,10 +2,10 @@
 
 use ethertab::time::Duration;
 use ethertab::{AnyAddress, FlowError, FlowProtocol, FlowUnreachable, InterfaceId, ListenOptions};
-use ethertab_wasm_shared::{Rows, instant};
+use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::{attempt, tell};
 use crate::failure::Failure;
 use crate::settings;
 use crate::sockets::Socket;
@@ -16,12 +16,12 @@ impl From<FlowError> for Failure {
             FlowError::NotFound => "ECONNRESET",
             _ => "ENOBUFS",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }
 
 /// Starts to take flows that come in by an interface, and returns the number of the listener that gives those that are accepted. `timeout` is in
-/// microseconds, and with `udp` those of UDP are taken too. The settings are those of the connections, as with [`connect`](crate::tcp::connect).
+/// microseconds, and with `udp` those of UDP are taken too. What it is given are `settings` numbers: those of the connections, as with [`connect`](crate::tcp::connect).
 #[wasm_bindgen]
 pub fn take_flows(
     host: u32,
@@ -30,12 +30,12 @@ pub fn take_flows(
     per_source: u16,
     timeout: f64,
     udp: bool,
-    settings: &[f64],
-) -> Result<u32, Failure> {
-    enter(|engine| {
+    settings: u32,
+) -> i32 {
+    attempt(|engine, numbers| {
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
-        let tcp = settings::changed(&stack.config().tcp, settings);
+        let tcp = settings::changed(&stack.config().tcp, numbers.given().rest(settings));
         let listener = stack.listen_for_flows(ListenOptions { backlog, fast_open: 0, tcp })?;
         let mut any = AnyAddress::through(listener);
         any.per_source = per_source;
@@ -48,32 +48,32 @@ pub fn take_flows(
 
 /// Takes no more flows that come in by an interface. The listener is closed apart.
 #[wasm_bindgen]
-pub fn take_no_flows(host: u32, interface: u8) -> Result<(), Failure> {
-    enter(|engine| {
+pub fn take_no_flows(host: u32, interface: u8) -> i32 {
+    attempt(|engine, _| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
-        Ok(stack.set_any_address(InterfaceId(interface), None)?)
+        stack.set_any_address(InterfaceId(interface), None)?;
+        Ok(0)
     })
 }
 
-/// Whom a flow is from and to; undefined if it is not pending any more.
+/// Whom a flow is from and to, `FLOW_ENDS` of the package's names; nothing if it is not pending any more.
 #[wasm_bindgen]
-pub fn flow_ends(flow: u32) -> Result<Option<Rows>, Failure> {
-    enter(|engine| {
-        let Some((host, handle)) = engine.sockets.flow(flow) else { return Ok(None) };
-        let Some(found) = engine.stack(host)?.pending_flow(handle) else { return Ok(None) };
-        let rows = Rows::of("localAddress localPort remoteAddress remotePort isUdp");
-        rows.socket_address(found.local);
-        rows.socket_address(found.remote);
-        rows.number(u8::from(found.protocol == FlowProtocol::Udp));
-        Ok(Some(rows))
+pub fn flow_ends(flow: u32) -> i32 {
+    tell(|engine, told| {
+        let Some((host, handle)) = engine.sockets.flow(flow) else { return Ok(()) };
+        let Some(found) = engine.stack(host)?.pending_flow(handle) else { return Ok(()) };
+        told.endpoint(found.local);
+        told.endpoint(found.remote);
+        told.number(found.protocol == FlowProtocol::Udp);
+        Ok(())
     })
 }
 
 /// Decides on a flow and forgets its number, unless there is no room for it just now: 0 accepts it, 1 refuses it, 2 to 5 tell that the network or
 /// host is unreachable, that the port is, or that it is prohibited. Returns the number of the socket of an accepted UDP flow.
 #[wasm_bindgen]
-pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> Result<Option<u32>, Failure> {
-    enter(|engine| {
+pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> i32 {
+    attempt(|engine, _| {
         let (host, handle) = engine.sockets.flow(flow).ok_or(FlowError::NotFound)?;
         let (stack, pool) = engine.stack_mut(host)?;
         let now = instant(now);
@@ -85,7 +85,7 @@ pub fn decide_flow(now: f64, flow: u32, verdict: u8) -> Result<Option<u32>, Fail
         if matches!(result, Ok(_) | Err(FlowError::NotFound)) {
             engine.sockets.remove(flow);
         }
-        Ok(result?.map(|socket| engine.sockets.insert(Socket::udp(host, socket))))
+        Ok(result?.map_or(0, |socket| engine.sockets.insert(Socket::udp(host, socket))))
     })
 }
 

@@ -1,52 +1,44 @@
 //! What the stack knows of its connections: `ConnectionInfo` of the package, whose `names.ts` has the names of the numbers here.
 
-use std::net::SocketAddr;
-
 use ethertab::time::Duration;
 use ethertab::{ConnectionHandle, ConnectionInfo};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::tell;
 use crate::failure::Failure;
+use crate::numbers::Told;
 
 /// Numbers of a connection between its addresses and its timers.
 const FIGURES: usize = 70;
 
 /// What the stack knows of a connection; nothing if it knows nothing any more.
 #[wasm_bindgen]
-pub fn connection_info(socket: u32) -> Result<Vec<f64>, Failure> {
-    enter(|engine| {
+pub fn connection_info(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
-        Ok(records(&mut engine.stack(host)?.connection_info(handle).into_iter()))
+        tell_each(told, &mut engine.stack(host)?.connection_info(handle).into_iter());
+        Ok(())
     })
 }
 
 /// All connections of a host, those that nobody has accepted or that are in TIME-WAIT included: a record for each.
 #[wasm_bindgen]
-pub fn connections(host: u32) -> Result<Vec<f64>, Failure> {
-    enter(|engine| Ok(records(&mut engine.stack(engine.host(host))?.connections())))
+pub fn connections(host: u32) -> i32 {
+    tell(|engine, told| {
+        tell_each(told, &mut engine.stack(engine.host(host))?.connections());
+        Ok(())
+    })
 }
 
-fn records(connections: &mut dyn Iterator<Item = ConnectionInfo>) -> Vec<f64> {
-    let mut numbers = Vec::new();
+fn tell_each(told: &mut Told, connections: &mut dyn Iterator<Item = ConnectionInfo>) {
     for info in connections {
-        numbers.extend_from_slice(&[info.handle.map_or(f64::NAN, id), info.state as u8 as f64]);
-        numbers.extend_from_slice(&address(info.local));
-        numbers.extend_from_slice(&address(info.remote));
-        numbers.extend_from_slice(&figures(&info));
-        numbers.extend_from_slice(&info.timers.map(millis_of));
+        told.number(info.handle.map_or(f64::NAN, id));
+        told.number(info.state as u8);
+        told.endpoint(info.local);
+        told.endpoint(info.remote);
+        told.0.extend_from_slice(&figures(&info));
+        told.0.extend_from_slice(&info.timers.map(millis_of));
     }
-    numbers
-}
-
-/// An address in four numbers, the highest first and IPv4 as it is mapped (RFC 4291 §2.5.5.2), and a port.
-fn address(end: SocketAddr) -> [f64; 5] {
-    let bits = match end {
-        SocketAddr::V4(end) => end.ip().to_ipv6_mapped().to_bits(),
-        SocketAddr::V6(end) => end.ip().to_bits(),
-    };
-    let word = |shift: u32| (bits >> shift) as u32 as f64;
-    [word(96), word(64), word(32), word(0), end.port() as f64]
 }
 
 fn figures(info: &ConnectionInfo) -> [f64; FIGURES] {
@@ -179,12 +171,5 @@ mod tests {
         for timer in Timer::ALL {
             assert_eq!(words[timer as usize].to_lowercase(), format!("{timer:?}").to_lowercase());
         }
-    }
-
-    #[test]
-    fn addresses_are_four_numbers() {
-        let end = |text: &str| address(text.parse().expect("an address"));
-        assert_eq!(end("10.0.2.15:80"), [0.0, 0.0, 65_535.0, 167_772_687.0, 80.0]);
-        assert_eq!(end("[fd00::1]:9"), [4_244_635_648.0, 0.0, 0.0, 1.0, 9.0]);
     }
 }

@@ -1,5 +1,5 @@
-//! The engine of the npm package: a [`Network`](ethertab_sim::Network) of stacks, switches and cables behind functions of numbers
-//! and texts.
+//! The engine of the npm package: a [`Network`](ethertab_sim::Network) of stacks, switches and cables behind functions of
+//! numbers.
 //!
 //! Nothing here knows a protocol. There is one engine in each WebAssembly instance, made by [`create`](engine::create), so that
 //! functions are enough and nothing has to be freed. What JavaScript refers to (hosts, ports, sockets, ...) has a number of
@@ -11,21 +11,22 @@
 //! - **egress**: frames that leave by an external port. In both, a frame is its length in 32 bits, then its bytes, then
 //!   padding to a multiple of four.
 //!
-//! What is more than one number comes back as [`Rows`](ethertab_wasm_shared::Rows), and options go in as numbers whose
-//! order this crate tells (see [`options`]). Times are microseconds as floating-point numbers, exact for 285 years. A
-//! failing call throws an `Error` whose `code` says why (`EINVAL` for an argument that makes no sense).
+//! What is more than a few numbers is given and told as numbers in memory ([`numbers`]). Times are microseconds as floating-point numbers,
+//! exact for 285 years. A call that fails returns a number that says so, and tells a code and a sentence ([`failure`]; `EINVAL` for an
+//! argument that makes no sense).
 //!
 //! What only a gateway needs is a module of its own, the crate `ethertab-services`.
 
 pub mod captures;
 pub mod engine;
-pub mod failure;
+mod failure;
 pub mod flows;
 pub mod hosts;
 pub mod info;
 #[cfg(test)]
 mod names;
-pub mod options;
+mod numbers;
+mod options;
 pub mod routing;
 pub mod settings;
 mod sockets;

@@ -1,21 +1,11 @@
-//! Options: numbers in the order of names that this module tells, so that nobody else has to know it.
-//!
-//! The package has checked them for people. Here they are converted as `as` does, to the nearest number that is possible,
-//! which keeps the engine whole.
+//! Options: numbers in the order of the package's names. The package has checked them for people. Here they are
+//! converted as `as` does, to the nearest number that is possible, which keeps the engine whole.
 
 use ethertab::time::Duration;
 use ethertab::{BLOCK_SIZE, Limits};
 use ethertab_sim::{Impairment, Queue};
-use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Names of the limits that [`add_host`](crate::hosts::add_host) takes, separated by spaces: `StackLimits` of the package.
-#[wasm_bindgen]
-pub fn limit_options() -> String {
-    "interfaces addresses routes neighbors connections listeners synQueue timeWait udpSockets pings pendingFlows natFlows trace memory"
-        .to_owned()
-}
-
-/// Limits of a stack; what is not given stays as it is by default.
+/// Limits of a stack, `LIMITS` of the names; what is not given stays as it is by default.
 pub(crate) fn limits(values: &[f64]) -> Limits {
     let mut values = Values(values);
     let mut limits = Limits::default();
@@ -40,14 +30,7 @@ pub(crate) fn limits(values: &[f64]) -> Limits {
     limits
 }
 
-/// Names of the options that [`impair`](crate::topology::impair) takes, separated by spaces: `Impairment` of the package. Times in
-/// microseconds, the rate in bits per second, the queue in frames.
-#[wasm_bindgen]
-pub fn impairment_options() -> String {
-    "latency jitter loss duplicate corrupt reorder rate queue".to_owned()
-}
-
-/// An impairment; what is not given stays as it was.
+/// An impairment, `IMPAIRMENT` of the names; what is not given stays as it was.
 pub(crate) fn impairment(before: Impairment, values: &[f64]) -> Impairment {
     let mut values = Values(values);
     Impairment {
@@ -85,13 +68,14 @@ impl Values<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::fields;
 
     #[test]
     fn each_limit_goes_where_its_name_says() {
-        let names = limit_options();
-        let values: Vec<f64> = (1..=names.split(' ').count()).map(|number| (number * BLOCK_SIZE) as f64).collect();
+        let names = fields("LIMITS");
+        let values: Vec<f64> = (1..=names.len()).map(|number| (number * BLOCK_SIZE) as f64).collect();
         let value = |wanted: &str| {
-            let index = names.split(' ').position(|name| name == wanted).expect("the limit is in the list");
+            let index = names.iter().position(|name| *name == wanted).expect("the limit is in the list");
             values[index]
         };
         let limits = limits(&values);
@@ -113,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_not_given_stays() {
-        assert_eq!(limits(&vec![f64::NAN; limit_options().split(' ').count()]), Limits::default());
+        assert_eq!(limits(&[f64::NAN; 20]), Limits::default());
         let before = Impairment { loss: 0.5, rate: Some(7), ..Impairment::PERFECT };
         let after = impairment(before, &[1.0, f64::NAN, f64::NAN, 0.25]);
         assert_eq!(after, Impairment { latency: Duration::from_micros(1), duplicate: 0.25, ..before });
@@ -121,8 +105,8 @@ mod tests {
 
     #[test]
     fn a_cable_changes_as_the_names_say() {
-        let names = impairment_options();
-        assert_eq!(names, "latency jitter loss duplicate corrupt reorder rate queue");
+        let names = ["latency", "jitter", "loss", "duplicate", "corrupt", "reorder", "rate", "queue"];
+        assert_eq!(fields("IMPAIRMENT"), names);
         let after = impairment(Impairment::PERFECT, &[2.0, 1.0, 0.1, 0.2, 0.3, 0.4, 5.0, 6.0]);
         let (latency, jitter) = (Duration::from_micros(2), Duration::from_micros(1));
         let (loss, duplicate, corrupt, reorder) = (0.1, 0.2, 0.3, 0.4);

@@ -1,31 +1,29 @@
 //! What makes a host a router: routes, forwarding, translation, and advertisements.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4};
 
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::{NdpOptions, RouterAdvertisement};
 use ethertab::{
     AdvertiseError, ConfigError, Forwarding, GroupError, InterfaceId, NatConfig, NatFiltering, NatProtocol,
-    PortForward, PortForwardError, ReversePath, Route, RouteOrigin, RouterPreference,
+    PortForward, PortForwardError, ReversePath, Route, RouteOrigin, RouterPreference, Stack,
 };
-use ethertab_wasm_shared::{Rows, instant};
+use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::{attempt, tell};
 use crate::failure::Failure;
-use crate::hosts::{parse_address, parse_prefix};
 use crate::settings::{Slot, choose, exchange_all, place};
-use crate::tcp::optional;
 
 impl From<AdvertiseError> for Failure {
     fn from(error: AdvertiseError) -> Self {
-        Failure::invalid(&error)
+        Failure::new("EINVAL", error.text())
     }
 }
 
 impl From<GroupError> for Failure {
     fn from(error: GroupError) -> Self {
-        Failure::invalid(&error)
+        Failure::new("EINVAL", error.text())
     }
 }
 
@@ -36,7 +34,7 @@ impl From<PortForwardError> for Failure {
             PortForwardError::LimitReached => "EMFILE",
             _ => "EINVAL",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }
 
@@ -45,47 +43,33 @@ fn optional_interface(number: i32) -> Option<InterfaceId> {
     u8::try_from(number).ok().map(InterfaceId)
 }
 
-/// Routes: those that were added, and the networks of the addresses. The end is in microseconds.
+/// Routes, `ROUTES` of the package's names: those that were added, and the networks of the addresses. The end is in microseconds.
 #[wasm_bindgen]
-pub fn routes(host: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
-        let rows = Rows::of("to via interface metric preference origin expires");
+pub fn routes(host: u32) -> i32 {
+    tell(|engine, told| {
         for route in engine.stack(engine.host(host))?.routes() {
-            rows.shown(&route.destination);
-            match route.gateway {
-                Some(gateway) => rows.shown(&gateway),
-                None => rows.nothing(),
-            }
-            rows.number(route.interface.0);
-            rows.number(route.metric);
-            rows.text(match route.preference {
-                RouterPreference::Low => "low",
-                RouterPreference::Medium => "medium",
-                RouterPreference::High => "high",
-            });
-            rows.text(match route.origin {
-                RouteOrigin::Connected => "connected",
-                RouteOrigin::Static => "static",
-                RouteOrigin::Advertised => "advertised",
-                RouteOrigin::Redirected => "redirected",
-                RouteOrigin::Dhcp => "dhcp",
-                _ => "unknown",
-            });
+            told.prefix(route.destination);
+            told.optional(route.gateway);
+            told.number(route.interface.0);
+            told.number(route.metric);
+            told.number(place(&PREFERENCES, &route.preference));
+            told.number(route.origin as u8);
             match route.expires {
-                Instant::FAR_FUTURE => rows.nothing(),
-                expires => rows.number(expires.as_micros() as f64),
+                Instant::FAR_FUTURE => told.nothing(1),
+                expires => told.long(expires.as_micros()),
             }
         }
-        Ok(rows)
+        Ok(())
     })
 }
 
-/// Adds a route through a gateway, or without one to hosts that are neighbours on the interface. `interface` -1 is the one that the gateway is a
-/// neighbour on.
+/// Adds a route to the prefix that it is given, through a gateway if one is given, or else to hosts that are neighbours on the interface.
+/// `interface` -1 is the one that the gateway is a neighbour on.
 #[wasm_bindgen]
-pub fn add_route(host: u32, destination: &str, gateway: &str, interface: i32, metric: u32) -> Result<(), Failure> {
-    let (destination, gateway) = (parse_prefix(destination)?, optional(gateway)?);
-    enter(|engine| {
+pub fn add_route(host: u32, interface: i32, metric: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let mut given = numbers.given();
+        let (destination, gateway) = (given.prefix()?, given.optional());
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         let found = match (optional_interface(interface), gateway) {
             (Some(interface), _) => interface,
@@ -97,33 +81,40 @@ pub fn add_route(host: u32, destination: &str, gateway: &str, interface: i32, me
         let is_known = |known: &Route| {
             (known.destination, known.gateway, known.interface) == (route.destination, route.gateway, route.interface)
         };
-        if stack.routes().any(is_known) {
+        if find_route(stack, &is_known).is_some() {
             return Err(ConfigError::Exists(route.destination).into());
         }
-        Ok(stack.set_route(route)?)
+        stack.set_route(route)?;
+        Ok(0)
     })
 }
 
-/// Removes the routes to a destination; if a gateway or an interface is given, only those that lead that way.
+/// The first route that is the one.
+#[inline(never)] // One copy of the walk.
+fn find_route(stack: &Stack<'_>, is_it: &dyn Fn(&Route) -> bool) -> Option<Route> {
+    stack.routes().find(|route| is_it(route)).copied()
+}
+
+/// Removes the routes to the prefix that it is given; if a gateway is given too, or an interface, only those that lead that way.
 #[wasm_bindgen]
-pub fn remove_route(host: u32, destination: &str, gateway: &str, interface: i32) -> Result<(), Failure> {
-    let (destination, gateway) = (parse_prefix(destination)?.network(), optional(gateway)?);
-    let interface = optional_interface(interface);
-    enter(|engine| {
+pub fn remove_route(host: u32, interface: i32) -> i32 {
+    attempt(|engine, numbers| {
+        let mut given = numbers.given();
+        let (destination, gateway) = (given.prefix()?.network(), given.optional());
+        let interface = optional_interface(interface);
         let (stack, _) = engine.stack_mut(engine.host(host))?;
-        let goes = |route: &&Route| {
+        let goes = |route: &Route| {
             route.destination == destination
                 && route.origin != RouteOrigin::Connected
                 && gateway.is_none_or(|gateway| route.gateway == Some(gateway))
                 && interface.is_none_or(|interface| route.interface == interface)
         };
         let mut result = Err(ConfigError::NotFound(destination));
-        loop {
-            let found = stack.routes().find(goes).copied();
-            let Some(route) = found else { break };
+        while let Some(route) = find_route(stack, &goes) {
             result = stack.unset_route(&route);
         }
-        Ok(result?)
+        result?;
+        Ok(0)
     })
 }
 
@@ -132,7 +123,7 @@ const CHECKS: [ReversePath; 3] = [ReversePath::Off, ReversePath::Loose, ReverseP
 fn exchange_forwarding(forwarding: &mut Forwarding, values: &mut [f64]) {
     let mut check = place(&CHECKS, &forwarding.reverse_path);
     exchange_all(
-        [
+        &mut [
             Slot::Flag(&mut forwarding.ipv4),
             Slot::Flag(&mut forwarding.ipv6),
             Slot::Byte(&mut check),
@@ -143,28 +134,30 @@ fn exchange_forwarding(forwarding: &mut Forwarding, values: &mut [f64]) {
     choose(&mut forwarding.reverse_path, &CHECKS, check);
 }
 
-/// Changes what an interface does with packets for others, as far as it is given, and tells all of it as it is then.
+/// Changes what an interface does with packets for others, as far as it is given, `count` numbers, and puts all of it there as it is then.
 #[wasm_bindgen]
-pub fn forwarding_settings(host: u32, interface: u8, mut values: Vec<f64>) -> Result<Vec<f64>, Failure> {
-    enter(|engine| {
+pub fn forwarding_settings(host: u32, interface: u8, count: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let values = numbers.settings(0, count);
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         let mut forwarding = stack.forwarding(InterfaceId(interface)).ok_or_else(Failure::missing)?;
         let is_told = values.iter().all(|value| value.is_nan());
-        exchange_forwarding(&mut forwarding, &mut values);
+        exchange_forwarding(&mut forwarding, values);
         if !is_told {
             stack.set_forwarding(InterfaceId(interface), forwarding)?;
         }
-        Ok(values)
+        Ok(count)
     })
 }
 
+const PROTOCOLS: [NatProtocol; 3] = [NatProtocol::Icmp, NatProtocol::Tcp, NatProtocol::Udp];
 const FILTERS: [NatFiltering; 2] = [NatFiltering::AddressAndPortDependent, NatFiltering::EndpointIndependent];
 
 fn exchange_nat(nat: &mut NatConfig, values: &mut [f64]) {
     let mut filtering = place(&FILTERS, &nat.filtering);
     let mut flows = nat.flows_per_host.unwrap_or(0);
     exchange_all(
-        [
+        &mut [
             Slot::Byte(&mut filtering),
             Slot::Word(&mut flows),
             Slot::Span(&mut nat.udp_timeout),
@@ -178,76 +171,65 @@ fn exchange_nat(nat: &mut NatConfig, values: &mut [f64]) {
     nat.flows_per_host = (flows != 0).then_some(flows);
 }
 
-/// Translates addresses to the one of an interface, -1 for not at all, with those settings that are given.
+/// Translates addresses to the one of an interface, -1 for not at all, with those of the `count` settings that are given.
 #[wasm_bindgen]
-pub fn set_nat(host: u32, outside: i32, mut values: Vec<f64>) -> Result<(), Failure> {
-    enter(|engine| {
+pub fn set_nat(host: u32, outside: i32, count: u32) -> i32 {
+    attempt(|engine, numbers| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         let config = optional_interface(outside).map(|outside| {
             let mut config = NatConfig::outside(outside);
-            exchange_nat(&mut config, &mut values);
+            exchange_nat(&mut config, numbers.settings(0, count));
             config
         });
-        Ok(stack.set_nat(config)?)
+        stack.set_nat(config)?;
+        Ok(0)
     })
 }
 
-fn protocol_name(protocol: NatProtocol) -> &'static str {
-    match protocol {
-        NatProtocol::Icmp => "icmp",
-        NatProtocol::Tcp => "tcp",
-        NatProtocol::Udp => "udp",
-    }
-}
-
-/// The flows that are translated. How long they were idle is in milliseconds.
+/// The flows that are translated, `NAT_FLOWS` of the package's names. How long they were idle is in milliseconds.
 #[wasm_bindgen]
-pub fn nat_flows(host: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
-        let names = "protocol insideAddress insidePort outsideAddress outsidePort remoteAddress remotePort \
-                     established idle";
-        let rows = Rows::of(names);
+pub fn nat_flows(host: u32) -> i32 {
+    tell(|engine, told| {
         for flow in engine.stack(engine.host(host))?.nat_flows() {
-            rows.text(protocol_name(flow.protocol));
+            told.number(place(&PROTOCOLS, &flow.protocol));
             for end in [flow.inside, flow.outside, flow.remote] {
-                rows.socket_address(end.into());
+                told.endpoint(end.into());
             }
-            rows.number(u8::from(flow.is_established));
-            rows.millis(flow.idle);
+            told.number(flow.is_established);
+            told.millis(flow.idle);
         }
-        Ok(rows)
+        Ok(())
     })
 }
 
-/// Lets a port outside, of UDP or else of TCP, lead to an address and port inside; with port 0, no more.
+/// Lets a port outside, of UDP or else of TCP, lead to the address that it is given and a port inside; with port 0, no more.
 #[wasm_bindgen]
-pub fn forward_port(host: u32, udp: bool, outside_port: u16, address: &str, port: u16) -> Result<(), Failure> {
-    let protocol = if udp { NatProtocol::Udp } else { NatProtocol::Tcp };
-    let inside = match optional(address)? {
-        Some(IpAddr::V4(inside)) => inside,
-        None => Ipv4Addr::UNSPECIFIED,
-        Some(IpAddr::V6(_)) => return Err(Failure::invalid(&"only IPv4 addresses are translated")),
-    };
-    enter(|engine| {
+pub fn forward_port(host: u32, udp: bool, outside_port: u16, port: u16) -> i32 {
+    attempt(|engine, numbers| {
+        let protocol = if udp { NatProtocol::Udp } else { NatProtocol::Tcp };
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         if port == 0 {
-            return Ok(stack.unforward_port(protocol, outside_port)?);
+            stack.unforward_port(protocol, outside_port)?;
+            return Ok(0);
         }
-        Ok(stack.forward_port(PortForward { protocol, outside_port, inside: SocketAddrV4::new(inside, port) })?)
+        let IpAddr::V4(inside) = numbers.given().address()? else {
+            return Err(Failure::invalid("only IPv4 addresses are translated"));
+        };
+        stack.forward_port(PortForward { protocol, outside_port, inside: SocketAddrV4::new(inside, port) })?;
+        Ok(0)
     })
 }
 
-/// The ports that are forwarded.
+/// The ports that are forwarded, `PORT_FORWARDS` of the package's names.
 #[wasm_bindgen]
-pub fn port_forwards(host: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
-        let rows = Rows::of("protocol port address insidePort");
+pub fn port_forwards(host: u32) -> i32 {
+    tell(|engine, told| {
         for forward in engine.stack(engine.host(host))?.port_forwards() {
-            rows.text(protocol_name(forward.protocol));
-            rows.number(forward.outside_port);
-            rows.socket_address(forward.inside.into());
+            told.number(place(&PROTOCOLS, &forward.protocol));
+            told.number(forward.outside_port);
+            told.endpoint(forward.inside.into());
         }
-        Ok(rows)
+        Ok(())
     })
 }
 
@@ -258,7 +240,7 @@ fn exchange_advertisement(values: &mut [f64]) -> (RouterAdvertisement, Duration)
     let mut preference = place(&PREFERENCES, &advertisement.preference);
     let mut interval = Duration::ZERO;
     exchange_all(
-        [
+        &mut [
             Slot::Byte(&mut advertisement.current_hop_limit),
             Slot::Flag(&mut advertisement.managed),
             Slot::Flag(&mut advertisement.other_config),
@@ -274,35 +256,38 @@ fn exchange_advertisement(values: &mut [f64]) -> (RouterAdvertisement, Duration)
     (advertisement, interval)
 }
 
-/// Advertises the host as a router on an interface, with options as the services' module makes them; without any number, no more. Lifetime in
-/// seconds, the two times of neighbours in milliseconds, the longest interval in microseconds.
+/// Advertises the host as a router on an interface as `count` numbers say, with options as the services' module makes them, the first
+/// `options` bytes of the scratch buffer; without any number, no more. Lifetime in seconds, the two times of neighbours in
+/// milliseconds, the longest interval in microseconds.
 #[wasm_bindgen]
-pub fn advertise(now: f64, host: u32, interface: u8, mut values: Vec<f64>, options: &[u8]) -> Result<(), Failure> {
-    enter(|engine| {
-        let (stack, pool) = engine.stack_mut(engine.host(host))?;
+pub fn advertise(now: f64, host: u32, interface: u8, count: u32, options: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let (stack, pool) = engine.network.host_mut(engine.host(host)).ok_or_else(Failure::missing)?;
         let interface = InterfaceId(interface);
-        if values.is_empty() {
+        if count == 0 {
             stack.stop_advertising(pool, instant(now), interface);
-            return Ok(());
+            return Ok(0);
         }
-        let (advertisement, interval) = exchange_advertisement(&mut values);
+        let (advertisement, interval) = exchange_advertisement(numbers.settings(0, count));
+        let options = &engine.scratch[..(options as usize).min(engine.scratch.len())];
         let options: Vec<_> = NdpOptions::new(options).collect();
-        Ok(stack.advertise_router(pool, instant(now), interface, &advertisement, &options, interval)?)
+        stack.advertise_router(pool, instant(now), interface, &advertisement, &options, interval)?;
+        Ok(0)
     })
 }
 
-/// Lets an interface listen to a group, or no more.
+/// Lets an interface listen to the group that it is given, or no more.
 #[wasm_bindgen]
-pub fn set_membership(now: f64, host: u32, interface: u8, group: &str, joins: bool) -> Result<(), Failure> {
-    let group = parse_address(group)?;
-    enter(|engine| {
+pub fn set_membership(now: f64, host: u32, interface: u8, joins: bool) -> i32 {
+    attempt(|engine, numbers| {
+        let group = numbers.given().address()?;
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         let (now, interface) = (instant(now), InterfaceId(interface));
-        let result = match joins {
-            true => stack.join_group(now, interface, group),
-            false => stack.leave_group(now, interface, group),
-        };
-        Ok(result?)
+        match joins {
+            true => stack.join_group(now, interface, group)?,
+            false => stack.leave_group(now, interface, group)?,
+        }
+        Ok(0)
     })
 }
 
@@ -348,6 +333,23 @@ mod tests {
         assert_eq!(with("tcpTimeout", 7.0).tcp_timeout, span);
         assert_eq!(with("tcpTransitoryTimeout", 7.0).tcp_transitory_timeout, span);
         assert_eq!(with("udpTimeout", 7.0).flows_per_host, None);
+    }
+
+    #[test]
+    fn words_stand_at_the_numbers_of_what_they_name() {
+        let origins = [
+            RouteOrigin::Connected,
+            RouteOrigin::Static,
+            RouteOrigin::Advertised,
+            RouteOrigin::Redirected,
+            RouteOrigin::Dhcp,
+        ];
+        for origin in origins {
+            assert_eq!(word("=routeOrigins", origin as usize), format!("{origin:?}").to_lowercase());
+        }
+        for (number, protocol) in PROTOCOLS.iter().enumerate() {
+            assert_eq!(word("=natProtocols", number), format!("{protocol:?}").to_lowercase());
+        }
     }
 
     #[test]

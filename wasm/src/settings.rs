@@ -11,41 +11,45 @@ use ethertab::{
 use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::attempt;
 use crate::failure::Failure;
+use crate::numbers::GIVEN;
 
-/// Changes those settings of a connection or of a listener's connections to come that are given, and tells all of them as they
-/// are then.
+/// Changes those settings of a connection or of a listener's connections to come that are given, `count` numbers, and puts all of them
+/// there as they are then.
 #[wasm_bindgen]
-pub fn tcp_settings(now: f64, socket: u32, values: &[f64]) -> Result<Vec<f64>, Failure> {
-    enter(|engine| {
-        if let Some((host, handle)) = engine.sockets.connection(socket) {
+pub fn tcp_settings(now: f64, socket: u32, count: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let values = numbers.settings(0, count);
+        let after = if let Some((host, handle)) = engine.sockets.connection(socket) {
             let (stack, _) = engine.stack_mut(host)?;
             let before = stack.connection_config(handle).ok_or_else(Failure::missing)?;
             if let Some(config) = changed(&before, values) {
                 // It is there: its settings were just told.
                 let _ = stack.set_connection_config(instant(now), handle, &config);
             }
-            return Ok(told(stack.connection_config(handle).unwrap_or(before)));
-        }
-        let (host, handle) = engine.sockets.listener(socket).ok_or_else(Failure::missing)?;
-        let (stack, _) = engine.stack_mut(host)?;
-        let before = stack.listener_config(handle).ok_or_else(Failure::missing)?;
-        let after = changed(&before, values).unwrap_or(before);
-        let _ = stack.set_listener_config(handle, &after);
-        Ok(told(after))
+            stack.connection_config(handle).unwrap_or(before)
+        } else {
+            let (host, handle) = engine.sockets.listener(socket).ok_or_else(Failure::missing)?;
+            let (stack, _) = engine.stack_mut(host)?;
+            let before = stack.listener_config(handle).ok_or_else(Failure::missing)?;
+            let after = changed(&before, values).unwrap_or(before);
+            let _ = stack.set_listener_config(handle, &after);
+            after
+        };
+        Ok(told(after, &mut numbers.given))
     })
 }
 
 /// The same for the sockets that a host makes from now on.
 #[wasm_bindgen]
-pub fn host_tcp_settings(host: u32, values: &[f64]) -> Result<Vec<f64>, Failure> {
-    enter(|engine| {
+pub fn host_tcp_settings(host: u32, count: u32) -> i32 {
+    attempt(|engine, numbers| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
         let before = stack.config().tcp;
-        let after = changed(&before, values).unwrap_or(before);
+        let after = changed(&before, numbers.settings(0, count)).unwrap_or(before);
         stack.set_tcp_config(after);
-        Ok(told(after))
+        Ok(told(after, &mut numbers.given))
     })
 }
 
@@ -54,15 +58,21 @@ pub(crate) fn changed(before: &TcpConfig, values: &[f64]) -> Option<TcpConfig> {
     if values.iter().all(|value| value.is_nan()) {
         return None;
     }
+    let mut copies = [f64::NAN; COUNT];
+    for (copy, value) in copies.iter_mut().zip(values) {
+        *copy = *value;
+    }
     let mut config = *before;
-    exchange(&mut config, &mut values.to_vec());
+    exchange(&mut config, &mut copies);
     Some(config)
 }
 
-fn told(mut config: TcpConfig) -> Vec<f64> {
-    let mut values = vec![f64::NAN; COUNT];
-    exchange(&mut config, &mut values);
-    values
+/// Puts all settings into `values` and returns how many they are.
+fn told(mut config: TcpConfig, values: &mut [f64; GIVEN]) -> u32 {
+    let values = &mut values[..COUNT];
+    values.fill(f64::NAN);
+    exchange(&mut config, values);
+    COUNT as u32
 }
 
 /// A setting that crosses as a number.
@@ -101,13 +111,9 @@ impl Slot<'_> {
 }
 
 /// Takes over the numbers that are given, and puts the others in their places.
-pub(crate) fn exchange_all<const N: usize>(slots: [Slot<'_>; N], values: &mut [f64]) {
-    exchange_each(&mut slots.into_iter(), values);
-}
-
 #[inline(never)] // One copy for all that have settings.
-fn exchange_each(slots: &mut dyn Iterator<Item = Slot<'_>>, values: &mut [f64]) {
-    for (mut slot, value) in slots.zip(values) {
+pub(crate) fn exchange_all(slots: &mut [Slot<'_>], values: &mut [f64]) {
+    for (slot, value) in slots.iter_mut().zip(values) {
         if value.is_nan() {
             *value = slot.get();
         } else {
@@ -164,7 +170,7 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
     let mut probes_idle = tcp.keep_alive.is_some();
     let mut keep_alive = tcp.keep_alive.unwrap_or_default();
     let mut pacing_rate = tcp.max_pacing_rate.map_or(0, NonZeroU32::get);
-    let slots: [Slot<'_>; COUNT] = [
+    let mut slots: [Slot<'_>; COUNT] = [
         Slot::Byte(&mut algorithm),
         Slot::Byte(&mut exit),
         Slot::Byte(&mut policy),
@@ -227,7 +233,7 @@ fn exchange(tcp: &mut TcpConfig, values: &mut [f64]) {
         Slot::Byte(&mut tcp.compressed_acks),
         Slot::Word(&mut pacing_rate),
     ];
-    exchange_all(slots, values);
+    exchange_all(&mut slots, values);
     choose(&mut tcp.congestion, &ALGORITHMS, algorithm);
     choose(&mut tcp.slow_start_exit, &EXITS, exit);
     choose(&mut tcp.unused_window, &POLICIES, policy);
@@ -355,9 +361,9 @@ mod tests {
         config.user_timeout = Some(Duration::from_secs(3));
         config.congestion = Algorithm::Bbr;
         config.nagle = false;
-        let values = told(config);
-        assert_eq!(values.len(), fields("SETTINGS").len());
-        assert_eq!(changed(&TcpConfig::default(), &values), Some(config));
+        let mut values = [0.0; GIVEN];
+        assert_eq!(told(config, &mut values) as usize, fields("SETTINGS").len());
+        assert_eq!(changed(&TcpConfig::default(), &values[..COUNT]), Some(config));
     }
 
     #[test]

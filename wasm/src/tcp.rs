@@ -1,15 +1,15 @@
 //! TCP sockets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ethertab::time::Duration;
-use ethertab::{CloseReason, ConnectError, ConnectOptions, Endpoint, ListenError, ListenOptions, RecvError, SendError};
-use ethertab_wasm_shared::{Rows, instant};
+use ethertab::{CloseReason, ConnectError, ConnectOptions, ListenError, ListenOptions, RecvError, SendError};
+use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::{attempt, enter, tell};
 use crate::failure::Failure;
-use crate::hosts::parse_address;
+use crate::numbers::TEXT;
 use crate::settings;
 use crate::sockets::Socket;
 
@@ -20,54 +20,39 @@ const SHUT_DOWN: i32 = -2;
 /// The connection is over; `close_reason` tells why.
 const OVER: i32 = -3;
 
-/// Starts a connection and returns its number. With an empty local address or port 0 the stack chooses. `timeout` is in
-/// microseconds, infinity for the stack's own. Without any of the [settings](crate::settings) the stack's apply.
+/// Starts a connection and returns its number. It is given the remote address, a local one and `settings` numbers. Without a local address and
+/// with port 0 the stack chooses. `timeout` is in microseconds, infinity for the stack's own. Without any of the
+/// [settings](crate::settings) the stack's apply.
 #[wasm_bindgen]
-#[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
-pub fn connect(
-    now: f64,
-    host: u32,
-    address: &str,
-    port: u16,
-    local_address: &str,
-    local_port: u16,
-    timeout: f64,
-    fast_open: bool,
-    settings: &[f64],
-) -> Result<u32, Failure> {
-    let remote = SocketAddr::new(parse_address(address)?, port);
-    let local = endpoint(local_address, local_port)?;
-    let mut options = ConnectOptions::default();
-    if local.address.is_some() || local.port != 0 {
-        options.local = Some(local);
-    }
-    options.timeout = timeout.is_finite().then(|| Duration::from_micros(timeout as u64));
-    options.fast_open = fast_open;
-    enter(|engine| {
+pub fn connect(now: f64, host: u32, port: u16, local_port: u16, timeout: f64, fast_open: bool, settings: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let mut given = numbers.given();
+        let remote = SocketAddr::new(given.address()?, port);
+        let local = given.endpoint(local_port);
+        let mut options = ConnectOptions::default();
+        if local.address.is_some() || local.port != 0 {
+            options.local = Some(local);
+        }
+        options.timeout = timeout.is_finite().then(|| Duration::from_micros(timeout as u64));
+        options.fast_open = fast_open;
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
-        options.tcp = settings::changed(&stack.config().tcp, settings);
+        options.tcp = settings::changed(&stack.config().tcp, given.rest(settings));
         let handle = stack.connect(instant(now), remote, options)?;
         Ok(engine.sockets.insert(Socket::connection(host, handle)))
     })
 }
 
-/// Starts to listen and returns the listener's number. Without an address on all of them, on port 0 where the stack likes. The
-/// settings are those of the connections, as with [`connect`].
+/// Starts to listen and returns the listener's number. It is given an address and `settings` numbers. Without an address it listens on all of
+/// them, on port 0 where the stack likes. The settings are those of the connections, as with [`connect`].
 #[wasm_bindgen]
-pub fn listen(
-    host: u32,
-    address: &str,
-    port: u16,
-    backlog: u16,
-    fast_open: u16,
-    settings: &[f64],
-) -> Result<u32, Failure> {
-    let local = endpoint(address, port)?;
-    enter(|engine| {
+pub fn listen(host: u32, port: u16, backlog: u16, fast_open: u16, settings: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let mut given = numbers.given();
+        let local = given.endpoint(port);
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
-        let tcp = settings::changed(&stack.config().tcp, settings);
+        let tcp = settings::changed(&stack.config().tcp, given.rest(settings));
         let handle = stack.listen(local, ListenOptions { backlog, fast_open, tcp })?;
         Ok(engine.sockets.insert(Socket::listener(host, handle)))
     })
@@ -75,26 +60,25 @@ pub fn listen(
 
 /// The port that a listener has.
 #[wasm_bindgen]
-pub fn listener_port(socket: u32) -> Result<u16, Failure> {
-    enter(|engine| {
+pub fn listener_port(socket: u32) -> i32 {
+    attempt(|engine, _| {
         let (host, handle) = engine.sockets.listener(socket).ok_or_else(Failure::missing)?;
-        Ok(engine.stack(host)?.listener_address(handle).map_or(0, |local| local.port))
+        Ok(engine.stack(host)?.listener_address(handle).map_or(0, |local| local.port).into())
     })
 }
 
-/// The next connection that waits at a listener: its number and its ends.
+/// The next connection that waits at a listener, `ACCEPTED` of the package's names; nothing if there is none.
 #[wasm_bindgen]
-pub fn accept(socket: u32) -> Result<Option<Rows>, Failure> {
-    enter(|engine| {
+pub fn accept(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.listener(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
-        let Some(connection) = stack.accept(handle) else { return Ok(None) };
+        let Some(connection) = stack.accept(handle) else { return Ok(()) };
         let info = stack.connection_info(connection).ok_or_else(Failure::missing)?;
-        let rows = Rows::of("socket remoteAddress remotePort localAddress localPort");
-        rows.number(engine.sockets.insert(Socket::connection(host, connection)));
-        rows.socket_address(info.remote);
-        rows.socket_address(info.local);
-        Ok(Some(rows))
+        told.number(engine.sockets.insert(Socket::connection(host, connection)));
+        told.endpoint(info.remote);
+        told.endpoint(info.local);
+        Ok(())
     })
 }
 
@@ -187,19 +171,16 @@ pub fn close(now: f64, socket: u32, reset: bool) {
     });
 }
 
-/// Why a connection is over, with one of the package's `SocketErrorCode`s and a text, both absent for a good end; undefined
-/// while it is not over.
+/// Why a connection is over, `CLOSE_REASON` of the package's names, both absent for a good end; nothing while it is not over.
 #[wasm_bindgen]
-pub fn close_reason(socket: u32) -> Result<Option<Rows>, Failure> {
-    enter(|engine| {
+pub fn close_reason(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
-        let Some(reason) = engine.stack(host)?.connection_error(handle) else { return Ok(None) };
-        let rows = Rows::of("code text");
+        let Some(reason) = engine.stack(host)?.connection_error(handle) else { return Ok(()) };
         let code = match reason {
             CloseReason::Finished => {
-                rows.nothing();
-                rows.nothing();
-                return Ok(Some(rows));
+                told.nothing(TEXT);
+                return Ok(());
             }
             CloseReason::Refused => "ECONNREFUSED",
             CloseReason::TimedOut => "ETIMEDOUT",
@@ -207,33 +188,21 @@ pub fn close_reason(socket: u32) -> Result<Option<Rows>, Failure> {
             CloseReason::Aborted => "ABORT_ERR",
             _ => "ECONNRESET",
         };
-        rows.text(code);
-        rows.shown(&reason);
-        Ok(Some(rows))
+        told.text(code, reason.text());
+        Ok(())
     })
 }
 
-/// The local end of a connection; no row if the stack knows it no more.
+/// The local end of a connection, `CONNECTION_END` of the package's names; nothing if the stack knows it no more.
 #[wasm_bindgen]
-pub fn connection_local(socket: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
+pub fn connection_local(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
-        let rows = Rows::of("address port");
         if let Some(info) = engine.stack(host)?.connection_info(handle) {
-            rows.socket_address(info.local);
+            told.endpoint(info.local);
         }
-        Ok(rows)
+        Ok(())
     })
-}
-
-/// A local endpoint; no address, or an unspecified one, is every address.
-pub(crate) fn endpoint(address: &str, port: u16) -> Result<Endpoint, Failure> {
-    Ok(Endpoint { address: optional(address)?.filter(|address| !address.is_unspecified()), port })
-}
-
-/// An address, or none if the text is empty.
-pub(crate) fn optional(address: &str) -> Result<Option<IpAddr>, Failure> {
-    if address.is_empty() { Ok(None) } else { parse_address(address).map(Some) }
 }
 
 impl From<ConnectError> for Failure {
@@ -245,7 +214,7 @@ impl From<ConnectError> for Failure {
             ConnectError::TooManyConnections => "EMFILE",
             _ => "EINVAL",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }
 
@@ -256,6 +225,6 @@ impl From<ListenError> for Failure {
             ListenError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
             _ => "EMFILE",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }

@@ -1,16 +1,15 @@
 //! Switches, cables and external ports.
 
 use ethertab_sim::{NetworkError, Side, SwitchConfig};
-use ethertab_wasm_shared::Rows;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::{attempt, enter, tell};
 use crate::failure::Failure;
 use crate::options;
 
 impl From<NetworkError> for Failure {
     fn from(error: NetworkError) -> Self {
-        Failure::invalid(&error)
+        Failure::new("EINVAL", error.text())
     }
 }
 
@@ -25,8 +24,8 @@ pub fn add_switch(name: &str) -> u32 {
 
 /// Adds a port to a switch and returns its number.
 #[wasm_bindgen]
-pub fn add_switch_port(switch: u32) -> Result<u32, Failure> {
-    enter(|engine| {
+pub fn add_switch_port(switch: u32) -> i32 {
+    attempt(|engine, _| {
         let port = engine.network.add_switch_port(engine.switch(switch))?;
         Ok(engine.ports.insert(port.to_bits()))
     })
@@ -34,18 +33,20 @@ pub fn add_switch_port(switch: u32) -> Result<u32, Failure> {
 
 /// What a switch has done with frames.
 #[wasm_bindgen]
-pub fn switch_counters(switch: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
-        let switch = engine.network.switch(engine.switch(switch)).ok_or_else(Failure::missing)?;
-        let counters = switch.counters();
-        Ok(Rows::of("forwarded flooded filtered malformed stormDropped loopDropped").numbers(&[
+pub fn switch_counters(switch: u32) -> i32 {
+    tell(|engine, told| {
+        let counters = engine.network.switch(engine.switch(switch)).ok_or_else(Failure::missing)?.counters();
+        for count in [
             counters.forwarded,
             counters.flooded,
             counters.filtered,
             counters.malformed,
             counters.storm_dropped,
             counters.loop_dropped,
-        ]))
+        ] {
+            told.long(count);
+        }
+        Ok(())
     })
 }
 
@@ -72,25 +73,28 @@ pub fn remove_port(port: u32) {
 
 /// What passed a port: `PortCounters` of the package.
 #[wasm_bindgen]
-pub fn port_counters(port: u32) -> Result<Rows, Failure> {
-    enter(|engine| {
+pub fn port_counters(port: u32) -> i32 {
+    tell(|engine, told| {
         let counters = engine.network.port_counters(engine.port(port)).ok_or_else(Failure::missing)?;
-        Ok(Rows::of("framesReceived bytesReceived framesSent bytesSent dropped invalid").numbers(&[
+        for count in [
             counters.frames_in,
             counters.bytes_in,
             counters.frames_out,
             counters.bytes_out,
             counters.unplugged,
-            // The package counts these, before they come here.
+            // The package counts those that are no frames, before they come here.
             0,
-        ]))
+        ] {
+            told.long(count);
+        }
+        Ok(())
     })
 }
 
 /// Joins two ports by a perfect cable and returns the cable's number.
 #[wasm_bindgen]
-pub fn plug(a: u32, b: u32) -> Result<u32, Failure> {
-    enter(|engine| {
+pub fn plug(a: u32, b: u32) -> i32 {
+    attempt(|engine, _| {
         let cable = engine.network.plug(engine.port(a), engine.port(b))?;
         Ok(engine.cables.insert(cable.to_bits()))
     })
@@ -102,14 +106,15 @@ pub fn unplug(port: u32) {
     enter(|engine| engine.network.unplug(engine.port(port)));
 }
 
-/// Changes what a cable does to frames, in both directions. [`impairment_options`](options::impairment_options) names the
-/// numbers; those that are NaN stay as they were.
+/// Changes what a cable does to frames, in both directions: `IMPAIRMENT` of the package's names is what it is given. Numbers that are NaN stay as
+/// they were.
 #[wasm_bindgen]
-pub fn impair(cable: u32, change: &[f64]) -> Result<(), Failure> {
-    enter(|engine| {
+pub fn impair(cable: u32) -> i32 {
+    attempt(|engine, numbers| {
         let id = engine.cable(cable);
         let cable = engine.network.cable(id).ok_or_else(Failure::missing)?;
-        let changed = options::impairment(*cable.lane(Side::A).impairment(), change);
-        Ok(engine.network.impair(id, changed)?)
+        let changed = options::impairment(*cable.lane(Side::A).impairment(), &numbers.given);
+        engine.network.impair(id, changed)?;
+        Ok(0)
     })
 }

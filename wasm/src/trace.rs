@@ -4,8 +4,7 @@ use ethertab::trace::{TraceEvent, TraceRecord};
 use ethertab::wire::TcpFlags;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
-use crate::failure::Failure;
+use crate::engine::{enter, tell};
 use crate::info::{id, millis};
 
 /// Numbers of each record: five that all events have, then those of its kind, then NaN.
@@ -13,23 +12,22 @@ const WIDTH: usize = 11;
 
 /// The records that wait at a host, the oldest first and at most `most`: 11 numbers each. They wait no more.
 #[wasm_bindgen]
-pub fn take_trace(host: u32, most: u32) -> Result<Vec<f64>, Failure> {
-    enter(|engine| {
+pub fn take_trace(host: u32, most: u32) -> i32 {
+    tell(|engine, told| {
         let (stack, _) = engine.stack_mut(engine.host(host))?;
-        let mut numbers = Vec::new();
-        while numbers.len() < most as usize * WIDTH
+        while told.0.len() < most as usize * WIDTH
             && let Some(record) = stack.poll_trace()
         {
-            numbers.extend_from_slice(&flat(&record));
+            told.0.extend_from_slice(&flat(&record));
         }
-        Ok(numbers)
+        Ok(())
     })
 }
 
 /// Records of a host that made room for newer ones before they were taken.
 #[wasm_bindgen]
-pub fn trace_dropped(host: u32) -> Result<f64, Failure> {
-    enter(|engine| Ok(engine.stack(engine.host(host))?.trace_lost() as f64))
+pub fn trace_dropped(host: u32) -> f64 {
+    enter(|engine| engine.network.host(engine.host(host)).map_or(0, |stack| stack.trace_lost()) as f64)
 }
 
 fn flat(record: &TraceRecord) -> [f64; WIDTH] {

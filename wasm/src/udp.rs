@@ -4,29 +4,29 @@ use std::net::SocketAddr;
 
 use ethertab::time::Duration;
 use ethertab::{
-    BindError, CloseReason, InterfaceId, PingError, PingOutcome, SourceFilter, UdpMeta, UdpOptions, UdpSendError,
+    BindError, CloseReason, ErrorText, InterfaceId, PingError, PingOutcome, SourceFilter, UdpMeta, UdpOptions,
+    UdpSendError,
 };
-use ethertab_wasm_shared::{Rows, instant, mac};
+use ethertab_wasm_shared::{instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::engine::enter;
+use crate::engine::{attempt, enter, tell};
 use crate::failure::Failure;
-use crate::hosts::parse_address;
+use crate::numbers::{ADDRESS, TEXT};
 use crate::settings::{Slot, exchange_all};
 use crate::sockets::Socket;
-use crate::tcp::{endpoint, optional};
 
 /// RFC 792: the code of a destination whose port nobody listens at.
 const PORT_UNREACHABLE: u8 = 3;
 
-/// Binds a UDP socket and returns its number. Without an address to all of them, on port 0 where the stack likes; without any of the
-/// [settings](udp_settings) with the usual ones.
+/// Binds a UDP socket and returns its number. It is given an address and `settings` numbers. Without an address it is bound to all of
+/// them, on port 0 where the stack likes; without any of the [settings](udp_settings) it has the usual ones.
 #[wasm_bindgen]
-pub fn bind_udp(host: u32, address: &str, port: u16, mut settings: Vec<f64>) -> Result<u32, Failure> {
-    let local = endpoint(address, port)?;
-    let mut options = UdpOptions::default();
-    exchange(&mut options, &mut settings);
-    enter(|engine| {
+pub fn bind_udp(host: u32, port: u16, settings: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let local = numbers.given().endpoint(port);
+        let mut options = UdpOptions::default();
+        exchange(&mut options, numbers.settings(ADDRESS, settings));
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
         let handle = stack.bind_udp_with(local, options)?;
@@ -37,7 +37,7 @@ pub fn bind_udp(host: u32, address: &str, port: u16, mut settings: Vec<f64>) -> 
 /// Takes over the numbers that are given, and puts the others in their places, in the order of the package's names.
 fn exchange(options: &mut UdpOptions, values: &mut [f64]) {
     exchange_all(
-        [
+        &mut [
             Slot::Byte(&mut options.hop_limit),
             Slot::Byte(&mut options.multicast_hop_limit),
             Slot::Byte(&mut options.traffic_class),
@@ -51,121 +51,99 @@ fn exchange(options: &mut UdpOptions, values: &mut [f64]) {
     );
 }
 
-/// Changes those settings of a UDP socket that are given, and tells all of them as they are then.
+/// Changes those settings of a UDP socket that are given, `count` numbers, and puts all of them there as they are then.
 #[wasm_bindgen]
-pub fn udp_settings(socket: u32, mut values: Vec<f64>) -> Result<Vec<f64>, Failure> {
-    enter(|engine| {
+pub fn udp_settings(socket: u32, count: u32) -> i32 {
+    attempt(|engine, numbers| {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
         let mut options = stack.udp_options(handle).ok_or_else(Failure::missing)?;
-        exchange(&mut options, &mut values);
+        exchange(&mut options, numbers.settings(0, count));
         stack.udp_set_options(handle, options);
-        Ok(values)
+        Ok(count)
     })
 }
 
-/// Connects a UDP socket to a peer; an empty address ends that.
+/// Connects a UDP socket to the peer whose address it is given; none ends that.
 #[wasm_bindgen]
-pub fn udp_connect(socket: u32, address: &str, port: u16) -> Result<(), Failure> {
-    let peer = optional(address)?.map(|address| SocketAddr::new(address, port));
-    enter(|engine| {
+pub fn udp_connect(socket: u32, port: u16) -> i32 {
+    attempt(|engine, numbers| {
+        let peer = numbers.given().optional().map(|address| SocketAddr::new(address, port));
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
-        Ok(stack.udp_connect(handle, peer)?)
+        stack.udp_connect(handle, peer)?;
+        Ok(0)
     })
 }
 
 /// The port that a UDP socket has.
 #[wasm_bindgen]
-pub fn udp_port(socket: u32) -> Result<u16, Failure> {
-    enter(|engine| {
+pub fn udp_port(socket: u32) -> i32 {
+    attempt(|engine, _| {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
-        Ok(engine.stack(host)?.udp_address(handle).map_or(0, |local| local.port))
+        Ok(engine.stack(host)?.udp_address(handle).map_or(0, |local| local.port).into())
     })
 }
 
-/// Sends the first `length` bytes of the scratch buffer as a datagram. `interface` -1, an empty `local` and a `mac_address` of -1
-/// leave the choice to the stack.
+/// Sends the first `length` bytes of the scratch buffer as a datagram. It is given the remote address and a local one. `interface` -1, no
+/// local address and a `mac_address` of -1 leave the choice to the stack.
 #[wasm_bindgen]
-#[expect(clippy::too_many_arguments, reason = "a flat interface for JavaScript")]
-pub fn udp_send(
-    now: f64,
-    socket: u32,
-    length: u32,
-    address: &str,
-    port: u16,
-    local: &str,
-    interface: i32,
-    mac_address: f64,
-) -> Result<(), Failure> {
-    let mut meta = UdpMeta::to(SocketAddr::new(parse_address(address)?, port));
-    meta.local = optional(local)?;
-    meta.interface = u8::try_from(interface).ok().map(InterfaceId);
-    meta.link = (mac_address >= 0.0).then(|| mac(mac_address));
-    enter(|engine| {
+pub fn udp_send(now: f64, socket: u32, length: u32, port: u16, interface: i32, mac_address: f64) -> i32 {
+    attempt(|engine, numbers| {
+        let mut given = numbers.given();
+        let mut meta = UdpMeta::to(SocketAddr::new(given.address()?, port));
+        meta.local = given.optional();
+        meta.interface = u8::try_from(interface).ok().map(InterfaceId);
+        meta.link = (mac_address >= 0.0).then(|| mac(mac_address));
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
         let data = &engine.scratch[..(length as usize).min(engine.scratch.len())];
-        Ok(stack.udp_send(pool, instant(now), handle, &meta, data)?)
+        stack.udp_send(pool, instant(now), handle, &meta, data)?;
+        Ok(0)
     })
 }
 
-/// Lets a UDP socket listen to a group on an interface: to all sources but those given, or to those given only, texts with blanks between. To
-/// none is to leave it.
+/// Lets a UDP socket listen to a group on an interface: to all sources but those given, or to those given only, `count` addresses behind that of the
+/// group. To none is to leave it.
 #[wasm_bindgen]
-pub fn udp_filter(
-    now: f64,
-    socket: u32,
-    interface: u8,
-    group: &str,
-    excludes: bool,
-    sources: &str,
-) -> Result<(), Failure> {
-    let group = parse_address(group)?;
-    let sources = sources.split_whitespace().map(parse_address).collect::<Result<Vec<_>, _>>()?;
-    let filter = if excludes { SourceFilter::all_but(&sources) } else { SourceFilter::only(&sources) }?;
-    enter(|engine| {
+pub fn udp_filter(now: f64, socket: u32, interface: u8, excludes: bool, count: u32) -> i32 {
+    attempt(|engine, numbers| {
+        let mut given = numbers.given();
+        let group = given.address()?;
+        let sources = given.addresses(count)?;
+        let filter = if excludes { SourceFilter::all_but(&sources) } else { SourceFilter::only(&sources) }?;
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
-        Ok(stack.udp_set_filter(instant(now), handle, InterfaceId(interface), group, &filter)?)
+        stack.udp_set_filter(instant(now), handle, InterfaceId(interface), group, &filter)?;
+        Ok(0)
     })
 }
 
-/// Moves the next datagram into the scratch buffer and tells about it; undefined if there is none.
+/// Moves the next datagram into the scratch buffer and tells about it, `DATAGRAM` of the package's names; nothing if there is none.
 #[wasm_bindgen]
-pub fn udp_recv(socket: u32) -> Result<Option<Rows>, Failure> {
-    enter(|engine| {
+pub fn udp_recv(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, pool) = engine.network.host_mut(host).ok_or_else(Failure::missing)?;
-        let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(None) };
-        let rows = Rows::of("length remoteAddress remotePort localAddress interface mac ttl trafficClass");
-        rows.number(length as f64);
-        rows.socket_address(meta.remote);
-        match meta.local {
-            Some(local) => rows.shown(&local),
-            None => rows.text(""),
-        }
-        match meta.interface {
-            Some(interface) => rows.number(interface.0),
-            None => rows.nothing(),
-        }
-        match meta.link {
-            Some(mac) => rows.shown(&mac),
-            None => rows.nothing(),
-        }
-        rows.number(meta.hop_limit);
-        rows.number(meta.traffic_class);
-        Ok(Some(rows))
+        let Some((length, meta)) = stack.udp_recv(pool, handle, &mut engine.scratch) else { return Ok(()) };
+        told.long(length as u64);
+        told.endpoint(meta.remote);
+        told.optional(meta.local);
+        told.number(meta.interface.map_or(f64::NAN, |interface| interface.0.into()));
+        told.mac(meta.link);
+        told.number(meta.hop_limit);
+        told.number(meta.traffic_class);
+        Ok(())
     })
 }
 
-/// The next ICMP error about a datagram sent from this socket, with the package's `SocketErrorCode`; undefined if there is none.
+/// The next ICMP error about a datagram sent from this socket, `UDP_ERROR` of the package's names; nothing if there is none.
 #[wasm_bindgen]
-pub fn udp_error(socket: u32) -> Result<Option<Rows>, Failure> {
-    enter(|engine| {
+pub fn udp_error(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.udp(socket).ok_or_else(Failure::missing)?;
         let (stack, pool) = engine.stack_mut(host)?;
-        let Some((_, error)) = stack.udp_error(pool, handle, &mut []) else { return Ok(None) };
+        let Some((_, error)) = stack.udp_error(pool, handle, &mut []) else { return Ok(()) };
         let (code, text) = match error.report.reason {
             CloseReason::Refused => ("ECONNREFUSED", unreachable(PORT_UNREACHABLE)),
             _ if error.mtu.is_some() => ("EMSGSIZE", "too large for the path"),
@@ -173,11 +151,9 @@ pub fn udp_error(socket: u32) -> Result<Option<Rows>, Failure> {
             CloseReason::HopLimitExceeded => ("EHOSTUNREACH", "the hop limit was exceeded on the way"),
             _ => ("EHOSTUNREACH", "a header was not understood"),
         };
-        let rows = Rows::of("address port code text");
-        rows.socket_address(error.remote);
-        rows.text(code);
-        rows.text(text);
-        Ok(Some(rows))
+        told.endpoint(error.remote);
+        told.text(code, ErrorText::plain(text));
+        Ok(())
     })
 }
 
@@ -193,11 +169,11 @@ pub fn udp_close(socket: u32) {
     });
 }
 
-/// Sends an echo request and returns its number. `timeout` is in microseconds.
+/// Sends an echo request to the address that it is given, and returns its number. `timeout` is in microseconds.
 #[wasm_bindgen]
-pub fn ping(now: f64, host: u32, address: &str, size: u32, timeout: f64) -> Result<u32, Failure> {
-    let to = parse_address(address)?;
-    enter(|engine| {
+pub fn ping(now: f64, host: u32, size: u32, timeout: f64) -> i32 {
+    attempt(|engine, numbers| {
+        let to = numbers.given().address()?;
         let host = engine.host(host);
         let (stack, pool) = engine.stack_mut(host)?;
         let handle = stack.ping(pool, instant(now), to, size as usize, Duration::from_micros(timeout as u64))?;
@@ -217,38 +193,36 @@ pub fn ping_cancel(socket: u32) {
     });
 }
 
-/// What has come of an echo request: the answer's round-trip time in milliseconds, its hop limit and its payload bytes, or a
-/// text that tells why there will be none, or none of these when time is out. Undefined while it waits. The
-/// number is forgotten with the outcome.
+/// What has come of an echo request, `PING_RESULT` of the package's names: the answer's round-trip time in milliseconds, its hop limit and its payload
+/// bytes, or why there will be none, or none of these when time is out. Nothing while it waits. The number is forgotten with the
+/// outcome.
 #[wasm_bindgen]
-pub fn ping_result(socket: u32) -> Result<Option<Rows>, Failure> {
-    enter(|engine| {
+pub fn ping_result(socket: u32) -> i32 {
+    tell(|engine, told| {
         let (host, handle) = engine.sockets.ping(socket).ok_or_else(Failure::missing)?;
         let (stack, _) = engine.stack_mut(host)?;
-        let Some(outcome) = stack.ping_result(handle) else { return Ok(None) };
+        let Some(outcome) = stack.ping_result(handle) else { return Ok(()) };
         engine.sockets.remove(socket);
-        let rows = Rows::of("rtt ttl size unreachable");
-        let (reply, text) = match outcome {
-            PingOutcome::Reply { rtt, hop_limit, len } => (Some((rtt, hop_limit, len)), None),
-            PingOutcome::Unreachable { code } => (None, Some(unreachable(code))),
-            PingOutcome::TimeExceeded { .. } => (None, Some("the hop limit was exceeded on the way")),
-            PingOutcome::ParameterProblem { .. } => (None, Some("a header was not understood")),
-            PingOutcome::TooBig { .. } => (None, Some("too large for the path")),
-            _ => (None, None),
-        };
-        match reply {
-            Some((rtt, hop_limit, len)) => {
-                rows.millis(rtt);
-                rows.number(hop_limit);
-                rows.number(len as f64);
+        let text = match outcome {
+            PingOutcome::Reply { rtt, hop_limit, len } => {
+                told.millis(rtt);
+                told.number(hop_limit);
+                told.long(len as u64);
+                told.nothing(TEXT);
+                return Ok(());
             }
-            None => (0..3).for_each(|_| rows.nothing()),
-        }
-        match text {
-            Some(text) => rows.text(text),
-            None => rows.nothing(),
-        }
-        Ok(Some(rows))
+            PingOutcome::Unreachable { code } => unreachable(code),
+            PingOutcome::TimeExceeded { .. } => "the hop limit was exceeded on the way",
+            PingOutcome::ParameterProblem { .. } => "a header was not understood",
+            PingOutcome::TooBig { .. } => "too large for the path",
+            _ => {
+                told.nothing(3 + TEXT);
+                return Ok(());
+            }
+        };
+        told.nothing(3);
+        told.text("EHOSTUNREACH", ErrorText::plain(text));
+        Ok(())
     })
 }
 
@@ -272,7 +246,7 @@ impl From<BindError> for Failure {
             BindError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
             _ => "EMFILE",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }
 
@@ -285,7 +259,7 @@ impl From<UdpSendError> for Failure {
             UdpSendError::BroadcastProhibited => "EACCES",
             _ => "EINVAL",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }
 
@@ -297,7 +271,7 @@ impl From<PingError> for Failure {
             PingError::TooMany => "EMFILE",
             _ => "EINVAL",
         };
-        Failure::new(code, &error)
+        Failure::new(code, error.text())
     }
 }
 

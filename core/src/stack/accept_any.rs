@@ -5,7 +5,6 @@
 //! connection waits in the accept queue of a listener), refuses (the peer gets a reset) or says that it is unreachable (by ICMP). So does the first
 //! datagram of a UDP flow, which is accepted as a socket: `accept_any_udp`.
 
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
@@ -19,6 +18,7 @@ use super::udp::RECEIVE_HEADER;
 use crate::address::is_unicast;
 use crate::config::Limits;
 use crate::counters::DropReason;
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::event::{FlowHandle, InterfaceId, ListenerHandle, UdpHandle};
 use crate::hash_index::{Bucket, HashIndex};
 use crate::pool::Pool;
@@ -130,17 +130,18 @@ pub enum FlowError {
     TooManySockets,
 }
 
-impl fmt::Display for FlowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            FlowError::NotFound => "the flow is not pending any more",
-            FlowError::ListenerBusy => "there is no listener, or its queues are full",
-            FlowError::TooManySockets => "the limit on sockets is reached",
-        })
+impl FlowError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            FlowError::NotFound => ErrorText::plain("the flow is not pending any more"),
+            FlowError::ListenerBusy => ErrorText::plain("there is no listener, or its queues are full"),
+            FlowError::TooManySockets => ErrorText::plain("the limit on sockets is reached"),
+        }
     }
 }
 
-impl core::error::Error for FlowError {}
+errors_with_text!(FlowError);
 
 /// Entries of the index: pending flows, and the sockets of UDP flows that were accepted.
 pub(crate) const fn flow_keys_for(pending_flows: usize, udp_sockets: usize) -> usize {

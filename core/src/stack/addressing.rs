@@ -1,6 +1,5 @@
 //! Interfaces and their addresses.
 
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
@@ -10,6 +9,7 @@ use super::nodes::Node;
 use crate::address::{Prefix, is_link_local, scope_id};
 use crate::config::{InterfaceConfig, Medium};
 use crate::counters::DropReason;
+use crate::error_text::{About, ErrorText, errors_with_text};
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::storage::Storage;
@@ -47,31 +47,37 @@ pub enum ConfigError {
     LimitReached(&'static str),
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+impl ConfigError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            // The two are MIN_MTU and IPV6_MIN_MTU.
             ConfigError::MtuTooSmall(mtu) => {
-                write!(f, "an MTU of {mtu} bytes is too small: at least {MIN_MTU}, and {IPV6_MIN_MTU} for IPv6")
+                ErrorText::number("an MTU of {} bytes is too small: at least 68, and 1280 for IPv6", mtu)
             }
-            ConfigError::BadVlanId(id) => write!(f, "{id} is not the id of a VLAN (1 to 4094), or is taken"),
-            ConfigError::MacNotUnicast(mac) => write!(f, "{mac} is a group address, not a station's"),
-            ConfigError::AddressNotUnicast(address) => write!(f, "{address} cannot be the address of a host"),
-            ConfigError::NoSuchInterface(interface) => write!(f, "there is no interface {}", interface.0),
-            ConfigError::NotFound(prefix) => write!(f, "{prefix} is not configured"),
-            ConfigError::Exists(prefix) => write!(f, "{prefix} is configured already"),
+            ConfigError::BadVlanId(id) => ErrorText::number("{} is not the id of a VLAN (1 to 4094), or is taken", id),
+            ConfigError::MacNotUnicast(mac) => {
+                ErrorText::about("{} is a group address, not a station's", About::Mac(mac))
+            }
+            ConfigError::AddressNotUnicast(address) => {
+                ErrorText::address("{} cannot be the address of a host", address)
+            }
+            ConfigError::NoSuchInterface(interface) => ErrorText::number("there is no interface {}", interface.0),
+            ConfigError::NotFound(prefix) => ErrorText::about("{} is not configured", About::Prefix(prefix)),
+            ConfigError::Exists(prefix) => ErrorText::about("{} is configured already", About::Prefix(prefix)),
             ConfigError::GatewayNotOnLink(gateway) => {
-                write!(f, "the gateway {gateway} is in no network of an interface")
+                ErrorText::address("the gateway {} is in no network of an interface", gateway)
             }
-            ConfigError::Scope(error) => error.fmt(f),
+            ConfigError::Scope(error) => error.text(),
             ConfigError::FamilyMismatch(gateway) => {
-                write!(f, "the gateway {gateway} is of another family than the destination")
+                ErrorText::address("the gateway {} is of another family than the destination", gateway)
             }
-            ConfigError::LimitReached(limit) => write!(f, "the limit `{limit}` is reached"),
+            ConfigError::LimitReached(limit) => ErrorText::about("the limit `{}` is reached", About::Word(limit)),
         }
     }
 }
 
-impl core::error::Error for ConfigError {}
+errors_with_text!(ConfigError);
 
 /// Why a link-local IPv6 address names nobody (RFC 4007 §6): the same address on another link is another host.
 ///
@@ -86,21 +92,20 @@ pub enum ScopeError {
     Unknown(u32),
 }
 
-impl fmt::Display for ScopeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ScopeError::Missing(address) => {
-                write!(
-                    f,
-                    "{address} is link-local, and this host has several links: a scope id has to say which is meant"
-                )
-            }
-            ScopeError::Unknown(scope) => write!(f, "the scope id {scope} is that of no interface"),
+impl ScopeError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            ScopeError::Missing(address) => ErrorText::address(
+                "{} is link-local, and this host has several links: a scope id has to say which is meant",
+                address,
+            ),
+            ScopeError::Unknown(scope) => ErrorText::number("the scope id {} is that of no interface", scope),
         }
     }
 }
 
-impl core::error::Error for ScopeError {}
+errors_with_text!(ScopeError);
 
 impl Stack<'_> {
     /// Adds an interface. IPv6 gets its link-local address (RFC 4291 §2.5.6, from the MAC address, or without one as RFC 7217 says)

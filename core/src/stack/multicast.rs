@@ -4,7 +4,6 @@
 //! [`group_reports`](super::group_reports). A socket that has joined a group receives what its own filter allows; one that has not receives what is sent
 //! to groups that the host has joined, or that every node has.
 
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::Stack;
@@ -15,6 +14,7 @@ use super::neighbor_discovery::{ALL_NODES, ALL_ROUTERS};
 use super::nodes::Node;
 use super::source_filter::{MAX_SOURCES, SourceFilter, is_source_specific};
 use crate::address::words;
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::event::{InterfaceId, UdpHandle};
 use crate::hash_index::{Bucket, HashIndex};
 use crate::slab::{Slab, Slot};
@@ -47,22 +47,23 @@ pub enum GroupError {
     NotMember(IpAddr),
 }
 
-impl fmt::Display for GroupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GroupError::NoSuchInterface(interface) => write!(f, "there is no interface {}", interface.0),
-            GroupError::NoSuchSocket => f.write_str("the socket is closed"),
-            GroupError::NotMulticast(address) => write!(f, "{address} is no group"),
-            GroupError::BadSource(address) => write!(f, "{address} is no source for the group"),
-            GroupError::TooManySources => write!(f, "a filter has at most {MAX_SOURCES} sources"),
-            GroupError::SourcesNeeded(group) => write!(f, "{group} is joined with the sources to listen to"),
-            GroupError::LimitReached => f.write_str("the limit `groups` or `memberships` is reached"),
-            GroupError::NotMember(group) => write!(f, "the group {group} was not joined"),
+impl GroupError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            GroupError::NoSuchInterface(interface) => ErrorText::number("there is no interface {}", interface.0),
+            GroupError::NoSuchSocket => ErrorText::plain("the socket is closed"),
+            GroupError::NotMulticast(address) => ErrorText::address("{} is no group", address),
+            GroupError::BadSource(address) => ErrorText::address("{} is no source for the group", address),
+            GroupError::TooManySources => ErrorText::number("a filter has at most {} sources", MAX_SOURCES),
+            GroupError::SourcesNeeded(group) => ErrorText::address("{} is joined with the sources to listen to", group),
+            GroupError::LimitReached => ErrorText::plain("the limit `groups` or `memberships` is reached"),
+            GroupError::NotMember(group) => ErrorText::address("the group {} was not joined", group),
         }
     }
 }
 
-impl core::error::Error for GroupError {}
+errors_with_text!(GroupError);
 
 /// A group that an interface listens to, or has listened to until lately.
 #[derive(Clone, Debug)]

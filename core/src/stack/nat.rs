@@ -3,7 +3,6 @@
 //! A mapping is of an inside endpoint, whoever it talks to (endpoint-independent); hairpinning lets inside hosts reach each other by it. What comes
 //! in fragments is put together first, so that every packet has its ports. IPv6 is never translated.
 
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use super::Stack;
@@ -16,6 +15,7 @@ use super::nodes::Node;
 use crate::address::Endpoint;
 use crate::checksum::{self, Sum};
 use crate::counters::DropReason;
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::{Duration, Instant};
@@ -141,17 +141,18 @@ pub enum PortForwardError {
     NotFound(u16),
 }
 
-impl fmt::Display for PortForwardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PortForwardError::PortInUse(port) => write!(f, "port {port} is in use"),
-            PortForwardError::LimitReached => f.write_str("the limit `nat_flows` is reached"),
-            PortForwardError::NotFound(port) => write!(f, "port {port} is not forwarded"),
+impl PortForwardError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            PortForwardError::PortInUse(port) => ErrorText::number("port {} is in use", port),
+            PortForwardError::LimitReached => ErrorText::plain("the limit `nat_flows` is reached"),
+            PortForwardError::NotFound(port) => ErrorText::number("port {} is not forwarded", port),
         }
     }
 }
 
-impl core::error::Error for PortForwardError {}
+errors_with_text!(PortForwardError);
 
 /// What a stack knows of translation.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Echo requests of our own: is a host there, and how far away?
 
+use core::mem;
 use core::net::{IpAddr, SocketAddr};
-use core::{fmt, mem};
 
 use super::Stack;
 use super::addressing::ScopeError;
@@ -13,6 +13,7 @@ use super::nodes::Node;
 use super::transmit::{IpHead, max_payload};
 use crate::address::is_unicast;
 use crate::counters::DropReason;
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::event::{InterfaceId, PingHandle};
 use crate::pool::Pool;
 use crate::storage::Storage;
@@ -88,19 +89,22 @@ pub enum PingError {
     TooMany,
 }
 
-impl fmt::Display for PingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PingError::NoRoute(address) => write!(f, "no route to {address}"),
-            PingError::Scope(error) => error.fmt(f),
-            PingError::BadAddress(address) => write!(f, "{address} cannot be pinged: it is a group or our own"),
-            PingError::TooLong { max } => write!(f, "the payload is too long: at most {max} bytes"),
-            PingError::TooMany => f.write_str("too many echo requests are under way"),
+impl PingError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            PingError::NoRoute(address) => ErrorText::address("no route to {}", address),
+            PingError::Scope(error) => error.text(),
+            PingError::BadAddress(address) => {
+                ErrorText::address("{} cannot be pinged: it is a group or our own", address)
+            }
+            PingError::TooLong { max } => ErrorText::number("the payload is too long: at most {} bytes", max),
+            PingError::TooMany => ErrorText::plain("too many echo requests are under way"),
         }
     }
 }
 
-impl core::error::Error for PingError {}
+errors_with_text!(PingError);
 
 /// Whom to ping: an address, and for a link-local one on a host with several interfaces which of them it is meant on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

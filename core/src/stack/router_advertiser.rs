@@ -2,7 +2,6 @@
 //!
 //! The message is made once, when advertising begins, and kept in the pool; what changes is when it is sent, and at the end its lifetime.
 
-use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::Stack;
@@ -11,6 +10,7 @@ use super::neighbor::NeighborState;
 use super::neighbor_discovery::ALL_NODES;
 use crate::address::is_link_local;
 use crate::counters::DropReason;
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::event::InterfaceId;
 use crate::pool::{Account, Pool};
 use crate::record_queue::RecordQueue;
@@ -41,22 +41,25 @@ pub enum AdvertiseError {
     NoMemory,
 }
 
-impl fmt::Display for AdvertiseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AdvertiseError::NoSuchInterface(interface) => write!(f, "there is no interface {} with IPv6", interface.0),
+impl AdvertiseError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            AdvertiseError::NoSuchInterface(interface) => {
+                ErrorText::number("there is no interface {} with IPv6", interface.0)
+            }
             AdvertiseError::TooLong(len) => {
-                write!(f, "a router advertisement of {len} bytes does not fit in the minimum MTU")
+                ErrorText::number("a router advertisement of {} bytes does not fit in the minimum MTU", len)
             }
             AdvertiseError::BadInterval(interval) => {
-                write!(f, "the longest interval is 4 to 1800 seconds, not {} ms", interval.as_millis())
+                ErrorText::number("the longest interval is 4 to 1800 seconds, not {} ms", interval.as_millis())
             }
-            AdvertiseError::NoMemory => f.write_str("the pool has no block left"),
+            AdvertiseError::NoMemory => ErrorText::plain("the pool has no block left"),
         }
     }
 }
 
-impl core::error::Error for AdvertiseError {}
+errors_with_text!(AdvertiseError);
 
 /// An interface's part in it.
 #[derive(Clone, Debug)]

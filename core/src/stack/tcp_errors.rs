@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::addressing::ScopeError;
 use crate::address::Endpoint;
+use crate::error_text::{About, ErrorText, errors_with_text};
 use crate::tcp::connection::CloseReason;
 
 /// Why a connection could not be begun.
@@ -27,23 +28,26 @@ pub enum ConnectError {
     TooManyConnections,
 }
 
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectError::NoRoute(address) => write!(f, "no route to {address}"),
-            ConnectError::Scope(error) => error.fmt(f),
-            ConnectError::BadAddress(address) => write!(f, "cannot connect to {address}"),
+impl ConnectError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            ConnectError::NoRoute(address) => ErrorText::address("no route to {}", address),
+            ConnectError::Scope(error) => error.text(),
+            ConnectError::BadAddress(address) => ErrorText::about("cannot connect to {}", About::Endpoint(address)),
             ConnectError::AddressNotAvailable(address) => {
-                write!(f, "{address} is not an address of this host")
+                ErrorText::address("{} is not an address of this host", address)
             }
-            ConnectError::AddressInUse(address) => write!(f, "{address} is in use towards the same peer"),
-            ConnectError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
-            ConnectError::TooManyConnections => f.write_str("the limit on connections is reached"),
+            ConnectError::AddressInUse(address) => {
+                ErrorText::about("{} is in use towards the same peer", About::Endpoint(address))
+            }
+            ConnectError::PortsExhausted => ErrorText::plain("all ephemeral ports are in use"),
+            ConnectError::TooManyConnections => ErrorText::plain("the limit on connections is reached"),
         }
     }
 }
 
-impl core::error::Error for ConnectError {}
+errors_with_text!(ConnectError);
 
 /// Why a listener could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,23 +63,21 @@ pub enum ListenError {
     TooManyListeners,
 }
 
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenError::AddressInUse(Endpoint { address: Some(address), port }) => {
-                write!(f, "{} is in use", SocketAddr::new(*address, *port))
-            }
-            ListenError::AddressInUse(Endpoint { address: None, port }) => write!(f, "port {port} is in use"),
+impl ListenError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            ListenError::AddressInUse(endpoint) => endpoint.in_use(),
             ListenError::AddressNotAvailable(address) => {
-                write!(f, "{address} is not an address of this host")
+                ErrorText::address("{} is not an address of this host", address)
             }
-            ListenError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
-            ListenError::TooManyListeners => f.write_str("the limit on listeners is reached"),
+            ListenError::PortsExhausted => ErrorText::plain("all ephemeral ports are in use"),
+            ListenError::TooManyListeners => ErrorText::plain("the limit on listeners is reached"),
         }
     }
 }
 
-impl core::error::Error for ListenError {}
+errors_with_text!(ListenError);
 
 /// Why data could not be queued for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

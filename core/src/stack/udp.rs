@@ -1,6 +1,5 @@
 //! UDP sockets (RFC 768, RFC 1122 §4.1).
 
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Stack;
@@ -16,6 +15,7 @@ use super::udp_options::UdpOptions;
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
+use crate::error_text::{About, ErrorText, errors_with_text};
 use crate::event::{InterfaceId, Signals, UdpHandle};
 use crate::pool::Pool;
 use crate::record_queue::RecordQueue;
@@ -125,21 +125,19 @@ pub enum BindError {
     TooManySockets,
 }
 
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BindError::AddressInUse(Endpoint { address: Some(address), port }) => {
-                write!(f, "{} is in use", SocketAddr::new(*address, *port))
-            }
-            BindError::AddressInUse(Endpoint { address: None, port }) => write!(f, "port {port} is in use"),
-            BindError::AddressNotAvailable(address) => write!(f, "{address} is not an address of this host"),
-            BindError::PortsExhausted => f.write_str("all ephemeral ports are in use"),
-            BindError::TooManySockets => f.write_str("the limit on sockets is reached"),
+impl BindError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            BindError::AddressInUse(endpoint) => endpoint.in_use(),
+            BindError::AddressNotAvailable(address) => ErrorText::address("{} is not an address of this host", address),
+            BindError::PortsExhausted => ErrorText::plain("all ephemeral ports are in use"),
+            BindError::TooManySockets => ErrorText::plain("the limit on sockets is reached"),
         }
     }
 }
 
-impl core::error::Error for BindError {}
+errors_with_text!(BindError);
 
 /// Why a datagram was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,21 +162,22 @@ pub enum UdpSendError {
     BroadcastProhibited,
 }
 
-impl fmt::Display for UdpSendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            UdpSendError::NotFound => f.write_str("the socket is closed"),
-            UdpSendError::TooLong { max } => write!(f, "the datagram is too long: at most {max} bytes"),
-            UdpSendError::NoRoute(address) => write!(f, "no route to {address}"),
-            UdpSendError::QueueFull => f.write_str("the send queue is full"),
-            UdpSendError::BadAddress(address) => write!(f, "cannot send to {address}"),
-            UdpSendError::Scope(error) => error.fmt(f),
-            UdpSendError::BroadcastProhibited => f.write_str("the socket must not send to broadcast addresses"),
+impl UdpSendError {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            UdpSendError::NotFound => ErrorText::plain("the socket is closed"),
+            UdpSendError::TooLong { max } => ErrorText::number("the datagram is too long: at most {} bytes", max),
+            UdpSendError::NoRoute(address) => ErrorText::address("no route to {}", address),
+            UdpSendError::QueueFull => ErrorText::plain("the send queue is full"),
+            UdpSendError::BadAddress(address) => ErrorText::about("cannot send to {}", About::Endpoint(address)),
+            UdpSendError::Scope(error) => error.text(),
+            UdpSendError::BroadcastProhibited => ErrorText::plain("the socket must not send to broadcast addresses"),
         }
     }
 }
 
-impl core::error::Error for UdpSendError {}
+errors_with_text!(UdpSendError);
 
 /// What precedes a received datagram in the queue: addresses and ports of both ends, hop limit and traffic class, and the interface.
 pub(super) const RECEIVE_HEADER: usize = 38 + INTERFACE_KEY;

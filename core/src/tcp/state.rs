@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::error_text::ErrorText;
+
 /// The states of a connection (RFC 9293 §3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -90,17 +92,24 @@ pub enum CloseReason {
     Aborted,
 }
 
+impl CloseReason {
+    /// What it says.
+    pub fn text(&self) -> ErrorText {
+        match *self {
+            CloseReason::Finished => ErrorText::plain("closed by both sides"),
+            CloseReason::Refused => ErrorText::plain("connection refused"),
+            CloseReason::Reset => ErrorText::plain("connection reset by peer"),
+            CloseReason::TimedOut => ErrorText::plain("connection timed out"),
+            CloseReason::Unreachable { code } => ErrorText::number("destination unreachable (code {})", code),
+            CloseReason::HopLimitExceeded => ErrorText::plain("hop limit exceeded"),
+            CloseReason::ParameterProblem => ErrorText::plain("parameter problem"),
+            CloseReason::Aborted => ErrorText::plain("connection aborted"),
+        }
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CloseReason::Finished => f.write_str("closed by both sides"),
-            CloseReason::Refused => f.write_str("connection refused"),
-            CloseReason::Reset => f.write_str("connection reset by peer"),
-            CloseReason::TimedOut => f.write_str("connection timed out"),
-            CloseReason::Unreachable { code } => write!(f, "destination unreachable (code {code})"),
-            CloseReason::HopLimitExceeded => f.write_str("hop limit exceeded"),
-            CloseReason::ParameterProblem => f.write_str("parameter problem"),
-            CloseReason::Aborted => f.write_str("connection aborted"),
-        }
+        self.text().fmt(f)
     }
 }

@@ -3,7 +3,11 @@
 import * as check from "../arguments.js";
 import { reportUncaught } from "../clock.js";
 import { type EngineCore, eachFrame, type FrameSink, packFrames } from "../engine_core.js";
+import { PORT_COUNTERS } from "../names.js";
+import { fieldsOf } from "../records.js";
 import type { FrameDirection, FrameHook, Pluggable, Port, PortCounters } from "../types.js";
+
+const portCounters = fieldsOf(PORT_COUNTERS);
 
 /** What a plugged-in port is plugged into. */
 export interface Joint {
@@ -317,7 +321,8 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
 
 /** What passed a port of an engine. */
 export function countersOf(engine: EngineCore, id: number): PortCounters {
-  return { ...noCounters(), ...engine.row<PortCounters>((wasm) => wasm.port_counters(id)) };
+  const counted = engine.record<PortCounters>(portCounters, (wasm) => wasm.port_counters(id));
+  return { ...noCounters(), ...counted };
 }
 
 function add(to: PortCounters, more: PortCounters): void {
