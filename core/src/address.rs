@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::str::FromStr;
 
-use crate::error_text::{About, ErrorText};
+use crate::error_text::ErrorText;
 use crate::event::InterfaceId;
 
 /// An address and the length of its network prefix, as in `10.0.2.2/24`.
@@ -126,8 +126,8 @@ impl Endpoint {
     /// What errors say of one that is taken.
     pub(crate) fn in_use(self) -> ErrorText {
         match self.address {
-            Some(address) => ErrorText::about("{} is in use", About::Endpoint(SocketAddr::new(address, self.port))),
-            None => ErrorText::number("port {} is in use", self.port),
+            Some(address) => ErrorText::endpoint("{} is in use", SocketAddr::new(address, self.port)),
+            None => ErrorText::number("port {} is in use", self.port as u32),
         }
     }
 }

@@ -38,8 +38,10 @@ pub enum About {
     Word(&'static str),
 }
 
+// Out of line, since errors have many sentences and hardly ever say one.
 impl ErrorText {
     /// A sentence that says it all.
+    #[inline(never)]
     pub const fn plain(sentence: &'static str) -> Self {
         ErrorText { sentence, about: About::Nothing }
     }
@@ -49,14 +51,28 @@ impl ErrorText {
         ErrorText { sentence, about }
     }
 
-    /// A sentence with `{}` for a number; larger ones show as the largest.
-    pub fn number(sentence: &'static str, number: impl TryInto<u32>) -> Self {
-        ErrorText { sentence, about: About::Number(number.try_into().unwrap_or(u32::MAX)) }
+    /// A sentence with `{}` for a number.
+    #[inline(never)]
+    pub const fn number(sentence: &'static str, number: u32) -> Self {
+        ErrorText { sentence, about: About::Number(number) }
     }
 
     /// A sentence with `{}` for an address.
-    pub fn address(sentence: &'static str, address: impl Into<IpAddr>) -> Self {
-        ErrorText { sentence, about: About::Address(address.into()) }
+    #[inline(never)]
+    pub const fn address(sentence: &'static str, address: IpAddr) -> Self {
+        ErrorText { sentence, about: About::Address(address) }
+    }
+
+    /// A sentence with `{}` for an address and a port.
+    #[inline(never)]
+    pub const fn endpoint(sentence: &'static str, endpoint: SocketAddr) -> Self {
+        ErrorText { sentence, about: About::Endpoint(endpoint) }
+    }
+
+    /// A sentence with `{}` for a prefix.
+    #[inline(never)]
+    pub const fn prefix(sentence: &'static str, prefix: Prefix) -> Self {
+        ErrorText { sentence, about: About::Prefix(prefix) }
     }
 }
 
@@ -102,8 +118,8 @@ mod tests {
         let address = Ipv4Addr::new(10, 0, 2, 15);
         let shown = |sentence, about| ErrorText::about(sentence, about).to_string();
         assert_eq!(ErrorText::plain("the queue is full").to_string(), "the queue is full");
-        assert_eq!(ErrorText::number("port {} is in use", 80_u16).to_string(), "port 80 is in use");
-        assert_eq!(ErrorText::address("no route to {}", address).to_string(), "no route to 10.0.2.15");
+        assert_eq!(ErrorText::number("port {} is in use", 80).to_string(), "port 80 is in use");
+        assert_eq!(ErrorText::address("no route to {}", address.into()).to_string(), "no route to 10.0.2.15");
         assert_eq!(shown("{} is taken", About::Prefix(Prefix::host(address.into()))), "10.0.2.15/32 is taken");
         assert_eq!(shown("{} is taken", About::Endpoint((address, 80).into())), "10.0.2.15:80 is taken");
         assert_eq!(shown("to {}", About::Mac(MacAddr([2, 0, 0, 0, 0, 1]))), "to 02:00:00:00:00:01");

@@ -111,7 +111,9 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   #reportErrors(): void {
     while (this.#error === null) {
-      const next = this.#engine.record<Reported>(reported, (wasm) => wasm.udp_error(this.#start.id));
+      const next = this.#engine.record<Reported>(reported, (wasm) =>
+        wasm.udp_error(this.#start.id),
+      );
       if (next === null) return;
       const { why, ...target } = next;
       const text = `datagram to ${check.hostPort(target.address, target.port)}: ${why.text}`;
@@ -178,7 +180,9 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   }
 
   #settings(values: Float64Array): Float64Array {
-    return this.#engine.exchange(values, (wasm, _, count) => wasm.udp_settings(this.#start.id, count));
+    return this.#engine.exchange(values, (wasm, _, count) =>
+      wasm.udp_settings(this.#start.id, count),
+    );
   }
 
   settings(): UdpSettings | null {

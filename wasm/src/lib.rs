@@ -19,14 +19,14 @@
 
 pub mod captures;
 pub mod engine;
-mod failure;
+pub mod failure;
 pub mod flows;
 pub mod hosts;
 pub mod info;
 #[cfg(test)]
 mod names;
-mod numbers;
-mod options;
+pub mod numbers;
+pub mod options;
 pub mod routing;
 pub mod settings;
 mod sockets;

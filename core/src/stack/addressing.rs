@@ -53,18 +53,22 @@ impl ConfigError {
         match *self {
             // The two are MIN_MTU and IPV6_MIN_MTU.
             ConfigError::MtuTooSmall(mtu) => {
-                ErrorText::number("an MTU of {} bytes is too small: at least 68, and 1280 for IPv6", mtu)
+                ErrorText::number("an MTU of {} bytes is too small: at least 68, and 1280 for IPv6", mtu as u32)
             }
-            ConfigError::BadVlanId(id) => ErrorText::number("{} is not the id of a VLAN (1 to 4094), or is taken", id),
+            ConfigError::BadVlanId(id) => {
+                ErrorText::number("{} is not the id of a VLAN (1 to 4094), or is taken", id as u32)
+            }
             ConfigError::MacNotUnicast(mac) => {
                 ErrorText::about("{} is a group address, not a station's", About::Mac(mac))
             }
             ConfigError::AddressNotUnicast(address) => {
                 ErrorText::address("{} cannot be the address of a host", address)
             }
-            ConfigError::NoSuchInterface(interface) => ErrorText::number("there is no interface {}", interface.0),
-            ConfigError::NotFound(prefix) => ErrorText::about("{} is not configured", About::Prefix(prefix)),
-            ConfigError::Exists(prefix) => ErrorText::about("{} is configured already", About::Prefix(prefix)),
+            ConfigError::NoSuchInterface(interface) => {
+                ErrorText::number("there is no interface {}", interface.0 as u32)
+            }
+            ConfigError::NotFound(prefix) => ErrorText::prefix("{} is not configured", prefix),
+            ConfigError::Exists(prefix) => ErrorText::prefix("{} is configured already", prefix),
             ConfigError::GatewayNotOnLink(gateway) => {
                 ErrorText::address("the gateway {} is in no network of an interface", gateway)
             }
@@ -98,7 +102,7 @@ impl ScopeError {
         match *self {
             ScopeError::Missing(address) => ErrorText::address(
                 "{} is link-local, and this host has several links: a scope id has to say which is meant",
-                address,
+                IpAddr::V6(address),
             ),
             ScopeError::Unknown(scope) => ErrorText::number("the scope id {} is that of no interface", scope),
         }

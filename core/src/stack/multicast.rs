@@ -51,11 +51,11 @@ impl GroupError {
     /// What it says.
     pub fn text(&self) -> ErrorText {
         match *self {
-            GroupError::NoSuchInterface(interface) => ErrorText::number("there is no interface {}", interface.0),
+            GroupError::NoSuchInterface(interface) => ErrorText::number("there is no interface {}", interface.0 as u32),
             GroupError::NoSuchSocket => ErrorText::plain("the socket is closed"),
             GroupError::NotMulticast(address) => ErrorText::address("{} is no group", address),
             GroupError::BadSource(address) => ErrorText::address("{} is no source for the group", address),
-            GroupError::TooManySources => ErrorText::number("a filter has at most {} sources", MAX_SOURCES),
+            GroupError::TooManySources => ErrorText::number("a filter has at most {} sources", MAX_SOURCES as u32),
             GroupError::SourcesNeeded(group) => ErrorText::address("{} is joined with the sources to listen to", group),
             GroupError::LimitReached => ErrorText::plain("the limit `groups` or `memberships` is reached"),
             GroupError::NotMember(group) => ErrorText::address("the group {} was not joined", group),

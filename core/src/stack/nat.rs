@@ -145,9 +145,9 @@ impl PortForwardError {
     /// What it says.
     pub fn text(&self) -> ErrorText {
         match *self {
-            PortForwardError::PortInUse(port) => ErrorText::number("port {} is in use", port),
+            PortForwardError::PortInUse(port) => ErrorText::number("port {} is in use", port as u32),
             PortForwardError::LimitReached => ErrorText::plain("the limit `nat_flows` is reached"),
-            PortForwardError::NotFound(port) => ErrorText::number("port {} is not forwarded", port),
+            PortForwardError::NotFound(port) => ErrorText::number("port {} is not forwarded", port as u32),
         }
     }
 }

@@ -98,7 +98,7 @@ impl PingError {
             PingError::BadAddress(address) => {
                 ErrorText::address("{} cannot be pinged: it is a group or our own", address)
             }
-            PingError::TooLong { max } => ErrorText::number("the payload is too long: at most {} bytes", max),
+            PingError::TooLong { max } => ErrorText::number("the payload is too long: at most {} bytes", max as u32),
             PingError::TooMany => ErrorText::plain("too many echo requests are under way"),
         }
     }

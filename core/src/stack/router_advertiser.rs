@@ -46,13 +46,13 @@ impl AdvertiseError {
     pub fn text(&self) -> ErrorText {
         match *self {
             AdvertiseError::NoSuchInterface(interface) => {
-                ErrorText::number("there is no interface {} with IPv6", interface.0)
+                ErrorText::number("there is no interface {} with IPv6", interface.0 as u32)
             }
             AdvertiseError::TooLong(len) => {
-                ErrorText::number("a router advertisement of {} bytes does not fit in the minimum MTU", len)
+                ErrorText::number("a router advertisement of {} bytes does not fit in the minimum MTU", len as u32)
             }
             AdvertiseError::BadInterval(interval) => {
-                ErrorText::number("the longest interval is 4 to 1800 seconds, not {} ms", interval.as_millis())
+                ErrorText::number("the longest interval is 4 to 1800 seconds, not {} ms", interval.as_millis() as u32)
             }
             AdvertiseError::NoMemory => ErrorText::plain("the pool has no block left"),
         }

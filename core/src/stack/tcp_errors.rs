@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::addressing::ScopeError;
 use crate::address::Endpoint;
-use crate::error_text::{About, ErrorText, errors_with_text};
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::tcp::connection::CloseReason;
 
 /// Why a connection could not be begun.
@@ -34,13 +34,11 @@ impl ConnectError {
         match *self {
             ConnectError::NoRoute(address) => ErrorText::address("no route to {}", address),
             ConnectError::Scope(error) => error.text(),
-            ConnectError::BadAddress(address) => ErrorText::about("cannot connect to {}", About::Endpoint(address)),
+            ConnectError::BadAddress(address) => ErrorText::endpoint("cannot connect to {}", address),
             ConnectError::AddressNotAvailable(address) => {
                 ErrorText::address("{} is not an address of this host", address)
             }
-            ConnectError::AddressInUse(address) => {
-                ErrorText::about("{} is in use towards the same peer", About::Endpoint(address))
-            }
+            ConnectError::AddressInUse(address) => ErrorText::endpoint("{} is in use towards the same peer", address),
             ConnectError::PortsExhausted => ErrorText::plain("all ephemeral ports are in use"),
             ConnectError::TooManyConnections => ErrorText::plain("the limit on connections is reached"),
         }

@@ -15,7 +15,7 @@ use super::udp_options::UdpOptions;
 use crate::address::{Endpoint, bits, with_scope};
 use crate::checksum;
 use crate::counters::DropReason;
-use crate::error_text::{About, ErrorText, errors_with_text};
+use crate::error_text::{ErrorText, errors_with_text};
 use crate::event::{InterfaceId, Signals, UdpHandle};
 use crate::pool::Pool;
 use crate::record_queue::RecordQueue;
@@ -167,10 +167,12 @@ impl UdpSendError {
     pub fn text(&self) -> ErrorText {
         match *self {
             UdpSendError::NotFound => ErrorText::plain("the socket is closed"),
-            UdpSendError::TooLong { max } => ErrorText::number("the datagram is too long: at most {} bytes", max),
+            UdpSendError::TooLong { max } => {
+                ErrorText::number("the datagram is too long: at most {} bytes", max as u32)
+            }
             UdpSendError::NoRoute(address) => ErrorText::address("no route to {}", address),
             UdpSendError::QueueFull => ErrorText::plain("the send queue is full"),
-            UdpSendError::BadAddress(address) => ErrorText::about("cannot send to {}", About::Endpoint(address)),
+            UdpSendError::BadAddress(address) => ErrorText::endpoint("cannot send to {}", address),
             UdpSendError::Scope(error) => error.text(),
             UdpSendError::BroadcastProhibited => ErrorText::plain("the socket must not send to broadcast addresses"),
         }

@@ -100,7 +100,7 @@ impl CloseReason {
             CloseReason::Refused => ErrorText::plain("connection refused"),
             CloseReason::Reset => ErrorText::plain("connection reset by peer"),
             CloseReason::TimedOut => ErrorText::plain("connection timed out"),
-            CloseReason::Unreachable { code } => ErrorText::number("destination unreachable (code {})", code),
+            CloseReason::Unreachable { code } => ErrorText::number("destination unreachable (code {})", code as u32),
             CloseReason::HopLimitExceeded => ErrorText::plain("hop limit exceeded"),
             CloseReason::ParameterProblem => ErrorText::plain("parameter problem"),
             CloseReason::Aborted => ErrorText::plain("connection aborted"),

@@ -16,10 +16,16 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
-/// Runs once when a module is instantiated: a panic is printed before it becomes a trap.
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console)]
+    fn error(text: &str);
+}
+
+/// Runs once when a module is instantiated: a panic is printed before it becomes a trap, whose error has the stack.
 #[wasm_bindgen(start)]
 pub fn start() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(|panic| error(&panic.to_string())));
 }
 
 /// A time from its microseconds.
