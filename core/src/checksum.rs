@@ -176,7 +176,7 @@ pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
 /// The sum of the pseudo-header that TCP, UDP and ICMPv6 checksums cover (RFC 9293 §3.1, RFC 768, RFC 8200 §8.1).
 ///
 /// `length` is that of the upper-layer header and data in bytes. Both addresses must be of one family.
-#[inline]
+#[inline(never)] // Called from many places, by connections only when their path is new.
 pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, length: u32) -> Sum {
     debug_assert_eq!(source.is_ipv4(), destination.is_ipv4(), "addresses of two families");
     let mut sum = Sum(u64::from(u16::from(protocol).to_be()));

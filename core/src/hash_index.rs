@@ -21,6 +21,7 @@ impl Bucket {
 }
 
 /// How many buckets an index for `entries` entries needs.
+#[inline(never)] // Each table asks once, and the answer takes long code.
 pub(crate) const fn buckets_for(entries: usize) -> usize {
     let wanted = if entries < 4 { 8 } else { entries + entries / 2 };
     wanted.next_power_of_two()

@@ -288,17 +288,24 @@ impl Stack<'_> {
             0 if remote.ip().is_multicast() => Ok(None),
             0 => {
                 let local = local.filter(|local| is_link_local(*local));
-                let mut links = self.addresses.iter().filter(|entry| match local {
-                    Some(local) => entry.prefix.address == local,
-                    None => {
-                        entry.is_assigned() && entry.prefix.address.is_ipv6() && Some(entry.interface) != self.loopback
+                let mut link = None;
+                for entry in self.addresses.iter() {
+                    let is_meant = match local {
+                        Some(local) => entry.prefix.address == local,
+                        None => {
+                            entry.is_assigned()
+                                && entry.prefix.address.is_ipv6()
+                                && Some(entry.interface) != self.loopback
+                        }
+                    };
+                    if is_meant && link.is_some_and(|link| link != entry.interface) {
+                        return Err(ScopeError::Missing(*remote.ip()));
                     }
-                });
-                let first = links.next().map(|entry| entry.interface);
-                match links.any(|entry| Some(entry.interface) != first) {
-                    true => Err(ScopeError::Missing(*remote.ip())),
-                    false => Ok(first),
+                    if is_meant {
+                        link = Some(entry.interface);
+                    }
                 }
+                Ok(link)
             }
             scope => {
                 let mut known = self.interfaces().map(|(interface, _)| interface);

@@ -442,8 +442,9 @@ impl Stack<'_> {
         let (IpAddr::V6(network), mac) = (prefix.address, self.mac(interface)) else { return };
         let is_advertised =
             |origin: AddressOrigin| matches!(origin, AddressOrigin::Advertised | AddressOrigin::Temporary);
-        let made = self.addresses.iter().filter(|entry| entry.interface == interface && is_advertised(entry.origin));
-        if made.count() >= MAX_ADVERTISED_ADDRESSES {
+        let mut made =
+            self.addresses.iter().filter(|entry| entry.interface == interface && is_advertised(entry.origin));
+        if made.nth(MAX_ADVERTISED_ADDRESSES - 1).is_some() {
             return;
         }
         let config = self.interfaces.get(u32::from(interface.0)).and_then(|found| found.config.autoconfiguration);

@@ -41,6 +41,7 @@ pub(super) struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// A packet that is not for us.
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(super) fn passing(
         interface: InterfaceId,
         source_mac: MacAddr,
