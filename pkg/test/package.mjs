@@ -105,6 +105,22 @@ test("two stacks exchange bytes over a cable, and the program ends by itself", a
   assert.equal(output, "echoed 1000000\n");
 });
 
+test("Node's look-alikes from their entry point, and the program ends by itself", async () => {
+  const output = await program(`
+    import { createStack, plug } from "ethertab";
+    import { createNet } from "ethertab/node";
+    const [a, b] = [await createStack(), await createStack()];
+    plug(a.addInterface({ addresses: ["10.0.0.1/24"] }), b.addInterface({ addresses: ["10.0.0.2/24"] }));
+    const server = createNet(b).createServer((socket) => socket.end("hello " + socket.remoteAddress));
+    server.listen(7, "10.0.0.2", () => {
+      createNet(a).connect(7, "10.0.0.2").setEncoding("utf8")
+        .on("data", (text) => console.log(text))
+        .on("close", () => server.close());
+    });
+  `);
+  assert.equal(output, "hello 10.0.0.1\n");
+});
+
 test("a gateway from the entry point of its own serves a stack", async () => {
   const output = await program(`
     import { createStack, plug } from "ethertab";

@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+
 /**
  * Node's network modules over a stack, so that existing libraries run over it.
  *

@@ -2,6 +2,7 @@
 
 import { getDefaultResultOrder, type LookupAddress, type LookupOptions } from "node:dns";
 import { isIP } from "node:net";
+import { LookupError } from "../resolver.js";
 import type { StackImpl } from "../stack.js";
 import {
   assertBoolean,
@@ -13,8 +14,10 @@ import {
   wrongValue,
 } from "./errors.js";
 
-/** What `getaddrinfo` says, which has no system error of this name (EAI_NONAME in libuv). */
+/** What `getaddrinfo` says where there is no such name; its number in libuv is that of EAI_NONAME... */
 const NOT_FOUND = { errno: -3008, code: "ENOTFOUND" };
+/** ...and where nobody could tell. */
+const TRY_AGAIN = { errno: -3001, code: "EAI_AGAIN" };
 
 const FAMILIES = [0, 4, 6];
 const ORDERS = ["verbatim", "ipv4first", "ipv6first"];
@@ -41,10 +44,17 @@ interface Question {
 
 /** As in `getaddrinfo ENOTFOUND shop.test`. */
 function lookupError(error: unknown, hostname: string): Error {
-  const { errno, code } = NOT_FOUND;
-  const why = codeOf(error) === code ? { errno, code } : { errno: undefined, code: codeOf(error) };
+  const why = whyNot(error);
   const failure = new Error(`getaddrinfo ${why.code} ${hostname}`);
   return Object.assign(failure, why, { syscall: "getaddrinfo", hostname });
+}
+
+function whyNot(error: unknown): { errno: number | undefined; code: string } {
+  if (error instanceof LookupError) {
+    return error.reason === "noName" || error.reason === "noRecord" ? NOT_FOUND : TRY_AGAIN;
+  }
+  const code = codeOf(error);
+  return code === NOT_FOUND.code ? NOT_FOUND : { errno: undefined, code };
 }
 
 function oneOf<T>(name: string, values: readonly T[], value: unknown): T {

@@ -190,6 +190,15 @@ test("lookup in its forms", async () => {
   );
 });
 
+test("lookup says whether it is worth another try", async () => {
+  const lonely = createDns(await createStack({ engine, hostname: "lonely" }));
+  await assert.rejects(lonely.promises.lookup("shop.test"), {
+    message: "getaddrinfo EAI_AGAIN shop.test",
+    errno: -3001,
+  });
+  await assert.rejects(lonely.promises.resolve4("shop.test"), { code: "ECONNREFUSED" });
+});
+
 test("the promises, the servers and names of services", async () => {
   const mx = await ours.promises.resolveMx("shop.test");
   assert.deepEqual(mx.map(plain), (await theirsPromised("resolveMx")).map(plain));
