@@ -185,7 +185,7 @@ fn engine(project: &Project) -> Result<()> {
     let version = toolchain.version()?;
     let inputs = Inputs {
         paths: &["Cargo.toml", "Cargo.lock", "core", "sim", "wasm", "package-lock.json"],
-        facts: &[&version, TARGET_FEATURES, INLINING, &OPTIMIZER_FLAGS.concat()],
+        facts: &[&version, TARGET_FEATURES, INLINING, &toolchain.flags().concat(), &OPTIMIZER_FLAGS.concat()],
     };
     let outputs: Vec<String> = MODULES
         .iter()
@@ -217,6 +217,9 @@ fn compile(project: &Project, toolchain: Toolchain) -> Result<PathBuf> {
     let (mut cargo, target_dir) = toolchain.cargo_build(&project.root);
     // Names of files in panic messages are the same on every machine.
     let mut flags = format!("{TARGET_FEATURES} {INLINING} --remap-path-prefix={}=/ethertab", project.root.display());
+    for flag in toolchain.flags() {
+        flags += &format!(" {flag}");
+    }
     if let Some(home) = std::env::home_dir() {
         let home = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
         flags += &format!(" --remap-path-prefix={}=/cargo", home.display());

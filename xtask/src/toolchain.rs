@@ -88,6 +88,15 @@ impl Toolchain {
         (command, target_dir)
     }
 
+    /// What the compiler is told besides what all are.
+    pub(crate) fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Active => &[],
+            // Panics say what was wrong but not in which file and line, which were 3 KB after brotli: the trap's stack has the functions.
+            Self::Debian => &["-Zlocation-detail=none"],
+        }
+    }
+
     /// The variables that tell the build scripts under `xtask/bench` of this toolchain.
     pub(crate) fn variables(self) -> Vec<(&'static str, OsString)> {
         match self {
