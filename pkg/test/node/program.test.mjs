@@ -22,7 +22,7 @@ const NODE = `
 /** Says so if something keeps the program running, and ends it. */
 const WATCH = `
   const watch = (name) =>
-    setTimeout(() => { console.log(name, "is kept running"); process.exit(); }, 100).unref();
+    setTimeout(() => { console.log(name, "is kept running"); process.exit(); }, 1_000).unref();
   process.on("exit", () => console.log("ended"));
 `;
 
