@@ -150,9 +150,10 @@ export class MdnsImpl implements Mdns {
     const { name, type } = serviceName("service", service);
     const port = check.port("service.port", service.port);
     const text = encodeText("service.text", service.text);
+    const subtypes = check.strings("service.subtypes", service.subtypes).join("\n");
     this.#assertOpen();
     const number = this.#services.call((wasm, now) =>
-      wasm.publish_service(now, this.#link, name, type, port, text),
+      wasm.publish_service(now, this.#link, name, type, subtypes, port, text),
     );
     const published = new PublishedImpl(this, number, type);
     this.#published.set(number, published);
@@ -456,7 +457,7 @@ class Browsing implements AsyncIterableIterator<ServiceChange>, Question {
     instances: () => string[],
     cancel: () => void,
   ) {
-    this.#type = type;
+    this.#type = type.split("._sub.").at(-1) ?? type;
     this.#signal = signal;
     this.#instances = instances;
     this.#cancel = cancel;

@@ -21,6 +21,8 @@ export interface ServiceName {
 
 /** A service to tell of. */
 export interface ServiceOptions extends ServiceName {
+  /** Subtypes that some browse for (RFC 6763 §7.1): `["_printer"]`. Four at most. */
+  subtypes?: readonly string[];
   port: number;
   text?: ServiceText;
 }
@@ -74,7 +76,7 @@ export interface Mdns {
    */
   publish(service: ServiceOptions): Promise<PublishedService>;
   /**
-   * The services of a type that are there, and then those that come and go, until the iteration ends: what was told and what is there now are
+   * The services of a type, `_http._tcp`, or of a subtype, `_printer._sub._http._tcp`, that are there, and then those that come and go, until the iteration ends: what was told and what is there now are
    * compared whenever somebody asks, so that who is slow misses nothing and nothing is kept.
    */
   browse(type: string, options?: { signal?: AbortSignal }): AsyncIterableIterator<ServiceChange>;

@@ -53,7 +53,9 @@ test("names and services are found without a server, and are told to be gone", a
 
   const name = { name: "Tom's files. All", type: "_http._tcp" };
   const text = { path: "/", secure: true, empty: "" };
-  const service = await during(clock, printer.mdns.publish({ ...name, port: 8080, text }));
+  const subtypes = ["_files"];
+  const options = { ...name, subtypes, port: 8080, text };
+  const service = await during(clock, printer.mdns.publish(options));
   assert.deepEqual([service.name, service.type], [name.name, name.type]);
   const found = [];
   const browsing = page.mdns.browse("_http._tcp");
@@ -63,6 +65,9 @@ test("names and services are found without a server, and are told to be gone", a
   await clock.advance(3_000);
   await settle();
   assert.deepEqual(found.splice(0), [{ kind: "found", service: name }]);
+  const some = page.mdns.browse("_files._sub._http._tcp");
+  assert.deepEqual((await during(clock, some.next())).value.service, name);
+  const none = page.mdns.browse("_others._sub._http._tcp").next();
   const details = await during(clock, page.mdns.resolve(name));
   assert.deepEqual(
     { ...details, addresses: [] },
@@ -83,6 +88,10 @@ test("names and services are found without a server, and are told to be gone", a
   assert.deepEqual(found.splice(0), [{ kind: "gone", service: name }]);
   await browsing.return();
   await reading;
+  assert.deepEqual(await during(clock, some.next()), {
+    value: { kind: "gone", service: name },
+    done: false,
+  });
 
   // An interface that closes says good-bye.
   await during(clock, printer.mdns.publish({ ...name, port: 9 }));
@@ -91,6 +100,9 @@ test("names and services are found without a server, and are told to be gone", a
   const gone = again.next();
   printer.nic.close();
   assert.equal((await during(clock, gone)).value.kind, "gone");
+  const unsettled = assert.rejects(none, hasCode("ABORT_ERR"), "there never were such");
+  page.mdns.close();
+  await unsettled;
   engine.close();
 });
 
@@ -119,6 +131,8 @@ test("what cannot be is refused, and what waits is settled", async () => {
   await assert.rejects(mdns.publish({ name: "", type: "_http._tcp", port: 80 }), RangeError);
   const long = { name: "x".repeat(64), type: "_http._tcp", port: 80 };
   await assert.rejects(mdns.publish(long), RangeError);
+  const many = { ...long, name: "a", subtypes: ["a", "b", "c", "d", "e"] };
+  await assert.rejects(mdns.publish(many), RangeError);
   await assert.rejects(mdns.publish({ ...long, name: "a", text: { "a=b": "c" } }), RangeError);
   assert.throws(() => mdns.browse("_http"), RangeError);
   await assert.rejects(mdns.resolve({ name: "", type: "_http._tcp" }), RangeError);

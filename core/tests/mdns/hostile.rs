@@ -38,7 +38,7 @@ fn tables_say_when_they_are_full() {
         register(&mut link, 0, &format!("number {number}"));
         link.hosts[0].browse(link.now, "_http._tcp").unwrap();
     }
-    let service = ServiceConfig { instance: "five", service: "_http._tcp", port: 80, text: b"" };
+    let service = ServiceConfig { instance: "five", service: "_http._tcp", subtypes: &[], port: 80, text: b"" };
     let full = Err(ethertab::services::mdns::MdnsError::Full);
     assert_eq!(link.hosts[0].register(link.now, &service), full);
     assert_eq!(link.hosts[0].browse(link.now, "_http._tcp").map(drop), full.map(drop));

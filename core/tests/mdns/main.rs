@@ -172,7 +172,7 @@ fn named(hostname: &str) -> Link {
 }
 
 fn register(link: &mut Link, host: usize, instance: &str) -> ethertab::services::mdns::ServiceId {
-    let service = ServiceConfig { instance, service: "_http._tcp", port: 80, text: b"\x06path=/" };
+    let service = ServiceConfig { instance, service: "_http._tcp", subtypes: &[], port: 80, text: b"\x06path=/" };
     link.hosts[host].register(link.now, &service).unwrap()
 }
 

@@ -48,6 +48,42 @@ fn services_are_found_resolved_and_lost() {
     assert_eq!(link.hosts[0].records(id).count(), 0);
 }
 
+/// RFC 6763 §7.1: who wants printers only asks for them, and who wants all finds these too.
+#[test]
+fn services_are_found_by_their_subtypes() {
+    let mut link = Link::new(&["asker", "printer", "files"]);
+    link.run(Duration::from_secs(5));
+    let mut service = ServiceConfig {
+        instance: "Laser",
+        service: "_http._tcp",
+        subtypes: &["_printer", "_scanner"],
+        port: 80,
+        text: b"",
+    };
+    let printer = link.hosts[1].register(link.now, &service).unwrap();
+    (service.instance, service.subtypes) = ("Files", &[]);
+    link.hosts[2].register(link.now, &service).unwrap();
+    let browse = |link: &mut Link, service: &str| link.hosts[0].browse(link.now, service).unwrap();
+    let printers = browse(&mut link, "_printer._sub._http._tcp");
+    let scanners = browse(&mut link, "_SCANNER._sub._http._tcp");
+    let faxes = browse(&mut link, "_fax._sub._http._tcp");
+    let all = browse(&mut link, "_http._tcp");
+    link.run(Duration::from_secs(5));
+    let laser = ["Laser._http._tcp.local"];
+    assert_eq!(instances(&link, printers), laser);
+    assert_eq!(instances(&link, scanners), laser);
+    assert!(instances(&link, faxes).is_empty());
+    assert_eq!(instances(&link, all).len(), 2);
+    link.hosts[1].unregister(link.now, printer);
+    link.run(Duration::from_secs(5));
+    assert!(instances(&link, printers).is_empty(), "it says good-bye by all its names");
+    for subtypes in [&[""][..], &["a", "b", "c", "d", "e"]] {
+        service.subtypes = subtypes;
+        assert!(link.hosts[2].register(link.now, &service).is_err(), "{subtypes:?}");
+    }
+    assert!(link.hosts[0].browse(link.now, "_sub._http._tcp").is_err());
+}
+
 #[test]
 fn a_host_is_looked_up_once_its_addresses_are_known() {
     let mut link = Link::new(&["one", "two"]);

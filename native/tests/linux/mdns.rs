@@ -147,8 +147,13 @@ fn avahi_finds_our_host_and_service() -> Outcome {
         let name = "avahi_finds_our_host_and_service";
         let (mut driver, avahi) = prepare(name, "tab")?;
         let now = driver.now();
-        let service =
-            ServiceConfig { instance: "Tab's files", service: "_http._tcp", port: 8080, text: b"\x06path=/\x04flag" };
+        let service = ServiceConfig {
+            instance: "Tab's files",
+            service: "_http._tcp",
+            subtypes: &[],
+            port: 8080,
+            text: b"\x06path=/\x04flag",
+        };
         let mdns = driver.mdns().ok_or("no mDNS")?;
         let id = mdns.register(now, &service).map_err(|error| format!("{error:?}"))?;
         serve(&mut driver, || {

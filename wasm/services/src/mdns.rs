@@ -64,7 +64,7 @@ fn no_name(text: &str) -> RangeError {
 fn refusal(error: MdnsError) -> RangeError {
     match error {
         MdnsError::ServiceType => refused(&"a type of service is of the form _name._tcp or _name._udp"),
-        MdnsError::Full => refused(&"there are as many services or questions as there may be"),
+        MdnsError::Full => refused(&"there are as many services, subtypes or questions as there may be"),
         MdnsError::Name(_) => refused(&"a name or text is empty or too long"),
         _ => refused(&"it cannot be told"),
     }
@@ -152,18 +152,21 @@ pub fn mdns_hostname(link: u32) -> String {
     enter(link, |link| link.mdns.hostname().to_string()).unwrap_or_default()
 }
 
-/// Tells of a service from now on, and returns its number. `text` is the data of a TXT record.
+/// Tells of a service from now on, and returns its number. `subtypes` are lines of a text, `text` is the data of a TXT record.
 #[wasm_bindgen]
 pub fn publish_service(
     now: f64,
     link: u32,
     instance: &str,
     service: &str,
+    subtypes: &str,
     port: u16,
     text: &[u8],
 ) -> Result<u32, RangeError> {
     enter(link, |link| {
-        let id = link.mdns.register(instant(now), &ServiceConfig { instance, service, port, text }).map_err(refusal)?;
+        let subtypes: Vec<&str> = subtypes.lines().collect();
+        let service = ServiceConfig { instance, service, subtypes: &subtypes, port, text };
+        let id = link.mdns.register(instant(now), &service).map_err(refusal)?;
         Ok(number(&mut link.services, id))
     })
     .unwrap_or(Err(refused(&"there is no such link")))

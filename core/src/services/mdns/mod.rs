@@ -42,6 +42,9 @@ pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// The most addresses that a host has on the link.
 pub const MAX_MDNS_ADDRESSES: usize = 8;
 
+/// The most subtypes of a service.
+pub const MAX_SUBTYPES: usize = 4;
+
 /// RFC 6762 §10.2 and §18.12: in a record, that it replaces what was known; in a question, that the answer may be unicast.
 const TOP_BIT: u16 = 0x8000;
 /// Records of a message that are looked at: all that fit an Ethernet frame have more octets each.
@@ -61,7 +64,7 @@ pub struct MdnsConfig {
 pub struct MdnsMemory<'m> {
     /// Services told of at a time.
     pub services: Storage<'m, ServiceEntry>,
-    /// Records of this host: three for each of its addresses, one more, and five for each service.
+    /// Records of this host: three for each of its addresses, one more, and for each service five and its subtypes.
     pub own: Storage<'m, OwnRecord>,
     /// Questions at a time.
     pub questions: Storage<'m, MdnsQuestion>,
@@ -75,7 +78,7 @@ impl MdnsMemory<'static> {
     pub fn with_capacity(services: usize, questions: usize, cache: usize) -> Self {
         MdnsMemory {
             services: Storage::with_capacity(services),
-            own: Storage::with_capacity(3 * MAX_MDNS_ADDRESSES + 1 + 5 * services),
+            own: Storage::with_capacity(3 * MAX_MDNS_ADDRESSES + 1 + (5 + MAX_SUBTYPES) * services),
             questions: Storage::with_capacity(questions),
             cache: Storage::with_capacity(cache),
         }
@@ -89,6 +92,8 @@ pub struct ServiceConfig<'a> {
     pub instance: &'a str,
     /// The type: `_http._tcp` (RFC 6763 §7).
     pub service: &'a str,
+    /// Subtypes of it, which some browse for (RFC 6763 §7.1): `_printer`. [`MAX_SUBTYPES`] at most.
+    pub subtypes: &'a [&'a str],
     /// The TCP or UDP port.
     pub port: u16,
     /// What else clients should know, as the data of a TXT record (RFC 6763 §6): [`text_of`] makes it.

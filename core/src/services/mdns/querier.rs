@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cache::{CachedRecord, Kept, matches};
-use super::records::service_type;
+use super::records::{service_type, subtype_name};
 use super::{List, MAX_MDNS_ADDRESSES, Mdns, MdnsError, QuestionId, TOP_BIT, questions, records};
 use crate::time::{Duration, Instant};
 use crate::wire::dns::{CLASS_IN, Header, Name, Question, RecordData, RecordType, Section, Writer};
@@ -128,12 +128,17 @@ impl Mdns<'_> {
         self.begin_question(now, name, Interest::Records(kind))
     }
 
-    /// Asks which instances there are of a type of service, such as `_http._tcp`: [`records`](Self::records) are PTR records.
+    /// Asks which instances there are of a type of service, such as `_http._tcp`, or of a subtype, such as `_printer._sub._http._tcp` (RFC 6763 §7.1):
+    /// [`records`](Self::records) are PTR records.
     ///
     /// # Errors
     /// If that is no type, or too many questions are asked.
     pub fn browse(&mut self, now: Instant, service: &str) -> Result<QuestionId, MdnsError> {
-        self.ask(now, &service_type(service)?, RecordType::PTR)
+        let name = match service.split_once("._sub.") {
+            Some((subtype, service)) => subtype_name(subtype.as_bytes(), &service_type(service)?)?,
+            None => service_type(service)?,
+        };
+        self.ask(now, &name, RecordType::PTR)
     }
 
     /// Asks where an instance of a service is: [`service`](Self::service) tells.

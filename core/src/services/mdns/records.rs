@@ -3,8 +3,8 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::claims::Claim;
-use super::{Mdns, MdnsError, ServiceConfig, ServiceId, local};
-use crate::services::Text;
+use super::{MAX_SUBTYPES, Mdns, MdnsError, ServiceConfig, ServiceId, local};
+use crate::services::{List, Text};
 use crate::time::{Duration, Instant};
 use crate::wire::dns::{DnsError, MAX_LABEL_LEN, Name, RecordData, RecordType};
 
@@ -82,6 +82,7 @@ pub struct ServiceEntry {
     pub(super) party: Party,
     /// `_http._tcp.local`.
     pub(super) kind: Name,
+    pub(super) subtypes: List<Text<MAX_LABEL_LEN>, MAX_SUBTYPES>,
     pub(super) port: u16,
     pub(super) text: RecordData,
 }
@@ -93,6 +94,7 @@ impl ServiceEntry {
         generation: 0,
         party: Party { label: Text::EMPTY, number: 1, claim: Claim::Idle, has_news: false },
         kind: Name::ROOT,
+        subtypes: List::EMPTY,
         port: 0,
         text: RecordData::EMPTY,
     };
@@ -109,6 +111,8 @@ pub(super) enum What {
     HostTypes,
     /// An instance of a type of service (RFC 6763 §4.1).
     Instance(u16),
+    /// The same of one of its subtypes (RFC 6763 §7.1).
+    Subtype(u16, u8),
     /// A type of service that there is (RFC 6763 §9).
     Type(u16),
     /// Host and port of an instance.
@@ -125,6 +129,7 @@ impl What {
         match self {
             What::Address(_) | What::Reverse(_) | What::HostTypes => None,
             What::Instance(index)
+            | What::Subtype(index, _)
             | What::Type(index)
             | What::Server(index)
             | What::Text(index)
@@ -134,7 +139,7 @@ impl What {
 
     /// RFC 6762 §2: whether only one host may have records of this name and type.
     pub(super) fn is_unique(self) -> bool {
-        !matches!(self, What::Instance(_) | What::Type(_))
+        !matches!(self, What::Instance(_) | What::Subtype(..) | What::Type(_))
     }
 
     /// Whether the record is claimed by probing. Addresses are unique by duplicate address detection, so that their reverse names need
@@ -147,7 +152,7 @@ impl What {
         match self {
             What::Address(IpAddr::V4(_)) => RecordType::A,
             What::Address(IpAddr::V6(_)) => RecordType::AAAA,
-            What::Reverse(_) | What::Instance(_) | What::Type(_) => RecordType::PTR,
+            What::Reverse(_) | What::Instance(_) | What::Subtype(..) | What::Type(_) => RecordType::PTR,
             What::Server(_) => RecordType::SRV,
             What::Text(_) => RecordType::TXT,
             What::HostTypes | What::InstanceTypes(_) => RecordType::NSEC,
@@ -157,7 +162,7 @@ impl What {
     /// Seconds.
     pub(super) fn ttl(self) -> u32 {
         match self {
-            What::Instance(_) | What::Type(_) | What::Text(_) | What::InstanceTypes(_) => OTHER_TTL,
+            What::Instance(_) | What::Subtype(..) | What::Type(_) | What::Text(_) | What::InstanceTypes(_) => OTHER_TTL,
             _ => HOST_TTL,
         }
     }
@@ -246,6 +251,14 @@ impl Mdns<'_> {
         // The longest label that a number can make of it fits as well.
         Name::child(&[b'x'; MAX_LABEL_LEN], &kind).map_err(MdnsError::Name)?;
         Name::child(service.instance.as_bytes(), &kind).map_err(MdnsError::Name)?;
+        let mut subtypes = List::EMPTY;
+        for subtype in service.subtypes {
+            subtype_name(subtype.as_bytes(), &kind)?;
+            let subtype = Text::new(subtype).ok_or(MdnsError::Name(DnsError::Label(subtype.len())))?;
+            if !subtypes.push(subtype) {
+                return Err(MdnsError::Full);
+            }
+        }
         let text = if service.text.is_empty() { &[0][..] } else { service.text };
         let text = RecordData::new(&[text]).map_err(MdnsError::Name)?;
         let index = match self.services.iter().position(|service| !service.is_used) {
@@ -264,7 +277,8 @@ impl Mdns<'_> {
             What::Text(number),
             What::InstanceTypes(number),
         ];
-        for what in whats {
+        let of_subtypes = (0..subtypes.len() as u8).map(|subtype| What::Subtype(number, subtype));
+        for what in whats.into_iter().chain(of_subtypes) {
             if self.own.push(OwnRecord::new(what)).is_err() {
                 self.own.truncate(before);
                 return Err(MdnsError::Full);
@@ -272,7 +286,8 @@ impl Mdns<'_> {
         }
         let generation = self.services[index].generation.wrapping_add(1);
         let party = Party::new(label);
-        self.services[index] = ServiceEntry { is_used: true, generation, party, kind, port: service.port, text };
+        self.services[index] =
+            ServiceEntry { is_used: true, generation, party, kind, subtypes, port: service.port, text };
         if !self.addresses.is_empty() {
             self.begin_claim(now, Some(number));
         }
@@ -397,6 +412,12 @@ impl Mdns<'_> {
             What::Address(_) | What::HostTypes => self.hostname(),
             What::Reverse(address) => Name::reverse(address),
             What::Instance(index) => self.services[usize::from(index)].kind,
+            What::Subtype(index, number) => {
+                let service = &self.services[usize::from(index)];
+                let subtype = service.subtypes.iter().nth(usize::from(number)).map_or(&[][..], Text::as_bytes);
+                // It was checked when it was given.
+                subtype_name(subtype, &service.kind).unwrap_or(Name::ROOT)
+            }
             What::Type(_) => service_types(),
             What::Server(index) | What::Text(index) | What::InstanceTypes(index) => self.instance_name(index),
         }
@@ -407,7 +428,9 @@ impl Mdns<'_> {
             What::Address(IpAddr::V4(address)) => RecordData::new(&[&address.octets()]),
             What::Address(IpAddr::V6(address)) => RecordData::new(&[&address.octets()]),
             What::Reverse(_) => RecordData::new(&[self.hostname().as_octets()]),
-            What::Instance(index) => RecordData::new(&[self.instance_name(index).as_octets()]),
+            What::Instance(index) | What::Subtype(index, _) => {
+                RecordData::new(&[self.instance_name(index).as_octets()])
+            }
             What::Type(index) => RecordData::new(&[self.services[usize::from(index)].kind.as_octets()]),
             What::Server(index) => {
                 // Priority and weight 0, port, target (RFC 2782).
@@ -457,6 +480,12 @@ impl Mdns<'_> {
 /// `_services._dns-sd._udp.local` (RFC 6763 §9).
 fn service_types() -> Name {
     Name::from_text("_services._dns-sd._udp.local").unwrap_or(Name::ROOT)
+}
+
+/// `_printer._sub._http._tcp.local` (RFC 6763 §7.1).
+pub(super) fn subtype_name(subtype: &[u8], kind: &Name) -> Result<Name, MdnsError> {
+    let parent = Name::child(b"_sub", kind);
+    parent.and_then(|parent| Name::child(subtype, &parent)).map_err(MdnsError::Name)
 }
 
 /// `_http._tcp` as a name below `local` (RFC 6763 §7: two labels with underscores, the first of at most 15 characters after its own).

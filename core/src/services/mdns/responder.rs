@@ -234,8 +234,8 @@ impl Mdns<'_> {
         let mut told = self.own.iter().filter(|record| record.wanted == Wanted::Told && !record.is_leaving);
         is_held
             && told.any(|record| match (record.what, what) {
-                (What::Instance(of), What::Server(index) | What::Text(index)) => of == index,
-                (What::Instance(_) | What::Server(_), What::Address(_)) => true,
+                (What::Instance(of) | What::Subtype(of, _), What::Server(index) | What::Text(index)) => of == index,
+                (What::Instance(_) | What::Subtype(..) | What::Server(_), What::Address(_)) => true,
                 (What::Address(_), What::Address(_) | What::HostTypes) => true,
                 (What::Server(of), What::InstanceTypes(index)) => of == index,
                 _ => false,
