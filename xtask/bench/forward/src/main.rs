@@ -3,10 +3,11 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod scene;
 
 use std::time::{Duration, Instant};
 
-use bench_forward::{Kind, MOST, Scene, bytes_per_flow};
+use scene::{Kind, MOST, Scene, bytes_per_flow};
 
 /// Packets between two looks at the clock.
 const ROUND: usize = 2_000;
