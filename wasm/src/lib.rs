@@ -1,5 +1,5 @@
 //! The engine of the npm package: a [`Network`](ethertab_sim::Network) of stacks, switches and cables behind functions of
-//! numbers.
+//! numbers; only the names of hosts and ports are texts.
 //!
 //! Nothing here knows a protocol. There is one engine in each WebAssembly instance, made by [`create`](engine::create), so that
 //! functions are enough and nothing has to be freed. What JavaScript refers to (hosts, ports, sockets, ...) has a number of
