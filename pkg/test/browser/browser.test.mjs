@@ -6,9 +6,12 @@ import { createServer } from "node:http";
 import { extname } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { WebSocketServer } from "ws";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** How many each place has. */
 const SCENARIOS = 4;
+const PORTS = 9;
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".map": "application/json" };
 
 let server;
@@ -33,6 +36,16 @@ before(async () => {
       response.writeHead(404).end();
     }
   });
+  // A relay for each path.
+  const relay = new WebSocketServer({ server });
+  relay.on("connection", (socket, { url }) => {
+    socket.room = url;
+    socket.on("message", (message) => {
+      for (const other of relay.clients) {
+        if (other !== socket && other.room === url) other.send(message);
+      }
+    });
+  });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   origin = `http://127.0.0.1:${server.address().port}/`;
   browser = await chromium.launch({
@@ -53,10 +66,20 @@ after(async () => {
   server?.close();
 });
 
-for (const [place, run] of [
-  ["a page", () => import("/scenarios.js").then(({ runAll }) => runAll())],
+for (const [what, count, run] of [
   [
-    "a worker",
+    "the package works in a page",
+    SCENARIOS,
+    () => import("/scenarios.js").then(({ runAll }) => runAll()),
+  ],
+  [
+    "ports carry frames over all media",
+    PORTS,
+    () => import("/ports.js").then(({ runAll }) => runAll()),
+  ],
+  [
+    "the package works in a worker",
+    SCENARIOS,
     () =>
       new Promise((resolve, reject) => {
         const worker = new Worker("/worker.js", { type: "module" });
@@ -65,7 +88,7 @@ for (const [place, run] of [
       }),
   ],
 ]) {
-  test(`the package works in ${place} of Chromium`, { timeout: 60_000 }, async () => {
+  test(`${what} of Chromium`, { timeout: 60_000 }, async () => {
     const page = await browser.newPage();
     const errors = [];
     page.on("pageerror", (error) => errors.push(error.stack));
@@ -75,7 +98,7 @@ for (const [place, run] of [
     try {
       await page.goto(origin);
       const lines = await page.evaluate(run);
-      assert.equal(lines.length, SCENARIOS);
+      assert.equal(lines.length, count);
       assert.deepEqual(
         lines.filter((line) => !line.startsWith("ok")),
         [],
