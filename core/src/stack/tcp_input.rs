@@ -22,6 +22,7 @@ use crate::tcp::seq::Seq;
 use crate::tcp::timers::Timer;
 use crate::tcp::{Context, Segment};
 use crate::trace::SendReason;
+use crate::wire::tcp::MAX_HEADER_LEN;
 use crate::wire::{TcpFlags, TcpHeader, protocol};
 
 impl Stack<'_> {
@@ -470,7 +471,10 @@ pub(super) fn has_valid_checksum(packet: &Packet<'_>) -> bool {
         return true;
     }
     let mut sum = pseudo_sum(packet);
-    sum.add_bytes(packet.payload);
+    match packet.payload.len() {
+        ..=MAX_HEADER_LEN => sum.add(checksum::sum_header(packet.payload)),
+        _ => sum.add_bytes(packet.payload),
+    }
     sum.is_valid()
 }
 

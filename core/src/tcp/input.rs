@@ -341,7 +341,10 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         if is_data_missing {
             resend_syn_data(connection, context);
         }
-        outcome.output = true;
+        if !connection.has_unsent() {
+            // What the user writes first has waited for nobody else.
+            connection.rate.on_app_limited(0);
+        }
     }
     if segment.ack > connection.snd_nxt || segment.ack < connection.snd_una - connection.oldest_ack() {
         // "If the ACK acks something not yet sent, then send an ACK, drop the segment"; RFC 5961 §5.2 treats

@@ -681,7 +681,7 @@ impl Syn<'_> {
         header.emit(out);
         Built {
             len: header_len,
-            sum: checksum::sum(&out[..header_len]),
+            sum: checksum::sum_header(&out[..header_len]),
             ecn: Ecn::NotEct,
             more: false,
             kind: Kind::Syn,

@@ -225,6 +225,11 @@ impl Connection {
     /// something to do.
     #[inline(never)] // Within its caller the compiler would take it for cold.
     pub(super) fn usual_ack(&mut self, context: &mut Context<'_, '_>) {
+        if self.orphaned && self.fin_seq().is_some_and(|fin| self.snd_una > fin) {
+            // Nothing more is sent, and nobody can ask: there is nothing to learn for.
+            self.figures.delivered = self.figures.delivered.wrapping_add(self.records.len());
+            self.records.clear(context.pool, context.account);
+        }
         let now = clock(context.now);
         // Fresh segments were sent in their order, so that the last is the newest.
         let Some(first) = self.records.pop(context.pool, context.account, self.snd_una) else {
