@@ -113,7 +113,7 @@ impl Stack<'_> {
             SynCookies::UnderPressure => is_full || listener.half_open > listener.backlog,
             SynCookies::Always => true,
         };
-        let peer = PeerSyn::new(segment, config);
+        let peer = PeerSyn::new(segment, &TcpOptions::parse(segment.options), config);
         let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), (key, config), peer);
         if let Some(used) = used {
             // RFC 9293 §3.6.1: it begins above the sequence numbers that the old one has used.

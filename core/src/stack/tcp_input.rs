@@ -319,9 +319,6 @@ impl Stack<'_> {
                 return;
             }
             self.enter_time_wait(index);
-        } else {
-            self.leave_flows(index);
-            self.leave_lists(index);
         }
         match listener {
             // It ended before anybody accepted it, who still gets what was acknowledged, as in Linux.
@@ -330,28 +327,26 @@ impl Stack<'_> {
                 self.remove_connection(pool, index);
             }
             None if orphaned => self.remove_connection(pool, index),
+            _ if state == State::Closed => {
+                self.leave_tables(index);
+            }
             _ => {}
         }
     }
 
-    /// Takes a connection out of the table of flows.
+    /// Takes a connection out of the table of flows, and off the lists of those that want to send; its node.
     #[inline(never)] // Called from many places: one copy is enough.
-    pub(super) fn leave_flows(&mut self, index: u32) {
-        if let Some(connection) = self.connections.get_mut(index)
-            && connection.in_flows
-        {
-            connection.in_flows = false;
-            self.flows.remove(connection.flow_hash, self.nodes.number(Node::Connection(index)));
-        }
-    }
-
-    /// Takes a connection off the lists of those that want to send.
-    #[inline(never)] // Called from many places: one copy is enough.
-    pub(super) fn leave_lists(&mut self, index: u32) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+    pub(super) fn leave_tables(&mut self, index: u32) -> Option<u32> {
+        let connection = self.connections.get_mut(index)?;
         let number = self.nodes.number(Node::Connection(index));
         let (parked, interface) = (connection.parked.take(), connection.path.interface);
-        self.unlink(number, parked, interface);
+        if core::mem::take(&mut connection.in_flows) {
+            self.flows.remove(connection.flow_hash, number);
+        }
+        if self.links.is_linked(number) {
+            self.unlink(number, parked, interface);
+        }
+        Some(number)
     }
 
     fn leave_accept_queue(&mut self, listener: u32, index: u32) {
@@ -367,10 +362,10 @@ impl Stack<'_> {
 
     /// Removes a connection with all that it holds. It must be in no accept queue.
     pub(super) fn remove_connection(&mut self, pool: &mut Pool<'_>, index: u32) {
-        self.leave_lists(index);
-        self.leave_flows(index);
-        let number = self.nodes.number(Node::Connection(index));
-        self.event_links.remove(&mut self.events, number);
+        let Some(number) = self.leave_tables(index) else { return };
+        if self.event_links.is_linked(number) {
+            self.event_links.remove(&mut self.events, number);
+        }
         self.deadlines.remove(number);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };

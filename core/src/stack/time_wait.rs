@@ -52,8 +52,11 @@ impl Stack<'_> {
             Ok(key) => {
                 let number = self.nodes.number(Node::TimeWait(key.index));
                 self.flows.replace(flow_hash, connection_number, number);
+                let is_first = self.time_wait_queue.is_empty();
                 self.links.push_back(&mut self.time_wait_queue, number);
-                self.arm_time_wait_timer();
+                if is_first {
+                    self.arm_time_wait_timer();
+                }
             }
             // With `Limits::time_wait` at 0 nobody waits.
             Err(_) => self.flows.remove(flow_hash, connection_number),

@@ -262,7 +262,6 @@ impl Stack<'_> {
         let built = output::build_syn_ack(half_open, self.now, config, &mut buf[header_len..]);
         half_open.sent(self.now, config);
         self.counters.tcp_retransmits += u64::from(half_open.retransmits > 0);
-        self.deadlines.set_no_later(number, half_open.deadline);
         let len = half_open.path.finish(buf, built.len, built.sum, built.ecn);
         if self.trace.is_on() {
             self.trace_segment(None, &flow, SendReason::Handshake, &buf[header_len..len]);

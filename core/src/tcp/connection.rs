@@ -228,8 +228,7 @@ pub(crate) struct PeerSyn {
 
 impl PeerSyn {
     /// What the segment offers, as far as we want it.
-    pub(crate) fn new(segment: &Segment<'_>, config: &TcpConfig) -> Self {
-        let options = TcpOptions::parse(segment.options);
+    pub(crate) fn new(segment: &Segment<'_>, options: &TcpOptions, config: &TcpConfig) -> Self {
         PeerSyn {
             seq: segment.seq,
             window: segment.window,

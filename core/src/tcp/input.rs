@@ -147,7 +147,7 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
         outcome.reset = Some(Reset::Answer(segment.ack));
         return outcome;
     }
-    connection.peer_syn(context.now, &PeerSyn::new(segment, &connection.config));
+    connection.peer_syn(context.now, &PeerSyn::new(segment, &options, &connection.config));
     heard_from_peer(connection, context, segment, options.timestamps);
     if !acknowledged {
         // Simultaneous open: our SYN is sent again, now with an ACK.

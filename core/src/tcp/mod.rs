@@ -17,6 +17,7 @@ pub(crate) mod acks;
 pub(crate) mod challenge;
 pub(crate) mod congestion;
 pub(crate) mod connection;
+mod control_output;
 pub(crate) mod cookies;
 pub(crate) mod ecn;
 pub(crate) mod fast_open;

@@ -6,6 +6,7 @@ use crate::stack::flow::Flow;
 use crate::tcp::accecn::{self, AccEcnOption};
 use crate::tcp::congestion::Sent;
 use crate::tcp::connection::{Connection, Probe, State};
+use crate::tcp::control_output;
 use crate::tcp::ecn::EcnMode;
 use crate::tcp::fast_open::{Cookie, Role};
 use crate::tcp::figures::Busy;
@@ -63,47 +64,34 @@ pub(crate) enum Kind {
 /// is nothing to send now. To be called again until it does.
 #[inline]
 pub(crate) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
-    match plain_output::build(connection, context, out) {
-        None => build_any(connection, context, out),
-        built => built,
-    }
+    plain_output::build(connection, context, out)
+        .or_else(|| control_output::build(connection, context, out))
+        .or_else(|| build_any(connection, context, out))
 }
 
 /// The same, whatever it is.
 #[inline(never)]
 fn build_any(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Option<Built> {
+    if connection.syn_due && matches!(connection.state, State::SynSent | State::SynReceived) {
+        return Some(build_syn(connection, context, out));
+    }
     let Some(plan) = plan(connection, context) else {
         watch_tail(connection, context);
         watch_closed_window(connection, context);
         connection.note_limits(context.now);
         return None;
     };
-    let built = if plan.kind == Kind::Syn {
-        build_syn(connection, context, &plan, out)
-    } else {
-        let (urgent, urgent_flag) = urgent_pointer(connection, plan.seq);
-        let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
-        let is_bare_ack = matches!(plan.kind, Kind::Ack | Kind::DuplicateAck);
-        let is_new_data = plan.kind == Kind::New && plan.len > 0;
-        let (ecn_flags, ecn) = connection.ecn.sending(is_new_data, is_bare_ack, connection.config.manner);
-        let header = TcpHeader {
-            source_port: connection.flow.local_port,
-            destination_port: connection.flow.remote_port,
-            sequence: plan.seq.0,
-            acknowledgment: connection.rcv_nxt().0,
-            flags: plan.flags | urgent_flag | ecn_flags,
-            window: advertise(connection),
-            urgent,
-            header_len,
-        };
-        header.emit(out);
-        let mut sum = checksum::sum_header(&out[..header_len]);
-        let len = header_len + plan.len as usize;
-        if plan.len > 0 {
-            sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
-        }
-        Built { len, sum, ecn, more: false, kind: plan.kind }
-    };
+    let (urgent, urgent_flag) = urgent_pointer(connection, plan.seq);
+    let header_len = HEADER_LEN + emit_options(connection, context, plan.len, &mut out[HEADER_LEN..]);
+    let is_bare_ack = matches!(plan.kind, Kind::Ack | Kind::DuplicateAck);
+    let is_new_data = plan.kind == Kind::New && plan.len > 0;
+    let (ecn_flags, ecn) = connection.ecn.sending(is_new_data, is_bare_ack, connection.config.manner);
+    let flags = plan.flags | urgent_flag | ecn_flags;
+    let mut sum = emit_header(connection, plan.seq, flags, urgent, &mut out[..header_len]);
+    let len = header_len + plan.len as usize;
+    if plan.len > 0 {
+        sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
+    }
     sent(connection, context, &plan);
     connection.check_invariants();
     let more = has_more(connection);
@@ -111,7 +99,24 @@ fn build_any(connection: &mut Connection, context: &mut Context<'_, '_>, out: &m
         watch_tail(connection, context);
         connection.note_limits(context.now);
     }
-    Some(Built { more, ..built })
+    Some(Built { len, sum, ecn, more, kind: plan.kind })
+}
+
+/// Writes the header of a segment around the options that are in its place already; returns the sum of all of it.
+#[inline(never)] // Two ways lead here.
+pub(super) fn emit_header(connection: &mut Connection, seq: Seq, flags: TcpFlags, urgent: u16, out: &mut [u8]) -> Sum {
+    let header = TcpHeader {
+        source_port: connection.flow.local_port,
+        destination_port: connection.flow.remote_port,
+        sequence: seq.0,
+        acknowledgment: connection.rcv_nxt().0,
+        flags,
+        window: advertise(connection),
+        urgent,
+        header_len: out.len(),
+    };
+    header.emit(out);
+    checksum::sum_header(out)
 }
 
 /// The urgent pointer of a segment that begins at `seq`, and its flag: as everywhere, it points behind the urgent data (RFC 6093
@@ -191,13 +196,13 @@ fn emit_sack(
 }
 
 /// A SYN, or SYN and ACK, with the payload that Fast Open lets it have (RFC 7413 §4.2.1).
-fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan, out: &mut [u8]) -> Built {
-    let acknowledges = plan.flags.contains(TcpFlags::ACK);
+fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, out: &mut [u8]) -> Built {
+    let acknowledges = connection.state == State::SynReceived;
     let (cookie, payload) = if acknowledges { (None, 0) } else { fast_open(connection, context) };
     let ecn = &connection.ecn;
     let syn = Syn {
         flow: &connection.flow,
-        seq: plan.seq,
+        seq: connection.iss,
         ack: acknowledges.then(|| connection.rcv_nxt()),
         ecn: match acknowledges {
             true => ecn.mode.syn_ack_flags(ecn.accurate.syn_field()),
@@ -219,10 +224,33 @@ fn build_syn(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &
     let mut built = syn.emit(out);
     if payload > 0 {
         let end = built.len + payload as usize;
-        built.sum.add(connection.send.read_and_sum(context.pool, plan.seq + 1, &mut out[built.len..end]));
+        built.sum.add(connection.send.read_and_sum(context.pool, connection.iss + 1, &mut out[built.len..end]));
         built.len = end;
     }
+    syn_sent(connection, context);
+    if acknowledges {
+        connection.ack_sent();
+    }
+    connection.check_invariants();
+    // Nothing follows a SYN, what follows a SYN and ACK with data in the SYN does at once.
+    built.more = acknowledges && has_more(connection);
+    if !built.more {
+        connection.note_limits(context.now);
+    }
     built
+}
+
+/// Accounts for a SYN, or SYN and ACK, that goes out now.
+fn syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>) {
+    connection.figures.sent(0);
+    connection.syn_due = false;
+    if connection.snd_nxt == connection.iss {
+        connection.snd_nxt += 1;
+        connection.rtt.syn_sent(context.now);
+    } else {
+        resent(connection, context, 0);
+    }
+    arm_retransmit_timer(connection, context);
 }
 
 /// The Fast Open option and the bytes of payload of our SYN. Only the first one has them (RFC 7413 §4.2.1): they may be why it is lost.
@@ -263,9 +291,7 @@ fn has_more(connection: &Connection) -> bool {
 
 fn plan(connection: &mut Connection, context: &mut Context<'_, '_>) -> Option<Plan> {
     match connection.state {
-        State::Listen | State::Closed => return None,
-        State::SynSent => return plan_syn(connection),
-        State::SynReceived if connection.syn_due => return plan_syn(connection),
+        State::Listen | State::Closed | State::SynSent => return None,
         // Before our SYN is acknowledged, nothing but what RFC 9293 §3.10.7.4 has answered with an ACK in all states.
         State::SynReceived if !connection.may_transmit() => {
             return connection.acks.now.then(|| empty(connection.snd_nxt, Kind::Ack));
@@ -306,14 +332,6 @@ fn may_leave_now(connection: &mut Connection, context: &Context<'_, '_>) -> bool
             false
         }
     }
-}
-
-fn plan_syn(connection: &Connection) -> Option<Plan> {
-    let flags = match connection.state {
-        State::SynReceived => TcpFlags::SYN | TcpFlags::ACK,
-        _ => TcpFlags::SYN,
-    };
-    connection.syn_due.then_some(Plan { seq: connection.iss, len: 0, small: false, flags, kind: Kind::Syn })
 }
 
 /// Data, or a FIN: what is lost goes before what is new, unless recovery says otherwise.
@@ -473,9 +491,7 @@ pub(super) fn may_send(connection: &Connection, len: u32, full: u32, is_all: boo
 
 /// Accounts for a segment that goes out now.
 fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan) {
-    let with_syn = u32::from(plan.flags.contains(TcpFlags::SYN));
-    let with_fin = u32::from(plan.flags.contains(TcpFlags::FIN));
-    let end = plan.seq + plan.len + with_syn + with_fin;
+    let end = plan.seq + plan.len + u32::from(plan.flags.contains(TcpFlags::FIN));
     connection.figures.sent(plan.len);
     if plan.len > 0
         && let Some(rate) = connection.pacing_rate()
@@ -483,16 +499,6 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
         connection.pacing.sent(context.now, rate, connection.mss, plan.len);
     }
     match plan.kind {
-        Kind::Syn => {
-            connection.syn_due = false;
-            if end > connection.snd_nxt {
-                connection.snd_nxt = end;
-                connection.rtt.syn_sent(context.now);
-            } else {
-                resent(connection, context, 0);
-            }
-            arm_retransmit_timer(connection, context);
-        }
         Kind::New => {
             if plan.len > connection.mss {
                 connection.mtu_probe_sent(plan.seq, plan.len);
@@ -524,7 +530,7 @@ fn sent(connection: &mut Connection, context: &mut Context<'_, '_>, plan: &Plan)
         }
         Kind::Probe => connection.probe = Probe::None,
         Kind::DuplicateAck => connection.acks.duplicates -= 1,
-        Kind::Ack => {}
+        Kind::Syn | Kind::Ack => {}
     }
     if plan.flags.contains(TcpFlags::ACK) {
         connection.ack_sent();
