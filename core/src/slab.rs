@@ -54,17 +54,35 @@ impl<'m, T> Slab<'m, T> {
 
     /// Stores `value`, or gives it back if the slab is full.
     pub(crate) fn insert(&mut self, value: T) -> Result<Key, T> {
-        let index = match self.free {
+        match self.vacant() {
+            Some(index) => Ok(self.fill(index, value).0),
+            None => Err(value),
+        }
+    }
+
+    /// Stores what `make` returns, which is made where it stays; None if the slab is full.
+    #[inline]
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce() -> T) -> Option<(Key, &mut T)> {
+        let index = self.vacant()?;
+        Some(self.fill(index, make()))
+    }
+
+    /// A place that holds nothing.
+    fn vacant(&mut self) -> Option<u32> {
+        match self.free {
             // A place that was never used, if there is one.
-            NONE if self.slots.len() == self.limit || self.slots.push(Slot::EMPTY).is_err() => return Err(value),
-            NONE => self.slots.len() as u32 - 1,
-            free => free,
-        };
+            NONE if self.slots.len() == self.limit || self.slots.push(Slot::EMPTY).is_err() => None,
+            NONE => Some(self.slots.len() as u32 - 1),
+            free => Some(free),
+        }
+    }
+
+    #[inline]
+    fn fill(&mut self, index: u32, value: T) -> (Key, &mut T) {
         let slot = &mut self.slots[index as usize];
         self.free = slot.next_free;
-        slot.value = Some(value);
         self.len += 1;
-        Ok(Key { index, generation: slot.generation })
+        (Key { index, generation: slot.generation }, slot.value.insert(value))
     }
 
     /// Removes the entry at `index`, if there is one.

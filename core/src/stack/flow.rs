@@ -1,6 +1,6 @@
 //! Flows: who talks to whom.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::address::{is_link_local, scope_id, with_scope, words};
 use crate::event::InterfaceId;
@@ -49,6 +49,15 @@ impl LastHits {
 }
 
 impl Flow {
+    /// Nobody's, in the place of one that is not known yet.
+    pub(crate) const NONE: Flow = Flow {
+        local: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        remote: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        local_port: 0,
+        remote_port: 0,
+        link: None,
+    };
+
     pub(crate) fn is_ipv4(&self) -> bool {
         self.local.is_ipv4()
     }

@@ -5,7 +5,6 @@ use core::net::{IpAddr, SocketAddr};
 use super::Stack;
 use super::flow::Flow;
 use super::nodes::Node;
-use super::path::Path;
 use super::tcp_errors::{ConnectError, ListenError, RecvError, SendError, SocketError};
 use super::tcp_input::queue_up;
 use super::time_wait::Availability;
@@ -126,8 +125,10 @@ impl Stack<'_> {
             advertised_mss: advertised_mss(self.mtu(hop.interface), &address, config),
             now: self.now,
         };
-        let mut connection = Connection::connecting(&opening, config);
-        connection.path = Path::through(hop.interface);
+        let opened = Connection::open(&mut self.connections, &opening, config);
+        let Some((key, connection)) = opened else { return Err(ConnectError::TooManyConnections) };
+        connection.restart_congestion_control(config.initial_window);
+        connection.path.interface = hop.interface;
         if let Some(former) = former.filter(|_| wanted.port == 0) {
             // As in Linux, the SYN echoes what came last from the peer.
             connection.timestamps.recent = former.timestamps.recent;
@@ -141,7 +142,6 @@ impl Stack<'_> {
         if let Some(timeout) = options.timeout {
             connection.timers.set(Timer::Connect, self.now + timeout);
         }
-        let key = self.connections.insert(connection).map_err(|_| ConnectError::TooManyConnections)?;
         let number = self.nodes.number(Node::Connection(key.index));
         self.flows.insert(flow_hash, number);
         self.last_hits.set(&flow, number);

@@ -64,9 +64,8 @@ pub(crate) fn is_requested(flags: TcpFlags) -> bool {
 }
 
 /// What is known of the peer's options.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    #[default]
     None,
     Valid,
     /// One that a middlebox has zeroed: none is believed any more (RFC 9768 §3.2.3.2.4).
@@ -74,7 +73,7 @@ enum Seen {
 }
 
 /// The counters of one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct AccEcn {
     /// Segments received with a mark, and bytes received by codepoint: ECT(1), ECT(0), CE.
     received: u32,
@@ -129,6 +128,27 @@ fn index(field: Ecn) -> Option<usize> {
 }
 
 impl AccEcn {
+    pub(crate) const NEW: AccEcn = AccEcn {
+        received: 0,
+        received_bytes: [0; 3],
+        delivered: 0,
+        delivered_bytes: [0; 3],
+        syn_field: Ecn::NotEct,
+        last_field: Ecn::NotEct,
+        estimate: None,
+        seen: Seen::None,
+        pending: 0,
+        demand: 0,
+        least: 0,
+        acked_at_a_time: 0,
+        mangled: false,
+        option_dropped: false,
+        reflects: false,
+        changed: false,
+        option_at: None,
+        option_with_dsack: None,
+    };
+
     pub(crate) fn counters(&self) -> EcnCounters {
         let AccEcn { received, received_bytes, delivered, delivered_bytes, .. } = *self;
         EcnCounters { received, received_bytes, delivered, delivered_bytes }
@@ -136,7 +156,7 @@ impl AccEcn {
 
     /// A server's, whose client's SYN came with `field`.
     pub(crate) fn accepted(field: Ecn, mangled: bool) -> Self {
-        AccEcn { syn_field: field, last_field: field, mangled, demand: 1, ..AccEcn::default() }
+        AccEcn { syn_field: field, last_field: field, mangled, demand: 1, ..AccEcn::NEW }
     }
 
     pub(crate) fn syn_field(&self) -> Ecn {
@@ -372,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_peers_count_is_followed_across_the_wrap() {
-        let mut ecn = AccEcn::default();
+        let mut ecn = AccEcn::NEW;
         let mut marks = |value, segments| ecn.acknowledged(ace_flags(value), &[], segments, 0, 1_000);
         assert_eq!(marks(5, 1), 0);
         assert_eq!(marks(7, 2), 2);
@@ -383,7 +403,7 @@ mod tests {
 
     #[test]
     fn bytes_in_the_option_rule_out_a_wrap() {
-        let mut ecn = AccEcn::default();
+        let mut ecn = AccEcn::NEW;
         ecn.acknowledged(ace_flags(5), &told(1_001, 0, 1), 1, 1_000, 1_000);
         assert_eq!(ecn.acknowledged(ace_flags(5), &told(10_001, 0, 1), 9, 9_000, 1_000), 0);
         assert_eq!(ecn.delivered_bytes, [0, 10_000, 0]);
@@ -395,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_zeroed_option_is_not_believed() {
-        let mut ecn = AccEcn::default();
+        let mut ecn = AccEcn::NEW;
         ecn.acknowledged(ace_flags(5), &told(0, 0, 0), 1, 1_000, 1_000);
         ecn.acknowledged(ace_flags(5), &told(1_001, 0, 1), 1, 1_000, 1_000);
         assert_eq!(ecn.delivered_bytes, [0; 3]);
@@ -421,7 +441,7 @@ mod tests {
 
     #[test]
     fn counters_make_room_for_sack_blocks_unless_they_are_needed() {
-        let mut ecn = AccEcn::default();
+        let mut ecn = AccEcn::NEW;
         assert_eq!(ecn.fit(28, 0), Some((3, 0)));
         assert_eq!(ecn.fit(28, 1), Some((3, 1)));
         assert_eq!(ecn.fit(28, 2), Some((2, 2)));

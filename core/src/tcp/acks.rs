@@ -57,24 +57,22 @@ pub(crate) struct OwedAcks {
 }
 
 impl OwedAcks {
-    pub(crate) fn new(now: Instant) -> Self {
-        OwedAcks {
-            now: false,
-            with_fin: false,
-            scheduled: false,
-            duplicates: 0,
-            quick: 0,
-            interactive: false,
-            pushed: 0,
-            last_size: 0,
-            segment_size: UNKNOWN_SEGMENT,
-            wait: Duration::ZERO,
-            last_data: now,
-            stuck_at: Seq(0),
-            at_once: 0,
-            compressed: 0,
-        }
-    }
+    pub(crate) const NONE: OwedAcks = OwedAcks {
+        now: false,
+        with_fin: false,
+        scheduled: false,
+        duplicates: 0,
+        quick: 0,
+        interactive: false,
+        pushed: 0,
+        last_size: 0,
+        segment_size: UNKNOWN_SEGMENT,
+        wait: Duration::ZERO,
+        last_data: Instant::ZERO,
+        stuck_at: Seq(0),
+        at_once: 0,
+        compressed: 0,
+    };
 
     /// Nothing is owed any more.
     pub(crate) fn forget(&mut self) {

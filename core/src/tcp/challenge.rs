@@ -11,7 +11,7 @@ pub(crate) struct ChallengeLimit {
 }
 
 impl ChallengeLimit {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         ChallengeLimit { last: Instant::FAR_FUTURE }
     }
 

@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 use crate::config::{MtuProbing, TcpConfig};
 use crate::event::Signals;
 use crate::pool::{Account, BLOCK_SIZE, Pool};
+use crate::slab::{Key, Slab};
 use crate::stack::flow::Flow;
 use crate::stack::path::Path;
 use crate::stack::tcp_sockets::SendFlags;
@@ -251,83 +252,110 @@ pub(crate) fn default_mss(flow: &Flow) -> u16 {
 pub(crate) const MIN_MSS: u16 = 88;
 
 impl Connection {
-    /// A connection in SYN-SENT whose SYN is due.
-    pub(crate) fn connecting(opening: &Opening, config: &TcpConfig) -> Self {
-        let mss = u32::from(opening.advertised_mss.min(default_mss(&opening.flow)));
-        let first = opening.iss + 1;
-        Connection {
-            flow: opening.flow,
-            flow_hash: opening.flow_hash,
-            in_flows: true,
-            state: State::SynSent,
-            config: *config,
-            orphaned: false,
-            read_shut: false,
-            reason: None,
-            soft_error: None,
-            path: Path::UNKNOWN,
-            parked: None,
-            signals: Signals::NONE,
-            listener: None,
-            iss: opening.iss,
-            snd_una: opening.iss,
-            snd_nxt: opening.iss,
-            snd_wnd: 0,
-            snd_wl1: Seq(0),
-            snd_wl2: Seq(0),
-            max_snd_wnd: 0,
-            snd_scale: 0,
-            mss,
-            peer_mss: default_mss(&opening.flow),
-            path_mtu: PathMtu::of_interface(opening),
-            send: SendBuffer::new(first, config.first_send_buffer()),
-            record_ends: RecordEnds::NONE,
-            more_follows: false,
-            unfinished: false,
-            pushed_to: first,
-            snd_up: first,
-            tuning: ReceiveTuning::new(opening.now, Seq(0), 0),
-            fin_queued: false,
-            small_sent: opening.iss,
-            wants_room: false,
-            last_sent: opening.now,
-            irs: Seq(0),
-            peer_known: false,
-            receive: ReceiveBuffer::new(Seq(0), config.first_receive_buffer()),
-            rcv_edge: Seq(0),
-            shrunk_by: 0,
-            rcv_scale: config.window_scale(),
-            peer_fin: None,
-            fin_received: false,
-            advertised_mss: opening.advertised_mss,
-            scaling: config.window_scaling,
-            sack: config.sack,
-            timestamps: TimestampState::new(config.timestamps, opening.timestamp_offset, opening.now),
-            acks: OwedAcks::new(opening.now),
-            last_received: opening.now,
-            timers: Timers::NONE,
-            rtt: RttEstimator::new(),
-            congestion: Controller::new(config, mss, config.initial_window, opening.iss),
-            pacing: Pacing::default(),
-            records: Records::new(),
-            recovery: Recovery::new(opening.iss, config.reordering),
-            rate: Rate::default(),
-            ecn: EcnState::new(config.ecn_request),
-            fast_open: FastOpenState::default(),
-            timeouts: 0,
-            loss_timeout: false,
-            unanswered_probes: 0,
-            persist_shift: 0,
-            unanswered_since: opening.now,
-            probe: Probe::None,
-            syn_due: true,
-            challenges: ChallengeLimit::new(),
-            next_hop_failed: false,
-            bytes_sent: 0,
-            bytes_received: 0,
-            retransmits: 0,
-            figures: Figures::default(),
-        }
+    /// A connection before anything is known of it. A new one is a copy of this as a whole, which is less work, and much less code,
+    /// than to set each field.
+    const NEW: Connection = Connection {
+        flow: Flow::NONE,
+        flow_hash: 0,
+        in_flows: true,
+        state: State::SynSent,
+        config: TcpConfig::DEFAULT,
+        orphaned: false,
+        read_shut: false,
+        reason: None,
+        soft_error: None,
+        path: Path::UNKNOWN,
+        parked: None,
+        signals: Signals::NONE,
+        listener: None,
+        iss: Seq(0),
+        snd_una: Seq(0),
+        snd_nxt: Seq(0),
+        snd_wnd: 0,
+        snd_wl1: Seq(0),
+        snd_wl2: Seq(0),
+        max_snd_wnd: 0,
+        snd_scale: 0,
+        mss: 0,
+        peer_mss: 0,
+        path_mtu: PathMtu::UNKNOWN,
+        send: SendBuffer::EMPTY,
+        record_ends: RecordEnds::NONE,
+        more_follows: false,
+        unfinished: false,
+        pushed_to: Seq(0),
+        snd_up: Seq(0),
+        fin_queued: false,
+        small_sent: Seq(0),
+        wants_room: false,
+        last_sent: Instant::ZERO,
+        irs: Seq(0),
+        peer_known: false,
+        receive: ReceiveBuffer::EMPTY,
+        tuning: ReceiveTuning::NEW,
+        rcv_edge: Seq(0),
+        shrunk_by: 0,
+        rcv_scale: 0,
+        peer_fin: None,
+        fin_received: false,
+        advertised_mss: 0,
+        scaling: false,
+        sack: false,
+        timestamps: TimestampState::new(false, 0, Instant::ZERO),
+        acks: OwedAcks::NONE,
+        last_received: Instant::ZERO,
+        timers: Timers::NONE,
+        rtt: RttEstimator::NEW,
+        congestion: Controller::NONE,
+        pacing: Pacing::NEW,
+        records: Records::EMPTY,
+        recovery: Recovery::NEW,
+        rate: Rate::NEW,
+        ecn: EcnState::NEW,
+        fast_open: FastOpenState::NEW,
+        timeouts: 0,
+        loss_timeout: false,
+        unanswered_probes: 0,
+        persist_shift: 0,
+        unanswered_since: Instant::ZERO,
+        probe: Probe::None,
+        syn_due: true,
+        challenges: ChallengeLimit::new(),
+        next_hop_failed: false,
+        bytes_sent: 0,
+        bytes_received: 0,
+        retransmits: 0,
+        figures: Figures::NEW,
+    };
+
+    /// Puts a connection in SYN-SENT whose SYN is due into the table. It has no congestion control before the peer's SYN.
+    #[inline(never)] // Two ways lead here.
+    pub(crate) fn open<'c>(
+        connections: &'c mut Slab<'_, Connection>,
+        opening: &Opening,
+        config: &TcpConfig,
+    ) -> Option<(Key, &'c mut Self)> {
+        let (key, connection) = connections.insert_with(|| Connection::NEW)?;
+        let Opening { flow, flow_hash, iss, timestamp_offset, advertised_mss, now } = *opening;
+        (connection.flow, connection.flow_hash) = (flow, flow_hash);
+        connection.config = *config;
+        (connection.iss, connection.snd_una, connection.snd_nxt, connection.small_sent) = (iss, iss, iss, iss);
+        let first = iss + 1;
+        (connection.pushed_to, connection.snd_up) = (first, first);
+        connection.peer_mss = default_mss(&flow);
+        connection.mss = u32::from(advertised_mss.min(connection.peer_mss));
+        connection.advertised_mss = advertised_mss;
+        connection.path_mtu.begin(opening);
+        connection.send.begin(first, config.first_send_buffer());
+        connection.receive.set_limit(config.first_receive_buffer());
+        connection.rcv_scale = config.window_scale();
+        (connection.scaling, connection.sack) = (config.window_scaling, config.sack);
+        connection.timestamps = TimestampState::new(config.timestamps, timestamp_offset, now);
+        connection.recovery.begin(iss, config.reordering);
+        connection.ecn.mode = config.ecn_request;
+        (connection.last_sent, connection.last_received, connection.unanswered_since) = (now, now, now);
+        connection.acks.last_data = now;
+        Some((key, connection))
     }
 
     /// SND.UNA and RCV.NXT: while one of them moves, packets reach the peer and are answered.
@@ -382,7 +410,7 @@ impl Connection {
         self.irs = irs;
         self.peer_known = true;
         let window = self.config.first_receive_buffer();
-        self.receive = ReceiveBuffer::new(irs + 1, window);
+        self.receive.begin(irs + 1, window);
         // RFC 6928: ten segments.
         self.tuning = ReceiveTuning::new(now, irs + 1, window.min(10 * u32::from(self.advertised_mss)));
         // What our own SYN has offered or offers; never scaled (RFC 7323 §2.2).

@@ -60,7 +60,7 @@ impl EcnMode {
 }
 
 /// What a connection knows of ECN, as sender and as receiver.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct EcnState {
     /// What was agreed; in SYN-SENT what our SYN asks for.
     pub(crate) mode: EcnMode,
@@ -85,13 +85,18 @@ pub(crate) struct EcnVerdict {
 }
 
 impl EcnState {
-    pub(crate) fn new(mode: EcnMode) -> Self {
-        EcnState { mode, ..EcnState::default() }
-    }
+    pub(crate) const NEW: EcnState = EcnState {
+        mode: EcnMode::Off,
+        echo: false,
+        cwr_due: false,
+        seen: false,
+        accurate: AccEcn::NEW,
+        is_newer: false,
+    };
 
     /// A server's, who grants `mode` to a SYN that came with `field`.
     pub(crate) fn accepted(mode: EcnMode, field: Ecn, mangled: bool) -> Self {
-        EcnState { mode, accurate: AccEcn::accepted(field, mangled), ..EcnState::default() }
+        EcnState { mode, accurate: AccEcn::accepted(field, mangled), ..EcnState::NEW }
     }
 
     /// The peer's SYN and ACK has come (RFC 3168 §6.1.1, RFC 9768 table 2).
@@ -191,7 +196,7 @@ mod tests {
     use super::*;
 
     fn classic() -> EcnState {
-        EcnState { mode: EcnMode::Classic, ..EcnState::default() }
+        EcnState { mode: EcnMode::Classic, ..EcnState::NEW }
     }
 
     #[test]
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_was_not_agreed_has_no_effect() {
-        let mut ecn = EcnState::default();
+        let mut ecn = EcnState::NEW;
         ecn.reduced();
         ecn.data_arrives(Ecn::Ce, TcpFlags::ACK);
         assert_eq!(ecn.sending(true, false, Manner::Linux), (TcpFlags::NONE, Ecn::NotEct));

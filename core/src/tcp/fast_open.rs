@@ -25,15 +25,19 @@ pub struct FastOpen {
     pub all_listeners: bool,
 }
 
+impl FastOpen {
+    pub(crate) const DEFAULT: FastOpen = FastOpen {
+        client: true,
+        server: true,
+        client_without_cookie: false,
+        server_without_cookie: false,
+        all_listeners: false,
+    };
+}
+
 impl Default for FastOpen {
     fn default() -> Self {
-        FastOpen {
-            client: true,
-            server: true,
-            client_without_cookie: false,
-            server_without_cookie: false,
-            all_listeners: false,
-        }
+        FastOpen::DEFAULT
     }
 }
 
@@ -118,7 +122,7 @@ impl Cookie {
 }
 
 /// Fast Open as one connection sees it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct FastOpenState {
     pub(crate) role: Role,
     /// Bytes of payload in our first SYN, until it is acknowledged: what the SYN and ACK leaves out of them is outstanding
@@ -130,6 +134,11 @@ pub(crate) struct FastOpenState {
     pub(crate) data_acknowledged: bool,
     /// The listener that counts the connection as pending.
     pub(crate) pending: Option<u32>,
+}
+
+impl FastOpenState {
+    pub(crate) const NEW: FastOpenState =
+        FastOpenState { role: Role::None, syn_data: 0, asked: None, data_acknowledged: false, pending: None };
 }
 
 /// What a connection is in Fast Open.

@@ -6,7 +6,7 @@ use crate::tcp::connection::{Connection, State};
 use crate::time::{Duration, Instant};
 
 /// The figures of one connection. Segments of both directions are counted as they were on the wire, modulo 2^32.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) segments_received: u32,
     pub(crate) data_segments_received: u32,
@@ -29,6 +29,21 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    pub(crate) const NEW: Figures = Figures {
+        segments_received: 0,
+        data_segments_received: 0,
+        segments_sent: 0,
+        data_segments_sent: 0,
+        bytes_retransmitted: 0,
+        delivered: 0,
+        out_of_order: 0,
+        timeouts: 0,
+        timeout_recoveries: 0,
+        timeout_millis: 0,
+        is_passive: false,
+        busy: BusyTimes::NEW,
+    };
+
     /// A segment has come.
     #[inline]
     pub(crate) fn received(&mut self, segment: &Segment<'_>) {
@@ -68,7 +83,7 @@ pub(crate) enum Busy {
 }
 
 /// Milliseconds spent in each of the kinds of [`Busy`] but the first (Linux's `tcp_chrono`).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct BusyTimes {
     spent: [u32; 3],
     since: u32,
@@ -76,6 +91,8 @@ pub(crate) struct BusyTimes {
 }
 
 impl BusyTimes {
+    const NEW: BusyTimes = BusyTimes { spent: [0; 3], since: 0, now: Busy::Idle };
+
     fn set(&mut self, now: Instant, next: Busy) {
         let millis = now.as_millis() as u32;
         if let Some(spent) = (self.now as usize).checked_sub(1).and_then(|place| self.spent.get_mut(place)) {
@@ -172,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_more_telling_limit_counts() {
-        let mut times = BusyTimes::default();
+        let mut times = BusyTimes::NEW;
         let at = Instant::from_millis;
         times.start(at(10), Busy::Network);
         times.start(at(20), Busy::PeerWindow);

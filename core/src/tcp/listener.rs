@@ -163,8 +163,7 @@ impl HalfOpen {
             advertised_mss: self.advertised_mss,
             now,
         };
-        let index = connections.insert(Connection::connecting(&opening, config)).ok()?.index;
-        let connection = connections.get_mut(index)?;
+        let (key, connection) = Connection::open(connections, &opening, config)?;
         connection.state = State::SynReceived;
         connection.figures.is_passive = true;
         // The peer's SYN.
@@ -174,7 +173,7 @@ impl HalfOpen {
         let mangled = self.ecn_mangled || self.retransmits >= PLAIN_SYN_ACK_AFTER;
         connection.ecn = EcnState::accepted(self.peer.ecn, self.peer.ecn_field, mangled);
         become_one(self, connection, now);
-        Some(index)
+        Some(key.index)
     }
 
     /// In SYN-RECEIVED with the SYN and ACK due, to be accepted before the handshake ends (RFC 7413 §4.2.2).

@@ -15,13 +15,15 @@ const LATENESS: u64 = 8_000_000;
 const LEAST_SEGMENTS: u64 = 2;
 
 /// What paces a connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Pacing {
     /// Nanoseconds of the clock at which all that was sent would have left at the pacing rate.
     next: u64,
 }
 
 impl Pacing {
+    pub(crate) const NEW: Pacing = Pacing { next: 0 };
+
     /// When a segment of `mss` bytes may leave at `rate` bytes a second: None for now, else the time to ask again.
     #[inline]
     pub(crate) fn delayed_until(&self, now: Instant, rate: u32, mss: u32) -> Option<Instant> {
@@ -69,7 +71,7 @@ mod tests {
 
     /// Sends segments of `mss` bytes for a second, waiting as told plus `late` µs; returns bytes, wakings and the largest burst.
     fn second(rate: u32, mss: u32, late: u64) -> (u64, u32, u64) {
-        let (mut pacing, mut now) = (Pacing::default(), Instant::from_secs(5));
+        let (mut pacing, mut now) = (Pacing::NEW, Instant::from_secs(5));
         let (mut bytes, mut wakings, mut burst, mut largest) = (0, 0, 0, 0);
         while now < Instant::from_secs(6) {
             match pacing.delayed_until(now, rate, mss) {
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn idle_time_is_no_credit() {
-        let mut pacing = Pacing::default();
+        let mut pacing = Pacing::NEW;
         let now = Instant::from_secs(100);
         let mut sent = 0;
         while pacing.delayed_until(now, 1_000_000, 1_000).is_none() {

@@ -62,10 +62,13 @@ pub(crate) enum NextProbe {
 }
 
 impl PathMtu {
-    /// Of a connection that knows its interface only, until its path is found.
-    pub(crate) fn of_interface(opening: &Opening) -> Self {
-        let mtu = opening.advertised_mss.saturating_add(headers(opening.flow.is_ipv4()));
-        PathMtu { mtu, low: 0, high: 0, probe: 0, probe_start: Seq(0), searching: false, since: opening.now }
+    pub(crate) const UNKNOWN: PathMtu =
+        PathMtu { mtu: 0, low: 0, high: 0, probe: 0, probe_start: Seq(0), searching: false, since: Instant::ZERO };
+
+    /// The connection knows its interface only, until its path is found.
+    pub(crate) fn begin(&mut self, opening: &Opening) {
+        self.mtu = opening.advertised_mss.saturating_add(headers(opening.flow.is_ipv4()));
+        self.since = opening.now;
     }
 
     /// The MTU in use, in bytes.

@@ -22,7 +22,7 @@ const EXACT: u32 = 32;
 const TIMER_SLACK: Duration = Duration::from_millis(2);
 
 /// The segment sent last among those delivered, and the reordering window.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rack {
     /// When it was sent, on the clock of records (RACK.xmit_ts), and where it ended (RACK.end_seq). None if nothing was delivered since
     /// the connection was idle.
@@ -51,6 +51,16 @@ fn is_sent_after(sent: u32, end: Seq, other_sent: u32, other_end: Seq) -> bool {
 }
 
 impl Rack {
+    pub(crate) const NEW: Rack = Rack {
+        newest: None,
+        rtt: 0,
+        advanced: false,
+        extra_steps: 0,
+        persist: 0,
+        duplicate_seen: false,
+        round_end: Seq(0),
+    };
+
     /// Nothing was outstanding for a while: what was delivered before says nothing, and its time may have wrapped.
     #[inline]
     pub(crate) fn restart(&mut self) {

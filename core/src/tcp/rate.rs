@@ -13,7 +13,7 @@ pub(crate) fn clock(now: Instant) -> u32 {
 }
 
 /// What a segment remembers of the moment at which it was sent (the draft's per-packet state, "P.").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// Bytes that had been delivered.
     delivered: u32,
@@ -27,6 +27,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    pub(crate) const ZERO: Stamp = Stamp { delivered: 0, delivered_at: 0, first_sent: 0, packed: 0 };
+
     /// The stamp as a segment record holds it.
     #[inline]
     pub(crate) fn words(self) -> [u32; 4] {
@@ -50,7 +52,7 @@ impl Stamp {
 }
 
 /// A connection's counts of what was delivered and lost (the draft's per-connection state, "C.").
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rate {
     delivered: u32,
     delivered_at: u32,
@@ -70,7 +72,7 @@ pub(crate) struct Newest {
 }
 
 /// What the network delivered between two moments about a round trip apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// Bytes delivered.
     pub(crate) delivered: u32,
@@ -87,6 +89,15 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    const NONE: Sample = Sample {
+        delivered: 0,
+        interval: Duration::ZERO,
+        prior_delivered: 0,
+        tx_in_flight: 0,
+        lost: 0,
+        is_app_limited: false,
+    };
+
     /// Bytes a second.
     pub(crate) fn rate(&self) -> u64 {
         match self.interval.as_micros() {
@@ -102,6 +113,9 @@ impl Sample {
 }
 
 impl Rate {
+    pub(crate) const NEW: Rate =
+        Rate { delivered: 0, delivered_at: 0, first_sent: 0, lost: 0, app_limited_until: None, last: Sample::NONE };
+
     /// The last sample with an interval.
     pub(crate) fn last(&self) -> &Sample {
         &self.last
@@ -210,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_rate_of_delivery_is_that_of_the_network() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::NEW;
         let samples = paced(&mut rate, 5, 100, 20);
         for sample in &samples[25..] {
             assert_eq!((sample.rate(), sample.interval), (1_000_000, Duration::from_millis(20)));
@@ -222,7 +236,7 @@ mod tests {
     #[test]
     fn counters_and_clock_wrap() {
         let before = u64::from(u32::MAX) / 1_000 - 10;
-        let mut rate = Rate { delivered: u32::MAX - 20_000, lost: u32::MAX - 100, ..Rate::default() };
+        let mut rate = Rate { delivered: u32::MAX - 20_000, lost: u32::MAX - 100, ..Rate::NEW };
         for sample in &paced(&mut rate, before, 100, 20)[25..] {
             assert_eq!(sample.rate(), 1_000_000);
         }
@@ -233,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_time_before_a_flight_does_not_count() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::NEW;
         paced(&mut rate, 0, 10, 5);
         let samples = paced(&mut rate, 10_000, 10, 5);
         assert!(samples.iter().all(|sample| sample.interval <= Duration::from_millis(10)), "{samples:?}");
@@ -241,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_application_that_was_the_limit_is_noted_until_that_is_delivered() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::NEW;
         let first = rate.on_sent(Instant::ZERO, 0, 1_000);
         rate.on_app_limited(1_000);
         let second = rate.on_sent(Instant::from_millis(1), 1_000, 1_000);

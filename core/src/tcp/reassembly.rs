@@ -49,19 +49,22 @@ pub(crate) struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// An empty buffer that expects the byte with sequence number `next` first.
-    pub(crate) fn new(next: Seq, limit: u32) -> Self {
-        ReceiveBuffer {
-            blocks: Blocks::EMPTY,
-            read: next,
-            next,
-            highest: next,
-            limit: limit.clamp(1, MAX_WINDOW - ROUNDING_SLACK),
-            ranges_block: NO_BLOCK,
-            ranges: 0,
-            recent: 0,
-            duplicate: (next, next),
-        }
+    pub(crate) const EMPTY: ReceiveBuffer = ReceiveBuffer {
+        blocks: Blocks::EMPTY,
+        read: Seq(0),
+        next: Seq(0),
+        highest: Seq(0),
+        limit: 1,
+        ranges_block: NO_BLOCK,
+        ranges: 0,
+        recent: 0,
+        duplicate: (Seq(0), Seq(0)),
+    };
+
+    /// The empty buffer expects the byte with sequence number `next` first.
+    pub(crate) fn begin(&mut self, next: Seq, limit: u32) {
+        (self.read, self.next, self.highest, self.duplicate) = (next, next, next, (next, next));
+        self.set_limit(limit);
     }
 
     /// RCV.NXT as far as data goes (a FIN counts one more).
@@ -465,10 +468,16 @@ mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
+    fn empty(next: Seq, limit: u32) -> ReceiveBuffer {
+        let mut buffer = ReceiveBuffer::EMPTY;
+        buffer.begin(next, limit);
+        buffer
+    }
+
     #[test]
     fn what_was_promised_before_the_limit_fell_is_taken() {
         let (mut pool, mut account) = (Pool::new(64), Account::new(64));
-        let mut buffer = ReceiveBuffer::new(Seq(1_000), 60_000);
+        let mut buffer = empty(Seq(1_000), 60_000);
         buffer.set_limit(1_000);
         let payload = vec![7; 20_000];
         assert!(buffer.copy_next(&mut pool, &mut account, &payload).is_some());
@@ -486,7 +495,7 @@ mod tests {
             let mut account = Account::new(64);
             let start = Seq(u32::MAX - random.next_u32() % 60_000);
             let stream: Vec<u8> = (0..60_000u32).map(|i| (i * 7 % 253) as u8).collect();
-            let mut buffer = ReceiveBuffer::new(start, 30_000);
+            let mut buffer = empty(start, 30_000);
             let mut received = Vec::new();
             let mut steps = 0;
             while received.len() < stream.len() {
@@ -516,7 +525,7 @@ mod tests {
     fn one_byte_ranges_are_bounded_and_given_back() {
         let mut pool = Pool::new(64);
         let mut account = Account::new(64);
-        let mut buffer = ReceiveBuffer::new(Seq(0), 60_000);
+        let mut buffer = empty(Seq(0), 60_000);
         let placed = (0..2_000u32)
             .map(|i| buffer.insert(&mut pool, &mut account, Seq(1 + i * 2), &[1]))
             .filter(|placement| *placement == Placement::OutOfOrder)

@@ -52,7 +52,7 @@ mod flag {
 }
 
 /// One segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The sequence number after its last byte, or after its FIN.
     pub(crate) end: Seq,
@@ -68,6 +68,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    const NONE: Record = Record { end: Seq(0), sent: 0, len: 0, flags: 0, next: 0, previous: 0, stamp: Stamp::ZERO };
+
     #[inline]
     pub(crate) fn start(&self) -> Seq {
         self.end - u32::from(self.len)
@@ -194,22 +196,20 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(crate) fn new() -> Self {
-        Records {
-            inline: [Record::default(); INLINE],
-            blocks: Blocks::EMPTY,
-            in_blocks: false,
-            head: 0,
-            len: 0,
-            lost: 0,
-            resent: 0,
-            repeated: 0,
-            sacked: 0,
-            lists: [List::EMPTY; 2],
-            hint: NO_LINK,
-            fresh: 0,
-        }
-    }
+    pub(crate) const EMPTY: Records = Records {
+        inline: [Record::NONE; INLINE],
+        blocks: Blocks::EMPTY,
+        in_blocks: false,
+        head: 0,
+        len: 0,
+        lost: 0,
+        resent: 0,
+        repeated: 0,
+        sacked: 0,
+        lists: [List::EMPTY; 2],
+        hint: NO_LINK,
+        fresh: 0,
+    };
 
     /// Segments outstanding (Linux's `packets_out`).
     #[inline]
@@ -288,7 +288,7 @@ impl Records {
             return self.inline[number as usize % INLINE];
         }
         let bytes = self.blocks.slice(pool, offset(number), RECORD_LEN);
-        bytes.first_chunk().map_or_else(Record::default, Record::from_bytes)
+        bytes.first_chunk().map_or(Record::NONE, Record::from_bytes)
     }
 
     #[inline(never)] // As `get`.
@@ -385,7 +385,7 @@ impl Records {
     /// Gives everything back.
     pub(crate) fn clear(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
         self.blocks.release_all(pool, account, offset(self.head), offset(self.end()));
-        *self = Records { head: self.head, fresh: self.head, ..Records::new() };
+        *self = Records { head: self.head, fresh: self.head, ..Records::EMPTY };
     }
 
     /// Takes the record off its list and out of the counts.

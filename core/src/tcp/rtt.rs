@@ -38,20 +38,18 @@ pub(crate) struct RttEstimator {
 }
 
 impl RttEstimator {
-    pub(crate) fn new() -> Self {
-        RttEstimator {
-            srtt_8: 0,
-            deviation_4: 0,
-            largest: 0,
-            variation: 0,
-            round_end: Seq(0),
-            backoff: 0,
-            handshake_repeated: false,
-            syn_sent: None,
-            min: u32::MAX,
-            min_at: 0,
-        }
-    }
+    pub(crate) const NEW: RttEstimator = RttEstimator {
+        srtt_8: 0,
+        deviation_4: 0,
+        largest: 0,
+        variation: 0,
+        round_end: Seq(0),
+        backoff: 0,
+        handshake_repeated: false,
+        syn_sent: None,
+        min: u32::MAX,
+        min_at: 0,
+    };
 
     /// The smoothed round-trip time, once measured.
     pub(crate) fn srtt(&self) -> Option<Duration> {
@@ -181,7 +179,7 @@ mod tests {
     #[test]
     fn the_timeout_follows_rfc_6298() {
         let config = TcpConfig::default();
-        let mut rtt = RttEstimator::new();
+        let mut rtt = RttEstimator::NEW;
         assert_eq!(rtt.rto(&config), ms(1_000), "§2.1");
         let measured = |rtt: &mut RttEstimator, una: u32, millis| {
             rtt.measured(Instant::ZERO, &config, (Seq(una), Seq(una + 10)), (ms(millis), ms(millis)));
@@ -209,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_repeated_syn_is_not_measured() {
-        let mut rtt = RttEstimator::new();
+        let mut rtt = RttEstimator::NEW;
         rtt.syn_sent(Instant::ZERO);
         rtt.back_off();
         let config = TcpConfig::default();
@@ -222,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_smallest_round_trip_is_forgotten_after_minutes() {
-        let mut rtt = RttEstimator::new();
+        let mut rtt = RttEstimator::NEW;
         for (at, measured, expected) in [(0, 20, 20), (200, 50, 20), (299, 30, 20), (301, 40, 40), (302, 35, 35)] {
             let config = TcpConfig::default();
             rtt.measured(Instant::from_secs(at), &config, (Seq(0), Seq(1)), (ms(measured), ms(measured)));

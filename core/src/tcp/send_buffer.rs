@@ -15,9 +15,12 @@ pub(crate) struct SendBuffer {
 }
 
 impl SendBuffer {
-    /// An empty buffer whose first byte will have the sequence number `start`.
-    pub(crate) fn new(start: Seq, limit: u32) -> Self {
-        SendBuffer { blocks: Blocks::EMPTY, start, end: start, limit: limit.clamp(1, MAX_WINDOW) }
+    pub(crate) const EMPTY: SendBuffer = SendBuffer { blocks: Blocks::EMPTY, start: Seq(0), end: Seq(0), limit: 1 };
+
+    /// The first byte of the empty buffer will have the sequence number `start`.
+    pub(crate) fn begin(&mut self, start: Seq, limit: u32) {
+        (self.start, self.end) = (start, start);
+        self.set_limit(limit);
     }
 
     /// The sequence number after the last byte written.

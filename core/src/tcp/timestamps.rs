@@ -36,7 +36,7 @@ pub(crate) struct TimestampState {
 }
 
 impl TimestampState {
-    pub(crate) fn new(offered: bool, offset: u32, now: Instant) -> Self {
+    pub(crate) const fn new(offered: bool, offset: u32, now: Instant) -> Self {
         TimestampState { agreed: offered, offset, recent: 0, recent_at: now, last_ack_sent: Seq(0) }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct ReceiveTuning {
 }
 
 impl ReceiveTuning {
+    pub(crate) const NEW: ReceiveTuning = ReceiveTuning { since: Instant::ZERO, from: Seq(0), space: 1, round_trip: 0 };
+
     pub(crate) fn new(now: Instant, from: Seq, initial_window: u32) -> Self {
         ReceiveTuning { since: now, from, space: initial_window.max(1), round_trip: 0 }
     }

@@ -182,6 +182,14 @@ impl Variant {
 }
 
 impl Controller {
+    /// None, for as long as nothing can be sent.
+    pub(crate) const NONE: Controller = Controller {
+        window: Window { cwnd: 0, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 },
+        usage: Usage::NEW,
+        growth_limit: 0,
+        variant: Variant::Unlimited,
+    };
+
     /// The initial state (RFC 6928 §2: `initial_window` segments, at most 14,600 bytes or two segments).
     pub(crate) fn new(config: &TcpConfig, mss: u32, initial_window: u8, nxt: Seq) -> Self {
         let initial_cwnd = initial_cwnd(mss, initial_window);

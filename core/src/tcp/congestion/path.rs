@@ -60,8 +60,8 @@ impl Flow {
         Flow {
             controller: Controller::new(&config, MSS, 10, Seq(7)),
             now: Instant::from_secs(1),
-            rates: Rate::default(),
-            pacing: Pacing::default(),
+            rates: Rate::NEW,
+            pacing: Pacing::NEW,
             flight: VecDeque::new(),
             busy_until: 0,
             nxt: 0,

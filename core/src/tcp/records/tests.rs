@@ -63,7 +63,7 @@ fn records_are_what_a_plain_list_would_be() {
         let mut random = Generator::new([seed, 11], Use::HashTables);
         let mut pool = Pool::new(64);
         let mut account = Account::new(64);
-        let mut records = Records::new();
+        let mut records = Records::EMPTY;
         records.head = u32::MAX - random.next_u32() % 600;
         records.fresh = records.head;
         let mut end = Seq(u32::MAX - random.next_u32() % 300_000);
@@ -81,7 +81,7 @@ fn records_are_what_a_plain_list_would_be() {
                         if model.len() < most && records.reserve(&mut pool, &mut account) {
                             let len = 1 + random.next_u32() % 1_460;
                             end += len;
-                            records.push(&mut pool, end, len, false, step, Stamp::default());
+                            records.push(&mut pool, end, len, false, step, Stamp::ZERO);
                             model.push(Model {
                                 end,
                                 sent: step,
@@ -115,7 +115,7 @@ fn records_are_what_a_plain_list_would_be() {
                 }
                 11..=13 => {
                     if let Some(number) = records.next_waiting() {
-                        records.mark_resent(&mut pool, number, step, Stamp::default());
+                        records.mark_resent(&mut pool, number, step, Stamp::ZERO);
                         let record = &mut model[number.wrapping_sub(records.head) as usize];
                         (record.resent, record.ever, record.sent) = (true, true, step);
                         resent.push(record.end);
@@ -154,11 +154,11 @@ fn records_are_what_a_plain_list_would_be() {
 fn few_records_take_no_block_and_there_are_some_without_any() {
     let mut pool = Pool::new(8);
     let mut account = Account::new(0);
-    let mut records = Records::new();
+    let mut records = Records::EMPTY;
     for round in 0..5u32 {
         for place in 1..=INLINE as u32 {
             assert!(records.reserve(&mut pool, &mut account));
-            records.push(&mut pool, Seq(round * 10 + place), 1, false, 0, Stamp::default());
+            records.push(&mut pool, Seq(round * 10 + place), 1, false, 0, Stamp::ZERO);
         }
         assert!(!records.reserve(&mut pool, &mut account), "the window counts as full");
         for place in 1..=INLINE as u32 {

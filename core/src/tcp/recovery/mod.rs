@@ -56,7 +56,7 @@ pub(crate) enum Resend {
 }
 
 /// Proportional rate reduction (RFC 9937 §6), in segments.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct RateReduction {
     /// RecoverFS: the window before, as Linux has it.
     prior_cwnd: u32,
@@ -107,31 +107,35 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    pub(crate) fn new(iss: Seq, reordering: u8) -> Self {
-        Recovery {
-            state: CongestionState::Open,
-            resend: Resend::Lost,
-            frto: false,
-            may_restore: false,
-            high_seq: iss,
-            undo_marker: None,
-            undone_to: iss,
-            undo_retransmits: 0,
-            resent_at: None,
-            reduction: RateReduction::default(),
-            probe_end: None,
-            probe_resent: false,
-            tail_unwatched: false,
-            probe_due: false,
-            highest_sacked: iss,
-            rack: Rack::default(),
-            reordering: u16::from(reordering),
-            reordering_events: 0,
-            dsack_segments: 0,
-            newly_lost: 0,
-            resent_lost: false,
-            resent_to: iss,
-        }
+    pub(crate) const NEW: Recovery = Recovery {
+        state: CongestionState::Open,
+        resend: Resend::Lost,
+        frto: false,
+        may_restore: false,
+        high_seq: Seq(0),
+        undo_marker: None,
+        undone_to: Seq(0),
+        undo_retransmits: 0,
+        resent_at: None,
+        reduction: RateReduction { prior_cwnd: 0, delivered: 0, sent: 0 },
+        probe_end: None,
+        probe_resent: false,
+        tail_unwatched: false,
+        probe_due: false,
+        highest_sacked: Seq(0),
+        rack: Rack::NEW,
+        reordering: 0,
+        reordering_events: 0,
+        dsack_segments: 0,
+        newly_lost: 0,
+        resent_lost: false,
+        resent_to: Seq(0),
+    };
+
+    /// The connection begins.
+    pub(crate) fn begin(&mut self, iss: Seq, reordering: u8) {
+        (self.high_seq, self.undone_to, self.highest_sacked, self.resent_to) = (iss, iss, iss, iss);
+        self.reordering = u16::from(reordering);
     }
 
     #[inline]
