@@ -1,8 +1,8 @@
 //! An indexed binary heap of deadlines: one entry a node at most.
 //!
-//! An entry is moved only when its deadline gets earlier. A deadline that moved later or went away is
-//! put right by the owner when the entry expires, so that a timer which is restarted by every
-//! segment costs nothing.
+//! An entry is moved only when its deadline gets earlier. A deadline that moved later or went away, with its owner perhaps, is
+//! put right when the entry expires, so that a timer which is restarted by every segment costs nothing, and a connection that
+//! takes the place of one which is over finds an entry there.
 
 use crate::storage::{Array, Storage};
 use crate::time::Instant;

@@ -429,7 +429,6 @@ impl Stack<'_> {
             listener.half_open -= 1;
         }
         self.unlink(number, parked, interface);
-        self.deadlines.remove(number);
         self.half_open.remove(index);
     }
 }

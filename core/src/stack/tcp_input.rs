@@ -366,7 +366,6 @@ impl Stack<'_> {
         if self.event_links.is_linked(number) {
             self.event_links.remove(&mut self.events, number);
         }
-        self.deadlines.remove(number);
         let holders = self.connections.len();
         let Some(connection) = self.connections.get_mut(index) else { return };
         let mut context = Context {

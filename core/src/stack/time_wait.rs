@@ -43,7 +43,6 @@ impl Stack<'_> {
         };
         connection.in_flows = false;
         let connection_number = self.nodes.number(Node::Connection(index));
-        self.deadlines.remove(connection_number);
         if self.time_wait.is_full() {
             self.counters.time_wait_evicted += 1;
             self.remove_oldest_time_wait();

@@ -338,7 +338,6 @@ impl Connection {
         let (key, connection) = connections.insert_with(|| Connection::NEW)?;
         let Opening { flow, flow_hash, iss, timestamp_offset, advertised_mss, now } = *opening;
         (connection.flow, connection.flow_hash) = (flow, flow_hash);
-        connection.config = *config;
         (connection.iss, connection.snd_una, connection.snd_nxt, connection.small_sent) = (iss, iss, iss, iss);
         let first = iss + 1;
         (connection.pushed_to, connection.snd_up) = (first, first);
@@ -355,6 +354,7 @@ impl Connection {
         connection.ecn.mode = config.ecn_request;
         (connection.last_sent, connection.last_received, connection.unanswered_since) = (now, now, now);
         connection.acks.last_data = now;
+        connection.config = *config;
         Some((key, connection))
     }
 

@@ -191,9 +191,7 @@ impl HalfOpen {
         connection.snd_nxt = self.iss + 1;
         connection.timeouts = self.acknowledged.unwrap_or(self.retransmits);
         if self.retransmits == 0 && !self.repeated {
-            let sent = self.deadline - self.rto(&connection.config);
-            let (flight, rtt) = ((connection.snd_una, connection.snd_nxt), now.since(sent));
-            connection.rtt.measured(now, &connection.config, flight, (rtt, rtt));
+            connection.rtt.syn_sent(self.deadline - self.rto(&connection.config));
         }
         connection.retransmits = u32::from(connection.timeouts);
         for count in 0..self.retransmits {

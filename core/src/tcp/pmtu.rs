@@ -133,6 +133,9 @@ impl Connection {
 
     /// The path was found anew, and packets of `mtu` bytes can be sent.
     pub(crate) fn set_path_mtu(&mut self, mtu: u16) {
+        if mtu == self.path_mtu.mtu {
+            return;
+        }
         let grows = mtu > self.path_mtu.mtu;
         self.path_mtu.mtu = mtu;
         // With probing on, whether larger segments arrive is for probes to find out.
