@@ -126,7 +126,10 @@ impl Stack<'_> {
             let found = match self.nodes.node(number) {
                 Node::Connection(index) => self.connections.get(index).map(|found| &found.flow),
                 Node::HalfOpen(index) => self.half_open.get(index).map(|found| &found.flow),
-                Node::TimeWait(index) => self.time_wait.get(index).map(|found| &found.flow),
+                Node::TimeWait(index) => {
+                    // One whose time is over may not have left yet.
+                    self.time_wait.get(index).filter(|found| found.deadline > self.now).map(|found| &found.flow)
+                }
                 _ => None,
             };
             found == Some(flow)

@@ -26,29 +26,28 @@ impl Stack<'_> {
     /// oldest makes room.
     pub(super) fn enter_time_wait(&mut self, index: u32) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if !connection.in_flows {
+        if !core::mem::take(&mut connection.in_flows) {
             return; // it is there already
         }
-        let window = connection.promised_window() >> connection.rcv_scale;
-        let flow_hash = connection.flow_hash;
-        let entry = TimeWait {
-            flow: connection.flow,
-            flow_hash,
-            snd_nxt: connection.snd_nxt,
-            rcv_nxt: connection.rcv_nxt(),
-            window: window.min(u32::from(u16::MAX)) as u16,
-            timestamps: connection.timestamps.clone(),
-            deadline: self.now + self.config.tcp.time_wait,
-            challenges: ChallengeLimit::new(),
-        };
-        connection.in_flows = false;
-        let connection_number = self.nodes.number(Node::Connection(index));
         if self.time_wait.is_full() {
             self.counters.time_wait_evicted += 1;
             self.remove_oldest_time_wait();
         }
-        match self.time_wait.insert(entry) {
-            Ok(key) => {
+        let Some(connection) = self.connections.get(index) else { return };
+        let flow_hash = connection.flow_hash;
+        let connection_number = self.nodes.number(Node::Connection(index));
+        let entry = self.time_wait.insert_with(|| TimeWait {
+            flow: connection.flow,
+            flow_hash,
+            snd_nxt: connection.snd_nxt,
+            rcv_nxt: connection.rcv_nxt(),
+            window: (connection.promised_window() >> connection.rcv_scale).min(u32::from(u16::MAX)) as u16,
+            timestamps: connection.timestamps.clone(),
+            deadline: self.now + self.config.tcp.time_wait,
+            challenges: ChallengeLimit::new(),
+        });
+        match entry {
+            Some((key, _)) => {
                 let number = self.nodes.number(Node::TimeWait(key.index));
                 self.flows.replace(flow_hash, connection_number, number);
                 let is_first = self.time_wait_queue.is_empty();
@@ -58,7 +57,7 @@ impl Stack<'_> {
                 }
             }
             // With `Limits::time_wait` at 0 nobody waits.
-            Err(_) => self.flows.remove(flow_hash, connection_number),
+            None => self.flows.remove(flow_hash, connection_number),
         }
     }
 
@@ -89,7 +88,9 @@ impl Stack<'_> {
             && let Node::TimeWait(index) = self.nodes.node(oldest)
             && let Some(entry) = self.time_wait.get(index)
         {
-            self.deadlines.set_no_later(self.nodes.number(Node::TimeWaitTimer), entry.deadline);
+            // A little late, so that those of one moment leave together.
+            let grain = Duration::from_micros(self.config.tcp.time_wait.as_micros() / 256);
+            self.deadlines.set_no_later(self.nodes.number(Node::TimeWaitTimer), entry.deadline + grain);
         }
     }
 

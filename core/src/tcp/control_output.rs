@@ -4,7 +4,7 @@
 use crate::tcp::Context;
 use crate::tcp::connection::{Connection, Probe};
 use crate::tcp::ecn::EcnMode;
-use crate::tcp::output::{Built, Kind, Plan, emit_header, new_data_sent};
+use crate::tcp::output::{Built, Kind, emit_header, fin_sent};
 use crate::wire::tcp::HEADER_LEN;
 use crate::wire::tcp_options::TIMESTAMPS_LEN;
 use crate::wire::{Ecn, TcpFlags};
@@ -54,11 +54,11 @@ pub(super) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
         timestamps.emit(option);
         header_len += TIMESTAMPS_LEN;
     }
-    let plan = Plan { seq: connection.snd_nxt, len: 0, small: false, flags, kind };
-    let sum = emit_header(connection, plan.seq, flags, 0, &mut out[..header_len]);
+    let seq = connection.snd_nxt;
+    let sum = emit_header(connection, seq, flags, 0, &mut out[..header_len]);
     connection.figures.sent(0);
     if with_fin {
-        new_data_sent(connection, context, &plan, plan.seq + 1);
+        fin_sent(connection, context, seq + 1);
         connection.watch_tail(context);
     }
     connection.ack_sent();

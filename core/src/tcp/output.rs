@@ -578,6 +578,20 @@ pub(super) fn new_data_sent(connection: &mut Connection, context: &mut Context<'
     arm_retransmit_timer(connection, context);
 }
 
+/// A FIN without data has left, which takes the sequence number before `end`. What windows and rates of delivery are about is over.
+pub(super) fn fin_sent(connection: &mut Connection, context: &mut Context<'_, '_>, end: Seq) {
+    if connection.records.is_empty() {
+        connection.recovery.rack.restart();
+    }
+    let stamp = connection.rate.on_sent(context.now, connection.in_flight(), 0);
+    connection.records.push(context.pool, end, 1, false, clock(context.now), stamp);
+    connection.snd_nxt = end;
+    connection.last_sent = context.now;
+    connection.timers.stop(Timer::Persist);
+    connection.figures.busy.start(context.now, Busy::Network);
+    arm_retransmit_timer(connection, context);
+}
+
 /// The first of the lost segments, or a piece of it, was sent again up to `end`.
 fn lost_segment_sent(connection: &mut Connection, context: &mut Context<'_, '_>, end: Seq) {
     connection.recovery.resent_to = end;

@@ -384,8 +384,12 @@ impl Records {
 
     /// Gives everything back.
     pub(crate) fn clear(&mut self, pool: &mut Pool<'_>, account: &mut Account) {
-        self.blocks.release_all(pool, account, offset(self.head), offset(self.end()));
-        *self = Records { head: self.head, fresh: self.head, ..Records::EMPTY };
+        if self.in_blocks {
+            self.blocks.release_all(pool, account, offset(self.head), offset(self.end()));
+            self.in_blocks = false;
+        }
+        (self.len, self.lost, self.resent, self.repeated, self.sacked) = (0, 0, 0, 0, 0);
+        (self.lists, self.hint, self.fresh) = ([List::EMPTY; 2], NO_LINK, self.head);
     }
 
     /// Takes the record off its list and out of the counts.
