@@ -127,8 +127,8 @@ impl Stack<'_> {
             return self.send_cookie(pool, half_open);
         }
         let deadline = half_open.deadline;
-        match self.half_open.insert(half_open) {
-            Ok(half_open) => {
+        match self.half_open.insert_with(|| half_open) {
+            Some((half_open, _)) => {
                 if let Some(listener) = self.listeners.get_mut(listener_index) {
                     listener.half_open += 1;
                 }
@@ -138,7 +138,7 @@ impl Stack<'_> {
                 self.deadlines.set_no_later(number, deadline);
                 self.schedule_half_open(half_open.index);
             }
-            Err(_) => self.counters.drop(DropReason::TcpSynQueueFull),
+            None => self.counters.drop(DropReason::TcpSynQueueFull),
         }
     }
 
@@ -192,8 +192,9 @@ impl Stack<'_> {
             half_open.cookie = found.map(|found| keys.cookie(remote, local, found.experimental));
             return false;
         }
-        let begun = half_open.begin(&mut self.connections, now, &listener.config, HalfOpen::begin_with_data);
-        let Some(index) = begun else { return false };
+        let begun = half_open.begin(&mut self.connections, now, &listener.config);
+        let Some((index, connection)) = begun else { return false };
+        half_open.begin_with_data(connection);
         listener.fast_open.pending += 1;
         self.enqueue(index, half_open.listener.index, None);
         self.with_connection(pool, index, |connection, context| {
@@ -275,9 +276,9 @@ impl Stack<'_> {
         let mut half_open = self.new_half_open(packet.interface, (flow, flow_hash), (key, config), peer);
         // When the SYN and ACK was sent is not known.
         (half_open.iss, half_open.repeated) = (iss, true);
-        let index = half_open.begin(&mut self.connections, now, config, HalfOpen::promote);
         self.counters.tcp_cookies_accepted += 1;
-        if let Some(index) = index {
+        if let Some((index, connection)) = half_open.begin(&mut self.connections, now, config) {
+            half_open.promote(connection, now);
             self.enqueue(index, listener_index, None);
             self.deliver(pool, index, segment);
         }
@@ -360,8 +361,9 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return;
         }
-        let begun = half_open.begin(&mut self.connections, self.now, &listener.config, HalfOpen::promote);
-        let Some(index) = begun else { return };
+        let begun = half_open.begin(&mut self.connections, self.now, &listener.config);
+        let Some((index, connection)) = begun else { return };
+        half_open.promote(connection, self.now);
         self.enqueue(index, listener_index, Some(half_open_index));
         self.deliver(pool, index, segment);
     }
@@ -428,7 +430,9 @@ impl Stack<'_> {
         if let Some(listener) = self.listeners.lookup_mut(half_open.listener) {
             listener.half_open -= 1;
         }
-        self.unlink(number, parked, interface);
+        if self.links.is_linked(number) {
+            self.unlink(number, parked, interface);
+        }
         self.half_open.remove(index);
     }
 }

@@ -558,7 +558,9 @@ impl Stack<'_> {
         }
         self.trace_changes(index);
         let number = self.nodes.number(Node::Connection(index));
-        self.event_links.remove(&mut self.events, number);
+        if self.event_links.is_linked(number) {
+            self.event_links.remove(&mut self.events, number);
+        }
         self.schedule_connection(index);
     }
 

@@ -146,15 +146,14 @@ impl HalfOpen {
         Bare { flow: self.flow, seq, ack, flags: TcpFlags::ACK, window, timestamps: self.timestamps(now) }
     }
 
-    /// Makes a connection in the table, which `promote` or `begin_with_data` then brings to where it is; its index, unless the table
-    /// is full.
-    pub(crate) fn begin(
+    /// Makes a connection in the table, which `promote` or `begin_with_data` then brings to where it is; its index and itself, unless
+    /// the table is full.
+    pub(crate) fn begin<'c>(
         &self,
-        connections: &mut Slab<'_, Connection>,
+        connections: &'c mut Slab<'_, Connection>,
         now: Instant,
         config: &TcpConfig,
-        become_one: fn(&HalfOpen, &mut Connection, Instant),
-    ) -> Option<u32> {
+    ) -> Option<(u32, &'c mut Connection)> {
         let opening = Opening {
             flow: self.flow,
             flow_hash: self.flow_hash,
@@ -172,12 +171,11 @@ impl HalfOpen {
         connection.peer_syn(now, &self.peer);
         let mangled = self.ecn_mangled || self.retransmits >= PLAIN_SYN_ACK_AFTER;
         connection.ecn = EcnState::accepted(self.peer.ecn, self.peer.ecn_field, mangled);
-        become_one(self, connection, now);
-        Some(key.index)
+        Some((key.index, connection))
     }
 
     /// In SYN-RECEIVED with the SYN and ACK due, to be accepted before the handshake ends (RFC 7413 §4.2.2).
-    pub(crate) fn begin_with_data(&self, connection: &mut Connection, _now: Instant) {
+    pub(crate) fn begin_with_data(&self, connection: &mut Connection) {
         connection.syn_due = true;
         // The window of a SYN without ACK is for what follows our own SYN.
         connection.snd_wnd += 1;

@@ -221,6 +221,9 @@ impl TcpOptions {
         if let Some(shift) = self.window_scale {
             put(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
         }
+        if self.sack.is_empty() {
+            return at;
+        }
         let sack = &self.sack.as_slice()[..self.sack_that_fits()];
         if !sack.is_empty() {
             put(&[kind::NOP, kind::NOP, kind::SACK, (2 + sack.len() * BLOCK_LEN) as u8]);
