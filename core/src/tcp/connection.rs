@@ -306,7 +306,7 @@ impl Connection {
         last_received: Instant::ZERO,
         timers: Timers::NONE,
         rtt: RttEstimator::NEW,
-        congestion: Controller::NONE,
+        congestion: Controller::NEW,
         pacing: Pacing::NEW,
         records: Records::EMPTY,
         recovery: Recovery::NEW,
@@ -446,7 +446,7 @@ impl Connection {
 
     /// Begins with the path unknown and an initial window of `initial_window` segments.
     pub(crate) fn restart_congestion_control(&mut self, initial_window: u8) {
-        self.congestion = Controller::new(&self.config, self.mss, initial_window, self.iss);
+        self.congestion.begin(&self.config, self.mss, initial_window, self.iss);
     }
 
     /// Bytes of the options that every segment has (RFC 6691).

@@ -41,7 +41,7 @@ pub(super) struct Cubic {
     hystart: HyStart,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Curve {
     /// The window before the last reduction, 0 if there was none since the last timeout.
     w_max: u32,
@@ -55,11 +55,15 @@ struct Curve {
     w_est: u32,
 }
 
+impl Curve {
+    const NONE: Curve = Curve { w_max: 0, origin: 0, k: 0, start: None, w_est: 0 };
+}
+
 impl Cubic {
-    pub(super) fn new(exit: SlowStartExit, nxt: Seq) -> Self {
+    pub(super) const fn new(exit: SlowStartExit, nxt: Seq) -> Self {
         Cubic {
-            curve: Curve::default(),
-            undo: Curve::default(),
+            curve: Curve::NONE,
+            undo: Curve::NONE,
             per_segment: 0,
             computed_at: 0,
             computed_for: 0,
@@ -68,6 +72,11 @@ impl Cubic {
             min_rtt: 0,
             hystart: HyStart::new(exit, nxt),
         }
+    }
+
+    /// Nothing was sent yet.
+    pub(super) fn begin(&mut self, exit: SlowStartExit, nxt: Seq) {
+        self.hystart.begin(exit, nxt);
     }
 
     /// `bytes` of the sample count for growth, if `may_grow`.
@@ -150,7 +159,7 @@ impl Cubic {
         let cwnd = cwnd / mss;
         self.undo = self.curve;
         let w_max = if cwnd < self.curve.w_max { cwnd * (1_024 + BETA) / 2_048 } else { cwnd };
-        self.curve = Curve { w_max, ..Curve::default() };
+        self.curve = Curve { w_max, ..Curve::NONE };
         match cause {
             // RFC 8511 §3: a mark tells of a shorter queue than a loss does.
             Cause::Ecn { alternative: true } => cwnd * 17 / 20 * mss,
@@ -160,7 +169,7 @@ impl Cubic {
 
     /// RFC 9438 §4.8: after a timeout the path is unknown again.
     pub(super) fn timeout(&mut self, nxt: Seq) {
-        self.curve = Curve::default();
+        self.curve = Curve::NONE;
         (self.per_segment, self.computed_for, self.counted, self.min_rtt) = (0, 0, 0, 0);
         self.hystart.restart(nxt);
     }
@@ -235,7 +244,7 @@ mod tests {
     fn the_curve_is_that_of_rfc_9438() {
         for (w_max, beta) in [(10, 0.7), (100, 0.7), (700, 0.7), (3_000, 0.5), (47_000, 0.7)] {
             let cwnd = (f64::from(w_max) * beta) as u32;
-            let mut curve = Curve { w_max, ..Curve::default() };
+            let mut curve = Curve { w_max, ..Curve::NONE };
             // The clock wraps within the first second.
             let begin = u32::MAX - 500;
             curve.begin(cwnd, begin);
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn an_epoch_that_outlasts_the_clock_stays_at_its_end() {
-        let mut curve = Curve { w_max: 100, ..Curve::default() };
+        let mut curve = Curve { w_max: 100, ..Curve::NONE };
         curve.begin(70, 7);
         let mut last = 0;
         let mut now = 7u32;
@@ -352,7 +361,7 @@ mod tests {
     #[test]
     fn idle_time_is_no_time_of_the_curve() {
         let mut cubic = Cubic::new(SlowStartExit::Loss, Seq(0));
-        cubic.curve = Curve { w_max: 100, ..Curve::default() };
+        cubic.curve = Curve { w_max: 100, ..Curve::NONE };
         cubic.curve.begin(70, 1_000);
         cubic.resumes(Instant::from_secs(100), Duration::from_secs(90));
         assert_eq!(cubic.curve.start, Some(91_000));

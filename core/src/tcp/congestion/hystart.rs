@@ -49,7 +49,7 @@ pub(super) struct HyStart {
 }
 
 impl HyStart {
-    pub(super) fn new(method: SlowStartExit, nxt: Seq) -> Self {
+    pub(super) const fn new(method: SlowStartExit, nxt: Seq) -> Self {
         HyStart {
             method,
             done: false,
@@ -62,6 +62,11 @@ impl HyStart {
             round_start: 0,
             last_ack: 0,
         }
+    }
+
+    /// Nothing was sent yet.
+    pub(super) fn begin(&mut self, method: SlowStartExit, nxt: Seq) {
+        (self.method, self.round_end) = (method, nxt);
     }
 
     /// A timeout: slow start begins anew. RFC 9406 §4.3 watches the first one only, Linux each.

@@ -145,7 +145,7 @@ struct Window {
 }
 
 impl Window {
-    fn new(cwnd: u32) -> Self {
+    const fn new(cwnd: u32) -> Self {
         Window { cwnd, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 }
     }
 
@@ -182,22 +182,22 @@ impl Variant {
 }
 
 impl Controller {
-    /// None, for as long as nothing can be sent.
-    pub(crate) const NONE: Controller = Controller {
-        window: Window { cwnd: 0, ssthresh: u32::MAX, prior_cwnd: 0, prior_ssthresh: 0 },
-        usage: Usage::NEW,
+    /// A controller that is still to [begin](Self::begin).
+    pub(crate) const NEW: Controller = Controller {
+        window: Window::new(0),
+        usage: Usage::new(UnusedWindow::Validated, 0, Seq(0)),
         growth_limit: 0,
-        variant: Variant::Unlimited,
+        variant: Variant::Cubic(Cubic::new(SlowStartExit::HyStartPlusPlus, Seq(0))),
     };
 
-    /// The initial state (RFC 6928 §2: `initial_window` segments, at most 14,600 bytes or two segments).
-    pub(crate) fn new(config: &TcpConfig, mss: u32, initial_window: u8, nxt: Seq) -> Self {
-        let initial_cwnd = initial_cwnd(mss, initial_window);
-        Controller {
-            window: Window::new(initial_cwnd),
-            usage: Usage::new(config.unused_window, config.initial_window, nxt),
-            growth_limit: growth_limit(config),
-            variant: Variant::new(config, nxt, initial_cwnd),
+    /// Nothing was sent yet: the initial state (RFC 6928 §2: `initial_window` segments, at most 14,600 bytes or two segments).
+    pub(crate) fn begin(&mut self, config: &TcpConfig, mss: u32, initial_window: u8, nxt: Seq) {
+        self.window.cwnd = initial_cwnd(mss, initial_window);
+        self.usage.begin(config.unused_window, config.initial_window, nxt);
+        self.growth_limit = growth_limit(config);
+        match (&mut self.variant, config.congestion) {
+            (Variant::Cubic(cubic), Algorithm::Cubic) => cubic.begin(config.slow_start_exit, nxt),
+            _ => self.variant = Variant::new(config, nxt, self.window.cwnd),
         }
     }
 
@@ -472,7 +472,9 @@ mod tests {
     }
 
     fn controller(congestion: Algorithm) -> Controller {
-        Controller::new(&TcpConfig { congestion, ..TcpConfig::default() }, 1_000, 10, Seq(0))
+        let mut controller = Controller::NEW;
+        controller.begin(&TcpConfig { congestion, ..TcpConfig::default() }, 1_000, 10, Seq(0));
+        controller
     }
 
     fn sent(controller: &mut Controller, bytes: u32) {

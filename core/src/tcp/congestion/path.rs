@@ -57,8 +57,10 @@ pub(super) struct Flow {
 impl Flow {
     pub(super) fn new(algorithm: Algorithm) -> Self {
         let config = TcpConfig { congestion: algorithm, ..TcpConfig::default() };
+        let mut controller = Controller::NEW;
+        controller.begin(&config, MSS, 10, Seq(7));
         Flow {
-            controller: Controller::new(&config, MSS, 10, Seq(7)),
+            controller,
             now: Instant::from_secs(1),
             rates: Rate::NEW,
             pacing: Pacing::NEW,

@@ -50,21 +50,24 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    pub(super) const NEW: Usage = Usage {
-        policy: UnusedWindow::Validated,
-        initial_window: 0,
-        limited: false,
-        unvalidated: false,
-        most: 0,
-        until: Seq(0),
-        peak: 0,
-        prior_peak: 0,
-        since: 0,
-        unvalidated_since: 0,
-    };
+    pub(super) const fn new(policy: UnusedWindow, initial_window: u8, iss: Seq) -> Self {
+        Usage {
+            policy,
+            initial_window,
+            limited: false,
+            unvalidated: false,
+            most: 0,
+            until: iss,
+            peak: 0,
+            prior_peak: 0,
+            since: 0,
+            unvalidated_since: 0,
+        }
+    }
 
-    pub(super) fn new(policy: UnusedWindow, initial_window: u8, iss: Seq) -> Self {
-        Usage { policy, initial_window, until: iss, ..Usage::NEW }
+    /// Nothing was sent yet.
+    pub(super) fn begin(&mut self, policy: UnusedWindow, initial_window: u8, iss: Seq) {
+        (self.policy, self.initial_window, self.until) = (policy, initial_window, iss);
     }
 
     pub(super) fn initial_cwnd(&self, mss: u32) -> u32 {
