@@ -669,20 +669,10 @@ struct Syn<'a> {
 impl Syn<'_> {
     fn emit(&self, out: &mut [u8]) -> Built {
         let mut header_len = HEADER_LEN;
-        let mut options = self.options;
-        if self.accecn {
-            // Where Linux has it: before what says so of SACK and of scales.
-            let sack_permitted = options.sack_permitted && options.timestamps.is_some();
-            let first = TcpOptions { window_scale: None, sack_permitted, ..options };
-            header_len += first.emit(&mut out[header_len..]);
-            let len = accecn::emit_first_option(&mut out[header_len..]);
-            let padded = accecn::padded_len(3, false);
-            out[header_len + len..header_len + padded].fill(tcp_options::NOP);
-            header_len += padded;
-            options.sack_permitted &= options.timestamps.is_none();
-            (options.mss, options.timestamps) = (None, None);
-        }
-        header_len += options.emit(&mut out[header_len..]);
+        header_len += match self.accecn {
+            true => self.emit_options_with_accecn(&mut out[header_len..]),
+            false => self.options.emit(&mut out[header_len..]),
+        };
         if let Some(cookie) = self.cookie.filter(|cookie| header_len + cookie.option_len() <= MAX_HEADER_LEN) {
             header_len += cookie.emit(&mut out[header_len..]);
         }
@@ -706,6 +696,21 @@ impl Syn<'_> {
             more: false,
             kind: Kind::Syn,
         }
+    }
+
+    /// Writes the options with the AccECN option where Linux has it: before what says so of SACK and of scales. Returns their length.
+    #[cold]
+    fn emit_options_with_accecn(&self, out: &mut [u8]) -> usize {
+        let mut options = self.options;
+        let sack_permitted = options.sack_permitted && options.timestamps.is_some();
+        let mut at = TcpOptions { window_scale: None, sack_permitted, ..options }.emit(out);
+        let len = accecn::emit_first_option(&mut out[at..]);
+        let padded = accecn::padded_len(3, false);
+        out[at + len..at + padded].fill(tcp_options::NOP);
+        at += padded;
+        options.sack_permitted &= options.timestamps.is_none();
+        (options.mss, options.timestamps) = (None, None);
+        at + options.emit(&mut out[at..])
     }
 }
 
