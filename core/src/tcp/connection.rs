@@ -328,7 +328,7 @@ impl Connection {
         figures: Figures::NEW,
     };
 
-    /// Puts a connection in SYN-SENT whose SYN is due into the table. It has no congestion control before the peer's SYN.
+    /// Puts a connection in SYN-SENT whose SYN is due into the table. Its congestion control is still to begin.
     #[inline(never)] // Two ways lead here.
     pub(crate) fn open<'c>(
         connections: &'c mut Slab<'_, Connection>,

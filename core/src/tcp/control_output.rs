@@ -4,7 +4,7 @@
 use crate::tcp::Context;
 use crate::tcp::connection::{Connection, Probe};
 use crate::tcp::ecn::EcnMode;
-use crate::tcp::output::{Built, Kind, emit_header, fin_sent};
+use crate::tcp::output::{Built, Kind, emit_header, lone_fin_sent};
 use crate::wire::tcp::HEADER_LEN;
 use crate::wire::tcp_options::TIMESTAMPS_LEN;
 use crate::wire::{Ecn, TcpFlags};
@@ -58,7 +58,7 @@ pub(super) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     let sum = emit_header(connection, seq, flags, 0, &mut out[..header_len]);
     connection.figures.sent(0);
     if with_fin {
-        fin_sent(connection, context, seq + 1);
+        lone_fin_sent(connection, context, seq + 1);
         connection.watch_tail(context);
     }
     connection.ack_sent();

@@ -579,7 +579,7 @@ pub(super) fn new_data_sent(connection: &mut Connection, context: &mut Context<'
 }
 
 /// A FIN without data has left, which takes the sequence number before `end`. What windows and rates of delivery are about is over.
-pub(super) fn fin_sent(connection: &mut Connection, context: &mut Context<'_, '_>, end: Seq) {
+pub(super) fn lone_fin_sent(connection: &mut Connection, context: &mut Context<'_, '_>, end: Seq) {
     if connection.records.is_empty() {
         connection.recovery.rack.restart();
     }
