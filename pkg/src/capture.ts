@@ -1,6 +1,7 @@
 /** Captures: what passed ports, as a pcapng file and frame by frame. */
 
 import * as check from "./arguments.js";
+import { PacketComments } from "./comments.js";
 import type { Dependent, EngineCore } from "./engine_core.js";
 import { EngineError } from "./errors.js";
 import { CAPTURED } from "./names.js";
@@ -8,6 +9,7 @@ import { ExternalPort, type PortBase, portOf } from "./ports/port_base.js";
 import { fieldsOf } from "./records.js";
 import { Services } from "./services.js";
 import { SwitchImpl } from "./switch.js";
+import { TraceImpl } from "./trace.js";
 import type { Capture, CapturedFrame, CaptureOptions, Pluggable, Switch } from "./types.js";
 
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
@@ -31,7 +33,7 @@ const seenFields = fieldsOf(CAPTURED);
  * Begins to watch a port or a switch. A port that comes from outside (a virtual machine, a WebSocket) must be plugged in.
  */
 export function capture(target: Pluggable | Switch, options?: CaptureOptions): Capture {
-  const { snapLength, memory } = check.options("options", options);
+  const { snapLength, memory, trace } = check.options("options", options);
   const snap =
     snapLength === undefined
       ? LONGEST_FRAME
@@ -40,6 +42,24 @@ export function capture(target: Pluggable | Switch, options?: CaptureOptions): C
     memory === undefined
       ? DEFAULT_MEMORY
       : check.integer("options.memory", memory, LONGEST_FRAME, 1024 * 1024 * 1024);
+  if (trace !== undefined && !(trace instanceof TraceImpl)) {
+    throw new TypeError(`options.trace must be the trace of a stack, got ${check.show(trace)}`);
+  }
+  const comments = trace === undefined ? null : new PacketComments(trace);
+  try {
+    return begin(target, bytes, snap, comments);
+  } catch (error) {
+    comments?.stop();
+    throw error;
+  }
+}
+
+function begin(
+  target: Pluggable | Switch,
+  bytes: number,
+  snap: number,
+  comments: PacketComments | null,
+): Capture {
   if (target instanceof SwitchImpl) {
     const id = target.engine.call((wasm) => wasm.add_capture(bytes, snap));
     const { engine } = target;
@@ -48,7 +68,7 @@ export function capture(target: Pluggable | Switch, options?: CaptureOptions): C
       engine.call((wasm) => wasm.watch(id, port));
       watched.push(port);
     });
-    return new CaptureImpl(engine, id, () => {
+    return new CaptureImpl(engine, id, comments, () => {
       forget();
       if (engine.over !== null) return;
       for (const port of watched) engine.call((wasm) => wasm.unwatch(id, port));
@@ -57,7 +77,7 @@ export function capture(target: Pluggable | Switch, options?: CaptureOptions): C
   const { engine, port } = whereIs(portOf("target", target as Pluggable));
   const id = engine.call((wasm) => wasm.add_capture(bytes, snap));
   engine.call((wasm) => wasm.watch(id, port));
-  return new CaptureImpl(engine, id, () => {
+  return new CaptureImpl(engine, id, comments, () => {
     if (engine.over === null) engine.call((wasm) => wasm.unwatch(id, port));
   });
 }
@@ -94,6 +114,8 @@ function inspectorOf(engine: EngineCore): Promise<Services> {
 class CaptureImpl implements Capture, Dependent {
   readonly #engine: EngineCore;
   readonly #id: number;
+  /** What a stack's trace says of its packets, if that was asked for. */
+  readonly #comments: PacketComments | null;
   readonly #unwatch: () => void;
   /** The wall clock's time at the engine's time 0, in milliseconds: one for all frames, or neighbours could swap. */
   readonly #origin: number;
@@ -102,9 +124,15 @@ class CaptureImpl implements Capture, Dependent {
   #isStopped = false;
   #isClosed = false;
 
-  constructor(engine: EngineCore, id: number, unwatch: () => void) {
+  constructor(
+    engine: EngineCore,
+    id: number,
+    comments: PacketComments | null,
+    unwatch: () => void,
+  ) {
     this.#engine = engine;
     this.#id = id;
+    this.#comments = comments;
     this.#unwatch = unwatch;
     this.#origin = engine.wallTime(0);
     engine.addDependent(this);
@@ -129,8 +157,11 @@ class CaptureImpl implements Capture, Dependent {
     if (this.#isClosed) throw new TypeError("the capture is closed");
     // What is kept now, whatever passes while the module is loaded.
     const packets = this.#engine.call((wasm) => wasm.capture_packets(this.#id));
+    const comments = this.#comments?.linesFor(packets) ?? "";
     const inspector = await inspectorOf(this.#engine);
-    const file = inspector.call((wasm) => wasm.pcapng_file(packets, this.#origin * 1_000));
+    const file = inspector.call((wasm) =>
+      wasm.pcapng_file(packets, this.#origin * 1_000, comments),
+    );
     if (file === undefined) throw new EngineError("the captured packets could not be written");
     return file as Uint8Array<ArrayBuffer>;
   }
@@ -141,8 +172,9 @@ class CaptureImpl implements Capture, Dependent {
 
   async *#follow(): AsyncGenerator<CapturedFrame, void, undefined> {
     const inspector = await inspectorOf(this.#engine);
+    const match = this.#comments?.matcher() ?? (() => null);
     for (let next = 0; ; ) {
-      const frame = this.#isClosed ? null : this.#frame(inspector, next);
+      const frame = this.#isClosed ? null : this.#frame(inspector, next, match);
       if (frame !== null) {
         next = frame.index + 1;
         yield frame;
@@ -155,13 +187,18 @@ class CaptureImpl implements Capture, Dependent {
   }
 
   /** The first kept frame from this number on. */
-  #frame(inspector: Services, from: number): CapturedFrame | null {
+  #frame(
+    inspector: Services,
+    from: number,
+    match: ReturnType<PacketComments["matcher"]>,
+  ): CapturedFrame | null {
     const seen = this.#engine.record<Seen>(seenFields, (wasm) =>
       wasm.capture_frame(this.#id, from),
     );
     if (seen === null) return null;
     const { index, port, direction, length } = seen;
     const data = this.#engine.scratchBytes(seen.kept);
+    const { isPacket } = seen;
     return {
       index,
       time: this.#origin + seen.time / 1_000,
@@ -169,7 +206,8 @@ class CaptureImpl implements Capture, Dependent {
       direction,
       length,
       data,
-      summary: inspector.call((wasm) => wasm.frame_summary(data, seen.isPacket)),
+      summary: inspector.call((wasm) => wasm.frame_summary(data, isPacket)),
+      comment: match(seen.time, data, isPacket),
     };
   }
 
@@ -191,6 +229,7 @@ class CaptureImpl implements Capture, Dependent {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#unwatch();
+    this.#comments?.stop();
     this.#engine.removeDependent(this);
     for (const look of this.#followers) look();
   }

@@ -115,7 +115,7 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
     const count = engine.give(valuesOf(limitFields, limits), tcp);
     return wasm.add_host(name, ...seed, limitFields.length, count);
   });
-  const trace = new TraceImpl(engine, host, (limits["trace"] ?? 0) > 0);
+  const trace = new TraceImpl(engine, host, limits["trace"] ?? 0);
   return new StackImpl(engine, host, name, seed, trace, dns);
 }
 

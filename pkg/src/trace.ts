@@ -18,29 +18,73 @@ const KINDS: readonly { type: string; fields: readonly Field[] }[] = TRACE_EVENT
     return { type, fields: names.length === 0 ? [] : fieldsOf(names.join(" ")) };
   });
 
+/** Sees an event, with its time on the engine's clock in microseconds. */
+export type TraceWatcher = (event: TraceEvent, micros: number) => void;
+
 /** See {@link Trace}. */
 export class TraceImpl implements Trace {
   readonly #engine: EngineCore;
   readonly #host: number;
   /** The wall clock's time at the engine's time 0, in milliseconds. */
   readonly #origin: number;
-  readonly #isOn: boolean;
+  /** How many events are kept for whoever asks; 0 without a trace. */
+  readonly #limit: number;
+  /** Those who see each event, whoever asks for it. */
+  readonly #watchers = new Set<TraceWatcher>();
+  readonly #pull = (): void => this.pull();
   /** Those who wait for the next event. */
   readonly #followers = new Set<() => void>();
   /** What was taken from the engine and not asked for yet. */
   readonly #taken: TraceEvent[] = [];
+  /** Of what was taken from the engine, what nobody has asked for in time. */
+  #outdated = 0;
   /** How many were dropped in all, once the stack has ended. */
   #finallyDropped: number | null = null;
 
-  constructor(engine: EngineCore, host: number, isOn: boolean) {
+  constructor(engine: EngineCore, host: number, limit: number) {
     this.#engine = engine;
     this.#host = host;
     this.#origin = engine.wallTime(0);
-    this.#isOn = isOn;
+    this.#limit = limit;
   }
 
   get dropped(): number {
-    return this.#finallyDropped ?? this.#engine.call((wasm) => wasm.trace_dropped(this.#host));
+    const dropped = () => this.#engine.call((wasm) => wasm.trace_dropped(this.#host));
+    return (this.#finallyDropped ?? dropped()) + this.#outdated;
+  }
+
+  #assertOn(): void {
+    if (this.#limit > 0) return;
+    throw new TypeError(
+      "the stack has no trace: give createStack({ limits: { trace: 4096 } }), or another number of events",
+    );
+  }
+
+  /**
+   * Lets `watcher` see each event from now on, until the returned function is called. What it sees still waits for whoever asks, as many as the trace
+   * keeps.
+   * @throws TypeError without a trace.
+   */
+  watch(watcher: TraceWatcher): () => void {
+    this.#assertOn();
+    this.pull();
+    if (this.#watchers.size === 0) this.#engine.addObserver(this.#pull);
+    this.#watchers.add(watcher);
+    return () => {
+      if (this.#watchers.has(watcher)) this.pull();
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) this.#engine.removeObserver(this.#pull);
+    };
+  }
+
+  /** Takes all events from the engine, for those who watch. */
+  pull(): void {
+    if (this.#engine.over !== null) return;
+    this.#fetch(Number.POSITIVE_INFINITY);
+    const outdated = this.#taken.length - this.#limit;
+    if (outdated <= 0) return;
+    this.#taken.splice(0, outdated);
+    this.#outdated += outdated;
   }
 
   take(most = Number.POSITIVE_INFINITY): TraceEvent[] {
@@ -55,7 +99,11 @@ export class TraceImpl implements Trace {
     const numbers = this.#engine.numbers((wasm) => wasm.take_trace(this.#host, records));
     for (let at = 0; at < numbers.length; at += WIDTH) {
       const kind = KINDS[numbers[at] ?? -1];
-      if (kind !== undefined) this.#taken.push(this.#event(kind, numbers, at));
+      if (kind === undefined) continue;
+      const event = this.#event(kind, numbers, at);
+      this.#taken.push(event);
+      const micros = numbers[at + 1] ?? 0;
+      for (const watcher of this.#watchers) watcher(event, micros);
     }
   }
 
@@ -70,11 +118,7 @@ export class TraceImpl implements Trace {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TraceEvent, void, undefined> {
-    if (!this.#isOn) {
-      throw new TypeError(
-        "the stack has no trace: give createStack({ limits: { trace: 4096 } }), or another number of events",
-      );
-    }
+    this.#assertOn();
     for (;;) {
       if (this.#taken.length === 0) this.#fetch(BATCH);
       const event = this.#taken.shift();
@@ -101,7 +145,9 @@ export class TraceImpl implements Trace {
   end(): void {
     if (this.#finallyDropped !== null) return;
     if (this.#engine.over === null) this.#fetch(Number.POSITIVE_INFINITY);
-    this.#finallyDropped = this.#engine.over === null ? this.dropped : 0;
+    this.#finallyDropped = this.#engine.over === null ? this.dropped - this.#outdated : 0;
+    this.#watchers.clear();
+    this.#engine.removeObserver(this.#pull);
     for (const look of this.#followers) look();
   }
 }

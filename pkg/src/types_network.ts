@@ -6,6 +6,7 @@
  */
 
 import type { DurationLike, Engine, FrameDirection, Pluggable, Port, RateLike } from "./types.js";
+import type { Trace } from "./types_tcp.js";
 
 /** How a switch is made. */
 export interface SwitchOptions {
@@ -76,6 +77,11 @@ export interface CaptureOptions {
   snapLength?: number;
   /** Bytes kept in all; the oldest frames go first. By default 64 MiB. */
   memory?: number;
+  /**
+   * {@link Stack.trace} of the stack that sends and receives the packets: what it says of them becomes their comments, such as "fast retransmit" or "TLP". The
+   * trace's events still come to whoever asks for them. By default there are no comments.
+   */
+  trace?: Trace;
 }
 
 /** A frame that a capture saw. */
@@ -94,6 +100,8 @@ export interface CapturedFrame {
   data: Uint8Array<ArrayBuffer>;
   /** One line for people, such as `10.0.2.15:80 → 10.0.2.2:49152 TCP [SYN, ACK] ...`. */
   summary: string;
+  /** What the trace says of it; null for nothing. */
+  comment: string | null;
 }
 
 /** Frames seen at a port, or at all ports of a switch (each frame then once for each port that it passes). */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createStack } from "ethertab";
-import { connected, ManualClock, pattern, twoStacks, until } from "./support.mjs";
+import { connected, ManualClock, pattern, settle, twoStacks, until } from "./support.mjs";
 
 test("a connection's life is told from the SYN to the end", async () => {
   const network = await twoStacks({ limits: { trace: 1_000 } });
@@ -136,4 +136,27 @@ test("without being asked for there is no trace, and iterating says so", async (
     message: /limits: \{ trace:/,
   });
   await stack.close();
+});
+
+test("who iterates over a trace keeps no engine busy", async () => {
+  const clock = new ManualClock();
+  const network = await twoStacks({ clock, limits: { trace: 1_000 } });
+  const told = [];
+  const reading = (async () => {
+    for await (const { type } of network.a.trace) told.push(type);
+  })();
+  const joining = connected(network);
+  await clock.advance(500);
+  await joining;
+  assert.ok(told.includes("state"));
+  let looks = 0;
+  const { now } = clock;
+  clock.now = () => {
+    looks += 1;
+    return now.call(clock);
+  };
+  await settle();
+  assert.equal(looks, 0);
+  network.engine.close();
+  await reading.catch(() => {});
 });

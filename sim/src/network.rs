@@ -21,6 +21,7 @@ use crate::schedule::{Schedule, Wake};
 use crate::slots::{Key, Slots};
 use crate::switch::{Switch, SwitchConfig};
 use ethertab::time::Instant;
+use ethertab::trace::TraceRecord;
 use ethertab::{ErrorText, InterfaceId, Medium, Pool, Stack};
 use siphasher::sip::SipHasher13;
 use std::collections::VecDeque;
@@ -351,6 +352,12 @@ impl Network {
         self.wake_host(host);
         let node = self.hosts.get_mut(host.0)?;
         Some((&mut node.stack, &mut self.pool))
+    }
+
+    /// The next record of a host's trace, if it has one. It gives the host no work: whoever looks at the trace each time that something has happened would
+    /// else never come to an end.
+    pub fn poll_trace(&mut self, host: HostId) -> Option<TraceRecord> {
+        self.hosts.get_mut(host.0)?.stack.poll_trace()
     }
 
     /// The hosts and their names.

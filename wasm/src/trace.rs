@@ -14,9 +14,9 @@ const WIDTH: usize = 11;
 #[wasm_bindgen]
 pub fn take_trace(host: u32, most: u32) -> i32 {
     tell(|engine, told| {
-        let (stack, _) = engine.stack_mut(engine.host(host))?;
+        let host = engine.host(host);
         while told.0.len() < most as usize * WIDTH
-            && let Some(record) = stack.poll_trace()
+            && let Some(record) = engine.network.poll_trace(host)
         {
             told.0.extend_from_slice(&flat(&record));
         }
