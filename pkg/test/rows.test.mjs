@@ -189,6 +189,7 @@ test("neighbours, datagrams, pings and frames tell every field", async () => {
       length: 14 + 40 + 8 + 3,
       data: (data) => data.byteLength === 14 + 40 + 8 + 3,
       summary: (summary) => summary.includes("fd00::1"),
+      comment: null,
     });
     break;
   }
