@@ -182,7 +182,7 @@ pub(crate) fn words(address: IpAddr) -> [u64; 2] {
 }
 
 /// Whether the address can be a host's own: neither multicast nor broadcast nor unspecified.
-#[inline]
+#[inline(never)] // Called from many places: one copy is enough.
 pub(crate) fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_multicast() && !address.is_broadcast() && !address.is_unspecified(),

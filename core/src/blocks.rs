@@ -295,7 +295,7 @@ impl Blocks {
     }
 
     /// Releases all blocks; the window held offsets `from..=to` at most.
-    #[inline]
+    #[inline(never)] // Called from many places: one copy is enough.
     pub(crate) fn release_all(&mut self, pool: &mut Pool<'_>, account: &mut Account, from: u32, to: u32) {
         if self.live == 1 && self.index == NO_BLOCK {
             // The usual case: little data, in the block that it begins in.

@@ -145,12 +145,11 @@ pub(crate) fn sum_header(header: &[u8]) -> Sum {
         return Sum(a + b + c + d + e);
     }
     // Nor for a segment with timestamps.
-    if let Some((block, [])) = header.split_first_chunk() {
-        let mut lanes = Lanes::default();
-        add_block(&mut lanes, block);
-        return Sum(lanes.iter().sum());
-    }
-    Sum(sum_tail(header))
+    let Some((block, rest)) = header.split_first_chunk() else { return Sum(sum_tail(header)) };
+    let mut lanes = Lanes::default();
+    add_block(&mut lanes, block);
+    let sum = lanes.iter().sum();
+    Sum(if rest.is_empty() { sum } else { sum + sum_tail(rest) })
 }
 
 /// Copies `src` to `dst` in one pass with the sum of the bytes, padded with a zero byte when their number is odd.

@@ -257,7 +257,7 @@ impl Stack<'_> {
             self.counters.drop(DropReason::TcpAcceptQueueFull);
             return true;
         }
-        let found = TcpOptions::parse(segment.options).timestamps.filter(|_| config.timestamps);
+        let found = TcpOptions::timestamps_of(segment.options).filter(|_| config.timestamps);
         let Beginning { timestamp_offset: offset, .. } = Beginning::of(flow, &self.sequence_secret, now);
         let offer = found.map(|timestamps| Offer::found_in(timestamps.echo.wrapping_sub(offset)));
         let peer = PeerSyn {

@@ -32,7 +32,7 @@ impl Stack<'_> {
             return;
         };
         // RFC 9293 §3.9.2.3: "MUST be silently discarded".
-        if packet.cast != Cast::Unicast || !is_unicast(packet.source) {
+        if packet.cast != Cast::Unicast {
             self.counters.drop(DropReason::TcpNotUnicast);
             return;
         }
@@ -52,6 +52,11 @@ impl Stack<'_> {
         header: &TcpHeader,
         segment: &Segment<'_>,
     ) -> Option<u32> {
+        // The same; no connection has such an address.
+        if !is_unicast(packet.source) {
+            self.counters.drop(DropReason::TcpNotUnicast);
+            return None;
+        }
         let flow = flow_of(packet, header);
         let (found, hash) = match self.last_half_open(&flow) {
             Some((node, hash)) => (Some(node), hash),

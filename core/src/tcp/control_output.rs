@@ -1,6 +1,7 @@
 //! The usual segment without data: an ACK, or a FIN once all data was sent, of a connection to which nothing out of the ordinary has
 //! happened. What [`output`](crate::tcp::output) would come to, in one place, as with [`plain_output`](crate::tcp::plain_output).
 
+use crate::checksum::Sum;
 use crate::tcp::Context;
 use crate::tcp::connection::{Connection, Probe};
 use crate::tcp::ecn::EcnMode;
@@ -47,15 +48,16 @@ pub(super) fn build(connection: &mut Connection, context: &mut Context<'_, '_>, 
     if !is_due {
         return None;
     }
-    let mut header_len = HEADER_LEN;
+    let (mut header_len, mut sum) = (HEADER_LEN, Sum::new());
     if let Some(timestamps) = connection.timestamps.option(context.now)
         && let Some(option) = out[HEADER_LEN..].first_chunk_mut()
     {
         timestamps.emit(option);
         header_len += TIMESTAMPS_LEN;
+        sum = timestamps.sum();
     }
     let seq = connection.snd_nxt;
-    let sum = emit_header(connection, seq, flags, 0, &mut out[..header_len]);
+    sum.add(emit_header(connection, seq, flags, 0, &mut out[..header_len]));
     connection.figures.sent(0);
     if with_fin {
         lone_fin_sent(connection, context, seq + 1);

@@ -177,7 +177,8 @@ fn in_syn_sent(connection: &mut Connection, context: &mut Context<'_, '_>, segme
     connection.ack_now();
     // "If there are other controls or text in the segment, then continue processing at the sixth step."
     let rest = Segment { seq: segment.seq + 1, flags: segment.flags.difference(TcpFlags::SYN), ..*segment };
-    text_and_fin(connection, context, &rest, &options, &mut outcome);
+    let echo = options.timestamps.map(|timestamps| timestamps.echo);
+    text_and_fin(connection, context, &rest, echo, &mut outcome);
     outcome.output()
 }
 
@@ -259,11 +260,12 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     }
     let rcv_nxt = connection.rcv_nxt();
     let (window, len) = receive_window(connection, segment);
-    let mut options = TcpOptions::parse(segment.options);
-    options.timestamps = options.timestamps.filter(|_| connection.timestamps.agreed);
+    let (timestamps, sack) = TcpOptions::timestamps_and_sack(segment.options);
+    let timestamps = timestamps.filter(|_| connection.timestamps.agreed);
+    let echo = timestamps.map(|timestamps| timestamps.echo);
 
     // RFC 7323 §5.3 R1, before the other checks.
-    if is_old_duplicate(connection, context.now, segment, &options) {
+    if is_old_duplicate(connection, context.now, segment, timestamps) {
         context.counters.drop(DropReason::TcpOldTimestamp);
         return not_acceptable(connection, context, segment);
     }
@@ -280,7 +282,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             && segment.flags == TcpFlags::ACK
             && segment.seq < rcv_nxt
         {
-            acknowledgment(connection, context, segment, echo_of(&options), &options.sack, &mut outcome);
+            acknowledgment(connection, context, segment, echo, &sack, &mut outcome);
             if connection.state == State::Closed {
                 return outcome;
             }
@@ -358,15 +360,15 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         connection.challenge(context);
         return outcome.output();
     }
-    heard_from_peer(connection, context, segment, options.timestamps);
-    acknowledgment(connection, context, segment, echo_of(&options), &options.sack, &mut outcome);
+    heard_from_peer(connection, context, segment, timestamps);
+    acknowledgment(connection, context, segment, echo, &sack, &mut outcome);
     if connection.state == State::Closed {
         return outcome;
     }
 
     // Sixth, the URG bit: urgent data is delivered in line (RFC 6093 §6), so there is nothing to do.
     // Seventh and eighth, the segment text and the FIN bit.
-    text_and_fin(connection, context, segment, &options, &mut outcome);
+    text_and_fin(connection, context, segment, echo, &mut outcome);
     outcome
 }
 
@@ -426,8 +428,13 @@ fn goes_too_far(connection: &Connection, segment: &Segment<'_>) -> bool {
 
 /// RFC 7323 §5.3 R1. Not for a reset, which is checked by its sequence number alone; and not for a pure ACK that says nothing new,
 /// as segments which overtook each other make them: it may count as a duplicate, as in Linux.
-fn is_old_duplicate(connection: &Connection, now: Instant, segment: &Segment<'_>, options: &TcpOptions) -> bool {
-    let Some(timestamps) = options.timestamps else { return false };
+fn is_old_duplicate(
+    connection: &Connection,
+    now: Instant,
+    segment: &Segment<'_>,
+    timestamps: Option<Timestamps>,
+) -> bool {
+    let Some(timestamps) = timestamps else { return false };
     if segment.has(TcpFlags::RST) || !connection.timestamps.is_old_duplicate(now, timestamps.value) {
         return false;
     }
@@ -482,11 +489,6 @@ fn repeated_data(connection: &mut Connection, segment: &Segment<'_>) {
     connection.ack_now();
 }
 
-/// TSecr.
-fn echo_of(options: &TcpOptions) -> Option<u32> {
-    options.timestamps.map(|timestamps| timestamps.echo)
-}
-
 #[inline]
 fn heard_from_peer(
     connection: &mut Connection,
@@ -529,7 +531,7 @@ fn text_and_fin(
     connection: &mut Connection,
     context: &mut Context<'_, '_>,
     segment: &Segment<'_>,
-    options: &TcpOptions,
+    echo: Option<u32>,
     outcome: &mut Outcome,
 ) {
     let has_fin = segment.has(TcpFlags::FIN);
@@ -580,7 +582,7 @@ fn text_and_fin(
         if from > 0 {
             connection.receive.came_again(segment.seq, rcv_nxt);
         }
-        connection.data_arrived(context.now, segment, echo_of(options));
+        connection.data_arrived(context.now, segment, echo);
         ecn_field_arrives(connection, segment);
         place(connection, context, start, &segment.payload[from..to], outcome);
         if is_too_long {

@@ -115,7 +115,7 @@ impl HalfOpen {
 
     /// RFC 7323 §5.3 R1.
     pub(crate) fn is_old_duplicate(&self, segment: &Segment<'_>) -> bool {
-        let timestamps = TcpOptions::parse(segment.options).timestamps;
+        let timestamps = TcpOptions::timestamps_of(segment.options);
         // Some hosts have 0 in their SYN and a clock afterwards.
         let recent = self.peer.tsval.filter(|&recent| recent != 0);
         timestamps.zip(recent).is_some_and(|(found, recent)| timestamps::is_older(found.value, recent))

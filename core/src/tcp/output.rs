@@ -87,7 +87,8 @@ fn build_any(connection: &mut Connection, context: &mut Context<'_, '_>, out: &m
     let is_new_data = plan.kind == Kind::New && plan.len > 0;
     let (ecn_flags, ecn) = connection.ecn.sending(is_new_data, is_bare_ack, connection.config.manner);
     let flags = plan.flags | urgent_flag | ecn_flags;
-    let mut sum = emit_header(connection, plan.seq, flags, urgent, &mut out[..header_len]);
+    let mut sum = checksum::sum_header(&out[HEADER_LEN..header_len]);
+    sum.add(emit_header(connection, plan.seq, flags, urgent, &mut out[..header_len]));
     let len = header_len + plan.len as usize;
     if plan.len > 0 {
         sum.add(connection.send.read_and_sum(context.pool, plan.seq, &mut out[header_len..len]));
@@ -102,7 +103,7 @@ fn build_any(connection: &mut Connection, context: &mut Context<'_, '_>, out: &m
     Some(Built { len, sum, ecn, more, kind: plan.kind })
 }
 
-/// Writes the header of a segment around the options that are in its place already; returns the sum of all of it.
+/// Writes the header of a segment around the options that are in its place already; returns its sum without theirs.
 #[inline(never)] // Two ways lead here.
 pub(super) fn emit_header(connection: &mut Connection, seq: Seq, flags: TcpFlags, urgent: u16, out: &mut [u8]) -> Sum {
     let header = TcpHeader {
@@ -116,7 +117,7 @@ pub(super) fn emit_header(connection: &mut Connection, seq: Seq, flags: TcpFlags
         header_len: out.len(),
     };
     header.emit(out);
-    checksum::sum_header(out)
+    header.sum()
 }
 
 /// The urgent pointer of a segment that begins at `seq`, and its flag: as everywhere, it points behind the urgent data (RFC 6093
@@ -689,13 +690,9 @@ impl Syn<'_> {
             header_len,
         };
         header.emit(out);
-        Built {
-            len: header_len,
-            sum: checksum::sum_header(&out[..header_len]),
-            ecn: Ecn::NotEct,
-            more: false,
-            kind: Kind::Syn,
-        }
+        let mut sum = checksum::sum_header(&out[HEADER_LEN..header_len]);
+        sum.add(header.sum());
+        Built { len: header_len, sum, ecn: Ecn::NotEct, more: false, kind: Kind::Syn }
     }
 
     /// Writes the options with the AccECN option where Linux has it: before what says so of SACK and of scales. Returns their length.

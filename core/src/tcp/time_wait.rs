@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
 impl TimeWait {
     /// RFC 9293 §3.10.7.4, for TIME-WAIT.
     pub(crate) fn segment_arrives(&mut self, segment: &Segment<'_>, now: Instant, config: &TcpConfig) -> Verdict {
-        let timestamps = TcpOptions::parse(segment.options).timestamps.filter(|_| self.timestamps.agreed);
+        let timestamps = TcpOptions::timestamps_of(segment.options).filter(|_| self.timestamps.agreed);
         let tsval = timestamps.map(|timestamps| timestamps.value);
         let is_old = tsval.is_some_and(|tsval| self.timestamps.is_old_duplicate(now, tsval));
         if segment.has(TcpFlags::RST) {

@@ -9,6 +9,9 @@ pub const MAX_LEN: usize = 40;
 /// Bytes of a timestamps option with its padding, the one option that nearly every segment has (RFC 7323 appendix A).
 pub const TIMESTAMPS_LEN: usize = 12;
 
+/// Bytes of the options of a SYN that asks for all of them: maximum segment size, SACK, timestamps and window scale, with padding.
+const SYN_LEN: usize = 20;
+
 /// The largest shift count that counts (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
 
@@ -136,10 +139,46 @@ impl TcpOptions {
     #[inline(never)] // Called from many places: one copy is enough.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut options = Self { timestamps: Self::timestamps_alone(bytes), ..Self::default() };
-        if options.timestamps.is_none() {
-            options.parse_any(bytes);
+        if options.timestamps.is_none() && !options.parse_request(bytes) {
+            for (kind, body) in iter(bytes) {
+                options.take(kind, body);
+            }
         }
         options
+    }
+
+    /// The timestamps among the options of a segment, by themselves.
+    #[inline]
+    pub(crate) fn timestamps_of(bytes: &[u8]) -> Option<Timestamps> {
+        Self::timestamps_alone(bytes).or_else(|| Self::parse(bytes).timestamps)
+    }
+
+    /// What segments other than SYNs have of options.
+    #[inline]
+    pub(crate) fn timestamps_and_sack(bytes: &[u8]) -> (Option<Timestamps>, SackBlocks) {
+        match Self::timestamps_alone(bytes) {
+            Some(timestamps) => (Some(timestamps), SackBlocks::new()),
+            None => {
+                let options = Self::parse(bytes);
+                (options.timestamps, options.sack)
+            }
+        }
+    }
+
+    /// Reads the options of nearly every SYN at once: those that [`emit`](Self::emit) writes. False if there are others.
+    #[inline]
+    fn parse_request(&mut self, bytes: &[u8]) -> bool {
+        let Ok(&[kind::MSS, 4, high, low, kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10, ref rest @ ..]) =
+            <&[u8; SYN_LEN]>::try_from(bytes)
+        else {
+            return false;
+        };
+        let [timestamps @ .., kind::NOP, kind::WINDOW_SCALE, 3, shift] = rest else { return false };
+        self.mss = Some(u16::from_be_bytes([high, low]));
+        self.sack_permitted = true;
+        self.timestamps = Some(parse_timestamps(timestamps));
+        self.window_scale = Some((*shift).min(MAX_WINDOW_SCALE));
+        true
     }
 
     /// The timestamps of a segment with no other option, in the layout of RFC 7323 appendix A, which nearly every segment of
@@ -149,12 +188,6 @@ impl TcpOptions {
         match <&[u8; TIMESTAMPS_LEN]>::try_from(bytes) {
             Ok([kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, body @ ..]) => Some(parse_timestamps(body)),
             _ => None,
-        }
-    }
-
-    fn parse_any(&mut self, bytes: &[u8]) {
-        for (kind, body) in iter(bytes) {
-            self.take(kind, body);
         }
     }
 
