@@ -40,9 +40,9 @@ pub(crate) const GUEST_FOLDER: &str = ".build/guest";
 const TARGET_FEATURES: &str = "-Ctarget-feature=+simd128";
 
 /// A function is inlined where that costs next to nothing, or where the source says `#[inline]`, as it does on the path of
-/// packets. LLVM's own threshold at `-O3` is 250: with a fifth of that the module is smaller and, since an instruction cache holds
-/// more of it, small segments are faster. With a tenth it is neither smaller nor faster again.
-const INLINING: &str = "-Cllvm-args=-inline-threshold=50";
+/// packets. LLVM's own threshold at `-O3` is 250: with less than a third of that the module is smaller and, since an instruction cache holds
+/// more of it, small segments are faster. With half of this they are slower again.
+const INLINING: &str = "-Cllvm-args=-inline-threshold=75";
 
 /// What wasm-opt does, without the sections that only tools read, and what it may use: what today's rustc emits by
 /// default, and SIMD.
