@@ -260,7 +260,14 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
     }
     let rcv_nxt = connection.rcv_nxt();
     let (window, len) = receive_window(connection, segment);
-    let (timestamps, sack) = TcpOptions::timestamps_and_sack(segment.options);
+    let options;
+    let (timestamps, sack) = match TcpOptions::timestamps_alone(segment.options) {
+        Some(timestamps) => (Some(timestamps), const { &SackBlocks::new() }),
+        None => {
+            options = TcpOptions::parse(segment.options);
+            (options.timestamps, &options.sack)
+        }
+    };
     let timestamps = timestamps.filter(|_| connection.timestamps.agreed);
     let echo = timestamps.map(|timestamps| timestamps.echo);
 
@@ -282,7 +289,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
             && segment.flags == TcpFlags::ACK
             && segment.seq < rcv_nxt
         {
-            acknowledgment(connection, context, segment, echo, &sack, &mut outcome);
+            acknowledgment(connection, context, segment, echo, sack, &mut outcome);
             if connection.state == State::Closed {
                 return outcome;
             }
@@ -361,7 +368,7 @@ fn in_other_states(connection: &mut Connection, context: &mut Context<'_, '_>, s
         return outcome.output();
     }
     heard_from_peer(connection, context, segment, timestamps);
-    acknowledgment(connection, context, segment, echo, &sack, &mut outcome);
+    acknowledgment(connection, context, segment, echo, sack, &mut outcome);
     if connection.state == State::Closed {
         return outcome;
     }

@@ -153,18 +153,6 @@ impl TcpOptions {
         Self::timestamps_alone(bytes).or_else(|| Self::parse(bytes).timestamps)
     }
 
-    /// What segments other than SYNs have of options.
-    #[inline]
-    pub(crate) fn timestamps_and_sack(bytes: &[u8]) -> (Option<Timestamps>, SackBlocks) {
-        match Self::timestamps_alone(bytes) {
-            Some(timestamps) => (Some(timestamps), SackBlocks::new()),
-            None => {
-                let options = Self::parse(bytes);
-                (options.timestamps, options.sack)
-            }
-        }
-    }
-
     /// Reads the options of nearly every SYN at once: those that [`emit`](Self::emit) writes. False if there are others.
     #[inline]
     fn parse_request(&mut self, bytes: &[u8]) -> bool {
