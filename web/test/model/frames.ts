@@ -10,6 +10,7 @@ export function frame(index: number, given: Partial<CapturedFrame> = {}): Captur
     length: 60,
     data: new Uint8Array(60),
     summary: `frame ${index}`,
+    comment: null,
     ...given,
   };
 }
