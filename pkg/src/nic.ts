@@ -282,6 +282,14 @@ export class NicImpl extends PortBase implements Nic, Sink {
     this.#engine.wake();
   }
 
+  setGroupQuerier(isOn: boolean): void {
+    const asks = check.boolean("isOn", isOn, false);
+    const { host, id } = this;
+    this.#assertOpen();
+    this.#engine.call((wasm, now) => wasm.set_group_querier(now, host, id, asks));
+    this.#engine.wake();
+  }
+
   #assertOpen(): void {
     if (this.#engine.over !== null) throw this.#engine.over;
     if (this.isClosed) throw new TypeError(`the interface ${this.name} is closed`);

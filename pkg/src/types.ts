@@ -331,6 +331,11 @@ export interface Nic extends Port {
    */
   joinGroup(group: string): void;
   leaveGroup(group: string): void;
+  /**
+   * Asks the network which multicast groups are listened to, as a router does (IGMPv3, MLDv2), so that switches with snooping know where groups are; false ends that.
+   * While another router with a lower address asks, this one is silent. By default nothing is asked.
+   */
+  setGroupQuerier(isOn: boolean): void;
 }
 
 /** What a connection attempt may be told. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createEngine, createStack, plug, SocketError } from "ethertab";
+import { capture, createEngine, createStack, plug, SocketError } from "ethertab";
 import { pattern, until } from "./support.mjs";
 
 const hasCode = (code) => (error) => error instanceof SocketError && error.code === code;
@@ -240,5 +240,23 @@ test("an interface listens to the groups that it has joined", async () => {
     assert.throws(() => inside.leaveGroup(group), /was not joined/);
   }
   assert.throws(() => inside.joinGroup("10.0.0.1"), /is no group/);
+  engine.close();
+});
+
+test("an interface that is a querier asks for groups in both families", async () => {
+  const { engine, inside } = await twoNetworks();
+  const seen = capture(inside);
+  inside.setGroupQuerier(true);
+  const summaries = [];
+  const following = (async () => {
+    for await (const { summary } of seen.frames) summaries.push(summary);
+  })();
+  const isAsked = (pattern) => summaries.some((summary) => pattern.test(summary));
+  await until(() => isAsked(/> 224\.0\.0\.1 protocol 2/), "a query of IGMP");
+  await until(() => isAsked(/> ff02::1 ICMPv6 multicast listener query/), "a query of MLD");
+  seen.stop();
+  await following;
+  inside.setGroupQuerier(false);
+  assert.throws(() => inside.setGroupQuerier(1), /isOn must be/);
   engine.close();
 });

@@ -291,6 +291,16 @@ pub fn set_membership(now: f64, host: u32, interface: u8, joins: bool) -> i32 {
     })
 }
 
+/// Lets an interface ask its network which groups are listened to, or no more.
+#[wasm_bindgen]
+pub fn set_group_querier(now: f64, host: u32, interface: u8, is_on: bool) -> i32 {
+    attempt(|engine, _| {
+        let (stack, _) = engine.stack_mut(engine.host(host))?;
+        stack.set_group_querier(instant(now), InterfaceId(interface), is_on)?;
+        Ok(0)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
