@@ -11,10 +11,13 @@ const CUSTOM_SECTION = 0;
 const FUNCTION_NAMES = 1;
 const FUNCTION_KIND = 0;
 
+/** What JavaScript calls has a name without a path, as only the compiler's own functions for memory have besides. */
+const CALLED = /^(?!mem)[a-z]\w*$/;
+
 /** The parts by what the names of their functions contain; the first that fits counts. */
 const PARTS = {
   engine: {
-    javascript: /ethertab_wasm|wasm_bindgen|js_sys/,
+    javascript: new RegExp(`ethertab_wasm|wasm_bindgen|js_sys|${CALLED.source}`),
     networks: /ethertab_sim/,
     fragments: /stack::(reassembly|fragment_)/,
     neighbours: /stack::(neighbor|resolution|arp)|wire::(ndp|arp)/,
@@ -33,7 +36,6 @@ const PARTS = {
     stack: /ethertab::/,
   },
   services: {
-    javascript: /ethertab_services|wasm_bindgen|js_sys/,
     dhcpv6: /dhcpv6/,
     dhcp: /dhcp/,
     mdns: /mdns|dns_sd/,
@@ -41,6 +43,7 @@ const PARTS = {
     ntp: /ntp/,
     http: /httparse/,
     captures: /capture|pcap|summary/,
+    javascript: new RegExp(`ethertab_services|wasm_bindgen|js_sys|${CALLED.source}`),
   },
 };
 
