@@ -43,32 +43,36 @@ async function v86Network(relay, id = 0) {
   return { card, received, event: `net${id}-send`, end: () => emulator.destroy() };
 }
 
+/** Sends a frame from a network of v86 to a switch that the port is plugged into, and one back; ends both. */
+async function framesCross(network, port) {
+  const engine = await createEngine();
+  const lan = await createSwitch({ engine });
+  const seen = [];
+  const other = functionPort({ send: (frame) => seen.push(frame.slice()) });
+  lan.plug(port);
+  lan.plug(other);
+  await port.opened;
+
+  network.card.send(network.event, viewed(7));
+  await until(() => seen.length === 1, "v86's frame");
+  assert.deepEqual(seen[0], viewed(7).slice());
+
+  other.receive(viewed(9));
+  await until(() => network.received.length === 1, "the frame for v86");
+  assert.deepEqual(network.received[0], viewed(9).slice());
+
+  await port[Symbol.asyncDispose]();
+  await network.end();
+  engine.close();
+}
+
 for (const id of [0, 3]) {
   test(`v86's own network ${id} and a broadcast port are on one channel`, async () => {
     const network = await v86Network("inbrowser", id);
-    const engine = await createEngine();
-    const lan = await createSwitch({ engine });
-    const seen = [];
-    const other = functionPort({ send: (frame) => seen.push(frame.slice()) });
-    const port = broadcastPort(id);
-    lan.plug(port);
-    lan.plug(other);
-    await port.opened;
-
-    network.card.send(network.event, viewed(7));
-    await until(() => seen.length === 1, "v86's frame");
-    assert.deepEqual(seen[0], viewed(7).slice());
-
-    other.receive(viewed(9));
-    await until(() => network.received.length === 1, "the frame for v86");
+    await framesCross(network, broadcastPort(id));
     // As v86 takes it: an array of bytes. A view's buffer would have crossed whole.
     assert.ok(network.received[0] instanceof Uint8Array);
-    assert.deepEqual(network.received[0], viewed(9).slice());
     assert.equal(network.received[0].buffer.byteLength, 60);
-
-    await port[Symbol.asyncDispose]();
-    await network.end();
-    engine.close();
   });
 }
 
@@ -83,25 +87,9 @@ test("v86's WebSocket network and a WebSocket port meet at a relay", async () =>
   globalThis.WebSocket = WebSocket;
   const url = `ws://127.0.0.1:${relay.address().port}`;
   const network = await v86Network(url);
-  const engine = await createEngine();
-  const lan = await createSwitch({ engine });
-  const seen = [];
-  const other = functionPort({ send: (frame) => seen.push(frame.slice()) });
-  const port = webSocketPort(url);
-  lan.plug(port);
-  lan.plug(other);
-  await port.opened;
-  network.card.send(network.event, viewed(7));
-  await until(() => seen.length === 1, "v86's frame");
-  assert.deepEqual(seen[0], viewed(7).slice());
-  other.receive(viewed(9));
-  await until(() => network.received.length === 1, "the frame for v86");
-  assert.deepEqual(network.received[0], viewed(9).slice());
-  await port[Symbol.asyncDispose]();
-  await network.end();
+  await framesCross(network, webSocketPort(url));
   delete globalThis.WebSocket;
   relay.close();
-  engine.close();
 });
 
 test("three stacks are on one broadcast channel, and what is no frame is counted", async () => {

@@ -15,26 +15,32 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// From nothing to the longest, with the edges of one and of two fragments of a link of 1,500 bytes.
 const SIZES: [usize; 12] = [0, 1, 56, 1_448, 1_452, 1_453, 1_472, 1_473, 2_953, 9_000, 65_000, 65_507];
 
+/// Linux and the stack ping each other with these sizes, over both families.
+pub(crate) fn ping_both_ways(host: &mut Host, sizes: &[usize]) -> Outcome {
+    host.run_with(|| {
+        for address in OURS {
+            for size in sizes {
+                let report = run(&format!("ping -n -c 3 -i 0.01 -W 5 -s {size} {address}"))?;
+                assert!(report.contains("3 packets transmitted, 3 received, 0% packet loss"), "{report}");
+            }
+        }
+        Ok(())
+    })?;
+    for address in LINUX {
+        for &size in sizes {
+            let outcome = host.ping(address, size)?;
+            let PingOutcome::Reply { len, .. } = outcome else { panic!("{size} bytes to {address}: {outcome:?}") };
+            assert_eq!(len, size);
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn pings_of_all_lengths_are_answered_both_ways() -> Outcome {
     in_namespace(|| {
         let mut host = Host::new("pings_of_all_lengths_are_answered_both_ways", Impairment::PERFECT, LIMIT)?;
-        host.run_with(|| {
-            for address in OURS {
-                for size in SIZES {
-                    let report = run(&format!("ping -n -c 3 -i 0.01 -W 5 -s {size} {address}"))?;
-                    assert!(report.contains("3 packets transmitted, 3 received, 0% packet loss"), "{report}");
-                }
-            }
-            Ok(())
-        })?;
-        for address in LINUX {
-            for size in SIZES {
-                let outcome = host.ping(address, size)?;
-                let PingOutcome::Reply { len, .. } = outcome else { panic!("{size} bytes to {address}: {outcome:?}") };
-                assert_eq!(len, size);
-            }
-        }
+        ping_both_ways(&mut host, &SIZES)?;
         host.finish(&[])
     })
 }

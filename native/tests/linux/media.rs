@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ethertab::{InterfaceConfig, PingOutcome};
+use ethertab::InterfaceConfig;
 use ethertab_sim::Impairment;
 
 use crate::Outcome;
 use crate::apps::{Order, Sender, pattern};
+use crate::datagrams::ping_both_ways;
 use crate::host::{Host, LINUX, OURS};
 use crate::judge::{BUSY, DATA_PORTS, FLOW_CONTROL, NORMAL};
-use crate::namespace::{in_namespace, run};
+use crate::namespace::in_namespace;
 use crate::peer;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -28,22 +29,7 @@ fn pings_cross_a_tun_device_both_ways() -> Outcome {
     in_namespace(|| {
         let name = "pings_cross_a_tun_device_both_ways";
         let mut host = Host::on(name, InterfaceConfig::ip(), Impairment::PERFECT, LIMIT)?;
-        host.run_with(|| {
-            for address in OURS {
-                for size in SIZES {
-                    let report = run(&format!("ping -n -c 3 -i 0.01 -W 5 -s {size} {address}"))?;
-                    assert!(report.contains("3 packets transmitted, 3 received, 0% packet loss"), "{report}");
-                }
-            }
-            Ok(())
-        })?;
-        for address in LINUX {
-            for size in SIZES {
-                let outcome = host.ping(address, size)?;
-                let PingOutcome::Reply { len, .. } = outcome else { panic!("{size} bytes to {address}: {outcome:?}") };
-                assert_eq!(len, size);
-            }
-        }
+        ping_both_ways(&mut host, &SIZES)?;
         assert_eq!(host.stack().neighbors().count(), 0, "there is nobody to resolve");
         host.finish(&[])
     })

@@ -81,16 +81,21 @@ export function linkOptions(options: LinkPortOptions & { framing?: Framing }): C
   };
 }
 
-/** Checks the options of ports whose links may be made anew. */
+/** Checks the options of ports whose links may be made anew: what is open already cannot be, and `instead` says what could. */
 export function reconnectingOptions(
   options: ReconnectingPortOptions & { framing?: Framing },
+  target: { isOpen: boolean; instead: string },
 ): CheckedOptions {
   const { reconnect, connectTimeout = CONNECT_TIMEOUT } = options;
-  return {
+  const checked = {
     ...linkOptions(options),
     backoff: backoffOf("options.reconnect", reconnect),
     connectTimeout: check.duration("options.connectTimeout", connectTimeout, 1),
   };
+  if (checked.backoff !== null && target.isOpen) {
+    throw new TypeError(`options.reconnect needs ${target.instead} as target`);
+  }
+  return checked;
 }
 
 /** The option `name`. */

@@ -22,12 +22,10 @@ export function qemuPort(
 ): LinkPort {
   const given = check.options("options", options);
   const name = nameOf(given, "qemu");
-  const plan = reconnectingOptions(given);
-  if (plan.backoff !== null && isStream(target)) {
-    throw new TypeError(
-      "options.reconnect needs an address or a function that opens a socket as target",
-    );
-  }
+  const plan = reconnectingOptions(given, {
+    isOpen: isStream(target),
+    instead: "an address or a function that opens a socket",
+  });
   return new LinkPortImpl<PortEnd>(name, {
     ...plan,
     framing: "qemu",

@@ -31,12 +31,10 @@ export function webSocketPort(
   const given = check.options("options", options);
   const { protocols } = given;
   const name = nameOf(given, "websocket");
-  const plan = reconnectingOptions(given);
-  if (plan.backoff !== null && isSocket(target)) {
-    throw new TypeError(
-      "options.reconnect needs a URL or a function that opens a WebSocket as target",
-    );
-  }
+  const plan = reconnectingOptions(given, {
+    isOpen: isSocket(target),
+    instead: "a URL or a function that opens a WebSocket",
+  });
   return new LinkPortImpl<WebSocketEnd>(name, {
     ...plan,
     make: (events) => new WebSocketLink(open(target, protocols), plan.queue, events),
