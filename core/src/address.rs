@@ -108,7 +108,8 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A local address and port; no address stands for every address of both families.
+/// A local address and port; no address stands for every address of both families, and for listeners the unspecified one of a family for
+/// every address of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// One of the host's addresses, or none for any.
@@ -121,6 +122,11 @@ impl Endpoint {
     /// A port on every address.
     pub const fn any(port: u16) -> Self {
         Endpoint { address: None, port }
+    }
+
+    /// Whether it stands for every address of a family, that of `address` among them.
+    pub(crate) fn is_any_of(self, address: IpAddr) -> bool {
+        self.address.is_none_or(|any| any.is_unspecified() && any.is_ipv4() == address.is_ipv4())
     }
 
     /// What errors say of one that is taken.
@@ -146,6 +152,12 @@ pub(crate) fn bits(address: IpAddr) -> u128 {
         IpAddr::V4(address) => 0xffff_0000_0000 | u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits(),
     }
+}
+
+/// What these are the bits of.
+#[inline(never)] // As `Prefix::contains`: WebAssembly has no instruction for another order of bytes.
+pub(crate) fn of_bits(bits: u128) -> IpAddr {
+    Ipv6Addr::from_bits(bits).to_canonical()
 }
 
 /// Whether the address is an IPv6 one for a single link, fe80::/10 (RFC 4291 §2.5.6).

@@ -30,7 +30,8 @@ pub struct Limits {
     pub dns_servers: usize,
     /// Search domains that routers have advertised, over all interfaces.
     pub search_domains: usize,
-    /// Multicast groups that are joined, over all interfaces; those of the host's own IPv6 addresses are not counted.
+    /// Multicast groups that are joined, over all interfaces; those of the host's own IPv6 addresses are not counted, the one of an interface that
+    /// forwards IPv6 is.
     pub groups: usize,
     /// Groups that UDP sockets have joined, each counted once for a socket and an interface.
     pub memberships: usize,
@@ -82,7 +83,7 @@ impl Limits {
             routes: 8,
             dns_servers: 4,
             search_domains: 2,
-            groups: 8,
+            groups: 16,
             memberships: 16,
             neighbors: 32,
             connections: 64,

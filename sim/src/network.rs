@@ -394,7 +394,17 @@ impl Network {
         let name = format!("{}:{number}", node.name);
         let port = PortId(self.ports.insert(Port::new(name, Owner::Switch(switch, number))));
         node.ports.push(port);
+        node.switch.add_port();
         Ok(port)
+    }
+
+    /// Isolates a port of a switch, or ends that: no frame passes between two isolated ports. What is no port of a switch stays as it is.
+    pub fn isolate(&mut self, port: PortId, isolated: bool) {
+        if let Some(&Port { owner: Owner::Switch(switch, number), .. }) = self.ports.get(port.0)
+            && let Some(node) = self.switches.get_mut(switch.0)
+        {
+            node.switch.isolate(number, isolated);
+        }
     }
 
     /// Removes a switch, its ports and the cables in them.

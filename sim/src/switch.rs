@@ -4,6 +4,10 @@
 //! Everything about it is bounded: the table of stations (a keyed hash, so that no sender can choose which entries
 //! collide), the flooded frames per second (storm control) and the switches that one frame may pass; the last two end
 //! the storm that a loop of cables would be, without a spanning tree. The bounded queue of each port is its cable.
+//!
+//! A port may be isolated, as those of a private VLAN are (RFC 5517): no frame passes from an isolated port to another one,
+//! whatever its destination. Stations behind isolated ports are not trusted either: none takes the address of a station that is
+//! known elsewhere, or makes the switch forget one, but for those of a port that has many where there is no room.
 
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
@@ -59,6 +63,8 @@ pub struct SwitchCounters {
     pub storm_dropped: u64,
     /// Frames that have passed too many switches.
     pub loop_dropped: u64,
+    /// Frames from an isolated port whose sender has the address of a station behind another port.
+    pub spoofed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +80,8 @@ pub struct Switch {
     config: SwitchConfig,
     key: (u64, u64),
     sets: Vec<[Option<Station>; WAYS]>,
+    /// Which of the ports are isolated.
+    isolated: Vec<bool>,
     /// Storm control as a token bucket, in millionths of a frame.
     tokens: u64,
     refilled: Instant,
@@ -88,6 +96,7 @@ impl Switch {
             config,
             key,
             sets: vec![[None; WAYS]; sets],
+            isolated: Vec::new(),
             tokens: u64::from(config.flood_limit) * 1_000_000,
             refilled: Instant::ZERO,
             counters: SwitchCounters::default(),
@@ -97,6 +106,27 @@ impl Switch {
     /// What it has done.
     pub fn counters(&self) -> &SwitchCounters {
         &self.counters
+    }
+
+    /// Tells of a port that the switch has: they are numbered in that order.
+    pub(crate) fn add_port(&mut self) {
+        self.isolated.push(false);
+    }
+
+    /// Isolates a port, or ends that. Stations that are known behind it stay known.
+    pub(crate) fn isolate(&mut self, port: u16, isolated: bool) {
+        if let Some(flag) = self.isolated.get_mut(usize::from(port)) {
+            *flag = isolated;
+        }
+    }
+
+    /// Whether frames may pass from one port to another.
+    pub(crate) fn joins(&self, from: u16, to: u16) -> bool {
+        !(self.is_isolated(from) && self.is_isolated(to))
+    }
+
+    fn is_isolated(&self, port: u16) -> bool {
+        self.isolated.get(usize::from(port)).copied().unwrap_or(false)
     }
 
     /// Decides where a frame from `port` goes, and learns where its sender lives.
@@ -114,8 +144,13 @@ impl Switch {
             self.counters.loop_dropped += 1;
             return Forward::Drop;
         }
-        self.learn(now, port, source);
-        match self.port_of(now, destination) {
+        if !self.learn(now, port, source) {
+            self.counters.spoofed += 1;
+            return Forward::Drop;
+        }
+        // A guest that says it is the gateway, before that was heard of, must not keep others from reaching it: what is
+        // for a station behind an isolated port goes out of all ports that are not.
+        match self.port_of(now, destination).filter(|&known| known == port || self.joins(port, known)) {
             Some(known) if known == port => {
                 self.counters.filtered += 1;
                 Forward::Drop
@@ -154,17 +189,47 @@ impl Switch {
         }
     }
 
-    fn learn(&mut self, now: Instant, port: u16, mac: MacAddr) {
-        let index = self.set_of(mac);
-        let set = &mut self.sets[index];
-        let known = set.iter().position(|place| place.is_some_and(|station| station.mac == mac));
-        let place = known.or_else(|| {
-            // An empty place sorts before every station.
-            (0..WAYS).min_by_key(|&place| set[place].map(|station| station.heard))
-        });
-        if let Some(place) = place {
-            set[place] = Some(Station { mac, port, heard: now });
+    /// False if the station may not be behind that port.
+    fn learn(&mut self, now: Instant, port: u16, mac: MacAddr) -> bool {
+        let set = self.set_of(mac);
+        let trusted = !self.is_isolated(port);
+        let has_none = !trusted && self.places_of(set, port) == 0;
+        // The place of the station, or of the one heard of least recently among those that may be forgotten for it.
+        let mut place = None;
+        let mut oldest = now;
+        for (index, station) in self.sets[set].iter().enumerate() {
+            let heard = station.map_or(Instant::ZERO, |station| station.heard);
+            let may_take = station.is_none_or(|station| {
+                trusted
+                    || station.port == port
+                    || (now.since(heard) >= self.config.ageing && self.is_isolated(station.port))
+            });
+            if station.is_some_and(|station| station.mac == mac) {
+                if !may_take {
+                    return false;
+                }
+                place = Some(index);
+                break;
+            }
+            // What is for a station that has no place goes out of each port: nobody takes all places to hear that.
+            let is_spare = station.is_some_and(|station| {
+                has_none && self.is_isolated(station.port) && self.places_of(set, station.port) > 1
+            });
+            if (may_take || is_spare) && (place.is_none() || heard < oldest) {
+                place = Some(index);
+                oldest = heard;
+            }
         }
+        if let Some(place) = place {
+            self.sets[set][place] = Some(Station { mac, port, heard: now });
+        }
+        true
+    }
+
+    /// How many stations behind a port a set has.
+    #[inline(never)] // Called from two places: one copy is enough.
+    fn places_of(&self, set: usize, port: u16) -> usize {
+        self.sets[set].iter().flatten().filter(|station| station.port == port).count()
     }
 
     fn set_of(&self, mac: MacAddr) -> usize {
@@ -206,7 +271,11 @@ mod tests {
     }
 
     fn switch(config: SwitchConfig) -> Switch {
-        Switch::new(config, (1, 2))
+        let mut switch = Switch::new(config, (1, 2));
+        for _ in 0..4 {
+            switch.add_port();
+        }
+        switch
     }
 
     const T0: Instant = Instant::ZERO;
@@ -270,6 +339,71 @@ mod tests {
         switch.forget_port(0);
         assert_eq!(switch.port_of(T0, mac(1)), None);
         assert_eq!(switch.port_of(T0, mac(2)), Some(1));
+    }
+
+    #[test]
+    fn nothing_passes_between_isolated_ports() {
+        let mut switch = switch(SwitchConfig::default());
+        let (uplink, guest, other) = (0, 1, 2);
+        switch.isolate(guest, true);
+        switch.isolate(other, true);
+        assert!(!switch.joins(guest, other) && switch.joins(guest, uplink) && switch.joins(uplink, other));
+        switch.forward(T0, uplink, &frame(MacAddr::BROADCAST, mac(1)));
+        switch.forward(T0, guest, &frame(MacAddr::BROADCAST, mac(2)));
+        assert_eq!(switch.forward(T0, other, &frame(mac(1), mac(3))), Forward::To(uplink));
+        assert_eq!(switch.forward(T0, uplink, &frame(mac(2), mac(1))), Forward::To(guest));
+        assert_eq!(switch.forward(T0, other, &frame(mac(2), mac(3))), Forward::Flood, "to ports that are not isolated");
+        switch.isolate(other, false);
+        assert_eq!(switch.forward(T0, other, &frame(mac(2), mac(3))), Forward::To(guest));
+    }
+
+    #[test]
+    fn a_station_behind_an_isolated_port_cannot_pose_as_another() {
+        let mut switch = switch(SwitchConfig { stations: 64, ..SwitchConfig::default() });
+        let (uplink, guest, other) = (0, 1, 2);
+        for port in [guest, other] {
+            switch.isolate(port, true);
+        }
+        switch.forward(T0, guest, &frame(MacAddr::BROADCAST, mac(1)));
+        assert_eq!(switch.forward(T0, other, &frame(mac(1), mac(2))), Forward::Flood, "the router was not heard of");
+        switch.forward(T0, uplink, &frame(MacAddr::BROADCAST, mac(1)));
+        assert_eq!(switch.port_of(T0, mac(1)), Some(uplink));
+        switch.forward(T0, other, &frame(mac(1), mac(2)));
+        for posing in [mac(1), mac(2)] {
+            assert_eq!(switch.forward(T0, guest, &frame(MacAddr::BROADCAST, posing)), Forward::Drop);
+        }
+        for number in 100..5_000 {
+            switch.forward(T0, guest, &frame(mac(1), mac(number)));
+        }
+        assert_eq!((switch.port_of(T0, mac(1)), switch.port_of(T0, mac(2))), (Some(uplink), Some(other)));
+        assert_eq!(switch.counters().spoofed, 2);
+        let later = Instant::from_secs(301);
+        assert_eq!(switch.forward(later, guest, &frame(MacAddr::BROADCAST, mac(1))), Forward::Drop);
+        assert_eq!(switch.forward(later, guest, &frame(MacAddr::BROADCAST, mac(2))), Forward::Flood);
+    }
+
+    #[test]
+    fn a_station_behind_an_isolated_port_leaves_room_for_others() {
+        let mut switch = switch(SwitchConfig { stations: 64, ..SwitchConfig::default() });
+        let (uplink, greedy, other, third) = (0, 1, 2, 3);
+        for port in [greedy, other, third] {
+            switch.isolate(port, true);
+        }
+        let fill = |switch: &mut Switch| {
+            for number in 1_000..5_000 {
+                switch.forward(T0, greedy, &frame(MacAddr::BROADCAST, mac(number)));
+            }
+        };
+        fill(&mut switch);
+        let guests = [(other, 2), (third, 3)];
+        for (port, number) in guests {
+            switch.forward(T0, port, &frame(MacAddr::BROADCAST, mac(number)));
+        }
+        fill(&mut switch);
+        for (port, number) in guests {
+            assert_eq!(switch.forward(T0, uplink, &frame(mac(number), mac(1))), Forward::To(port), "to nobody else");
+        }
+        assert_eq!(switch.counters().spoofed, 0);
     }
 
     #[test]

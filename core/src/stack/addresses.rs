@@ -410,7 +410,7 @@ impl Stack<'_> {
             found.claims_due = false;
         }
         let mut next = self.look_after_routers(pool, interface).min(self.look_after_advertiser(pool, interface));
-        next = next.min(self.look_after_asking(pool, interface));
+        next = next.min(self.look_after_asking(pool, interface)).min(self.look_after_anycast(pool, interface));
         let mut place = 0;
         while let Some(entry) = self.addresses.get(place) {
             if entry.interface != interface {

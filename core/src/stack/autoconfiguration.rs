@@ -454,7 +454,7 @@ impl Stack<'_> {
             (_, InterfaceIdentifiers::Eui64) => ipv6::link_local(mac).to_bits() as u64,
             (_, InterfaceIdentifiers::Stable) => stable_identifier(&self.address_secret, network, mac, conflicts),
         };
-        let address = IpAddr::V6(Ipv6Addr::from_bits(network.to_bits() | u128::from(identifier)));
+        let address = IpAddr::V6(with_identifier(network, identifier));
         let options = AddressOptions { preferred_until, valid_until, detection: None, on_link: false, origin };
         if self.add_address_with(self.now, interface, Prefix { address, length: 64 }, options).is_ok()
             && let Some(place) = self.place_of(interface, address)
@@ -644,24 +644,32 @@ fn name_len(bytes: &[u8]) -> Option<usize> {
 impl Stack<'_> {
     /// The link-local address of an interface that has no address of its own to make one of.
     pub(super) fn stable_link_local(&self, interface: InterfaceId) -> Ipv6Addr {
-        let network = ipv6::link_local(MacAddr([0; 6])).to_bits() >> 64 << 64;
+        let network = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
         let station = MacAddr([0, 0, 0, 0, 0, interface.0]);
-        let identifier = stable_identifier(&self.address_secret, Ipv6Addr::from_bits(network), station, 0);
-        Ipv6Addr::from_bits(network | u128::from(identifier))
+        with_identifier(network, stable_identifier(&self.address_secret, network, station, 0))
     }
+}
+
+/// The address with this interface identifier in a network of 64 bits.
+#[inline(never)] // Called from two places: one copy is enough.
+fn with_identifier(network: Ipv6Addr, identifier: u64) -> Ipv6Addr {
+    let mut octets = network.octets();
+    octets[8..].copy_from_slice(&identifier.to_be_bytes());
+    Ipv6Addr::from(octets)
 }
 
 /// RFC 7217 §5: RID = F(Prefix, Net_Iface, Network_ID, DAD_Counter, secret_key).
 fn stable_identifier(secret: &Generator, prefix: Ipv6Addr, mac: MacAddr, counter: u8) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     let interface = u64::from_be_bytes([counter, 0, a, b, c, d, e, f]);
-    let mut identifier = secret.prf(&[(prefix.to_bits() >> 64) as u64, interface, 0]);
+    let network = (prefix.to_bits() >> 64) as u64;
+    let mut identifier = secret.prf(&[network, interface, 0]);
     // "The resulting Interface Identifier SHOULD be compared against the reserved IPv6 Interface Identifiers".
     for attempt in 1..=u64::from(IDENTIFIER_RETRIES) {
         if is_free(identifier) {
             break;
         }
-        identifier = secret.prf(&[(prefix.to_bits() >> 64) as u64, interface, attempt]);
+        identifier = secret.prf(&[network, interface, attempt]);
     }
     identifier
 }
@@ -683,4 +691,27 @@ fn is_free(identifier: u64) -> bool {
     identifier != 0
         && identifier >> 24 != 0x02_005e_fffe
         && !(0xfdff_ffff_ffff_ff80..=0xfdff_ffff_ffff_ffff).contains(&identifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_free;
+
+    /// The ranges of IANA's registry of reserved IPv6 interface identifiers (RFC 5453): the subnet-router anycast address (RFC 4291), Ethernet's block of which one is
+    /// Proxy Mobile IPv6's (RFC 6543), and the subnet anycast addresses (RFC 2526); and what lies beside them.
+    #[test]
+    fn reserved_identifiers_are_not_free() {
+        let reserved = [
+            0x0000_0000_0000_0000..=0x0000_0000_0000_0000,
+            0x0200_5eff_fe00_0000..=0x0200_5eff_feff_ffff,
+            0xfdff_ffff_ffff_ff80..=0xfdff_ffff_ffff_ffff_u64,
+        ];
+        for range in reserved {
+            let (first, last) = (*range.start(), *range.end());
+            let middle = first + (last - first) / 2;
+            assert!(![first, middle, last].into_iter().any(is_free), "{range:x?}");
+            assert!(is_free(first.wrapping_sub(1)) && is_free(last + 1), "{range:x?}");
+        }
+        assert!(!is_free(0x0200_5eff_fe00_5213), "RFC 6543");
+    }
 }

@@ -73,12 +73,13 @@ impl Forwarding {
 
 /// Where packets from one host to another go that came in by an interface.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+pub(super) struct Way {
     /// What it was found under.
     generation: u32,
     from: InterfaceId,
-    source: IpAddr,
-    destination: IpAddr,
+    /// Source and destination.
+    key: WayKey,
+    is_ipv4: bool,
     to: InterfaceId,
     hop: IpAddr,
     /// None while the neighbour is asked: such a way is not kept.
@@ -90,13 +91,15 @@ struct Way {
     redirected: Option<Instant>,
 }
 
+/// Source and destination as words, which are hashed and compared faster than addresses.
+type WayKey = [[u64; 2]; 2];
+
 /// The last ways.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ways([Option<Way>; WAYS]);
 
 impl Ways {
-    fn place(packet: &Packet<'_>) -> usize {
-        let ([a, b], [c, d]) = (words(packet.source), words(packet.destination));
+    fn place([[a, b], [c, d]]: &WayKey) -> usize {
         let mixed = (a ^ b).wrapping_mul(3) ^ (c ^ d);
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % WAYS
     }
@@ -159,7 +162,10 @@ impl Stack<'_> {
     /// If there is no such interface.
     pub fn set_forwarding(&mut self, interface: InterfaceId, forwarding: Forwarding) -> Result<(), ConfigError> {
         let found = self.interfaces.get_mut(u32::from(interface.0)).ok_or(ConfigError::NoSuchInterface(interface))?;
-        found.forwarding = forwarding;
+        let was_ipv6 = core::mem::replace(&mut found.forwarding, forwarding).ipv6;
+        if was_ipv6 != forwarding.ipv6 {
+            self.set_router_groups(interface, forwarding.ipv6);
+        }
         self.invalidate_paths();
         Ok(())
     }
@@ -230,19 +236,26 @@ impl Stack<'_> {
 
     /// The way of a packet, the last ones without a lookup. None if it ends here.
     fn way_of(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>) -> Option<Way> {
-        let place = Ways::place(packet);
-        if let Some(way) = &self.ways.0[place]
-            && way.generation == self.generation
-            && (way.from, way.source, way.destination) == (packet.interface, packet.source, packet.destination)
-        {
+        let Packet { interface, source, destination, .. } = *packet;
+        if let Some(way) = self.kept_way(interface, source, destination) {
             return Some(*way);
         }
         let way = self.find_way(pool, packet)?;
         // With the address of the next hop unknown, each packet asks for it.
         if way.station.is_some() {
-            self.ways.0[place] = Some(Way { generation: self.generation, ..way });
+            self.ways.0[Ways::place(&way.key)] = Some(way);
         }
         Some(way)
+    }
+
+    /// The way of packets like those that have gone on lately, if nothing has changed since: then they are not for us either.
+    #[inline(never)] // Called from three places: one copy is enough.
+    pub(super) fn kept_way(&self, from: InterfaceId, source: IpAddr, destination: IpAddr) -> Option<&Way> {
+        let key = [words(source), words(destination)];
+        let way = self.ways.0[Ways::place(&key)].as_ref()?;
+        // An IPv4 address and the IPv6 address that it is mapped to are the same words.
+        let is_same = way.from == from && way.key == key && way.is_ipv4 == destination.is_ipv4();
+        (is_same && way.generation == self.generation).then_some(way)
     }
 
     #[cold]
@@ -292,7 +305,8 @@ impl Stack<'_> {
             // RFC 4861 §8.2: the target is the destination, or a router by its link-local address.
             && (is_ipv4 || hop == destination || is_link_local(hop));
         let (generation, mtu) = (self.generation, self.mtu(to));
-        Some(Way { generation, from, source, destination, to, hop, station, mtu, is_detour, redirected: None })
+        let key = [words(source), words(destination)];
+        Some(Way { generation, from, key, is_ipv4, to, hop, station, mtu, is_detour, redirected: None })
     }
 
     /// RFC 3704 §2, RFC 1812 §5.3.8.
@@ -314,7 +328,7 @@ impl Stack<'_> {
             }
             return;
         };
-        let ethertype = if way.destination.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };
+        let ethertype = if way.is_ipv4 { ethertype::IPV4 } else { ethertype::IPV6 };
         let mut link = [0; ethernet::HEADER_LEN];
         let is_scarce = pool.pressure(&self.account) != Pressure::None;
         let Some(found) = self.interfaces.get_mut(u32::from(way.to.0)) else { return };
@@ -332,7 +346,7 @@ impl Stack<'_> {
     #[cold]
     fn pass_on_large(&mut self, pool: &mut Pool<'_>, transit: &Transit<'_>, way: &Way) {
         const DONT_FRAGMENT: u8 = 0x40;
-        if way.destination.is_ipv4() && transit.head[6] & DONT_FRAGMENT == 0 {
+        if way.is_ipv4 && transit.head[6] & DONT_FRAGMENT == 0 {
             return self.pass_on_in_fragments(pool, transit, way);
         }
         let errors = (icmpv4::kind::DESTINATION_UNREACHABLE, icmpv4::code::FRAGMENTATION_NEEDED);
@@ -377,7 +391,7 @@ impl Stack<'_> {
     #[cold]
     fn redirect(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, way: &Way) {
         let now = self.now;
-        let Some(kept) = self.ways.0[Ways::place(packet)].as_mut().filter(|_| way.station.is_some()) else { return };
+        let Some(kept) = self.ways.0[Ways::place(&way.key)].as_mut().filter(|_| way.station.is_some()) else { return };
         if kept.redirected.is_some_and(|told| now.since(told) < REDIRECT_INTERVAL) {
             return;
         }

@@ -75,7 +75,7 @@ impl Stack<'_> {
         };
         if let Some((code, pointer)) = problem {
             self.counters.drop(DropReason::IpFragmentMalformed);
-            if packet.cast == Cast::Unicast {
+            if packet.cast != Cast::Group {
                 self.parameter_problem(pool, packet, code, pointer);
             }
             return;

@@ -66,7 +66,9 @@ impl Stack<'_> {
         let mut on_any_address = None;
         let exact = self.ports.find(hash, |number| {
             let Some((index, local)) = self.listener_of(number) else { return false };
-            if local == Endpoint::any(flow.local_port) {
+            // All of the family come before all of both.
+            let is_any = local.port == flow.local_port && local.is_any_of(flow.local);
+            if is_any && (on_any_address.is_none() || local.address.is_some()) {
                 on_any_address = Some(index);
             }
             local == Endpoint { address: Some(flow.local), port: flow.local_port }

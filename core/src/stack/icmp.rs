@@ -267,12 +267,9 @@ impl Stack<'_> {
         sequence: u16,
         data: &[u8],
     ) {
-        let source = match packet.cast {
-            Cast::Unicast => Some(packet.destination),
-            Cast::Group if packet.destination.is_ipv6() => self.source_on(packet.interface, packet.source),
-            Cast::Group => None,
-        };
-        let Some(source) = source.filter(|_| is_unicast(packet.source)) else {
+        let is_answered = packet.cast == Cast::Unicast || packet.destination.is_ipv6();
+        let source = self.answering_address(packet).filter(|_| is_answered && is_unicast(packet.source));
+        let Some(source) = source else {
             self.counters.drop(DropReason::IcmpIgnored);
             return;
         };
@@ -393,12 +390,7 @@ impl Stack<'_> {
 
     /// RFC 4443 §3.4.
     pub(super) fn parameter_problem(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, code: u8, pointer: u32) {
-        // An answer to a group leaves from an address of the interface.
-        let source = match packet.cast {
-            Cast::Unicast => Some(packet.destination),
-            Cast::Group => self.source_on(packet.interface, packet.source),
-        };
-        if let Some(source) = source {
+        if let Some(source) = self.answering_address(packet) {
             let kind = icmpv6::kind::PARAMETER_PROBLEM;
             self.send_error_from(pool, packet, source, kind, code, pointer);
         }
@@ -431,10 +423,21 @@ impl Stack<'_> {
         self.send_error(pool, &packet, kind, code, 0);
     }
 
+    /// The address that answers a packet: the one that it was for, or one of the interface's if others have that too (RFC 4443 §2.2).
+    #[inline(never)] // Called from three places: one copy is enough.
+    fn answering_address(&self, packet: &Packet<'_>) -> Option<IpAddr> {
+        match packet.cast {
+            Cast::Unicast => Some(packet.destination),
+            Cast::Anycast | Cast::Group => self.source_on(packet.interface, packet.source),
+        }
+    }
+
     fn send_error(&mut self, pool: &mut Pool<'_>, packet: &Packet<'_>, kind: u8, code: u8, rest: u32) {
         // RFC 1122 §3.2.2: never about a packet to a group, nor from what is not one host.
-        if packet.cast == Cast::Unicast {
-            self.send_error_from(pool, packet, packet.destination, kind, code, rest);
+        if packet.cast != Cast::Group
+            && let Some(source) = self.answering_address(packet)
+        {
+            self.send_error_from(pool, packet, source, kind, code, rest);
         }
     }
 

@@ -1,5 +1,6 @@
 //! An interface: the stack's port to a network, and what waits to leave through it.
 
+use super::anycast;
 use super::autoconfiguration::Routers;
 use super::group_querier::Asking;
 use super::group_reports::Querier;
@@ -96,6 +97,7 @@ pub struct Interface {
     pub(crate) control: RecordQueue,
     control_counts: [u16; CONTROL_QUOTA.len()],
     pub(crate) forwarding: Forwarding,
+    pub(crate) anycast_answer: anycast::Answer,
     pub(crate) any_address: Option<AnyAddress>,
     /// Frames that are forwarded.
     pub(crate) forward: RecordQueue,
@@ -123,6 +125,7 @@ impl Interface {
             control: RecordQueue::new(CONTROL_BYTES),
             control_counts: [0; CONTROL_QUOTA.len()],
             forwarding: Forwarding::default(),
+            anycast_answer: anycast::Answer::NONE,
             any_address: None,
             forward: RecordQueue::new(FORWARD_BYTES),
             forward_first: false,

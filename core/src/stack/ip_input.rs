@@ -2,14 +2,16 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::addresses::AddressOrigin;
 use super::{FrameMeta, Stack};
+use crate::address::Endpoint;
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
 use crate::time::Instant;
 use crate::wire::ethernet::ethertype;
 use crate::wire::{
-    Ecn, EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, icmpv6, ipv4, ipv6, protocol,
+    Ecn, EthernetHeader, ExtensionError, Ipv4Header, Ipv6Header, MacAddr, WireError, dhcp, icmpv6, ipv4, ipv6, protocol,
 };
 
 /// To whom a packet was sent.
@@ -17,6 +19,8 @@ use crate::wire::{
 pub(super) enum Cast {
     /// To an address of ours, in a frame to our station.
     Unicast,
+    /// To an address of ours that other hosts have too: answered from another, and not for TCP.
+    Anycast,
     /// To a group or by a group frame: never answered with an error or a reset.
     Group,
 }
@@ -137,6 +141,7 @@ impl Stack<'_> {
         };
         let cast = match self.cast_v4(interface, header, link_cast) {
             Ok(cast) => cast,
+            Err(DropReason::IpNotForUs) if self.may_be_offer(interface, header.protocol, payload) => Cast::Group,
             Err(reason) => {
                 if reason == DropReason::IpNotForUs && link_cast == Cast::Unicast {
                     let whole = &bytes[..usize::from(header.total_len)];
@@ -214,12 +219,16 @@ impl Stack<'_> {
         header: Ipv4Header,
         link_cast: Cast,
     ) -> Result<Cast, DropReason> {
+        let (source, destination) = (IpAddr::V4(header.source), IpAddr::V4(header.destination));
+        if self.kept_way(interface, source, destination).is_some() {
+            return Err(DropReason::IpNotForUs);
+        }
         let checked = (self.generation, header.source, header.destination);
         let is_looped = self.loopback == Some(interface);
         if !is_looped && self.is_martian_v4(&header) {
             return Err(DropReason::IpMartian);
         }
-        if self.is_local(IpAddr::V4(header.destination)) {
+        if self.is_local(destination) {
             // What may come from this host may not come from others.
             if !is_looped {
                 self.last_to_us_v4 = checked;
@@ -227,10 +236,26 @@ impl Stack<'_> {
             return Ok(link_cast);
         }
         let is_to_group = header.destination.is_broadcast()
-            || self.is_member(interface, IpAddr::V4(header.destination))
+            || self.is_member(interface, destination)
             || self.is_directed_broadcast(header.destination)
-            || (header.protocol == protocol::IGMP && self.hears_reports(interface, IpAddr::V4(header.destination)));
+            || (header.protocol == protocol::IGMP && self.hears_reports(interface, destination));
         if is_to_group { Ok(Cast::Group) } else { Err(DropReason::IpNotForUs) }
+    }
+
+    /// Whether a packet for another address may be of a DHCP server that offers us this address and sends to it at once, as passt does whatever the
+    /// client says (RFC 2131 §4.1: "if the broadcast bit is not set [...], the server unicasts DHCPOFFER and DHCPACK messages to the client's hardware
+    /// address and 'yiaddr' address"): while the interface has no address but a link-local one, and a client runs here.
+    #[inline]
+    fn may_be_offer(&self, interface: InterfaceId, protocol: u8, payload: &[u8]) -> bool {
+        protocol == protocol::UDP
+            && payload.get(2..4) == Some(&dhcp::CLIENT_PORT.to_be_bytes())
+            && self.find_udp_exact(Endpoint::any(dhcp::CLIENT_PORT)).is_some()
+            && !self.addresses.iter().any(|entry| {
+                entry.interface == interface
+                    && entry.prefix.address.is_ipv4()
+                    && entry.is_assigned()
+                    && entry.origin != AddressOrigin::LinkLocal
+            })
     }
 
     /// RFC 1122 §3.2.1.3: sources that cannot be, and the loopback network. An unspecified source is let through to
@@ -292,7 +317,7 @@ impl Stack<'_> {
             Err(error) => {
                 self.counters.drop(DropReason::IpExtension);
                 if let ExtensionError::ParameterProblem { code, pointer, answer_multicast } = error
-                    && (cast == Cast::Unicast || answer_multicast)
+                    && (cast != Cast::Group || answer_multicast)
                 {
                     self.parameter_problem(pool, &packet, code, pointer);
                 }
@@ -310,7 +335,7 @@ impl Stack<'_> {
             _ if is_shown => {}
             _ => {
                 self.counters.drop(DropReason::ProtocolUnknown);
-                if cast != Cast::Unicast {
+                if cast == Cast::Group {
                     return; // RFC 4443 §2.4 (e.3)
                 }
                 // RFC 4443 §3.4: the pointer is that of the next header field which names it.
@@ -326,11 +351,14 @@ impl Stack<'_> {
         if checked == self.last_to_us_v6 {
             return Ok(link_cast);
         }
+        let destination = IpAddr::V6(header.destination);
+        if self.kept_way(interface, IpAddr::V6(header.source), destination).is_some() {
+            return Err(DropReason::IpNotForUs);
+        }
         let is_looped = self.loopback == Some(interface);
         if !is_looped && self.is_martian_v6(header) {
             return Err(DropReason::IpMartian);
         }
-        let destination = IpAddr::V6(header.destination);
         if self.is_local_on(interface, destination) {
             // What may come from this host may not come from others, and of ICMPv6 more may come (`may_be_anothers`).
             if !is_looped && header.next_header != protocol::ICMPV6 {
@@ -340,7 +368,14 @@ impl Stack<'_> {
         }
         let is_to_group = self.is_member(interface, destination)
             || (header.next_header == protocol::HOP_BY_HOP && self.hears_reports(interface, destination));
-        if is_to_group { Ok(Cast::Group) } else { Err(DropReason::IpNotForUs) }
+        if is_to_group {
+            return Ok(Cast::Group);
+        }
+        match link_cast {
+            _ if !self.is_anycast(interface, header.destination) => Err(DropReason::IpNotForUs),
+            Cast::Unicast => Ok(Cast::Anycast),
+            cast => Ok(cast),
+        }
     }
 
     /// RFC 4291 §2.5.2, §2.5.3, §2.5.5.2 and §2.7: addresses that are never a packet's source or destination.

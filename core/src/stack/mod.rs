@@ -15,6 +15,7 @@ pub(crate) mod accept_any;
 mod accept_any_udp;
 pub(crate) mod addresses;
 pub(crate) mod addressing;
+pub(crate) mod anycast;
 mod arp;
 pub(crate) mod autoconfiguration;
 mod error_reports;

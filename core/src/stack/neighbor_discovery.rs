@@ -33,47 +33,46 @@ impl Stack<'_> {
             self.counters.drop(DropReason::NeighborDiscoveryInvalid);
             return;
         }
-        let Some(place) = self.place_of(interface, IpAddr::V6(target)) else {
-            self.counters.drop(DropReason::IpNotForUs);
-            return;
-        };
-        let entry = &self.addresses[place];
-        let state = entry.state;
-        if source.is_unspecified() && state.is_unsure() {
+        let place = self.place_of(interface, IpAddr::V6(target));
+        let entry = place.map(|place| &self.addresses[place]);
+        let state = entry.map_or(AddressState::Preferred, |entry| entry.state);
+        if let (Some(place), Some(entry)) = (place, entry)
+            && source.is_unspecified()
+            && state.is_unsure()
+        {
             // RFC 4862 §5.4.3: another node asks for the same address, unless it is our own question that has come back (RFC 7527 §4.2).
             if NdpOptions::new(options).nonce() != Some(entry.claim.nonce) {
                 self.address_is_duplicate(place);
             }
             return;
         }
-        if !state.is_assigned() {
+        if !state.is_assigned() || place.is_none() && !self.is_anycast(interface, target) {
             self.counters.drop(DropReason::IpNotForUs);
             return;
         }
         // RFC 4429 §3.3: nobody is to forget another's station for an address that may not be ours.
         let override_ = state != AddressState::Optimistic;
         let router = self.forwards_ipv6(interface);
-        if source.is_unspecified() {
-            let flags = AdvertisementFlags { router, solicited: false, override_ };
-            self.advertise_neighbor(pool, interface, target, ALL_NODES, None, flags);
-            return;
-        }
-        let address = IpAddr::V6(source);
-        if !self.is_on_link(interface, address) {
-            self.counters.drop(DropReason::NeighborDiscoveryInvalid);
-            return;
-        }
-        let mac = NdpOptions::new(options).source_link_layer_address();
-        if let Some(mac) = mac {
-            if !mac.is_unicast() {
+        let mut to = (ALL_NODES, MacAddr::for_multicast(IpAddr::V6(ALL_NODES)));
+        let solicited = !source.is_unspecified();
+        if solicited {
+            let address = IpAddr::V6(source);
+            let mac = NdpOptions::new(options).source_link_layer_address();
+            if !self.is_on_link(interface, address) || mac.is_some_and(|mac| !mac.is_unicast()) {
                 self.counters.drop(DropReason::NeighborDiscoveryInvalid);
                 return;
             }
-            let known = self.neighbors.find(&self.hash_secret, interface, address);
-            self.learn(pool, interface, address, mac, known, NeighborState::Stale, true);
+            if let Some(mac) = mac {
+                let known = self.neighbors.find(&self.hash_secret, interface, address);
+                self.learn(pool, interface, address, mac, known, NeighborState::Stale, true);
+            }
+            to = (source, mac.unwrap_or(packet.source_mac));
         }
-        let flags = AdvertisementFlags { router, solicited: true, override_ };
-        self.advertise_neighbor(pool, interface, target, source, Some(mac.unwrap_or(packet.source_mac)), flags);
+        if place.is_none() {
+            return self.answer_for_anycast(pool, interface, target, to, destination.is_multicast());
+        }
+        let flags = AdvertisementFlags { router, solicited, override_ };
+        self.advertise_neighbor(pool, interface, target, target, to, flags);
     }
 
     /// RFC 4861 §7.2.5, after the checks of §7.1.2.
@@ -134,20 +133,20 @@ impl Stack<'_> {
         }
     }
 
-    fn advertise_neighbor(
+    /// Says where an address is to be found.
+    pub(super) fn advertise_neighbor(
         &mut self,
         pool: &mut Pool<'_>,
         interface: InterfaceId,
         target: Ipv6Addr,
-        destination: Ipv6Addr,
-        to: Option<MacAddr>,
+        source: Ipv6Addr,
+        (destination, to): (Ipv6Addr, MacAddr),
         flags: AdvertisementFlags,
     ) {
         let mac = self.mac(interface);
         let mut message = [0; ndp::NEIGHBOR_LEN];
-        let len = ndp::emit_neighbor_advertisement(target, destination, &mut message, flags, target, Some(mac));
-        let to = to.unwrap_or(MacAddr::for_multicast(IpAddr::V6(destination)));
-        self.send_ndp(pool, interface, to, target, destination, &message[..len]);
+        let len = ndp::emit_neighbor_advertisement(source, destination, &mut message, flags, target, Some(mac));
+        self.send_ndp(pool, interface, to, source, destination, &message[..len]);
     }
 
     /// Asks whether somebody else has an address that is not ours yet (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
@@ -173,7 +172,8 @@ impl Stack<'_> {
             IpAddr::V6(address) => {
                 let router = self.forwards_ipv6(interface);
                 let flags = AdvertisementFlags { router, solicited: false, override_: true };
-                self.advertise_neighbor(pool, interface, address, ALL_NODES, None, flags);
+                let everybody = (ALL_NODES, MacAddr::for_multicast(IpAddr::V6(ALL_NODES)));
+                self.advertise_neighbor(pool, interface, address, address, everybody, flags);
             }
         }
     }
@@ -206,5 +206,7 @@ impl Stack<'_> {
 
 /// The group of all IPv6 routers on a link (RFC 4291 §2.7.1).
 pub(super) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// The group of all IPv6 routers of a site (RFC 4291 §2.7.1).
+pub(super) const ALL_ROUTERS_OF_SITE: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 2);
 /// The group of all IPv6 nodes on a link (RFC 4291 §2.7.1).
 pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

@@ -50,6 +50,8 @@ pub enum PingOutcome {
     Unreachable {
         /// The code.
         code: u8,
+        /// Who has said so.
+        reporter: IpAddr,
     },
     /// It ran out of hops, or of time to be put together again.
     TimeExceeded {
@@ -245,7 +247,7 @@ impl Stack<'_> {
         };
         let destination = ping.destination;
         let outcome = match problem {
-            Problem::Unreachable(code) => PingOutcome::Unreachable { code },
+            Problem::Unreachable(code) => PingOutcome::Unreachable { code, reporter: packet.source },
             Problem::TimeExceeded { .. } => PingOutcome::TimeExceeded { reporter: packet.source },
             Problem::Parameter { .. } => PingOutcome::ParameterProblem { reporter: packet.source },
             Problem::TooBig(mtu) => {

@@ -1,9 +1,9 @@
 //! Which sources of a group are listened to (RFC 3376 §3, RFC 3810 §4; RFC 9776 and RFC 9777 say the same).
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
 use super::multicast::GroupError;
-use crate::address::{bits, is_unicast};
+use crate::address::{bits, is_unicast, of_bits};
 
 /// Sources that a filter has at most, as in Linux (`igmp_max_msf`).
 pub const MAX_SOURCES: usize = 10;
@@ -121,7 +121,7 @@ impl SourceFilter {
 
     /// Its sources.
     pub fn sources(&self) -> impl Iterator<Item = IpAddr> {
-        self.list.as_slice().iter().map(|&source| Ipv6Addr::from_bits(source).to_canonical())
+        self.list.as_slice().iter().map(|&source| of_bits(source))
     }
 
     /// Whether packets from `source` are listened to.

@@ -194,10 +194,11 @@ impl Stack<'_> {
         Err(ConnectError::PortsExhausted)
     }
 
-    /// Opens a listener (RFC 9293 §3.9.1.1, passive OPEN) on a port of one address or of all. Port 0 takes an
+    /// Opens a listener (RFC 9293 §3.9.1.1, passive OPEN) on a port of one address, of all of a family (whose unspecified one is given), or of all. Port 0 takes an
     /// ephemeral one. The event `ACCEPTABLE` tells that [`accept`](Self::accept) has something.
     pub fn listen(&mut self, local: Endpoint, options: ListenOptions) -> Result<ListenerHandle, ListenError> {
         if let Some(address) = local.address
+            && !address.is_unspecified()
             && !self.is_local(address)
         {
             return Err(ListenError::AddressNotAvailable(address));

@@ -332,7 +332,11 @@ impl Stack<'_> {
         let hop = hop.ok_or(UdpSendError::NoRoute(destination))?;
         let source = meta.local.or(bound).unwrap_or(hop.source);
         let in_flow = flow.is_some_and(|flow| flow.local == source) && self.takes_any_address(hop.interface);
-        let ours = unnumbered.is_some() || in_flow || self.is_local_on(hop.interface, source);
+        // RFC 4291 allows an anycast address as a source: who has asked it expects the answer from it.
+        let ours = unnumbered.is_some()
+            || in_flow
+            || self.is_local_on(hop.interface, source)
+            || matches!(source, IpAddr::V6(source) if self.is_anycast(hop.interface, source));
         if !ours || source.is_ipv4() != destination.is_ipv4() {
             return Err(UdpSendError::BadAddress(meta.remote));
         }
@@ -496,8 +500,8 @@ impl Stack<'_> {
             return;
         }
         match (packet.cast, self.find_udp(local, remote)) {
-            (Cast::Unicast, Some(index)) => self.udp_deliver(pool, packet, &header, data, index),
             (Cast::Group, Some(_)) => self.counters.drop(DropReason::UdpSourceFiltered),
+            (_, Some(index)) => self.udp_deliver(pool, packet, &header, data, index),
             (_, None) => {
                 self.counters.drop(DropReason::UdpNoSocket);
                 self.port_unreachable(pool, packet);

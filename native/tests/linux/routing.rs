@@ -4,7 +4,7 @@ use std::error::Error;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
-use ethertab::{DropReason, Route};
+use ethertab::{DropReason, Forwarding, Route};
 
 use crate::Outcome;
 use crate::apps::{Stream, pattern};
@@ -228,4 +228,45 @@ fn linux_learns_of_a_nearer_router_by_redirects() -> Outcome {
         Ok(())
     })?;
     router.finish(&[])
+}
+
+/// RFC 4291 §2.6.1: each network's prefix is an address of its routers, near and far, for as long as they are routers.
+#[test]
+fn linux_reaches_the_anycast_addresses_of_a_router() -> Outcome {
+    let mut router = Router::new("linux_reaches_the_anycast_addresses_of_a_router", [1_500, 1_500])?;
+    let networks = ["fd00:1::", "fd00:2::"];
+    router.run_with(|sides| {
+        for [from, to] in WAYS {
+            for network in networks {
+                for size in [56, 5_000] {
+                    let report = sides[from].run(&format!("ping -6 -n -c 3 -i 0.01 -W 5 -s {size} {network}"))?;
+                    assert!(
+                        report.contains("3 received") && report.contains(&format!("from {}", OURS[from][1])),
+                        "{report}"
+                    );
+                }
+                let report = sides[from].run(&format!("traceroute -6 -n -q 1 -w 5 {network}"))?;
+                assert_eq!(hops(&report), [OURS[from][1]], "{report}");
+            }
+            let neighbors = sides[from].run("ip -6 neighbor show")?;
+            let station = |address: &str| {
+                let line = neighbors.lines().find(|line| line.starts_with(&format!("{address} ")));
+                line.and_then(|line| line.split_once("lladdr ")).map(|(_, station)| station[..17].to_owned())
+            };
+            // The other network's is reached through the router, as any address there.
+            assert!(station(networks[from]).is_some() && station(networks[to]).is_none(), "{neighbors}");
+            assert_eq!(station(networks[from]), station(OURS[from][1]), "{neighbors}");
+        }
+        Ok(())
+    })?;
+    for side in [INSIDE, OUTSIDE] {
+        let interface = router.interface(side)?;
+        router.stack().set_forwarding(interface, Forwarding::default())?;
+    }
+    router.run_with(|sides| {
+        let report = String::from_utf8(sides[INSIDE].enter(|| output("ping -6 -n -c 1 -W 1 fd00:1::"))?.stdout)?;
+        assert!(report.contains("0 received"), "{report}");
+        Ok(())
+    })?;
+    router.finish(TRACES)
 }

@@ -344,10 +344,12 @@ impl Network {
             }
             Forward::Flood => {
                 for index in 0..node.ports.len() {
-                    let Some(&port) = self.switches.get(switch.0).and_then(|node| node.ports.get(index)) else {
+                    let Some((node, &port)) =
+                        self.switches.get(switch.0).and_then(|node| Some((node, node.ports.get(index)?)))
+                    else {
                         break;
                     };
-                    if port != from {
+                    if port != from && node.switch.joins(number, index as u16) {
                         self.send(port, frame, meta, hops + 1);
                         *budget = budget.saturating_sub(1);
                     }

@@ -420,3 +420,36 @@ fn s4_a_flood_of_packets_to_forward_fills_its_queue_and_no_more() {
     assert!(answer.is_some_and(|place| place < 2), "{answer:?}");
     assert_eq!(router.pool.blocks_in_use(), 0);
 }
+
+/// RFC 4291 §2.5.5.2: an IPv4-mapped address is no packet's; the way of the IPv4 packets that it looks like is not its own.
+#[test]
+fn packets_with_mapped_addresses_do_not_take_the_way_of_ipv4() {
+    let mut router = Router::new(&[1_500, 576]);
+    let (from, to) = (address(false, 0, 2), address(false, 1, 3));
+    router.receive(0, &from_host(0, from, to, UDP, &packet::udp(5_000, 7, b"data")));
+    assert_eq!(router.take(1).len(), 1);
+    let mapped = |address| match address {
+        IpAddr::V4(address) => IpAddr::V6(address.to_ipv6_mapped()),
+        IpAddr::V6(_) => unreachable!("IPv4"),
+    };
+    for len in [4, 1_000] {
+        router.receive(0, &from_host(0, mapped(from), mapped(to), UDP, &packet::udp(5_000, 7, &vec![0; len])));
+        assert_eq!((router.take(0), router.take(1)), (vec![], vec![]));
+    }
+    assert_eq!(router.drops(DropReason::IpMartian), 2);
+}
+
+/// What goes to clients behind another router passes one whose interface has no address, too.
+#[test]
+fn datagrams_to_clients_of_dhcp_pass_an_interface_without_an_address() {
+    let mut router = Router::new(&[1_500, 1_500]);
+    let (from, to) = (address(false, 0, 2), address(false, 1, 3));
+    router.stack.remove_address(nic(0), address(false, 0, 1)).unwrap();
+    let mut forwarding = Forwarding::on();
+    forwarding.reverse_path = ReversePath::Off;
+    router.stack.set_forwarding(nic(0), forwarding).unwrap();
+    for port in [67, 68, 69] {
+        router.receive(0, &from_host(0, from, to, UDP, &packet::udp(67, port, b"renewed")));
+        assert_eq!(router.take(1).len(), 1, "{port}");
+    }
+}

@@ -283,7 +283,7 @@ fn errors_about_pings_end_them() {
         let protocol = if ipv6 { ICMPV6 } else { ICMP };
         let reporter = theirs;
         let cases = [
-            ((3, 1), (1, 3), PingOutcome::Unreachable { code: 1 }),
+            ((3, 1), (1, 3), PingOutcome::Unreachable { code: 1, reporter }),
             ((11, 0), (3, 0), PingOutcome::TimeExceeded { reporter }),
             ((12, 0), (4, 0), PingOutcome::ParameterProblem { reporter }),
             ((3, 4), (2, 0), PingOutcome::TooBig { mtu: 1_300 }),

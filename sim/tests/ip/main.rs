@@ -3,6 +3,7 @@
 
 mod addresses;
 mod any_address;
+mod anycast;
 mod autoconfiguration;
 mod forward;
 mod fragments;

@@ -1,6 +1,7 @@
 //! UDP (RFC 768).
 
-use crate::host::{Host, ip, pair};
+use crate::host::{Host, NIC, ip, pair};
+use ethertab::time::Duration;
 use ethertab::{BindError, DropReason, Endpoint, UdpHandle, UdpMeta, UdpOptions, UdpSendError};
 use ethertab_sim::packet::{UDP, parse_ip, udp};
 use std::net::SocketAddr;
@@ -232,4 +233,38 @@ fn n7_sockets_that_share_a_port_have_a_peer_each_and_groups_together() {
     assert!(counts.iter().all(|&count| (40..200).contains(&count)), "{counts:?}");
     host.receive_ip(theirs, ip("255.255.255.255"), UDP, &udp(1, 7, b"all"));
     assert!(sockets.iter().all(|&socket| host.stack.udp_recv(&mut host.pool, socket, &mut [0; 10]).is_some()));
+}
+
+/// RFC 2131 §4.1: a DHCP server may send its offer to the address that it offers, which is nobody's yet. Only port 68 of a host without an address hears it.
+#[test]
+fn an_offer_is_heard_at_the_address_that_it_offers() {
+    let (server, offered) = (ip("10.0.0.2"), ip("10.0.0.77"));
+    let offer = |host: &mut Host, port: u16| {
+        host.receive_ip(server, offered, UDP, &udp(67, port, b"have this one"));
+    };
+    let hears =
+        |host: &mut Host, socket| host.stack.udp_recv(&mut host.pool, socket, &mut [0; 64]).map(|found| found.1);
+    let mut host = Host::with_addresses(&["fd00::1/64"]);
+    let client = host.stack.bind_udp(Endpoint::any(68)).unwrap();
+    let other = host.stack.bind_udp(Endpoint::any(69)).unwrap();
+    offer(&mut host, 68);
+    let meta = hears(&mut host, client).expect("an offer");
+    assert_eq!((meta.remote, meta.local, meta.interface), ((server, 67).into(), Some(offered), Some(NIC)));
+    offer(&mut host, 69);
+    assert!(hears(&mut host, other).is_none() && host.take_all().is_empty());
+    // An address of its link does not help it out of it, one of a network does.
+    host.stack.claim_ipv4_link_local(host.now, NIC).unwrap();
+    host.pass(Duration::from_secs(20));
+    assert!(host.stack.addresses().any(|entry| entry.is_assigned() && entry.prefix.address.is_ipv4()));
+    offer(&mut host, 68);
+    assert!(hears(&mut host, client).is_some());
+    host.stack.add_address(host.now, NIC, "10.0.0.1/24".parse().unwrap()).unwrap();
+    offer(&mut host, 68);
+    assert!(hears(&mut host, client).is_none());
+    // Nobody who listens is told of by an error.
+    host.stack.remove_address(NIC, ip("10.0.0.1")).unwrap();
+    host.stack.udp_close(&mut host.pool, client);
+    host.take_all();
+    offer(&mut host, 68);
+    assert!(host.take_all().is_empty());
 }

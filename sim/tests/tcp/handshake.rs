@@ -2,7 +2,7 @@
 
 use crate::peer::{HOST_PORT, PEER_PORT, everywhere, everywhere_with};
 use ethertab::time::Duration;
-use ethertab::{CloseReason, DropReason, Prefix, State};
+use ethertab::{CloseReason, DropReason, Endpoint, ListenOptions, Prefix, State};
 use ethertab_sim::packet::{ACK, RST, SYN, Segment, TCP, options_text};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -67,6 +67,36 @@ fn t2_a_syn_ack_with_window_zero_then_silence_then_the_window_opens() {
         let mss = if peer.is_ipv6() { 700 } else { 536 };
         let flags = if peer.is_ipv6() { "P." } else { "." };
         peer.expect(&format!("{flags} 1:{}({mss}) ack 1", 1 + mss));
+    });
+}
+
+#[test]
+fn a_listener_on_all_addresses_of_a_family_is_none_of_the_other() {
+    everywhere(|peer| {
+        let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        for address in all {
+            let local = Endpoint { address: Some(address), port: HOST_PORT };
+            let listener = peer.stack.listen(local, ListenOptions::default()).unwrap();
+            peer.send("S 0:0(0)");
+            let expected = if address.is_ipv6() == peer.is_ipv6() { SYN | ACK } else { RST | ACK };
+            assert_eq!(peer.take().unwrap().flags, expected);
+            peer.stack.close_listener(&mut peer.pool, peer.now, listener);
+        }
+    });
+}
+
+#[test]
+fn a_listener_on_all_addresses_of_a_family_comes_before_one_on_all_of_both() {
+    everywhere(|peer| {
+        peer.listen();
+        let any = if peer.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        let local = Endpoint { address: Some(any), port: HOST_PORT };
+        let listener = peer.stack.listen(local, ListenOptions::default()).unwrap();
+        peer.send("S 0:0(0) win 60000 <mss 1000>");
+        peer.expect("S. 0:0(0) ack 1");
+        peer.send(". 1:1(0) ack 1 win 60000");
+        assert_eq!(peer.accept(), None);
+        assert!(peer.stack.accept(listener).is_some());
     });
 }
 

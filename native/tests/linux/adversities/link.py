@@ -105,6 +105,10 @@ class Link:
         if sys.stdin.readline() != "skipped\n":
             raise RuntimeError("nobody moves the clock")
 
+    def settle(self):
+        """What was due before is done: a frame may arrive before the stack has looked at its clock."""
+        self._until_barrier([], False)
+
     def _until_barrier(self, answers, everything):
         """Collects what comes until the stack has answered twice. Returns whether stations were asked for on the way: what waits for
         them comes after the barrier."""
