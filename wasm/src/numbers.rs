@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ethertab::time::Duration;
 use ethertab::wire::MacAddr;
-use ethertab::{About, Endpoint, ErrorText, ParsePrefixError, Prefix};
+use ethertab::{About, Endpoint, ErrorReport, ErrorText, ParsePrefixError, Prefix};
 
 use crate::failure::Failure;
 
@@ -155,6 +155,14 @@ impl Told {
     pub(crate) fn endpoint(&mut self, end: SocketAddr) {
         self.address(end.ip());
         self.number(end.port());
+    }
+
+    /// Who has sent an ICMP error, and its type and code.
+    #[inline(never)]
+    pub(crate) fn report(&mut self, report: &ErrorReport) {
+        self.address(report.reporter);
+        self.number(report.kind);
+        self.number(report.code);
     }
 
     /// An address and the length of its prefix.

@@ -1,9 +1,9 @@
 //! TCP sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ethertab::time::Duration;
-use ethertab::{CloseReason, ConnectError, ConnectOptions, ListenError, ListenOptions, RecvError, SendError};
+use ethertab::{CloseReason, ConnectError, ConnectOptions, Endpoint, ListenError, ListenOptions, RecvError, SendError};
 use ethertab_wasm_shared::instant;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -44,12 +44,14 @@ pub fn connect(now: f64, host: u32, port: u16, local_port: u16, timeout: f64, fa
 }
 
 /// Starts to listen and returns the listener's number. It is given an address and `settings` numbers. Without an address it listens on all of
-/// them, on port 0 where the stack likes. The settings are those of the connections, as with [`connect`].
+/// them, with `0.0.0.0` on all of IPv4, on port 0 where the stack likes. The settings are those of the connections, as with [`connect`].
 #[wasm_bindgen]
 pub fn listen(host: u32, port: u16, backlog: u16, fast_open: u16, settings: u32) -> i32 {
     attempt(|engine, numbers| {
         let mut given = numbers.given();
-        let local = given.endpoint(port);
+        // All of IPv6 includes IPv4, as systems have it; all of IPv4 is that.
+        let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let local = Endpoint { address: given.optional().filter(|address| *address != any6), port };
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
         let tcp = settings::changed(&stack.config().tcp, given.rest(settings));
@@ -200,6 +202,18 @@ pub fn connection_local(socket: u32) -> i32 {
         let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
         if let Some(info) = engine.stack(host)?.connection_info(handle) {
             told.endpoint(info.local);
+        }
+        Ok(())
+    })
+}
+
+/// The oldest ICMP error about a connection that was not told yet, `ICMP_REPORT` of the package's names; nothing if there is none.
+#[wasm_bindgen]
+pub fn connection_report(socket: u32) -> i32 {
+    tell(|engine, told| {
+        let (host, handle) = engine.sockets.connection(socket).ok_or_else(Failure::missing)?;
+        if let Some(report) = engine.stack_mut(host)?.0.take_error_report(handle) {
+            told.report(&report);
         }
         Ok(())
     })

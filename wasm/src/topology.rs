@@ -31,6 +31,12 @@ pub fn add_switch_port(switch: u32) -> i32 {
     })
 }
 
+/// Isolates a port of a switch, or ends that.
+#[wasm_bindgen]
+pub fn isolate(port: u32, isolated: bool) {
+    enter(|engine| engine.network.isolate(engine.port(port), isolated));
+}
+
 /// What a switch has done with frames.
 #[wasm_bindgen]
 pub fn switch_counters(switch: u32) -> i32 {
@@ -43,6 +49,7 @@ pub fn switch_counters(switch: u32) -> i32 {
             counters.malformed,
             counters.storm_dropped,
             counters.loop_dropped,
+            counters.spoofed,
         ] {
             told.long(count);
         }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use ethertab::time::Duration;
 use ethertab::{
-    BindError, CloseReason, ErrorText, InterfaceId, PingError, PingOutcome, SourceFilter, UdpMeta, UdpOptions,
-    UdpSendError,
+    BindError, CloseReason, ErrorText, InterfaceId, PingError, PingOutcome, PingTarget, SourceFilter, UdpMeta,
+    UdpOptions, UdpSendError,
 };
 use ethertab_wasm_shared::{instant, mac};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -148,10 +148,11 @@ pub fn udp_error(socket: u32) -> i32 {
             CloseReason::Refused => ("ECONNREFUSED", unreachable(PORT_UNREACHABLE)),
             _ if error.mtu.is_some() => ("EMSGSIZE", "too large for the path"),
             CloseReason::Unreachable { code } => ("EHOSTUNREACH", unreachable(code)),
-            CloseReason::HopLimitExceeded => ("EHOSTUNREACH", "the hop limit was exceeded on the way"),
-            _ => ("EHOSTUNREACH", "a header was not understood"),
+            CloseReason::HopLimitExceeded => ("EHOSTUNREACH", HOP_LIMIT_EXCEEDED),
+            _ => ("EHOSTUNREACH", NOT_UNDERSTOOD),
         };
         told.endpoint(error.remote);
+        told.report(&error.report);
         told.text(code, ErrorText::plain(text));
         Ok(())
     })
@@ -169,11 +170,13 @@ pub fn udp_close(socket: u32) {
     });
 }
 
-/// Sends an echo request to the address that it is given, and returns its number. `timeout` is in microseconds.
+/// Sends an echo request to the address that it is given, and returns its number. `timeout` is in microseconds; a hop limit of 0 is the
+/// stack's.
 #[wasm_bindgen]
-pub fn ping(now: f64, host: u32, size: u32, timeout: f64) -> i32 {
+pub fn ping(now: f64, host: u32, size: u32, timeout: f64, hop_limit: u8) -> i32 {
     attempt(|engine, numbers| {
-        let to = numbers.given().address()?;
+        let address = numbers.given().address()?;
+        let to = PingTarget { hop_limit, ..address.into() };
         let host = engine.host(host);
         let (stack, pool) = engine.stack_mut(host)?;
         let handle = stack.ping(pool, instant(now), to, size as usize, Duration::from_micros(timeout as u64))?;
@@ -194,7 +197,7 @@ pub fn ping_cancel(socket: u32) {
 }
 
 /// What has come of an echo request, `PING_RESULT` of the package's names: the answer's round-trip time in milliseconds, its hop limit and its payload
-/// bytes, or why there will be none, or none of these when time is out. Nothing while it waits. The number is forgotten with the
+/// bytes, or why there will be none and which router says so, or none of these when time is out. Nothing while it waits. The number is forgotten with the
 /// outcome.
 #[wasm_bindgen]
 pub fn ping_result(socket: u32) -> i32 {
@@ -203,28 +206,33 @@ pub fn ping_result(socket: u32) -> i32 {
         let (stack, _) = engine.stack_mut(host)?;
         let Some(outcome) = stack.ping_result(handle) else { return Ok(()) };
         engine.sockets.remove(socket);
-        let text = match outcome {
+        let (text, reporter) = match outcome {
             PingOutcome::Reply { rtt, hop_limit, len } => {
                 told.millis(rtt);
                 told.number(hop_limit);
                 told.long(len as u64);
-                told.nothing(TEXT);
+                told.nothing(ADDRESS + 1 + TEXT);
                 return Ok(());
             }
-            PingOutcome::Unreachable { code } => unreachable(code),
-            PingOutcome::TimeExceeded { .. } => "the hop limit was exceeded on the way",
-            PingOutcome::ParameterProblem { .. } => "a header was not understood",
-            PingOutcome::TooBig { .. } => "too large for the path",
+            PingOutcome::Unreachable { code, reporter } => (unreachable(code), Some(reporter)),
+            PingOutcome::TimeExceeded { reporter } => (HOP_LIMIT_EXCEEDED, Some(reporter)),
+            PingOutcome::ParameterProblem { reporter } => (NOT_UNDERSTOOD, Some(reporter)),
+            PingOutcome::TooBig { .. } => ("too large for the path", None),
             _ => {
-                told.nothing(3 + TEXT);
+                told.nothing(3 + ADDRESS + 1 + TEXT);
                 return Ok(());
             }
         };
         told.nothing(3);
+        told.optional(reporter);
+        told.number(matches!(outcome, PingOutcome::TimeExceeded { .. }));
         told.text("EHOSTUNREACH", ErrorText::plain(text));
         Ok(())
     })
 }
+
+const HOP_LIMIT_EXCEEDED: &str = "the hop limit was exceeded on the way";
+const NOT_UNDERSTOOD: &str = "a header was not understood";
 
 /// What a code of RFC 792's destination unreachable means.
 fn unreachable(code: u8) -> &'static str {
