@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
 
 const folder = process.argv[2] ?? fileURLToPath(new URL("../dist/wasm", import.meta.url));
 
-for (const name of ["ethertab", "services"]) {
+for (const name of ["ethertab", "services", "tls"]) {
   const script = join(folder, `${name}.js`);
   const types = join(folder, `${name}.d.ts`);
 

@@ -94,6 +94,7 @@ export function clock(argument: string, value: unknown): Clock {
     if (typeof given[name] !== "function")
       throw wrongType(`${argument}.${name}`, "a function", given[name]);
   }
+  for (const name of ["date", "defer"]) callback(`${argument}.${name}`, given[name]);
   return value as Clock;
 }
 
@@ -125,8 +126,14 @@ export function abortSignal(argument: string, value: unknown): AbortSignal | nul
   throw wrongType(argument, "an AbortSignal", value);
 }
 
-const DURATION = /^(\d+(?:\.\d+)?)(us|ms|s|m)$/;
-const MILLISECONDS: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1_000, m: 60_000 };
+const DURATION = /^(\d+(?:\.\d+)?)(us|ms|s|m|h)$/;
+const MILLISECONDS: Readonly<Record<string, number>> = {
+  us: 0.001,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+};
 /** A year; longer waits are mistakes. */
 const LONGEST = 365 * 24 * 3_600_000;
 

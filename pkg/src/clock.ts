@@ -5,7 +5,8 @@ import type { Clock } from "./types.js";
 /** Time since the page or process began, and the platform's timers. */
 export const realClock: Clock = {
   now: () => performance.now(),
-  setTimer: (callback, delay) => setTimeout(callback, delay),
+  // A part of a millisecond would be cut off, and the timer early.
+  setTimer: (callback, delay) => setTimeout(callback, Math.ceil(delay)),
   clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
 

@@ -14,7 +14,10 @@ const LARGEST_POOL_BYTES = 2 ** 31 - 64 * 1024;
 
 const FILE = "ethertab_bg.wasm";
 /** The package's own file. */
-const ownModule = new LazyModule(FILE, () => new URL("./wasm/ethertab_bg.wasm", import.meta.url));
+export const engineModule = new LazyModule(
+  FILE,
+  () => new URL("./wasm/ethertab_bg.wasm", import.meta.url),
+);
 
 let shared: Promise<EngineCore> | undefined;
 
@@ -74,9 +77,11 @@ async function settled(starting: Promise<EngineCore>): Promise<EngineCore> {
 }
 
 async function start(options: EngineOptions): Promise<EngineCore> {
-  const { wasm, servicesWasm } = options;
-  // Whether it has failed is looked at when a gateway needs it, and until then nobody has failed to look.
-  if (servicesWasm instanceof Promise) servicesWasm.catch(() => {});
+  const { wasm, servicesWasm, tlsWasm } = options;
+  // Whether they have failed is looked at when they are needed, and until then nobody has failed to look.
+  for (const source of [servicesWasm, tlsWasm]) {
+    if (source instanceof Promise) source.catch(() => {});
+  }
   const poolBytes =
     options.memory === undefined
       ? DEFAULT_POOL_BYTES
@@ -85,12 +90,13 @@ async function start(options: EngineOptions): Promise<EngineCore> {
   const clock =
     options.clock === undefined ? realClock : check.clock("options.clock", options.clock);
   const bindings = createBindings();
-  const module = wasm === undefined ? ownModule : new LazyModule(FILE, () => wasm);
+  const module = wasm === undefined ? engineModule : new LazyModule(FILE, () => wasm);
   const services =
     servicesWasm === undefined ? null : new LazyModule("services_bg.wasm", () => servicesWasm);
+  const tls = tlsWasm === undefined ? null : new LazyModule("tls_bg.wasm", () => tlsWasm);
   const memory = await module.instantiate(bindings);
   try {
-    return new EngineCore(bindings, memory, services, clock, poolBytes, seed);
+    return new EngineCore(bindings, memory, { services, tls }, clock, poolBytes, seed);
   } catch (error) {
     if (!(error instanceof WebAssembly.RuntimeError)) throw error;
     throw new EngineError(`no engine with ${poolBytes} bytes of payload memory could be made`, {

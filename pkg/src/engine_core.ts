@@ -7,11 +7,11 @@
  * that timers, rendering and input are never starved. One timer is armed for the next deadline. Nothing polls.
  */
 
-import { holdProgram, macrotask, reportUncaught } from "./clock.js";
-import { EngineError, SocketError } from "./errors.js";
+import { holdProgram, macrotask, realClock, reportUncaught } from "./clock.js";
+import { EngineError, SocketError, type SocketErrorOptions } from "./errors.js";
 import type { LazyModule } from "./module.js";
 import { FAILURE } from "./names.js";
-import { type Field, fieldsOf, recordsOf, type Why } from "./records.js";
+import { type Field, fieldsOf, recordOf, recordsOf, type Why } from "./records.js";
 import type { Clock, Engine } from "./types.js";
 import type { Bindings } from "./wasm/ethertab_bindings.js";
 
@@ -19,10 +19,19 @@ import type { Bindings } from "./wasm/ethertab_bindings.js";
 const TURN_BUDGET = 8;
 /** setTimeout takes a longer delay for none. */
 const LONGEST_DELAY = 2 ** 31 - 1;
+/** Most events that one call of `advance` tells. */
+const MOST_EVENTS = 1_024;
 /** Marks the event words that are about an external port. */
 const PORT_EVENT = 0x8000_0000;
 /** Frames in batches begin at multiples of this. */
 const ALIGNMENT = 4;
+/** What the longest frame takes in a batch, with the lengths around it: more than it needs. */
+const LONGEST_IN_BATCH = 66_000;
+/** Bytes that are copied one by one: a view of the source takes longer. */
+const SHORT = 64;
+/** Bytes of a number and of a word in the module's memory. */
+const DOUBLE = 8;
+const WORD = 4;
 
 /** What a call returns that has failed. */
 const FAILED = -(2 ** 31);
@@ -58,7 +67,13 @@ interface Buffers {
   givenCapacity: number;
 }
 
+/** What only an error needs; a function where it is not worth making for each call. */
+type Given<T> = T | (() => T);
+/** What a call attempts, for its error's message. */
+type Attempt = Given<string>;
 type EightNumbers = [number, number, number, number, number, number, number, number];
+/** The ends that an error of a call names. */
+export type Ends = Pick<SocketErrorOptions, "localAddress" | "remoteAddress">;
 type Wake = "asleep" | "microtask" | "macrotask" | "pumping";
 
 /** See the module's comment. */
@@ -66,6 +81,8 @@ export class EngineCore implements Engine {
   readonly clock: Clock;
   /** Where its gateways have their services from; null for the package's own file. */
   readonly services: LazyModule | null;
+  /** Where its sockets have TLS from; null for the package's own file. */
+  readonly tls: LazyModule | null;
   /** Where the bytes of one call are: what is sent goes there, what is received comes from there. */
   readonly scratch: number;
   readonly scratchCapacity: number;
@@ -73,7 +90,8 @@ export class EngineCore implements Engine {
   readonly #wasm: Bindings;
   readonly #memory: WebAssembly.Memory;
   readonly #origin: number;
-  readonly #sinks = new Map<number, Sink>();
+  /** By number, which the module keeps small. A map that changes all the time would keep what it has forgotten from young collections. */
+  readonly #sinks: (Sink | undefined)[] = [];
   /** Those of the sinks that keep no program from its end. */
   readonly #background = new Set<number>();
   readonly #ports = new Map<number, FrameSink>();
@@ -81,12 +99,22 @@ export class EngineCore implements Engine {
   readonly #observers = new Set<() => void>();
   readonly #buffers: Buffers;
   #staged = 0;
+  /** All of the memory, as bytes and as numbers. */
   #view: Uint8Array<ArrayBuffer>;
-  #events = new Uint32Array(0);
+  #doubles: Float64Array<ArrayBuffer>;
+  #words: Uint32Array<ArrayBuffer>;
+  #events: number[] = [];
+  readonly #bytesAt = (at: number, length: number): Uint8Array =>
+    this.#view.subarray(at, at + length);
   #now = 0;
   #wake: Wake = "asleep";
   #again = false;
+  #news = 0;
   #turnBegan: number | null = null;
+  readonly #pumpSoon = (): void => this.#pump();
+  readonly #turnEnds = (): void => {
+    this.#turnBegan = null;
+  };
   #timer: unknown = null;
   #timerAt = Number.POSITIVE_INFINITY;
   #holders = 0;
@@ -96,13 +124,14 @@ export class EngineCore implements Engine {
   constructor(
     bindings: Bindings,
     memory: WebAssembly.Memory,
-    services: LazyModule | null,
+    { services, tls }: { services: LazyModule | null; tls: LazyModule | null },
     clock: Clock,
     poolBytes: number,
     seed: readonly [high: number, low: number],
   ) {
     this.clock = clock;
     this.services = services;
+    this.tls = tls;
     this.#wasm = bindings;
     this.#origin = clock.now();
     this.#memory = memory;
@@ -121,6 +150,8 @@ export class EngineCore implements Engine {
     this.scratchCapacity = scratchCapacity;
     this.#buffers = { ingress, ingressCapacity, egress, events, given, givenCapacity };
     this.#view = new Uint8Array(memory.buffer as ArrayBuffer);
+    this.#doubles = new Float64Array(this.#view.buffer);
+    this.#words = new Uint32Array(this.#view.buffer);
     const { promise, resolve, reject } = deferred<void>();
     this.closed = promise;
     this.#settleClosed = { resolve, reject };
@@ -149,31 +180,48 @@ export class EngineCore implements Engine {
     return this.#over;
   }
 
+  /** Changes when somebody was told of something, and so may go on: a socket, an interface, an observer. */
+  get news(): number {
+    return this.#news;
+  }
+
   /** All of the module's memory. Good until the next call into the module, which may move it. */
   get bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#view.buffer !== this.#memory.buffer) {
-      this.#view = new Uint8Array(this.#memory.buffer as ArrayBuffer);
-    }
+    this.#follow();
     return this.#view;
+  }
+
+  /** Memory that has grown is another buffer, and the arrays over the old one are empty. */
+  #follow(): void {
+    if (this.#view.length !== 0) return;
+    const buffer = this.#memory.buffer as ArrayBuffer;
+    this.#view = new Uint8Array(buffer);
+    this.#doubles = new Float64Array(buffer);
+    this.#words = new Uint32Array(buffer);
   }
 
   /** Microseconds since this engine was made, never going back. */
   now(): number {
-    const now = Math.floor((this.clock.now() - this.#origin) * 1_000);
+    const now = Math.round((this.clock.now() - this.#origin) * 1_000);
     if (now > this.#now) this.#now = now;
     return this.#now;
   }
 
   /** A point in the engine's time as milliseconds since 1970. */
   wallTime(micros: number): number {
-    return Date.now() - (this.now() - micros) / 1_000;
+    return this.date() - (this.now() - micros) / 1_000;
+  }
+
+  /** Milliseconds since 1970. */
+  date(): number {
+    return this.clock.date?.() ?? Date.now();
   }
 
   /**
    * One call into the module. A trap ends this engine, and a failure becomes the SocketError or RangeError that it stands for, with
-   * what was attempted in front of its message.
+   * what was attempted in front of its message, and between which ends.
    */
-  call<T>(operation: (wasm: Bindings, now: number) => T, attempt?: string): T {
+  call<T>(operation: (wasm: Bindings, now: number) => T, attempt?: Attempt, ends?: Given<Ends>): T {
     if (this.#over !== null) throw this.#over;
     let result: T;
     try {
@@ -181,20 +229,42 @@ export class EngineCore implements Engine {
     } catch (error) {
       throw this.#translate(error, attempt);
     }
-    if (result === FAILED) throw this.#failure(attempt);
+    if (result === FAILED) throw this.#failure(attempt, ends);
+    return result;
+  }
+
+  /**
+   * As {@link call}, for what does not depend on the time, or does what it causes in the next pump: the time, which takes a while to
+   * read, is the one that was read last.
+   */
+  ask<T>(operation: (wasm: Bindings, lately: number) => T): T {
+    if (this.#over !== null) throw this.#over;
+    let result: T;
+    try {
+      result = operation(this.#wasm, this.#now);
+    } catch (error) {
+      throw this.#translate(error, undefined);
+    }
+    if (result === FAILED) throw this.#failure(undefined, undefined);
     return result;
   }
 
   /** Writes what the next call is given: addresses and settings, one behind the other. Returns how many numbers the last of them has. */
   give(...numbers: ArrayLike<number>[]): number {
+    this.#follow();
     const { given, givenCapacity } = this.#buffers;
-    const room = new Float64Array(this.#memory.buffer, given, givenCapacity);
-    let at = 0;
+    let at = given / DOUBLE;
+    let count = 0;
     for (const some of numbers) {
-      room.set(some, at);
-      at += some.length;
+      count = some.length;
+      if (at + count > given / DOUBLE + givenCapacity) {
+        throw new EngineError(`a call is given more than ${givenCapacity} numbers`);
+      }
+      // Most are addresses of four numbers, for which `set` takes longer.
+      for (let place = 0; place < count; place++) this.#doubles[at + place] = some[place] as number;
+      at += count;
     }
-    return numbers.at(-1)?.length ?? 0;
+    return count;
   }
 
   /** A call that takes settings and tells all of them as they are then. */
@@ -203,58 +273,77 @@ export class EngineCore implements Engine {
     operation: (wasm: Bindings, now: number, count: number) => number,
   ): Float64Array<ArrayBuffer> {
     const count = this.call((wasm, now) => operation(wasm, now, this.give(values)));
-    return new Float64Array(this.#memory.buffer as ArrayBuffer, this.#buffers.given, count).slice();
+    this.#follow();
+    const from = this.#buffers.given / DOUBLE;
+    return this.#doubles.slice(from, from + count);
   }
 
   /** The numbers that a call tells; good until the next one. */
-  numbers(operation: (wasm: Bindings, now: number) => number): Float64Array {
-    return this.#told(this.call(operation));
+  numbers(operation: (wasm: Bindings) => number): Float64Array {
+    const count = this.ask(operation);
+    const from = this.#told();
+    return this.#doubles.subarray(from, from + count);
   }
 
-  #told(count: number): Float64Array {
-    return new Float64Array(this.#memory.buffer, this.#wasm.told(), count);
+  /** The place of what the last call told among the memory's numbers. */
+  #told(): number {
+    const at = this.#wasm.told() / DOUBLE;
+    this.#follow();
+    return at;
   }
 
-  /** A call that tells records, as objects; see {@link call}. */
-  records<T>(fields: readonly Field[], operation: (wasm: Bindings, now: number) => number): T[] {
-    return this.#recordsOf(fields, this.call(operation));
+  /** A call that tells records, as objects; see {@link ask}. */
+  records<T>(fields: readonly Field[], operation: (wasm: Bindings) => number): T[] {
+    return this.#recordsOf(fields, this.ask(operation));
   }
 
   /** A call that tells one record or none. */
-  record<T>(
-    fields: readonly Field[],
-    operation: (wasm: Bindings, now: number) => number,
-  ): T | null {
-    return this.records<T>(fields, operation)[0] ?? null;
+  record<T>(fields: readonly Field[], operation: (wasm: Bindings) => number): T | null {
+    const count = this.ask(operation);
+    if (count === 0) return null;
+    const at = this.#told();
+    return recordOf(fields, this.#doubles, at, this.#bytesAt) as T;
   }
 
   #recordsOf<T>(fields: readonly Field[], count: number): T[] {
     if (count === 0) return [];
-    const bytes = this.bytes;
-    return recordsOf<T>(fields, this.#told(count), (at, length) => bytes.subarray(at, at + length));
+    const from = this.#told();
+    return recordsOf<T>(fields, this.#doubles.subarray(from, from + count), this.#bytesAt);
   }
 
-  /** A copy of the first bytes of the scratch memory. */
+  /** Copies the first bytes of the scratch memory. */
+  copyScratch(length: number, into: Uint8Array): void {
+    const { bytes, scratch } = this;
+    if (length > SHORT) {
+      into.set(bytes.subarray(scratch, scratch + length));
+      return;
+    }
+    for (let at = 0; at < length; at++) into[at] = bytes[scratch + at] as number;
+  }
+
+  /** A copy of the first bytes of the scratch memory, as an array of its own. */
   scratchBytes(length: number): Uint8Array<ArrayBuffer> {
     return this.bytes.slice(this.scratch, this.scratch + length);
   }
 
-  #translate(error: unknown, attempt: string | undefined): unknown {
+  #translate(error: unknown, attempt: Attempt | undefined): unknown {
     if (error instanceof WebAssembly.RuntimeError) return this.#trap(error);
     // An address that was to be given is none.
     if (error instanceof RangeError && attempt !== undefined) {
-      return new RangeError(`${attempt}: ${error.message}`);
+      return new RangeError(`${made(attempt)}: ${error.message}`);
     }
     return error;
   }
 
   /** Why the call that was attempted last has failed. */
-  #failure(attempt: string | undefined): Error {
+  #failure(attempt: Attempt | undefined, ends: Given<Ends> | undefined): Error {
     const [told] = this.#recordsOf<{ why: Why }>(failure, FAILURE_NUMBERS);
     if (told === undefined) return new EngineError("the module does not tell why a call failed");
     const { code, text }: { code: string; text: string } = told.why;
-    const message = attempt === undefined ? text : `${attempt}: ${text}`;
-    return code === "EINVAL" ? new RangeError(message) : new SocketError(told.why.code, message);
+    const message = attempt === undefined ? text : `${made(attempt)}: ${text}`;
+    return code === "EINVAL"
+      ? new RangeError(message)
+      : new SocketError(told.why.code, message, ends && made(ends));
   }
 
   #trap(cause: Error): EngineError {
@@ -270,11 +359,11 @@ export class EngineCore implements Engine {
     this.#over = error;
     this.#disarm();
     const told: Dependent[] = [
-      ...this.#sinks.values(),
+      ...this.#sinks.filter((sink) => sink !== undefined),
       ...this.#ports.values(),
       ...this.#dependents,
     ];
-    this.#sinks.clear();
+    this.#sinks.length = 0;
     this.#ports.clear();
     this.#dependents.clear();
     for (const dependent of told) guarded(() => dependent.onEngineOver(error));
@@ -283,31 +372,42 @@ export class EngineCore implements Engine {
   // Who is told of what.
 
   addSink(socket: number, sink: Sink): void {
-    this.#sinks.set(socket, sink);
+    this.#sinks[socket] = sink;
     this.hold();
   }
 
+  /** Somebody else is told of the socket from now on. */
+  replaceSink(socket: number, sink: Sink): void {
+    if (this.#sinks[socket] !== undefined) this.#sinks[socket] = sink;
+  }
+
   removeSink(socket: number): void {
-    if (!this.#sinks.delete(socket)) return;
-    if (!this.#background.delete(socket)) this.release();
+    if (this.#sinks[socket] === undefined) return;
+    this.#sinks[socket] = undefined;
+    if (this.#background.size === 0 || !this.#background.delete(socket)) this.release();
     // The module gives the number again after it was called the next time.
     this.wake();
   }
 
-  /** A socket that the package has for itself keeps no program from its end. */
-  runInBackground(socket: number): void {
-    if (!this.#sinks.has(socket) || this.#background.has(socket)) return;
-    this.#background.add(socket);
-    this.release();
+  /** A socket that the package has for itself keeps no program from its end; with false, it is somebody's now. */
+  runInBackground(socket: number, background = true): void {
+    if (this.#sinks[socket] === undefined || this.#background.has(socket) === background) return;
+    if (background) {
+      this.#background.add(socket);
+      this.release();
+    } else {
+      this.#background.delete(socket);
+      this.hold();
+    }
   }
 
   /** An interface, too, is told of by a number; it keeps no program from its end. */
   addInterface(events: number, sink: Sink): void {
-    this.#sinks.set(events, sink);
+    this.#sinks[events] = sink;
   }
 
   removeInterface(events: number): void {
-    this.#sinks.delete(events);
+    this.#sinks[events] = undefined;
   }
 
   addPort(port: number, sink: FrameSink): void {
@@ -392,11 +492,15 @@ export class EngineCore implements Engine {
    * it and begins at a multiple of four. The array is good until the next call into the module.
    */
   takeFrames(port: number, most = 0xffff_ffff): Uint8Array<ArrayBuffer> {
-    return this.call((wasm, now) => {
-      const length = wasm.take_frames(now, port, most);
-      const at = this.#buffers.egress;
-      return this.bytes.subarray(at, at + length);
-    });
+    // Frames leave when the engine was last told the time, which is when they were made.
+    const length = this.ask((wasm, lately) => wasm.take_frames(lately, port, most));
+    const at = this.#buffers.egress;
+    return this.bytes.subarray(at, at + length);
+  }
+
+  /** Whether a batch that `takeFrames` gave may have left frames behind for want of room. */
+  mayHaveLeft(batch: Uint8Array): boolean {
+    return batch.byteLength + LONGEST_IN_BATCH > this.#buffers.ingressCapacity;
   }
 
   // The pump.
@@ -408,31 +512,45 @@ export class EngineCore implements Engine {
   }
 
   #schedule(): void {
+    if (this.clock.defer !== undefined) {
+      this.#wake = "microtask";
+      this.clock.defer(this.#pumpSoon);
+      return;
+    }
     if (this.#turnBegan === null) {
-      this.#turnBegan = performance.now();
-      macrotask(() => {
-        this.#turnBegan = null;
-      });
-    } else if (performance.now() - this.#turnBegan > TURN_BUDGET) {
+      this.#turnBegan = this.#spent(this.now());
+      macrotask(this.#turnEnds);
+    } else if (this.#spent(this.#now) - this.#turnBegan > TURN_BUDGET) {
       this.#wake = "macrotask";
-      macrotask(() => this.#pump());
+      macrotask(this.#pumpSoon);
       return;
     }
     this.#wake = "microtask";
-    queueMicrotask(() => this.#pump());
+    // A microtask without what Node does for each that is queued by itself. It throws nothing.
+    done.then(this.#pumpSoon);
+  }
+
+  /** The time that work is measured by, in milliseconds: the engine's, just read, if that is real. */
+  #spent(now: number): number {
+    return this.clock === realClock ? now / 1_000 : performance.now();
   }
 
   #pump(): void {
     this.#wake = "asleep";
     if (this.#over !== null) return;
     this.#wake = "pumping";
-    const until = performance.now() + TURN_BUDGET;
+    const isBounded = this.clock.defer === undefined;
+    let until = Number.POSITIVE_INFINITY;
     try {
       do {
         this.#again = false;
         this.#flushIngress();
-        this.#dispatch(this.call((wasm, now) => wasm.advance(now)));
-      } while (this.#again && performance.now() < until);
+        const count = this.call(advance);
+        if (isBounded && until === Number.POSITIVE_INFINITY) {
+          until = this.#spent(this.#now) + TURN_BUDGET;
+        }
+        this.#dispatch(count);
+      } while (this.#again && (!isBounded || this.#spent(this.#now) < until));
     } catch (error) {
       // A trap has told everybody already.
       if (this.#over === null) reportUncaught(error);
@@ -440,7 +558,12 @@ export class EngineCore implements Engine {
       this.#wake = "asleep";
     }
     if (this.#over !== null) return;
-    for (const observer of this.#observers) guarded(observer);
+    for (const observer of this.#observers) {
+      this.#news += 1;
+      guarded(observer);
+    }
+    // An observer may have found a trap, or closed the engine.
+    if (this.#over !== null) return;
     if (this.#again) this.#schedule();
     else this.#arm();
   }
@@ -448,26 +571,31 @@ export class EngineCore implements Engine {
   /** Tells the sinks of `count` events, each two words: what it is about, and its signals. */
   #dispatch(count: number): void {
     if (count === 0) return;
-    const words = 2 * count;
-    if (this.#events.length < words) this.#events = new Uint32Array(words);
+    this.#follow();
+    const from = this.#buffers.events / WORD;
+    const events = this.#events;
     // Copied, since a sink may call into the module.
-    this.#events.set(new Uint32Array(this.#memory.buffer, this.#buffers.events, words));
-    for (let index = 0; index < words; index += 2) {
-      const about = this.#events[index] ?? 0;
-      if (about >= PORT_EVENT) {
-        const port = this.#ports.get(about - PORT_EVENT);
-        if (port !== undefined) guarded(() => port.onFrames());
-      } else {
-        const sink = this.#sinks.get(about);
-        const signals = this.#events[index + 1] ?? 0;
-        if (sink !== undefined) guarded(() => sink.onSignals(signals));
+    for (let index = 0; index < 2 * count; index++) {
+      events[index] = this.#words[from + index] as number;
+    }
+    for (let index = 0; index < 2 * count; index += 2) {
+      const about = events[index] as number;
+      try {
+        if (about >= PORT_EVENT) this.#ports.get(about - PORT_EVENT)?.onFrames();
+        else {
+          this.#news += 1;
+          this.#sinks[about]?.onSignals(events[index + 1] as number);
+        }
+      } catch (error) {
+        reportUncaught(error);
       }
     }
-    if (this.#over === null) this.#again = true;
+    // Who was told wakes the engine if that gave it work; what did not fit is told by the next call.
+    if (count >= MOST_EVENTS && this.#over === null) this.#again = true;
   }
 
   #arm(): void {
-    const deadline = this.call((wasm) => wasm.next_timeout());
+    const deadline = this.ask(nextTimeout);
     if (deadline === Number.POSITIVE_INFINITY) {
       this.#disarm();
       return;
@@ -475,10 +603,14 @@ export class EngineCore implements Engine {
     // A timer that fires early costs a look; one that fires late costs a round trip.
     if (this.#timerAt <= deadline) return;
     this.#disarm();
-    const delay = Math.ceil((deadline - this.now()) / 1_000);
+    const delay = (deadline - this.now()) / 1_000;
+    if (delay <= 0 && this.clock.defer !== undefined) {
+      this.#schedule();
+      return;
+    }
     if (delay <= 0) {
       this.#wake = "macrotask";
-      macrotask(() => this.#pump());
+      macrotask(this.#pumpSoon);
       return;
     }
     this.#timerAt = deadline;
@@ -499,6 +631,14 @@ export class EngineCore implements Engine {
     this.#timerAt = Number.POSITIVE_INFINITY;
   }
 }
+
+function made<T extends string | object>(given: Given<T>): T {
+  return typeof given === "function" ? given() : given;
+}
+
+const done = Promise.resolve();
+const advance = (wasm: Bindings, now: number): number => wasm.advance(now);
+const nextTimeout = (wasm: Bindings): number => wasm.next_timeout();
 
 /** Runs what may call the application; what that throws is reported and stops nothing here. */
 export function guarded(run: () => void): void {

@@ -132,6 +132,11 @@ export class FlowTaker implements AnyAddress, Sink {
     nic.taker = this;
   }
 
+  /** Keeps no program from its end any more. */
+  runInBackground(): void {
+    this.engine.runInBackground(this.#listener);
+  }
+
   /** The stack asks about a flow. */
   ask(number: number): void {
     const ends = this.engine.record<Ends>(ENDS, (wasm) => wasm.flow_ends(number));

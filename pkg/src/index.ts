@@ -10,12 +10,20 @@
  * const socket = stack.connect({ hostname: "10.0.2.15", port: 80 });
  * ```
  *
- * @module
+ * @module ethertab
  */
 
 export { capture } from "./capture.js";
+export type * from "./direct/index.js";
+export { createDirectSockets } from "./direct/index.js";
 export { createEngine, init } from "./engine.js";
-export { EngineError, SocketError, type SocketErrorCode } from "./errors.js";
+export {
+  EngineError,
+  SocketError,
+  type SocketErrorCode,
+  type SocketErrorOptions,
+  type TlsErrorCode,
+} from "./errors.js";
 export * from "./gateway/index.js";
 export { createCable, plug } from "./plug.js";
 export { functionPort } from "./ports/function.js";
@@ -27,4 +35,13 @@ export { v86Port } from "./ports/v86.js";
 export { webSocketPort } from "./ports/web_socket.js";
 export { createStack } from "./stack.js";
 export { createSwitch } from "./switch.js";
+export { createAuthority } from "./tls/authority.js";
+export type { StreamPair } from "./tls/transport.js";
+export {
+  type AcceptTlsOptions,
+  acceptTls,
+  type WrapOptions,
+  type WrapTlsOptions,
+  wrapTls,
+} from "./tls/wrap.js";
 export type * from "./types.js";

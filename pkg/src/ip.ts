@@ -33,8 +33,20 @@ function groupsOf(text: string, isLast: boolean): number[] | null {
   return groups;
 }
 
+/** The last address that was read, since connections are often made to the same one. */
+let lastText = "";
+let lastNumbers: IpNumbers | null = null;
+
 /** The numbers of an address, or null if the text is none. */
 export function parseIp(text: string): IpNumbers | null {
+  if (text !== lastText) {
+    lastNumbers = parsed(text);
+    lastText = text;
+  }
+  return lastNumbers;
+}
+
+function parsed(text: string): IpNumbers | null {
   const number = ipv4Of(text);
   if (number !== null) return [0, 0, MAPPED, number];
   const parts = text.split("::");
@@ -96,8 +108,15 @@ function isIpv4([a, b, c]: IpNumbers): boolean {
 
 /** The text of an address whose numbers begin at a place. */
 export function ipText(numbers: ArrayLike<number>, at = 0): string {
-  const [a = 0, b = 0, c = 0, d = 0] = Array.from({ length: 4 }, (_, place) => numbers[at + place]);
-  if (isIpv4([a, b, c, d])) return [d >>> 24, (d >>> 16) & 255, (d >>> 8) & 255, d & 255].join(".");
+  const [a, b, c, d] = [
+    numbers[at] ?? 0,
+    numbers[at + 1] ?? 0,
+    numbers[at + 2] ?? 0,
+    numbers[at + 3] ?? 0,
+  ];
+  if (a === 0 && b === 0 && c === MAPPED) {
+    return `${d >>> 24}.${(d >>> 16) & 255}.${(d >>> 8) & 255}.${d & 255}`;
+  }
   const groups = [a, b, c, d].flatMap((word) => [word >>> 16, word & 0xffff]);
   return shortened(groups.map((group) => group.toString(16)).join(":"));
 }

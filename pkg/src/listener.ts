@@ -5,13 +5,12 @@ import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js"
 import { SocketError } from "./errors.js";
 import { ACCEPTED } from "./names.js";
 import { fieldsOf } from "./records.js";
-import type { SocketImpl } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import type { Listener, Socket, SocketAddress, TcpOptions, TcpSettings } from "./types.js";
 import { Waiters } from "./waiters.js";
 
 /** Makes the socket of an accepted connection with this number and these ends. */
-export type Accepting = (id: number, remote: SocketAddress, local: SocketAddress) => SocketImpl;
+export type Accepting = (id: number, remote: SocketAddress, local: SocketAddress) => Socket;
 
 /** What `accept` of the module tells. */
 interface Accepted {
@@ -41,12 +40,13 @@ export class ListenerImpl implements Listener, Sink {
   #address: SocketAddress | null = null;
   #error: Error | null = null;
 
-  /** `bound` is the listener's number and address, or why it could not be made. */
+  /** `bound` is the listener's number and address, or why it could not be made; what is `ready` later may keep it from listening. */
   constructor(
     engine: EngineCore,
     bound: { id: number; address: SocketAddress } | Error,
     accepting: Accepting,
     released: (listener: ListenerImpl) => void,
+    ready: Promise<void> | null = null,
   ) {
     this.#engine = engine;
     this.#accepting = accepting;
@@ -64,7 +64,17 @@ export class ListenerImpl implements Listener, Sink {
     this.#id = bound.id;
     this.#address = bound.address;
     engine.addSink(bound.id, this);
-    listening.resolve(bound.address);
+    if (ready === null) {
+      listening.resolve(bound.address);
+      return;
+    }
+    ready.then(
+      () => listening.resolve(bound.address),
+      (error: Error) => {
+        listening.reject(error);
+        this.#close(error);
+      },
+    );
   }
 
   get address(): SocketAddress | null {
@@ -90,7 +100,20 @@ export class ListenerImpl implements Listener, Sink {
     this.#finish(error);
   }
 
-  #next(): SocketImpl | null {
+  /** What is waited for here, for people. */
+  waits(): string[] {
+    return this.#waiters.length > 0 ? [`accept on port ${this.#address?.port}`] : [];
+  }
+
+  /** What waits here waits for ever; calls from now on fail with the error. */
+  vanish(error: Error): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    if (this.#id !== null) this.#engine.removeSink(this.#id);
+    this.onready = null;
+  }
+
+  #next(): Socket | null {
     const listener = this.#id;
     if (listener === null || this.#error !== null) return null;
     const accepted = acceptedOf(this.#engine, listener);
@@ -144,15 +167,18 @@ export class ListenerImpl implements Listener, Sink {
   }
 
   close(): Promise<void> {
-    const id = this.#id;
-    if (id !== null && this.#error === null) {
-      this.#engine.call((wasm, now) => wasm.close_listener(now, id));
-      this.#engine.wake();
-      this.#finish(
-        new SocketError("ABORT_ERR", `the listener on port ${this.#address?.port} was closed`),
-      );
-    }
+    this.#close(
+      new SocketError("ABORT_ERR", `the listener on port ${this.#address?.port} was closed`),
+    );
     return this.closed;
+  }
+
+  #close(error: Error): void {
+    const id = this.#id;
+    if (id === null || this.#error !== null) return;
+    this.#engine.call((wasm, now) => wasm.close_listener(now, id));
+    this.#engine.wake();
+    this.#finish(error);
   }
 
   #finish(error: Error): void {

@@ -4,6 +4,10 @@ import { show } from "./arguments.js";
 import { EngineError } from "./errors.js";
 import type { WasmSource } from "./types.js";
 
+/** What helps where the file is missing. */
+const HINT =
+  '; if a bundler has left the file behind, say where it is (`init({ wasm })`), or import "ethertab/inline"';
+
 /** What wasm-bindgen makes for a module, before it has an instance. */
 interface Bindings {
   initSync(from: { module: WebAssembly.Module }): { readonly memory: WebAssembly.Memory };
@@ -13,11 +17,18 @@ interface Bindings {
 export class LazyModule {
   /** For messages. */
   readonly #file: string;
-  readonly #source: () => WasmSource;
+  #source: () => WasmSource;
   #compiled: Promise<WebAssembly.Module> | undefined;
+  /** For messages: where it was last loaded from. */
+  #from = "";
 
   constructor(file: string, source: () => WasmSource) {
     this.#file = file;
+    this.#source = source;
+  }
+
+  /** Takes the module from elsewhere when it is next loaded. */
+  carry(source: () => WasmSource): void {
     this.#source = source;
   }
 
@@ -26,20 +37,24 @@ export class LazyModule {
    * @throws {EngineError} that names the file. The next call tries to load it again.
    */
   async instantiate(bindings: Bindings): Promise<WebAssembly.Memory> {
-    const source = this.#source();
-    this.#compiled ??= compile(source);
+    this.#compiled ??= this.#load();
     const compiled = this.#compiled;
     try {
       return bindings.initSync({ module: await compiled }).memory;
     } catch (error) {
       if (this.#compiled === compiled) this.#compiled = undefined;
-      const from = typeof source === "string" || source instanceof URL ? ` from ${source}` : "";
       const reason = error instanceof Error ? error.message : String(error);
       throw new EngineError(
-        `the WebAssembly module ${this.#file} could not be loaded${from}: ${reason}`,
+        `the WebAssembly module ${this.#file} could not be loaded${this.#from}: ${reason}`,
         { cause: error },
       );
     }
+  }
+
+  async #load(): Promise<WebAssembly.Module> {
+    const source = this.#source();
+    this.#from = typeof source === "string" || source instanceof URL ? ` from ${source}` : "";
+    return compile(source);
   }
 }
 
@@ -70,10 +85,14 @@ function fileOf(source: string | URL): string | URL {
 }
 
 async function compileResponse(response: Response): Promise<WebAssembly.Module> {
-  if (!response.ok)
-    throw new Error(`${response.url} answered ${response.status} ${response.statusText}`);
+  if (!response.ok) {
+    throw new Error(`${response.url} answered ${response.status} ${response.statusText}${HINT}`);
+  }
+  const type = response.headers.get("content-type")?.trim().toLowerCase();
+  // Development servers send their page for what they do not have.
+  if (type?.startsWith("text/html")) throw new Error(`${response.url} is HTML${HINT}`);
   // Streaming compilation insists on the media type, without parameters, which many servers don't send.
-  if (response.headers.get("content-type")?.trim().toLowerCase() === "application/wasm") {
+  if (type === "application/wasm") {
     return WebAssembly.compileStreaming(response);
   }
   return WebAssembly.compile(await response.arrayBuffer());

@@ -99,7 +99,7 @@ export const PORT_COUNTERS = `
 
 /** What a switch counts. */
 export const SWITCH_COUNTERS = `
-  forwarded flooded filtered malformed stormDropped loopDropped
+  forwarded flooded filtered malformed stormDropped loopDropped spoofed
 `;
 
 /** What a stack counts. */
@@ -131,12 +131,17 @@ export const DATAGRAM = `
 
 /** An ICMP error about a datagram, and whom that was for. */
 export const UDP_ERROR = `
-  address@ port why!
+  address@ port reporter@ type code why!
 `;
 
-/** What came of an echo request: an answer, with milliseconds, or why there is none. */
+/** What came of an echo request: an answer, with milliseconds, or why there is none, and who says so. */
 export const PING_RESULT = `
-  rtt ttl size why!
+  rtt ttl size reporter@ exceeded? why!
+`;
+
+/** An ICMP error about a connection: its sender, type and code. */
+export const ICMP_REPORT = `
+  reporter@ type code
 `;
 
 /** A connection that was accepted. */

@@ -15,11 +15,25 @@ const MICROSECONDS = 1_000;
 const LARGEST = 65_507;
 
 /** What `ping_result` of the module tells: an answer, or why there is none, or nothing of these when time is out. */
-type Outcome = PingReply | { rtt: null; why: Why | null };
+type Outcome =
+  | PingReply
+  | { rtt: null; reporter: string | null; exceeded: boolean | null; why: Why | null };
 
 const RESULT = fieldsOf(PING_RESULT);
 
-/** Sends an echo request and waits for what comes of it. While it waits it is among what `open` has, to be closed. */
+/** An echo request, its options checked. */
+export interface Echo {
+  to: string;
+  /** Payload bytes. */
+  size: number;
+  /** Milliseconds. */
+  timeout: number;
+  /** TTL or hop limit; 0 for the stack's. */
+  ttl: number;
+  signal: AbortSignal | null;
+}
+
+/** Sends an echo request and waits for the answer. */
 export async function ping(
   engine: EngineCore,
   host: number,
@@ -32,14 +46,29 @@ export async function ping(
   const size =
     given.size === undefined ? DEFAULT_SIZE : check.integer("options.size", given.size, 0, LARGEST);
   const timeout = check.duration("options.timeout", given.timeout ?? DEFAULT_TIMEOUT);
+  const ttl = given.ttl === undefined ? 0 : check.integer("options.ttl", given.ttl, 1, 255);
   const signal = check.abortSignal("options.signal", given.signal);
-  if (signal?.aborted) throw aborted(signal);
+  const outcome = await echo(engine, host, { to, size, timeout, ttl, signal }, open);
+  return replyOf(to, timeout, outcome);
+}
 
+/** Sends an echo request and waits for what comes of it. While it waits it is among what `open` has, to be closed. */
+export async function echo(
+  engine: EngineCore,
+  host: number,
+  { to, size, timeout, ttl, signal }: Echo,
+  open: Set<{ close(error: Error): unknown }>,
+): Promise<Outcome> {
+  if (signal?.aborted) throw aborted(signal);
   const { promise, resolve, reject } = deferred<Outcome>();
-  const id = engine.call((wasm, now) => {
-    engine.give(ipNumbers(to));
-    return wasm.ping(now, host, size, timeout * MICROSECONDS);
-  }, `ping ${to}`);
+  const id = engine.call(
+    (wasm, now) => {
+      engine.give(ipNumbers(to));
+      return wasm.ping(now, host, size, timeout * MICROSECONDS, ttl);
+    },
+    `ping ${to}`,
+    { remoteAddress: to },
+  );
   // Its number may be another's between its end and the end of this function.
   let ended = false;
   const sink: Sink = {
@@ -62,6 +91,7 @@ export async function ping(
       if (engine.over === null) engine.call((wasm) => wasm.ping_cancel(id));
       reject(error);
     },
+    waits: () => [`ping ${to}`],
   };
   const onAbort = (): void => {
     if (signal !== null) waiting.close(aborted(signal));
@@ -69,7 +99,7 @@ export async function ping(
   signal?.addEventListener("abort", onAbort, { once: true });
   open.add(waiting);
   try {
-    return replyOf(to, timeout, await promise);
+    return await promise;
   } finally {
     signal?.removeEventListener("abort", onAbort);
     open.delete(waiting);
@@ -78,8 +108,11 @@ export async function ping(
 
 function replyOf(to: string, timeout: number, outcome: Outcome): PingReply {
   if (outcome.rtt !== null) return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
-  if (outcome.why !== null) {
-    throw new SocketError(outcome.why.code, `ping ${to}: ${outcome.why.text}`);
+  const { why, reporter } = outcome;
+  const ends = { remoteAddress: to };
+  if (why === null) {
+    throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`, ends);
   }
-  throw new SocketError("ETIMEDOUT", `ping ${to}: no answer within ${timeout} ms`);
+  const from = reporter === null || reporter === to ? "" : `, says ${reporter}`;
+  throw new SocketError(why.code, `ping ${to}: ${why.text}${from}`, ends);
 }

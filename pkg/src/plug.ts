@@ -212,10 +212,12 @@ class BridgePort extends ExternalPort {
   passes: ((frame: Uint8Array<ArrayBuffer>) => Uint8Array | null) | null = null;
 
   onFrames(): void {
-    for (let batch = this.take(); batch !== null; batch = this.take()) {
+    do {
+      const batch = this.take();
+      if (batch === null) return;
       if (this.passes === null) this.other?.bringBatch(batch);
       else this.#pass(batch.slice(), this.passes);
-    }
+    } while (this.mayHaveMore);
   }
 
   #pass(

@@ -27,6 +27,8 @@ export interface Field {
   readonly words: readonly string[];
   /** What stands behind the name, as `names.ts` says it; nothing for a number. */
   readonly kind: string;
+  /** How many numbers it takes. */
+  readonly width: number;
 }
 
 const words = new Map<string, readonly string[]>();
@@ -43,7 +45,8 @@ export function fieldsOf(names: string): Field[] {
     .map((text) => {
       const [, group, name = "", kind = "", list = ""] =
         /^(?:(\w+)\.)?(\w+)([?=&@#/$%!]?)(\w*)$/.exec(text) ?? [];
-      return { name, group: group ?? null, words: words.get(list) ?? [], kind };
+      const width = WIDTHS[kind] ?? 1;
+      return { name, group: group ?? null, words: words.get(list) ?? [], kind, width };
     });
 }
 
@@ -76,7 +79,7 @@ export function recordOf(
       object = record[field.group] as Record<string, unknown>;
     }
     object[field.name] = shownAt(field, numbers, place, bytesAt);
-    place += widthOf(field);
+    place += field.width;
   }
   return record;
 }
@@ -87,7 +90,7 @@ export function recordsOf<T>(
   numbers: ArrayLike<number>,
   bytesAt: BytesAt = noBytes,
 ): T[] {
-  const width = fields.reduce((sum, field) => sum + widthOf(field), 0);
+  const width = fields.reduce((sum, field) => sum + field.width, 0);
   if (numbers.length % width !== 0) {
     throw new EngineError(`the module gave ${numbers.length} numbers for records of ${width}`);
   }
@@ -95,10 +98,6 @@ export function recordsOf<T>(
     { length: numbers.length / width },
     (_, index) => recordOf(fields, numbers, index * width, bytesAt) as T,
   );
-}
-
-function widthOf({ kind }: Field): number {
-  return WIDTHS[kind] ?? 1;
 }
 
 /** What a field shows for the number at a place. */

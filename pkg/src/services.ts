@@ -11,7 +11,7 @@ import { RowReader, type Rows } from "./rows.js";
 import { type Bindings, createBindings } from "./wasm/services_bindings.js";
 
 /** The package's own file. */
-const ownModule = new LazyModule(
+export const servicesModule = new LazyModule(
   "services_bg.wasm",
   () => new URL("./wasm/services_bg.wasm", import.meta.url),
 );
@@ -43,7 +43,7 @@ export class Services {
   /** @throws {EngineError} if the module cannot be loaded. */
   static async load(engine: EngineCore): Promise<Services> {
     const wasm = createBindings();
-    const memory = await (engine.services ?? ownModule).instantiate(wasm);
+    const memory = await (engine.services ?? servicesModule).instantiate(wasm);
     return new Services(engine, { wasm, reader: new RowReader(memory) });
   }
 

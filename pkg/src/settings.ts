@@ -17,7 +17,8 @@ export const count = (min: number, max: number): Kind => ({ is: "count", min, ma
 /** A span of time, which may be none at all. */
 export const TIME: Kind = { is: "time", min: 0 };
 
-const NOTHING = new Float64Array(0);
+/** Where none is given. */
+export const NO_SETTINGS = new Float64Array(0);
 
 /** The settings of one thing. */
 export class SettingsTable {
@@ -63,7 +64,7 @@ export class SettingsTable {
 
   /** Numbers by name in their order, NaN for those that are not there; empty if none is. */
   inOrder(numbers: ReadonlyMap<string, number>): Float64Array<ArrayBuffer> {
-    if (numbers.size === 0) return NOTHING;
+    if (numbers.size === 0) return NO_SETTINGS;
     return Float64Array.from(this.fields, ({ name }) => numbers.get(name) ?? Number.NaN);
   }
 

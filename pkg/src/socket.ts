@@ -1,10 +1,13 @@
 /** TCP connections: the layer without streams, and the promises that say how a connection fares. */
 
 import * as check from "./arguments.js";
-import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
-import { SocketError } from "./errors.js";
+import { type EngineCore, guarded } from "./engine_core.js";
+import { SocketError, type SocketErrorCode } from "./errors.js";
+import type { Members } from "./members.js";
 import { CLOSE_REASON, CONNECTION, CONNECTION_END } from "./names.js";
+import { Outcome } from "./outcome.js";
 import { fieldsOf, type Why } from "./records.js";
+import { type Restable, RestingSocket, restNever, restSoon } from "./resting.js";
 import { readableOf, writableOf } from "./socket_streams.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import type {
@@ -12,6 +15,7 @@ import type {
   Socket,
   SocketAddress,
   SocketInfo,
+  StartTlsOptions,
   TcpOptions,
   TcpSettings,
 } from "./types.js";
@@ -30,6 +34,9 @@ export const Signal = {
 
 const READ_SIGNALS = Signal.readable | Signal.peerClosed | Signal.closed;
 const WRITE_SIGNALS = Signal.writable | Signal.connected | Signal.closed;
+
+/** Bytes that are copied without asking whether there is room for them. */
+const SHORT = 1_024;
 
 /** What `recv` and `send` of the module return instead of a count. */
 const WOULD_BLOCK = -1;
@@ -68,32 +75,51 @@ export interface SocketStart {
   signal: AbortSignal | null;
   /** This end of a connection that is open already; null for one that is to be opened. */
   local: SocketAddress | null;
-  /** Called once, when the socket has let go of its connection. */
-  released: (socket: SocketImpl) => void;
+  /** Makes a socket with TLS of what this one was; null where that was not asked for. */
+  upgrade: ((begin: Successor, options: StartTlsOptions | undefined) => Socket) | null;
+  /** The stack's sockets, among which it is until it has let go of its connection. */
+  members: Members<Restable | RestingSocket>;
 }
 
+/** Makes the socket that has the connection from now on. */
+export type Successor = () => SocketImpl;
+
 /** See {@link Socket}. */
-export class SocketImpl implements Socket, Sink {
+export class SocketImpl implements Socket, Restable {
+  place = -1;
+  listedAt = -1;
   readonly remote: SocketAddress;
-  readonly opened: Promise<SocketInfo>;
-  readonly closed: Promise<void>;
   readonly upgraded = false;
-  readonly secureTransport = "off";
+  readonly secureTransport: "off" | "starttls";
   readonly allowHalfOpen: boolean;
-  onready: ((socket: Socket) => void) | null = null;
+  #onready: ((socket: Socket) => void) | null = null;
+  /** What is in its place while nothing waits on it. */
+  #resting: RestingSocket | null = null;
   readonly #engine: EngineCore;
   readonly #start: SocketStart;
   #id = NO_CONNECTION;
   /** Settings that wait for the connection. */
   #wanted: Float64Array[] = [];
-  readonly #opening: ReturnType<typeof deferred<SocketInfo>>;
-  readonly #closing: ReturnType<typeof deferred<void>>;
+  readonly #opening = new Outcome<SocketInfo>();
+  readonly #closing = new Outcome<void>();
   #phase: Phase = "connecting";
   #local: SocketAddress | null = null;
   #error: Error | null = null;
+  /** Whether `close` has ended it, and what that was called with. */
+  #isDismissed = false;
+  #reason: unknown = undefined;
   /** Whether the end of the peer's stream was read. */
   #ended = false;
   #finSent = false;
+  /** Whether the engine will tell before there is anything to read, bytes or their end. */
+  #isDrained = false;
+  /**
+   * Of what the engine has told this socket: of nothing, as of what came before the connection was its own; of bytes, and so not of their end yet; or of
+   * the end, perhaps.
+   */
+  #told: "nothing" | "bytes" | "end" = "nothing";
+  /** Whether another socket has the connection. */
+  #isHandedOver = false;
   #onAbort: (() => void) | null = null;
   #readable: ReturnType<typeof readableOf> | null = null;
   #writable: ReturnType<typeof writableOf> | null = null;
@@ -103,10 +129,7 @@ export class SocketImpl implements Socket, Sink {
     this.#start = start;
     this.remote = start.remote;
     this.allowHalfOpen = start.allowHalfOpen;
-    this.#opening = deferred<SocketInfo>();
-    this.#closing = deferred<void>();
-    this.opened = this.#opening.promise;
-    this.closed = this.#closing.promise;
+    this.secureTransport = start.upgrade === null ? "off" : "starttls";
     if (start.id instanceof Error) {
       this.#finish(start.id);
       return;
@@ -128,19 +151,69 @@ export class SocketImpl implements Socket, Sink {
     }
   }
 
+  get opened(): Promise<SocketInfo> {
+    return this.#opening.promise;
+  }
+
+  get closed(): Promise<void> {
+    this.hold();
+    return this.#closing.promise;
+  }
+
+  get onready(): ((socket: Socket) => void) | null {
+    return this.#onready;
+  }
+
+  set onready(onready: ((socket: Socket) => void) | null) {
+    this.#onready = onready;
+    if (onready !== null) this.hold();
+  }
+
+  // Who holds it.
+
+  /** Something waits on the socket: it must not be collected before that has come. */
+  hold(): void {
+    const resting = this.#resting;
+    if (resting === null) return;
+    this.#resting = null;
+    resting.end();
+    this.#start.members.add(this);
+    this.#engine.replaceSink(this.#id, this);
+  }
+
+  restIfIdle(): void {
+    const isIdle =
+      this.#phase === "open" &&
+      this.#resting === null &&
+      this.#onready === null &&
+      !this.#closing.isAwaited &&
+      !this.#readable?.holds &&
+      !this.#writable?.holds;
+    if (!isIdle) return;
+    this.#resting = new RestingSocket(this.#engine, this.#id, this, this.#start.members);
+  }
+
+  /** What waited on the socket has come. */
+  #rest(): void {
+    if (this.listedAt < 0 && this.#resting === null && this.#phase === "open") restSoon(this);
+  }
+
   #watch(signal: AbortSignal | null): void {
     if (signal === null || this.#phase === "over") return;
-    this.#onAbort = () => this.abort(signal.reason);
+    // A signal may live for longer than the sockets that it is given to.
+    const socket = new WeakRef(this);
+    this.#onAbort = () => socket.deref()?.abort(signal.reason);
     signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** Keeps no program from its end any more. */
-  runInBackground(): void {
-    if (!this.#hasNone) this.#engine.runInBackground(this.#id);
+  /** Keeps no program from its end any more; with false it does again. */
+  runInBackground(background = true): void {
+    if (!this.#hasNone) this.#engine.runInBackground(this.#id, background);
   }
 
   /** A connection to one of the host's addresses is open. */
   #adopt(id: number): void {
+    if (this.#isHandedOver) return;
     if (this.#phase === "over") {
       if (this.#engine.over === null) this.#engine.call((wasm, now) => wasm.close(now, id, true));
       this.#engine.wake();
@@ -149,7 +222,9 @@ export class SocketImpl implements Socket, Sink {
     this.#id = id;
     this.#engine.addSink(id, this);
     for (const values of this.#wanted.splice(0)) this.#configure(values);
-    this.onSignals(Signal.connected | Signal.readable | Signal.writable);
+    // What has come since the connection was open, the end as well, was told to who has opened it.
+    this.#open(this.#localAddress());
+    this.#notify(Signal.connected | Signal.readable | Signal.writable);
     if (this.#finSent) this.#engine.call((wasm, now) => wasm.shutdown(now, id));
     this.#engine.wake();
     this.#checkEnd();
@@ -166,6 +241,11 @@ export class SocketImpl implements Socket, Sink {
     if (signals & Signal.connected && this.#phase === "connecting") {
       this.#open(this.#localAddress());
     }
+    if (signals & READ_SIGNALS) {
+      this.#isDrained = false;
+      if (signals & (Signal.peerClosed | Signal.closed)) this.#told = "end";
+      else if (this.#told === "nothing") this.#told = "bytes";
+    }
     this.#notify(signals);
     // The connection may have ended with bytes still to be read: the end is looked at after the readers were told.
     if (signals & Signal.closed) this.#checkEnd();
@@ -173,6 +253,29 @@ export class SocketImpl implements Socket, Sink {
 
   onEngineOver(error: Error): void {
     this.#finish(error);
+  }
+
+  /** What is waited for here, for people. */
+  waits(): string[] {
+    const remote = check.hostPort(this.remote.address, this.remote.port);
+    if (this.#phase === "connecting") return [`connect to ${remote}`];
+    const waits: string[] = [];
+    if (this.#readable?.isWaiting) waits.push(`read from ${remote}`);
+    if (this.#writable?.isWaiting) waits.push(`write to ${remote}`);
+    if (waits.length === 0 && this.onready !== null) waits.push(`something from ${remote}`);
+    return waits;
+  }
+
+  /** What waits here waits for ever, as in a program on a machine that has lost its power; calls from now on fail with the error. */
+  vanish(error: Error): void {
+    if (this.#phase === "over") return;
+    this.hold();
+    restNever(this);
+    this.#phase = "over";
+    this.#error = error;
+    this.#engine.removeSink(this.#id);
+    this.#start.giveUp?.abort();
+    this.onready = null;
   }
 
   /** This end as the stack knows it. */
@@ -184,17 +287,20 @@ export class SocketImpl implements Socket, Sink {
   #open(local: SocketAddress | null): void {
     this.#local = local;
     this.#phase = "open";
-    this.#opening.resolve({
+    this.#rest();
+    this.#opening.resolve(() => ({
       remoteAddress: check.hostPort(this.remote.address, this.remote.port),
-      localAddress: local === null ? "" : check.hostPort(local.address, local.port),
-    });
+      localAddress: local === null ? null : check.hostPort(local.address, local.port),
+      alpn: null,
+    }));
   }
 
   #notify(signals: number): void {
     if (signals & READ_SIGNALS) this.#readable?.proceed();
     if (signals & WRITE_SIGNALS) this.#writable?.proceed();
-    const { onready } = this;
-    if (onready !== null) guarded(() => onready(this));
+    const onready = this.#onready;
+    if (onready === null) this.#rest();
+    else guarded(() => onready(this));
   }
 
   /** Ends the socket if its connection is over, unless the end was a good one and there are bytes to read. */
@@ -203,18 +309,20 @@ export class SocketImpl implements Socket, Sink {
     const ending = closeReason(this.#engine, this.#id);
     if (ending === null) return;
     if (ending.why !== null) {
-      this.#release(new SocketError(ending.why.code, `${this.#describe()}: ${ending.why.text}`));
+      this.#release(this.#failure(ending.why.code, ending.why.text));
     } else if (this.#ended || this.readableBytes === 0) {
       this.#release(null);
     }
   }
 
-  /** The connection as error messages name it. */
-  #describe(): string {
-    const remote = check.hostPort(this.remote.address, this.remote.port);
+  /** An error that names the connection's ends. */
+  #failure(code: SocketErrorCode, text: string, options?: ErrorOptions): SocketError {
+    const remoteAddress = check.hostPort(this.remote.address, this.remote.port);
     const local = this.#local ?? this.#localAddress();
-    if (local === null) return `connection to ${remote}`;
-    return `connection from ${check.hostPort(local.address, local.port)} to ${remote}`;
+    const localAddress = local && check.hostPort(local.address, local.port);
+    const from = localAddress === null ? "" : ` from ${localAddress}`;
+    const message = `connection${from} to ${remoteAddress}: ${text}`;
+    return new SocketError(code, message, { ...options, localAddress, remoteAddress });
   }
 
   // How it ends.
@@ -247,41 +355,76 @@ export class SocketImpl implements Socket, Sink {
     this.#engine.removeSink(this.#id);
     if (this.#onAbort !== null) this.#start.signal?.removeEventListener("abort", this.#onAbort);
     this.#onAbort = null;
-    if (wasConnecting) this.#opening.reject(error ?? this.#closedEarly());
-    if (error === null) this.#closing.resolve();
+    if (wasConnecting) this.#opening.reject(error ?? this.#dismissal());
+    if (error === null) this.#closing.resolve(() => undefined);
     else this.#closing.reject(error);
     this.#readable?.finish(error);
-    this.#writable?.finish(error);
-    this.#start.released(this);
-    const { onready } = this;
+    this.#writable?.finish(error ?? (this.#isDismissed ? this.#dismissal() : null));
+    restNever(this);
+    this.#resting?.end();
+    this.#resting = null;
+    this.#start.members.delete(this);
+    const onready = this.#onready;
     if (onready !== null) guarded(() => onready(this));
   }
 
-  #closedEarly(): SocketError {
-    return new SocketError("ABORT_ERR", `${this.#describeRemote()} was closed before it was open`);
+  /** What pending operations reject with when `close` was called: the reason that it was given, if it was. */
+  #dismissal(): unknown {
+    return this.#reason ?? this.#failure("ABORT_ERR", "the socket was closed");
   }
 
-  #describeRemote(): string {
-    return `connection to ${check.hostPort(this.remote.address, this.remote.port)}`;
-  }
-
-  close(_reason?: unknown): Promise<void> {
-    this.#release(null);
+  close(reason?: unknown): Promise<void> {
+    if (this.#phase !== "over") {
+      this.#isDismissed = true;
+      this.#reason = reason;
+      this.#release(null);
+    }
     return this.closed;
   }
 
   abort(reason?: unknown): void {
     if (this.#phase === "over") return;
     const options = reason === undefined ? undefined : { cause: reason };
-    this.#release(new SocketError("ABORT_ERR", `${this.#describe()} was aborted`, options), true);
+    this.#release(this.#failure("ABORT_ERR", "aborted", options), true);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close().catch(() => {});
   }
 
-  startTls(): never {
-    throw new TypeError("startTls: TLS is not part of this socket");
+  startTls(options?: StartTlsOptions): Socket {
+    const { upgrade } = this.#start;
+    if (!upgrade) {
+      const message = `startTls: the socket was made with secureTransport "off"`;
+      throw new SocketError("ERR_INVALID_STATE", message);
+    }
+    if (this.#phase === "over") {
+      throw this.#error ?? new SocketError("ERR_INVALID_STATE", "startTls: the socket is closed");
+    }
+    if (this.#finSent) {
+      throw new SocketError("ERR_INVALID_STATE", "startTls: the socket was shut down");
+    }
+    return upgrade(() => this.#handOver(), options);
+  }
+
+  /** Ends this socket in good order, and gives its connection to another. */
+  #handOver(): SocketImpl {
+    const start = { ...this.#start, upgrade: null };
+    const wasOpen = this.#phase === "open";
+    const local = wasOpen ? this.#local : null;
+    const id = this.#hasNone ? start.id : this.#id;
+    this.#isHandedOver = true;
+    // Whether it opens is told by the other.
+    this.#phase = "open";
+    this.#finish(null);
+    const successor = new SocketImpl(this.#engine, { ...start, id, local });
+    if (!wasOpen) {
+      successor.opened.then(
+        (info) => this.#opening.resolve(() => info),
+        (error) => this.#opening.reject(error),
+      );
+    }
+    return successor;
   }
 
   // Streams.
@@ -308,6 +451,16 @@ export class SocketImpl implements Socket, Sink {
     return this.#phase === "over" ? { error: this.#error } : null;
   }
 
+  /** What is written after the end fails with. */
+  get writeError(): unknown {
+    if (this.#isDismissed) return this.#dismissal();
+    return this.#error ?? this.#written();
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Socket";
+  }
+
   // The layer without streams.
 
   get local(): SocketAddress | null {
@@ -318,13 +471,11 @@ export class SocketImpl implements Socket, Sink {
     const target = check.bytes("into", into);
     if (target.byteLength === 0) throw new RangeError("into must not be empty");
     if (this.#isAtEnd()) return 0;
-    if (this.#hasNone) return WOULD_BLOCK;
-    return this.#engine.call((wasm, now) => {
-      const count = this.#received(wasm.recv(now, this.#id, target.byteLength));
-      if (count > 0) {
-        const at = this.#engine.scratch;
-        target.set(this.#engine.bytes.subarray(at, at + count));
-      }
+    if (this.#hasNone || this.#isDrained) return WOULD_BLOCK;
+    return this.#engine.ask((wasm, lately) => {
+      const count = this.#received(wasm.recv(lately, this.#id, target.byteLength));
+      this.#noteRead(count, target.byteLength);
+      if (count > 0) this.#engine.copyScratch(count, target);
       return count;
     });
   }
@@ -332,12 +483,19 @@ export class SocketImpl implements Socket, Sink {
   /** What has arrived, at most `most` bytes, in an array of its own; null if nothing yet, empty at the end. */
   tryReadChunk(most: number): Uint8Array<ArrayBuffer> | null {
     if (this.#isAtEnd()) return new Uint8Array(0);
-    if (this.#hasNone) return null;
-    return this.#engine.call((wasm, now) => {
-      const count = this.#received(wasm.recv(now, this.#id, most));
+    if (this.#hasNone || this.#isDrained) return null;
+    return this.#engine.ask((wasm, lately) => {
+      const count = this.#received(wasm.recv(lately, this.#id, most));
+      this.#noteRead(count, most);
       if (count < 0) return null;
       return this.#engine.scratchBytes(count);
     });
+  }
+
+  /** Notices when nothing more can be read before the engine tells of it. */
+  #noteRead(count: number, wanted: number): void {
+    this.#isDrained =
+      this.#told === "bytes" && count < Math.min(wanted, this.#engine.scratchCapacity);
   }
 
   /** Whether the stream is known to have ended. Throws the error if it ended with one. */
@@ -376,13 +534,17 @@ export class SocketImpl implements Socket, Sink {
     if (this.#error !== null) throw this.#error;
     if (this.#phase === "over" || this.#finSent) throw this.#written();
     if (source.byteLength === 0 || this.#hasNone) return 0;
-    return this.#engine.call((wasm, now) => {
+    return this.#engine.ask((wasm, now) => {
       const { scratch, scratchCapacity } = this.#engine;
       let taken = 0;
       while (taken < source.byteLength) {
-        // No more than there is room for is copied, but at least a byte is offered: the refusal asks for WRITABLE.
-        const room = Math.max(1, Math.min(scratchCapacity, wasm.writable_bytes(this.#id)));
-        const piece = source.subarray(taken, taken + room);
+        // Of much, no more than there is room for is copied, but at least a byte is offered: the refusal asks for WRITABLE.
+        const isShort = source.byteLength <= SHORT;
+        const room = isShort
+          ? SHORT
+          : Math.max(1, Math.min(scratchCapacity, wasm.writable_bytes(this.#id)));
+        const isWhole = taken === 0 && source.byteLength <= room;
+        const piece = isWhole ? source : source.subarray(taken, taken + room);
         this.#engine.bytes.set(piece, scratch);
         const count = wasm.send(now, this.#id, piece.byteLength);
         if (count < 0) {
@@ -398,7 +560,7 @@ export class SocketImpl implements Socket, Sink {
   }
 
   #written(): SocketError {
-    return new SocketError("EPIPE", `${this.#describe()}: written after the end`);
+    return this.#failure("EPIPE", "written after the end");
   }
 
   shutdown(): void {
@@ -412,12 +574,12 @@ export class SocketImpl implements Socket, Sink {
 
   get readableBytes(): number {
     if (this.#phase === "over" || this.#hasNone) return 0;
-    return this.#engine.call((wasm) => wasm.readable_bytes(this.#id));
+    return this.#engine.ask((wasm) => wasm.readable_bytes(this.#id));
   }
 
   get writableBytes(): number {
     if (this.#phase === "over" || this.#finSent || this.#hasNone) return 0;
-    return this.#engine.call((wasm) => wasm.writable_bytes(this.#id));
+    return this.#engine.ask((wasm) => wasm.writable_bytes(this.#id));
   }
 
   setNoDelay(noDelay: boolean): void {
@@ -426,6 +588,10 @@ export class SocketImpl implements Socket, Sink {
 
   setTcpOptions(options: TcpOptions): void {
     this.#configure(tcpValues("options", options));
+    if (options.receiveLowat === undefined) return;
+    // Fewer bytes are told of later, or more of them once again after their end: who reads finds what is there.
+    this.#told = "end";
+    this.#isDrained = false;
   }
 
   #configure(values: Float64Array): void {

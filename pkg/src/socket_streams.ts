@@ -4,7 +4,23 @@
  */
 
 import * as check from "./arguments.js";
+import { macrotask } from "./clock.js";
 import type { SocketImpl } from "./socket.js";
+
+/** What streams need of a socket, which may be in another thread. */
+export type StreamSocket = Pick<
+  SocketImpl,
+  | "tryRead"
+  | "tryReadChunk"
+  | "tryWrite"
+  | "shutdown"
+  | "abort"
+  | "end"
+  | "writeError"
+  | "endDelivered"
+> &
+  // Nobody else may hold a socket that something waits on.
+  Partial<Pick<SocketImpl, "hold">>;
 
 /** Most bytes in one chunk of `readable`. */
 const CHUNK = 256 * 1024;
@@ -12,6 +28,10 @@ const CHUNK = 256 * 1024;
 /** The readable side and what its socket tells it. */
 export interface ReadableSide {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Whether somebody waits for bytes. */
+  readonly isWaiting: boolean;
+  /** Whether the socket must not be collected: somebody waits for bytes, or they are thrown away as they come. */
+  readonly holds: boolean;
   /** Bytes, or their end, may have arrived. */
   proceed(): void;
   /** The connection is over. */
@@ -21,26 +41,24 @@ export interface ReadableSide {
 /** The writable side and what its socket tells it. */
 export interface WritableSide {
   readonly stream: WritableStream<BufferSource>;
+  /** Whether a write waits for room. */
+  readonly isWaiting: boolean;
+  /** Whether the socket must not be collected: something that was written is still here. */
+  readonly holds: boolean;
   /** Room may have come. */
   proceed(): void;
   /** Sends FIN once nothing that was written waits any more. */
   closeWhenIdle(): void;
-  /** The connection is over. What is written from now on, and a write that waits, fails with the socket's error. */
-  finish(error: Error | null): void;
+  /** The connection is over: by an error or by `close`, or with null in good order. What is written from now on, and a write that waits, fails. */
+  finish(error: unknown): void;
 }
 
 /** Makes the readable stream of a socket. */
-export function readableOf(socket: SocketImpl): ReadableSide {
+export function readableOf(socket: StreamSocket): ReadableSide {
   let controller: ReadableByteStreamController;
   let state: "open" | "discarding" | "done" = "open";
-  /** Settles the pull that waits for bytes. */
-  let wake: (() => void) | null = null;
-
-  const resume = (): void => {
-    const settle = wake;
-    wake = null;
-    settle?.();
-  };
+  /** Whether a reader waits for what has not arrived. */
+  let isWaiting = false;
 
   const close = (): void => {
     state = "done";
@@ -78,12 +96,17 @@ export function readableOf(socket: SocketImpl): ReadableSide {
     return true;
   };
 
-  const deliver = (): boolean => {
+  const deliver = (): void => {
+    isWaiting = false;
     try {
-      return move();
+      // What is handed over may ask for more at once, and be told that there is none.
+      if (!move()) {
+        isWaiting = true;
+        socket.hold?.();
+      }
     } catch (error) {
       state = "done";
-      throw error;
+      controller.error(error);
     }
   };
 
@@ -106,19 +129,19 @@ export function readableOf(socket: SocketImpl): ReadableSide {
       type: "bytes",
       start(given) {
         controller = given as ReadableByteStreamController;
-        if (socket.end !== null && socket.end.error === null) close();
+        if (socket.end?.error) {
+          state = "done";
+          controller.error(socket.end.error);
+        } else if (socket.end !== null) close();
       },
-      async pull() {
-        while (state === "open" && !deliver()) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
+      // Not a promise until there are bytes: what comes later is handed over when it comes, which takes fewer steps.
+      pull() {
+        if (state === "open") deliver();
       },
       cancel() {
         // What still comes is thrown away, so that the peer is not stalled by a window that nobody opens.
         state = "discarding";
-        resume();
+        socket.hold?.();
         discard();
       },
     },
@@ -127,25 +150,29 @@ export function readableOf(socket: SocketImpl): ReadableSide {
 
   return {
     stream,
+    get isWaiting() {
+      return state === "open" && isWaiting;
+    },
+    get holds() {
+      return state === "discarding" || (state === "open" && isWaiting);
+    },
     proceed() {
       if (state === "discarding") discard();
-      resume();
+      else if (state === "open" && isWaiting) deliver();
     },
     finish(error) {
-      if (state === "open") {
-        if (error === null) close();
-        else {
-          state = "done";
-          controller.error(error);
-        }
+      if (state !== "open") return;
+      if (error === null) close();
+      else {
+        state = "done";
+        controller.error(error);
       }
-      resume();
     },
   };
 }
 
 /** Makes the writable stream of a socket. */
-export function writableOf(socket: SocketImpl): WritableSide {
+export function writableOf(socket: StreamSocket): WritableSide {
   /** Chunks that `write` was called with and that the stack has not taken. */
   let waiting = 0;
   let closeAtZero = false;
@@ -167,6 +194,7 @@ export function writableOf(socket: SocketImpl): WritableSide {
   const writeRest = async (rest: Uint8Array): Promise<void> => {
     let from = rest;
     while (from.byteLength > 0) {
+      socket.hold?.();
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
@@ -190,8 +218,7 @@ export function writableOf(socket: SocketImpl): WritableSide {
     {
       start(given) {
         controller = given;
-        const error = socket.end?.error ?? null;
-        if (error !== null) controller.error(error);
+        if (socket.end !== null) controller.error(socket.writeError);
         // The sink's `abort` is called only after the write that waits, which may wait for ever. In a microtask: a stream
         // that is failed from within its own `abort` breaks an assertion of Node's.
         const { signal } = controller;
@@ -199,8 +226,8 @@ export function writableOf(socket: SocketImpl): WritableSide {
       },
       write(chunk) {
         const from = unlessBroken(() => check.bytes("chunk", chunk));
-        const rest = from.subarray(socket.tryWrite(from));
-        if (rest.byteLength > 0) return writeRest(rest);
+        const taken = socket.tryWrite(from);
+        if (taken < from.byteLength) return writeRest(from.subarray(taken));
         written();
         return undefined;
       },
@@ -223,13 +250,26 @@ export function writableOf(socket: SocketImpl): WritableSide {
 
   return {
     stream,
+    get isWaiting() {
+      return wake !== null;
+    },
+    get holds() {
+      return waiting > 0;
+    },
     proceed: resume,
     closeWhenIdle() {
+      if (!stream.locked) {
+        stream.close().catch(() => {});
+        return;
+      }
+      // Only a writer can close a stream that it has locked: its FIN is sent, and the stream fails when the connection is over.
       closeAtZero = true;
       if (waiting === 0) socket.shutdown();
     },
     finish(error) {
       if (error !== null) controller.error(error);
+      // A pipe that carried the last bytes closes the stream within this turn, and has not failed.
+      else macrotask(() => controller.error(socket.writeError));
       resume();
     },
   };

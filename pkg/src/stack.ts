@@ -4,17 +4,20 @@ import { advertise, advertisementOf, stopAdvertising } from "./advertising.js";
 import * as check from "./arguments.js";
 import { Configuration, type Names, nameServers, type OwnServices } from "./configuration.js";
 import { connectByName } from "./connect_by_name.js";
+import { ANY, connectPlan, failureOf, listenPlan } from "./connect_options.js";
 import { engineFor } from "./engine.js";
 import { type Dependent, deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import { FlowTaker } from "./flows.js";
 import { ipNumbers, optionalIp } from "./ip.js";
 import { ListenerImpl } from "./listener.js";
+import { Members } from "./members.js";
 import { COUNTERS, INTERFACE, LIMITS, NEIGHBORS } from "./names.js";
 import { NicImpl } from "./nic.js";
 import { ping } from "./ping.js";
 import { fieldsOf, valuesOf } from "./records.js";
 import { Resolver } from "./resolver.js";
+import type { Restable, RestingSocket } from "./resting.js";
 import {
   addRoute,
   forwardPort,
@@ -29,7 +32,9 @@ import {
 import { Services } from "./services.js";
 import { connectionsOf, SocketImpl, type SocketStart } from "./socket.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
+import { clientSecurity, type Security, serverSecurity } from "./tls/secure.js";
 import { TraceImpl } from "./trace.js";
+import { traceroute } from "./traceroute.js";
 import type {
   AcceptAnyOptions,
   AdvertiseOptions,
@@ -60,13 +65,14 @@ import type {
   StackOptions,
   TcpOptions,
   TcpSettings,
+  TracerouteHop,
+  TracerouteOptions,
   UdpOptions,
   UdpSocket,
 } from "./types.js";
 import { UdpSocketImpl, udpValues } from "./udp.js";
 import type { Bindings } from "./wasm/ethertab_bindings.js";
 
-const DEFAULT_BACKLOG = 511;
 const DEFAULT_MTU = 1_500;
 const MEDIA = ["ethernet", "ip", "loopback"];
 const VLAN = 3;
@@ -75,9 +81,7 @@ const NO_MAC = new Uint8Array(6);
 const IPV6_MIN_MTU = 1_280;
 const MICROSECONDS = 1_000;
 
-/** What the module takes for a local address when there is a choice, or when all are meant... */
-const ANY = "";
-/** ...and how these are written. */
+/** How all addresses are written. */
 const ALL = "::";
 
 const limitFields = fieldsOf(LIMITS);
@@ -103,6 +107,12 @@ const MOST: Readonly<Record<keyof Omit<StackLimits, "memory" | "trace">, number>
 
 /** Makes a stack, in the realm's engine unless `options.engine` names another. */
 export async function createStack(options: StackOptions = {}): Promise<Stack> {
+  const { engine } = check.options("options", options);
+  return stackIn(await engineFor(engine), options);
+}
+
+/** Makes a stack in an engine that is there. */
+export function stackIn(engine: EngineCore, options: Omit<StackOptions, "engine">): StackImpl {
   const given = check.options("options", options);
   const name =
     given.hostname === undefined ? "stack" : check.string("options.hostname", given.hostname);
@@ -110,7 +120,6 @@ export async function createStack(options: StackOptions = {}): Promise<Stack> {
   const tcp = tcpValues("options.tcp", given.tcp);
   const dns = nameServers(given.dns);
   const seed = check.seed("options.seed", given.seed);
-  const engine = await engineFor(given.engine);
   const host = engine.call((wasm) => {
     const count = engine.give(valuesOf(limitFields, limits), tcp);
     return wasm.add_host(name, ...seed, limitFields.length, count);
@@ -147,9 +156,17 @@ function mixed(value: number): number {
   return (bits ^ (bits >>> 16)) >>> 0;
 }
 
+/** How a socket begins, apart from its connection. */
+type SocketManner = Pick<SocketStart, "allowHalfOpen" | "signal" | "local" | "giveUp"> &
+  Partial<Pick<SocketStart, "upgrade">>;
+
 /** Something that ends when its stack does. */
 interface Closable {
   close(error: Error): unknown;
+  /** Lets those wait for ever who wait for it. */
+  vanish?(error: Error): void;
+  /** What is waited for here, for people. */
+  waits?(): string[];
 }
 
 /** See {@link Stack}. */
@@ -165,7 +182,7 @@ export class StackImpl implements Stack, Dependent {
   readonly #nics = new Map<number, NicImpl>();
   /** VLANs, and what they are on. */
   readonly #vlans = new Map<NicImpl, NicImpl>();
-  readonly #sockets = new Set<SocketImpl>();
+  readonly #sockets = new Members<Restable | RestingSocket>();
   readonly #others = new Set<Closable>();
   readonly #closing = deferred<void>();
   readonly #configuration: Configuration;
@@ -237,8 +254,16 @@ export class StackImpl implements Stack, Dependent {
       port,
       events,
       mtu,
-    } = this.engine.record(interfaceFields, (wasm, now) =>
-      wasm.add_interface(now, this.#host, name, check.macNumber(mac), wanted, medium, slaac),
+    } = this.engine.record(interfaceFields, (wasm) =>
+      wasm.add_interface(
+        this.engine.now(),
+        this.#host,
+        name,
+        check.macNumber(mac),
+        wanted,
+        medium,
+        slaac,
+      ),
     ) as { interface: number; port: number; events: number; mtu: number };
     const nic = new NicImpl(this.engine, {
       host: this.#host,
@@ -463,27 +488,10 @@ export class StackImpl implements Stack, Dependent {
   }
 
   connect(address: ConnectTarget | string, options?: ConnectOptions): Socket {
-    const given = check.options("options", options);
-    const remote = targetOf(address);
-    if (given.secureTransport !== undefined && given.secureTransport !== "off") {
-      throw new TypeError(
-        `options.secureTransport must be "off", got ${check.show(given.secureTransport)}`,
-      );
-    }
-    const signal = check.abortSignal("options.signal", given.signal);
-    const connectTimeout =
-      given.connectTimeout === undefined
-        ? Number.POSITIVE_INFINITY
-        : check.duration("options.connectTimeout", given.connectTimeout);
-    const settings = settingsOf(given);
-    const fastOpen = check.boolean("options.fastOpen", given.fastOpen, false);
-    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
-    const localAddress =
-      given.localAddress === undefined
-        ? ANY
-        : check.address("options.localAddress", given.localAddress);
-    const localPort =
-      given.localPort === undefined ? 0 : check.port("options.localPort", given.localPort, 0);
+    const plan = connectPlan(address, options);
+    const { remote, localPort, connectTimeout, fastOpen, localAddress, settings } = plan;
+    const { allowHalfOpen, signal } = plan;
+    const security = clientSecurity(this.engine, options ?? {}, remote.address, plan);
     this.#assertOpen();
     const begin = (address: string): number | Error =>
       this.#tryConnect(
@@ -497,17 +505,17 @@ export class StackImpl implements Stack, Dependent {
             fastOpen,
             this.engine.give(ipNumbers(address), optionalIp(localAddress), settings),
           ),
-        `connect to ${check.hostPort(address, remote.port)}`,
+        () => check.hostPort(address, remote.port),
       );
     const how = { allowHalfOpen, signal, local: null };
     const failure = failureOf(remote, signal);
-    if (failure !== null) return this.#socket(failure, remote, how);
+    if (failure !== null) return this.#secured(security, failure, remote, how);
     if (check.addressLiteral(remote.address) !== null) {
-      return this.#socket(begin(remote.address), remote, how);
+      return this.#secured(security, begin(remote.address), remote, how);
     }
     const giveUp = new AbortController();
     const id = this.#connectByName(remote.address, giveUp.signal, begin);
-    return this.#socket(id, remote, { ...how, giveUp });
+    return this.#secured(security, id, remote, { ...how, giveUp });
   }
 
   async #connectByName(
@@ -521,9 +529,16 @@ export class StackImpl implements Stack, Dependent {
   }
 
   /** The number of a new connection, or why there is none: that is told by the socket's promises. */
-  #tryConnect(connect: (wasm: Bindings, now: number) => number, attempt: string): number | Error {
+  #tryConnect(
+    connect: (wasm: Bindings, now: number) => number,
+    remoteAddress: () => string,
+  ): number | Error {
     try {
-      const id = this.engine.call(connect, attempt);
+      const id = this.engine.call(
+        connect,
+        () => `connect to ${remoteAddress()}`,
+        () => ({ remoteAddress: remoteAddress() }),
+      );
       this.engine.wake();
       return id;
     } catch (error) {
@@ -532,36 +547,37 @@ export class StackImpl implements Stack, Dependent {
     }
   }
 
-  #socket(
-    id: SocketStart["id"],
-    remote: SocketAddress,
-    how: Pick<SocketStart, "allowHalfOpen" | "signal" | "local" | "giveUp">,
-  ): SocketImpl {
-    const socket = new SocketImpl(this.engine, {
-      id,
-      remote,
-      ...how,
-      released: (released) => this.#sockets.delete(released),
-    });
+  #socket(id: SocketStart["id"], remote: SocketAddress, how: SocketManner): SocketImpl {
+    const { allowHalfOpen, signal, local, giveUp, upgrade = null } = how;
+    const members = this.#sockets;
+    const start = { id, remote, allowHalfOpen, signal, local, upgrade, members };
+    const socket = new SocketImpl(this.engine, giveUp === undefined ? start : { ...start, giveUp });
+    return this.#tracked(socket);
+  }
+
+  #tracked(socket: SocketImpl): SocketImpl {
     if (socket.end === null) this.#sockets.add(socket);
     return socket;
   }
 
+  /** A socket, or one with TLS over it. */
+  #secured(
+    security: Security,
+    id: SocketStart["id"],
+    remote: SocketAddress,
+    how: SocketManner,
+  ): Socket {
+    const { upgrade } = security;
+    if (upgrade === null) return security.over(this.#socket(id, remote, how));
+    const own: typeof upgrade = (successor, options) =>
+      upgrade(() => this.#tracked(successor()), options);
+    return security.over(this.#socket(id, remote, { ...how, upgrade: own }));
+  }
+
   listen(options: ListenOptions): Listener {
-    const given = check.options("options", options);
-    const port = check.port("options.port", given.port, 0);
-    const hostname =
-      given.hostname === undefined ? ANY : check.address("options.hostname", given.hostname);
-    const backlog =
-      given.backlog === undefined
-        ? DEFAULT_BACKLOG
-        : check.integer("options.backlog", given.backlog, 1, 65_535);
-    const allowHalfOpen = check.boolean("options.allowHalfOpen", given.allowHalfOpen, false);
-    const settings = settingsOf(given);
-    const fastOpen =
-      given.fastOpen === undefined
-        ? 0
-        : check.integer("options.fastOpen", given.fastOpen, 0, 65_535);
+    const { port, hostname, backlog, fastOpen, allowHalfOpen, settings } = listenPlan(options);
+    const how = { allowHalfOpen, signal: null };
+    const security = serverSecurity(this.engine, options, how);
     this.#assertOpen();
     const listener = new ListenerImpl(
       this.engine,
@@ -574,8 +590,10 @@ export class StackImpl implements Stack, Dependent {
           this.engine.give(optionalIp(hostname), settings),
         ),
       ),
-      (id, remote, local) => this.#socket(id, remote, { allowHalfOpen, signal: null, local }),
+      (id, remote, local) =>
+        this.#secured(security, id, remote, { allowHalfOpen, signal: null, local }),
       (closed) => this.#others.delete(closed),
+      security.ready,
     );
     if (listener.address !== null) this.#others.add(listener);
     return listener;
@@ -589,7 +607,8 @@ export class StackImpl implements Stack, Dependent {
   ): { id: number; address: SocketAddress } | Error {
     const address = hostname || ALL;
     try {
-      const id = this.engine.call(listen, `listen on ${check.hostPort(address, port)}`);
+      const localAddress = check.hostPort(address, port);
+      const id = this.engine.call(listen, `listen on ${localAddress}`, { localAddress });
       return { id, address: { address, port: this.engine.call((wasm) => wasm.listener_port(id)) } };
     } catch (error) {
       if (error instanceof SocketError) return error;
@@ -608,6 +627,7 @@ export class StackImpl implements Stack, Dependent {
     const id = this.engine.call(
       (wasm) => wasm.bind_udp(this.#host, port, this.engine.give(optionalIp(hostname), settings)),
       `bind UDP ${check.hostPort(address, port)}`,
+      { localAddress: check.hostPort(address, port) },
     );
     const bound = this.engine.call((wasm) => wasm.udp_port(id));
     return this.#udpSocket(id, { address, port: bound });
@@ -629,6 +649,21 @@ export class StackImpl implements Stack, Dependent {
   async ping(address: string, options?: PingOptions): Promise<PingReply> {
     this.#assertOpen();
     return ping(this.engine, this.#host, address, options, this.#others);
+  }
+
+  traceroute(
+    hostname: string,
+    options?: TracerouteOptions,
+  ): AsyncGenerator<TracerouteHop, void, undefined> {
+    this.#assertOpen();
+    const tracing = {
+      engine: this.engine,
+      host: this.#host,
+      open: this.#others,
+      resolve: (name: string, signal: AbortSignal) => this.resolve(name, { signal }),
+      bindUdp: () => this.bindUdp(),
+    };
+    return traceroute(tracing, hostname, options);
   }
 
   connections(): ConnectionInfo[] {
@@ -686,7 +721,7 @@ export class StackImpl implements Stack, Dependent {
       for (const nic of this.#nics.values()) this.#configuration.giveBack(nic);
       // First, since a socket's end is told to its owner, who may want another one: that is refused.
       this.#over = error;
-      for (const socket of this.#sockets) socket.abort(error);
+      for (const socket of this.#sockets.all()) socket.abort(error);
       // The resets that this causes go out before the interfaces are removed.
       this.engine.call((wasm, now) => wasm.close_host(now, this.#host));
       this.#end(error);
@@ -694,6 +729,27 @@ export class StackImpl implements Stack, Dependent {
       this.engine.removeDependent(this);
     }
     return this.closed;
+  }
+
+  /** @internal What is waited for at its sockets, for people. */
+  waits(): string[] {
+    return [...this.#sockets.all(), ...this.#others].flatMap((open) => open.waits?.() ?? []);
+  }
+
+  /**
+   * The stack is gone as a machine is whose power has failed: nothing is sent any more, and what waits for its sockets waits for ever, so that
+   * the programs on it stop where they are.
+   */
+  vanish(error: Error): void {
+    if (this.over !== null) return;
+    for (const nic of this.#nics.values()) nic.unplug();
+    this.#over = error;
+    for (const socket of this.#sockets.all()) socket.vanish(error);
+    for (const other of this.#others) other.vanish?.(error);
+    this.engine.call((wasm, now) => wasm.close_host(now, this.#host));
+    this.#end(error);
+    this.engine.wake();
+    this.engine.removeDependent(this);
   }
 
   onEngineOver(error: Error): void {
@@ -712,40 +768,4 @@ export class StackImpl implements Stack, Dependent {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** The settings of a socket's own, of which `noDelay` may stand outside. */
-function settingsOf(given: { tcp?: TcpOptions; noDelay?: boolean }): Float64Array<ArrayBuffer> {
-  const { tcp, noDelay } = given;
-  if (noDelay === undefined) return tcpValues("options.tcp", tcp);
-  check.boolean("options.noDelay", noDelay, false);
-  return tcpValues("options.tcp", { noDelay, ...check.options("options.tcp", tcp) });
-}
-
-/** Where to connect to. */
-function targetOf(address: ConnectTarget | string): SocketAddress {
-  const { hostname, port } =
-    typeof address === "string" ? splitAddress(address) : check.options("address", address);
-  const host = check.string("address.hostname", hostname);
-  const number = check.port("address.port", port);
-  return { address: check.addressLiteral(host) ?? host, port: number };
-}
-
-/** Why a connection cannot even be tried. */
-function failureOf(remote: SocketAddress, signal: AbortSignal | null): Error | null {
-  const to = check.hostPort(remote.address, remote.port);
-  if (signal?.aborted) {
-    return new SocketError("ABORT_ERR", `connect to ${to} was aborted`, { cause: signal.reason });
-  }
-  return null;
-}
-
-function splitAddress(text: string): ConnectTarget {
-  const match = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text);
-  if (match === null) {
-    throw new TypeError(
-      `address must be like "10.0.2.15:80" or "[fd00::2]:80", got ${check.show(text)}`,
-    );
-  }
-  return { hostname: match[1] ?? "", port: Number(match[2]) };
 }

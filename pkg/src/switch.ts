@@ -7,7 +7,14 @@ import { SWITCH_COUNTERS } from "./names.js";
 import { join } from "./plug.js";
 import { countersOf, freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
 import { fieldsOf } from "./records.js";
-import type { Pluggable, Port, PortCounters, Switch, SwitchOptions } from "./types.js";
+import type {
+  Pluggable,
+  Port,
+  PortCounters,
+  Switch,
+  SwitchOptions,
+  SwitchPlugOptions,
+} from "./types.js";
 
 const switchCounters = fieldsOf(SWITCH_COUNTERS);
 
@@ -21,6 +28,14 @@ export async function createSwitch(options: SwitchOptions = {}): Promise<Switch>
     core.call((wasm) => wasm.add_switch(label)),
     label,
   );
+}
+
+/** The switch that a port is plugged into. */
+const switches = new WeakMap<PortBase, SwitchImpl>();
+
+/** The switch that something is plugged into; null if it is plugged into none. */
+export function switchOf(pluggable: Pluggable): SwitchImpl | null {
+  return switches.get(portOf("port", pluggable)) ?? null;
 }
 
 /** Told of the ports that a switch gets. */
@@ -49,21 +64,36 @@ export class SwitchImpl implements Switch, Dependent {
     return [...this.#plugged.keys()];
   }
 
-  plug(port: Pluggable): void {
+  plug(port: Pluggable, options?: SwitchPlugOptions): void {
     this.#assertOpen();
     const far = freePortOf("port", port);
+    const { isolated } = check.options("options", options);
+    if (isolated !== undefined) check.boolean("options.isolated", isolated, false);
     const own = this.#free.pop() ?? this.#addPort();
+    own.wanted = far.isolates ? false : isolated;
+    this.#plugged.set(far, own);
     own.onUnplugged = () => {
       this.#plugged.delete(far);
+      switches.delete(far);
       this.#free.push(own);
+      this.#isolate();
     };
+    // Before frames pass.
+    this.#isolate();
     try {
       join(own, far, {});
     } catch (error) {
-      this.#free.push(own);
+      own.onUnplugged();
       throw error;
     }
-    this.#plugged.set(far, own);
+    switches.set(far, this);
+  }
+
+  /** Tells the engine which ports are isolated, where that has changed. */
+  #isolate(): void {
+    if (this.engine.over !== null) return;
+    const isolates = [...this.#plugged.keys()].some((far) => far.isolates);
+    for (const port of this.#plugged.values()) port.isolated = port.wanted ?? isolates;
   }
 
   #addPort(): SwitchPort {
@@ -123,6 +153,9 @@ export class SwitchImpl implements Switch, Dependent {
 class SwitchPort extends PortBase {
   readonly id: number;
   onUnplugged: () => void = () => {};
+  /** What the caller wants; undefined: as the others do. */
+  wanted: boolean | undefined;
+  #isolated = false;
   readonly #engine: EngineCore;
 
   constructor(engine: EngineCore, id: number, name: string) {
@@ -133,6 +166,12 @@ class SwitchPort extends PortBase {
 
   get engine(): EngineCore {
     return this.#engine;
+  }
+
+  set isolated(isolated: boolean) {
+    if (isolated === this.#isolated) return;
+    this.#isolated = isolated;
+    this.#engine.call((wasm) => wasm.isolate(this.id, isolated));
   }
 
   protected count(): PortCounters {

@@ -2,7 +2,7 @@
 
 import * as check from "./arguments.js";
 import { SETTINGS } from "./names.js";
-import { count, type Kind, SettingsTable, TIME } from "./settings.js";
+import { count, type Kind, NO_SETTINGS, SettingsTable, TIME } from "./settings.js";
 import type { KeepAliveOptions, TcpOptions, TcpSettings } from "./types.js";
 
 const KILOBYTE = 1024;
@@ -64,6 +64,7 @@ export function tcpValues(
   argument: string,
   options: TcpOptions | undefined,
 ): Float64Array<ArrayBuffer> {
+  if (options === undefined) return NO_SETTINGS;
   const numbers = new Map<string, number>();
   for (const [name, value] of Object.entries(check.options(argument, options))) {
     if (value === undefined) continue;

@@ -24,7 +24,7 @@ export class DueTimer {
   set(due: number, isAwaited: boolean): void {
     this.clear();
     if (due === Number.POSITIVE_INFINITY) return;
-    const delay = Math.max(0, Math.ceil((due - this.#engine.now()) / 1_000));
+    const delay = Math.max(0, (due - this.#engine.now()) / 1_000);
     this.#timer = this.#engine.clock.setTimer(this.#callback, Math.min(delay, LONGEST_DELAY));
     holdProgram(this.#timer, isAwaited);
   }

@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
 /**
  * The public types. Addresses are strings in their usual notation, times are milliseconds, sizes are bytes unless a
  * comment says otherwise. Everything named here is created by a function or a method of the package, never by `new`.
@@ -20,14 +22,18 @@ import type {
   RouteOptions,
 } from "./types_routing.js";
 import type { ConnectionInfo, TcpOptions, TcpSettings, Trace } from "./types_tcp.js";
+import type { TlsInfo, TlsOptions, TlsServerOptions } from "./types_tls.js";
+import type { UdpOptions, UdpSocket } from "./types_udp.js";
 
 export type * from "./types_mdns.js";
 export type * from "./types_network.js";
 export type * from "./types_ports.js";
 export type * from "./types_routing.js";
 export type * from "./types_tcp.js";
+export type * from "./types_tls.js";
+export type * from "./types_udp.js";
 
-/** A span of time: milliseconds, or a number with a unit: `"250us"`, `"40ms"`, `"2s"`, `"1m"`. */
+/** A span of time: milliseconds, or a number with a unit: `"250us"`, `"40ms"`, `"2s"`, `"1m"`, `"1h"`. */
 export type DurationLike = number | string;
 
 /** A rate: bits per second, or a number with a unit: `"64kbit"`, `"10mbit"`, `"1gbit"`. */
@@ -46,10 +52,17 @@ export type WasmSource =
 export interface Clock {
   /** Milliseconds since any fixed origin; a value that goes backwards counts as no progress. */
   now(): number;
-  /** Calls `callback` once, not before `delay` milliseconds have passed. */
+  /** Calls `callback` once, not before `delay` milliseconds, which may be a fraction, have passed. */
   setTimer(callback: () => void, delay: number): unknown;
   /** Forgets a timer that has not fired. */
   clearTimer(timer: unknown): void;
+  /** Milliseconds since 1970: for captures, ends of leases and time servers. By default `Date.now()`. */
+  date?(): number;
+  /**
+   * Calls `work` once, as soon as the engine may do what calls have given it to do. By default that is a microtask after them, and at most 8 ms
+   * in a turn of the event loop, which depends on how fast the machine is; with `defer` all that is due is done at once, whatever it takes.
+   */
+  defer?(work: () => void): void;
 }
 
 /** How an engine is made. */
@@ -61,6 +74,8 @@ export interface EngineOptions {
    * `createGateway` with this engine, or by the first look into a capture. By default next to this package's own files.
    */
   servicesWasm?: WasmSource;
+  /** Where `tls_bg.wasm` is; loaded by the first connection with TLS. By default next to this package's own files. */
+  tlsWasm?: WasmSource;
   /** By default real time. */
   clock?: Clock;
   /**
@@ -82,27 +97,37 @@ export interface Engine {
   readonly closed: Promise<void>;
   /** Ends everything in this engine: pending operations reject, ports are detached. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 
 /** An address and a port number. */
 export interface SocketAddress {
+  /** An IP address in its usual notation, IPv6 without brackets. */
   address: string;
+  /** 1 to 65535; 0 where none is meant. */
   port: number;
 }
 
 /** Largest numbers of things a stack may hold; what is not given has a default that suits a page or a gateway. */
 export interface StackLimits {
+  /** Interfaces, VLANs and the loopback interface among them. */
   interfaces?: number;
+  /** Addresses of all interfaces, those that routers advertise among them. */
   addresses?: number;
+  /** Routes, those of the addresses' own networks among them. */
   routes?: number;
+  /** Neighbours that are known, or being resolved, on all interfaces. */
   neighbors?: number;
+  /** Open TCP connections, and those that are being opened. */
   connections?: number;
+  /** TCP ports that are listened on. */
   listeners?: number;
   /** Half-open incoming connections. */
   synQueue?: number;
   /** Connections remembered in TIME-WAIT. */
   timeWait?: number;
+  /** UDP sockets, those that the package has for itself (DHCP, DNS) among them. */
   udpSockets?: number;
   /** Pings waiting for an answer. */
   pings?: number;
@@ -120,12 +145,14 @@ export interface StackLimits {
 export interface StackOptions {
   /** A name for people: in captures and in the page. */
   hostname?: string;
+  /** How much it may hold. */
   limits?: StackLimits;
   /**
    * Seed of the stack's randomness (initial sequence numbers, ports, identifiers). By default from
    * `crypto.getRandomValues`; give one only where runs must repeat.
    */
   seed?: number | bigint;
+  /** TCP's settings for all its sockets, where nothing else is said. */
   tcp?: TcpOptions;
   /** Who is asked for names. What is not given, the leases of interfaces with `dhcp` tell. */
   dns?: NameServers;
@@ -145,6 +172,7 @@ export interface NameServers {
 export interface ResolveOptions {
   /** Only addresses of one family; by default of both. */
   family?: 4 | 6;
+  /** Rejects when it aborts, with its reason as `cause`. */
   signal?: AbortSignal;
 }
 
@@ -171,7 +199,12 @@ export interface InterfaceOptions {
    */
   medium?: "ethernet" | "ip" | "loopback";
   /** A VLAN (IEEE 802.1Q) on another interface of the stack, whose port carries its frames with this id, 1 to 4094. */
-  vlan?: { on: Nic; id: number };
+  vlan?: {
+    /** The interface whose port carries the frames. */
+    on: Nic;
+    /** The VLAN's number. */
+    id: number;
+  };
   /** By default a locally administered one, taken from the stack's seed. A VLAN has that of the interface that it is on. */
   mac?: string;
   /** Such as `["10.0.2.2/24", "fd00::2/64"]`. A link-local IPv6 address is added by itself. */
@@ -196,6 +229,7 @@ export interface InterfaceOptions {
   mtu?: number;
   /** Default router, or one for each family. */
   gateway?: string | readonly string[];
+  /** More static routes by this interface. */
   routes?: readonly RouteOptions[];
   /** Whether packets for others are forwarded, or how, as {@link Nic.setForwarding} has it. By default not. */
   forwarding?: boolean | ForwardingOptions;
@@ -223,6 +257,7 @@ export interface Port {
   unplug(): void;
   /** Unplugs the port and frees what belongs to it. A second call does nothing. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -241,9 +276,13 @@ export type FrameHook = (
 
 /** Counters of a port, seen from what owns it: a stack, a virtual machine, a relay. */
 export interface PortCounters {
+  /** Frames that went in. */
   framesReceived: number;
+  /** Bytes of these, headers included. */
   bytesReceived: number;
+  /** Frames that went out. */
   framesSent: number;
+  /** Bytes of these, headers included. */
   bytesSent: number;
   /** Frames lost at the port: it was not plugged in, or its owner could not take them. */
   dropped: number;
@@ -254,16 +293,29 @@ export interface PortCounters {
 }
 
 /** What can be plugged: a port, or a thing that has one, such as a gateway. */
-export type Pluggable = Port | { readonly port: Port };
+export type Pluggable =
+  | Port
+  | {
+      /** What is plugged in. */
+      readonly port: Port;
+    };
 
 /** What a DHCP server has granted. */
 export interface DhcpLease {
   /** With prefix length. */
   address: string;
+  /** The server's address. */
   server: string;
   /** The default route, or those of RFC 3442. */
-  routes: readonly { to: string; via: string }[];
+  routes: readonly {
+    /** The destination: `"0.0.0.0/0"` for the default route. */
+    to: string;
+    /** The router. */
+    via: string;
+  }[];
+  /** Addresses of name servers, most preferred first. */
   dnsServers: readonly string[];
+  /** Addresses of time servers. */
   ntpServers: readonly string[];
   /** The domain of unqualified names; may be empty. */
   domain: string;
@@ -279,6 +331,7 @@ export interface Dhcp6Lease {
   preferredUntil: number | null;
   /** Until when it may be used. It is renewed long before. */
   expires: number | null;
+  /** Addresses of name servers, most preferred first. */
   dnsServers: readonly string[];
   /** Domains of short names. */
   search: readonly string[];
@@ -299,6 +352,7 @@ export interface AddressInfo {
 
 /** A stack's port with addresses. */
 export interface Nic extends Port {
+  /** The MAC address, as `"02:00:00:00:00:01"`. */
   readonly mac: string;
   /** IP MTU in bytes. */
   readonly mtu: number;
@@ -314,7 +368,9 @@ export interface Nic extends Port {
   readonly lease6: Dhcp6Lease | null;
   /** Why the DHCP client could not begin, such as that port 68 is taken; null if it could. */
   readonly dhcpError: Error | null;
+  /** Adds an address with prefix length, such as `"10.0.2.2/24"`. Throws a RangeError if it is none, or there is no room. */
   addAddress(prefix: string): void;
+  /** Removes an address, given as {@link addAddress} has it. */
   removeAddress(prefix: string): void;
   /** Says what becomes of packets for others, as far as it is given: `true` is all with the usual check of sources, `false` nothing. */
   setForwarding(forwarding: boolean | ForwardingOptions): ForwardingSettings;
@@ -330,6 +386,7 @@ export interface Nic extends Port {
    * {@link leaveGroup}. {@link UdpSocket.joinGroup} is for one socket.
    */
   joinGroup(group: string): void;
+  /** Takes one {@link joinGroup} back. */
   leaveGroup(group: string): void;
   /**
    * Asks the network which multicast groups are listened to, as a router does (IGMPv3, MLDv2), so that switches with snooping know where groups are; false ends that.
@@ -360,19 +417,42 @@ export interface ConnectOptions {
   allowHalfOpen?: boolean;
   /** Source address and port, where the choice matters. */
   localAddress?: string;
+  /** Source port; by default the stack chooses one that is free. */
   localPort?: number;
-  /** Only `"off"`: TLS belongs to a layer above. */
-  secureTransport?: "off";
+  /** `"on"` speaks TLS from the beginning, `"starttls"` when {@link Socket.startTls} is called. By default `"off"`. */
+  secureTransport?: "off" | "on" | "starttls";
+  /** The name that the server is asked for, and that its certificate must be for. By default the host name of the address. */
+  sni?: string;
+  /** Protocols to choose from, the preferred one first, such as `["h2", "http/1.1"]`. */
+  alpn?: readonly string[];
+  /** Whom to trust and who to be. Only where `secureTransport` is not `"off"`. */
+  tls?: TlsOptions;
+}
+
+/** What {@link Socket.startTls} may be told. What is not given is as the socket was made with. */
+export interface StartTlsOptions {
+  /** As `sni` of {@link ConnectOptions}. */
+  expectedServerHostname?: string;
+  /** Protocols that are offered, most preferred first. */
+  alpn?: readonly string[];
+  /** Whom to trust, and what else a client has. */
+  tls?: TlsOptions;
 }
 
 /** What is known of an open connection: both ends as `"10.0.2.15:80"` or `"[fd00::2]:80"`. */
 export interface SocketInfo {
+  /** The peer; the host as it was asked for. */
   remoteAddress: string;
-  localAddress: string;
+  /** This end; null if the connection was over before it was looked at. */
+  localAddress: string | null;
+  /** The protocol that both ends of TLS agreed on; null without TLS or without such an agreement. */
+  alpn: string | null;
+  /** What both ends have agreed on, with TLS. */
+  tls?: TlsInfo;
 }
 
 /**
- * A TCP connection, in the shape of the WinterTC Sockets API. Use either the streams or the layer below them
+ * A TCP connection, or one with TLS over it, in the shape of the WinterTC Sockets API. Use either the streams or the layer below them
  * (`tryRead`, `tryWrite`, `onready`), not both on the same side.
  */
 export interface Socket {
@@ -388,20 +468,25 @@ export interface Socket {
   readonly opened: Promise<SocketInfo>;
   /** Resolves when the connection has ended in good order, rejects with the {@link SocketError} that ended it. */
   readonly closed: Promise<void>;
-  /** Always false: this socket never changed to TLS. */
+  /** Whether it comes of {@link startTls}. */
   readonly upgraded: boolean;
-  /** Always `"off"`. */
-  readonly secureTransport: "off";
+  /** As it was made. */
+  readonly secureTransport: "off" | "on" | "starttls";
 
   /**
    * Closes both directions and lets go: what the stack has accepted is still sent, then FIN; unread data makes that a
-   * reset. Resolves as `closed` does. A second call returns the same promise.
+   * reset. `readable` ends, `writable` and pending writes fail with the reason, as does `opened` where it is pending; without a
+   * reason, with ABORT_ERR. Returns `closed`, which resolves. A second call changes nothing.
    */
   close(reason?: unknown): Promise<void>;
   /** Ends the connection at once with a reset. Pending operations reject with ABORT_ERR. */
   abort(reason?: unknown): void;
-  /** Always throws: TLS belongs to a layer above. */
-  startTls(): never;
+  /**
+   * Speaks TLS from here on, over the socket that it returns: this one is closed in good order, its streams end, and what the peer sent and nobody has
+   * read goes to the other. Of a socket that was accepted, this is the server's side. What was written must have been taken.
+   * @throws {SocketError} ERR_INVALID_STATE unless `secureTransport` is `"starttls"` and the socket is neither closed nor changed.
+   */
+  startTls(options?: StartTlsOptions): Socket;
 
   /** Called, never re-entrantly, after something changed: bytes or their end arrived, room came, opened, closed. */
   onready: ((socket: Socket) => void) | null;
@@ -415,6 +500,7 @@ export interface Socket {
   readonly readableBytes: number;
   /** How many bytes `tryWrite` would take. */
   readonly writableBytes: number;
+  /** Whether small segments leave at once (true) or wait for company (Nagle's algorithm). */
   setNoDelay(noDelay: boolean): void;
   /** Changes settings of the open connection; does nothing once it has ended. */
   setTcpOptions(options: TcpOptions): void;
@@ -422,6 +508,7 @@ export interface Socket {
   tcpSettings(): TcpSettings | null;
   /** What the stack knows of the connection, null once it has ended. */
   info(): ConnectionInfo | null;
+  /** As `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -429,19 +516,28 @@ export interface Socket {
 export interface ListenOptions {
   /** 0 lets the stack choose. */
   port: number;
-  /** One of the stack's addresses; by default all of them, both families. */
+  /** One of the stack's addresses, or `"0.0.0.0"` for all of IPv4; by default all of both families. */
   hostname?: string;
   /** Connections that may wait to be accepted. By default 511, as in Node. */
   backlog?: number;
   /** As in {@link ConnectOptions}, for each accepted socket. */
   allowHalfOpen?: boolean;
+  /** Settings of accepted connections, where they are not the stack's. */
   tcp?: TcpOptions;
+  /** The same as `tcp.noDelay`, which counts if both are given. */
   noDelay?: boolean;
   /**
    * Connections that may be accepted, and read from, before their handshake ends (TCP Fast Open, RFC 7413): how many at a
    * time. What they send may arrive twice, which the application has to bear. By default 0.
    */
   fastOpen?: number;
+  /**
+   * The certificates of a server with TLS. Sockets are given out before their handshake: `opened` tells how that has ended, and a failure is about
+   * that socket only.
+   */
+  tls?: TlsServerOptions;
+  /** By default `"on"` with `tls` and `"off"` without; with `"starttls"` accepted sockets change to TLS when {@link Socket.startTls} is called. */
+  secureTransport?: "off" | "on" | "starttls";
 }
 
 /** Waits for connections: `for await (const socket of listener)`. */
@@ -462,109 +558,9 @@ export interface Listener extends AsyncIterable<Socket> {
   tcpSettings(): TcpSettings | null;
   /** Stops listening. Connections that wait unaccepted are reset; iterations end. */
   close(): Promise<void>;
+  /** Resolves when it was closed. */
   readonly closed: Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** A datagram that arrived. */
-export interface Datagram {
-  data: Uint8Array<ArrayBuffer>;
-  remoteAddress: string;
-  remotePort: number;
-  /** The address it was sent to; a broadcast or multicast address is possible. */
-  localAddress: string;
-  /** The interface it came in by. */
-  nic: Nic | null;
-  /** The sender's MAC address. */
-  mac: string | null;
-  /** TTL or hop limit that it came with. */
-  ttl: number;
-  /** TOS or traffic class that it came with. */
-  trafficClass: number;
-}
-
-/** Where a datagram goes. A {@link Datagram} that came is one too: the answer goes back. */
-export interface DatagramTarget {
-  remoteAddress: string;
-  remotePort: number;
-  /** Source address; by default the stack chooses. */
-  localAddress?: string;
-  /** Needed for `255.255.255.255` and link-local addresses when the stack has several interfaces. */
-  nic?: Nic | null;
-  /** Destination MAC address, which skips neighbour resolution (a DHCP server needs this). */
-  mac?: string | null;
-}
-
-/** Settings of a UDP socket, which count for what is sent from then on. */
-export interface UdpSettings {
-  /** TTL or hop limit of datagrams to one host, null for the stack's, which is 64. By default null. */
-  ttl: number | null;
-  /** TTL or hop limit of datagrams to groups. By default 1, so that they stay on the link. */
-  multicastTtl: number | null;
-  /** DSCP and ECN: IPv4's TOS, IPv6's traffic class. By default 0. */
-  trafficClass: number;
-  /** Whether broadcasts may be sent. By default true. */
-  broadcast: boolean;
-  /** Whether what is longer than the path takes is an EMSGSIZE; otherwise it is sent in fragments. By default false. */
-  dontFragment: boolean;
-  /** Whether datagrams over IPv4 have a checksum; over IPv6 all have. By default true. */
-  checksum: boolean;
-  /** Whether up to 16 sockets that all want it may share an address and port. Counts when the socket is bound. By default false. */
-  sharePort: boolean;
-  /** Whether datagrams to groups reach this host's own sockets too. By default true. */
-  multicastLoop: boolean;
-}
-
-/** How a UDP socket is made. */
-export interface UdpOptions extends Partial<UdpSettings> {
-  /** 0 or absent lets the stack choose. */
-  port?: number;
-  hostname?: string;
-}
-
-/** From whom a socket wants what comes to a group: one or the other. */
-export interface GroupSources {
-  only?: readonly string[];
-  except?: readonly string[];
-}
-
-/** A UDP socket: an async iterable of datagrams. */
-export interface UdpSocket extends AsyncIterable<Datagram> {
-  readonly address: SocketAddress;
-  /** Datagrams as a stream. Those that nobody reads wait in a bounded queue of the stack, which drops the newest. */
-  readonly readable: ReadableStream<Datagram>;
-  /**
-   * Sends one datagram, to the peer that the socket is connected to where nothing else is said. Throws a {@link SocketError}
-   * (EMSGSIZE, ENOBUFS, ENETUNREACH, EACCES).
-   */
-  send(data: BufferSource, to?: DatagramTarget): void;
-  /**
-   * Connects the socket, by an IP address and a port: from now on it receives only what this peer sends, and errors about what was sent
-   * there. Null receives from all again. Throws a {@link SocketError} (ENETUNREACH).
-   */
-  connect(peer: SocketAddress | null): void;
-  /** The peer that the socket is connected to. */
-  readonly remote: SocketAddress | null;
-  /** Changes those settings that are given. */
-  setOptions(settings: Partial<UdpSettings>): void;
-  /** The settings as they are; null once the socket is closed. */
-  settings(): UdpSettings | null;
-  /**
-   * Listens to a multicast group on an interface, from all sources, from some only, or from all but some; routers are told (IGMP, MLD). Again
-   * with others, these count. Closing the socket leaves its groups.
-   */
-  joinGroup(group: string, nic: Nic, sources?: GroupSources): void;
-  leaveGroup(group: string, nic: Nic): void;
-  /** The next datagram; rejects with ABORT_ERR when the socket closes. */
-  receive(options?: { signal?: AbortSignal }): Promise<Datagram>;
-  /** The next datagram that is already there, or null. */
-  tryReceive(): Datagram | null;
-  /** Called after datagrams arrived. */
-  onready: ((socket: UdpSocket) => void) | null;
-  /** Told of ICMP errors about datagrams sent from here. */
-  onerror: ((error: SocketError, target: SocketAddress) => void) | null;
-  close(): Promise<void>;
-  readonly closed: Promise<void>;
+  /** As `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -574,6 +570,9 @@ export interface PingOptions {
   size?: number;
   /** By default 5000. */
   timeout?: DurationLike;
+  /** TTL or hop limit, 1 to 255; by default the stack's, which is 64. */
+  ttl?: number;
+  /** Rejects when it aborts, with its reason as `cause`. */
   signal?: AbortSignal;
 }
 
@@ -587,23 +586,76 @@ export interface PingReply {
   size: number;
 }
 
+/** How the way to a host is traced. */
+export interface TracerouteOptions {
+  /** UDP datagrams to ports where nobody listens, echo requests, or SYNs. By default `"udp"`. */
+  method?: "udp" | "icmp" | "tcp";
+  /** By UDP the port of the first probe, each later one has the next: by default 33434. By TCP the port of all: by default 80. */
+  port?: number;
+  /** Payload bytes of a probe by UDP or ICMP, by default 32. */
+  size?: number;
+  /** Hop limit of the first probes, by default 1. */
+  firstHop?: number;
+  /** Hop limit of the last ones, 1 to 255, by default 30. */
+  maxHops?: number;
+  /** Probes for each hop, 1 to 10, by default 3. */
+  probes?: number;
+  /** How long an answer is waited for, by default 3000. */
+  timeout?: DurationLike;
+  /** Ends the iteration with an ABORT_ERR when it aborts. */
+  signal?: AbortSignal;
+}
+
+/** What came of one probe. */
+export interface TracerouteProbe {
+  /** Who answered; null if nobody did. */
+  address: string | null;
+  /** Milliseconds, with fractions; null without an answer. */
+  rtt: number | null;
+  /**
+   * `"exceeded"`: a router told that its hop limit was used up. `"reached"`: the host itself answered. `"unreachable"`: `address` says that
+   * the host cannot be reached. `"timeout"`: no answer in time.
+   */
+  result: "exceeded" | "reached" | "unreachable" | "timeout";
+  /** Why the host is unreachable. */
+  error: SocketError | null;
+}
+
+/** What is so many hops away. */
+export interface TracerouteHop {
+  /** The hop limit of the probes. */
+  hop: number;
+  /** What became of each probe. */
+  probes: TracerouteProbe[];
+  /** Whether this is the host itself. */
+  reached: boolean;
+}
+
 /** A neighbour table entry. */
 export interface NeighborInfo {
+  /** The neighbour's IP address. */
   address: string;
   /** Null while it is being resolved. */
   mac: string | null;
+  /** `"incomplete"`, `"reachable"`, `"stale"`, `"delay"`, `"probe"` (RFC 4861 §7.3.2), `"unreachable"` (RFC 7048), `"failed"`, `"permanent"`. */
   state: string;
+  /** The name of the interface. */
   nic: string;
 }
 
 /** One host: interfaces, routes, sockets. */
 export interface Stack {
+  /** Its name for people. */
   readonly hostname: string;
+  /** The engine that it is in. */
   readonly engine: Engine;
+  /** Its interfaces. */
   readonly interfaces: readonly Nic[];
+  /** Makes an interface, whose port is to be plugged in. Throws a RangeError that names what is wrong. */
   addInterface(options: InterfaceOptions): Nic;
   /** All routes, the networks of the stack's own addresses among them. */
   routes(): RouteInfo[];
+  /** Adds a static route. Throws a RangeError if it cannot be. */
   addRoute(route: RouteOptions): void;
   /** Removes the routes to a destination, or only those that lead the way that is given. */
   removeRoute(route: string | RouteOptions): void;
@@ -618,6 +670,7 @@ export interface Stack {
   forwardPort(forward: PortForward): void;
   /** Takes that back, and ends the flows that came of it. */
   unforwardPort(forward: Omit<PortForward, "to">): void;
+  /** The ports that are forwarded. */
   portForwards(): PortForward[];
   /**
    * Takes the TCP connections and UDP flows that come in by an interface to addresses which are nobody's on this host: each waits until it is
@@ -633,10 +686,21 @@ export interface Stack {
    * are tried one soon after the other until one answers (RFC 8305).
    */
   connect(address: ConnectTarget | string, options?: ConnectOptions): Socket;
+  /** Waits for connections to a port. That the port is taken is told by `listening`. */
   listen(options: ListenOptions): Listener;
   /** Throws a {@link SocketError} (EADDRINUSE) when the port is taken. */
   bindUdp(options?: UdpOptions): UdpSocket;
+  /** Sends an ICMP echo request and waits for the answer. Rejects with a {@link SocketError} (ETIMEDOUT, EHOSTUNREACH, ...). */
   ping(address: string, options?: PingOptions): Promise<PingReply>;
+  /**
+   * The routers on the way to a host, one hop after the other until the host is reached, is said to be unreachable, or `maxHops` are over:
+   * `for await (const { hop, probes } of stack.traceroute("10.0.2.15"))`. Takes a name, too. Iterating throws a {@link SocketError} (ENETUNREACH,
+   * ENOTFOUND, ABORT_ERR).
+   */
+  traceroute(
+    hostname: string,
+    options?: TracerouteOptions,
+  ): AsyncGenerator<TracerouteHop, void, undefined>;
   /**
    * The addresses of a name in the order in which they are to be tried (RFC 6724), by asking the DNS servers of `dns`, of leases and of
    * routers; at least one. Rejects with a {@link SocketError} (ENOTFOUND) if there is none, or nobody to ask.
@@ -651,6 +715,7 @@ export interface Stack {
     type: string,
     options?: { signal?: AbortSignal },
   ): Promise<DnsRecord[]>;
+  /** All connections, half-open ones and those in TIME-WAIT among them. */
   connections(): ConnectionInfo[];
   /** What TCP does, if `limits.trace` asked for it; iterating throws a TypeError if not. */
   readonly trace: Trace;
@@ -658,6 +723,7 @@ export interface Stack {
   setTcpOptions(options: TcpOptions): void;
   /** TCP's settings for sockets that are made from now on. */
   tcpSettings(): TcpSettings;
+  /** The neighbour tables of all interfaces. */
   neighbors(): NeighborInfo[];
   /** Everything the stack has counted, each dropped packet by its reason. */
   counters(): Record<string, number>;
@@ -665,7 +731,9 @@ export interface Stack {
   readonly blocksInUse: number;
   /** Ends all sockets (connections are reset) and removes the interfaces. */
   close(): Promise<void>;
+  /** Resolves when the stack was closed. */
   readonly closed: Promise<void>;
+  /** As `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -673,5 +741,6 @@ export interface Stack {
 export interface ConnectTarget {
   /** An IP address, or a name. */
   hostname: string;
+  /** 1 to 65535. */
   port: number;
 }

@@ -23,7 +23,9 @@ export interface ServiceName {
 export interface ServiceOptions extends ServiceName {
   /** Subtypes that some browse for (RFC 6763 §7.1): `["_printer"]`. Four at most. */
   subtypes?: readonly string[];
+  /** Where it listens. */
   port: number;
+  /** What it tells about itself. By default nothing. */
   text?: ServiceText;
 }
 
@@ -31,7 +33,9 @@ export interface ServiceOptions extends ServiceName {
 export interface ServiceDetails extends ServiceName {
   /** The host: `printer.local`. */
   hostname: string;
+  /** Where it listens. */
   port: number;
+  /** What it tells about itself. */
   text: ServiceText;
   /** The host's addresses; a link-local one is of the interface that was asked on. */
   addresses: string[];
@@ -39,7 +43,9 @@ export interface ServiceDetails extends ServiceName {
 
 /** A service has come or gone. */
 export interface ServiceChange {
+  /** Whether it is there now. */
   kind: "found" | "gone";
+  /** Which one. */
   service: ServiceName;
 }
 
@@ -47,16 +53,19 @@ export interface ServiceChange {
 export interface PublishedService {
   /** Its name, to which a number was appended if another host has it; empty once it is closed. */
   readonly name: string;
+  /** What kind it is: `_http._tcp`. */
   readonly type: string;
   /** Changes its text, and tells that. */
   setText(text: ServiceText): void;
   /** Tells that it is gone. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 
 /** How long an answer is waited for. */
 export interface WaitOptions {
+  /** Rejects when it aborts, with its reason as `cause`. */
   signal?: AbortSignal;
   /** By default 5 s; then it rejects with ENOTFOUND. */
   timeout?: DurationLike;
@@ -67,6 +76,7 @@ export interface WaitOptions {
  * server. It ends with its interface.
  */
 export interface Mdns {
+  /** The interface. */
   readonly nic: Nic;
   /** The stack's name on the link as it claims it at present: `page.local`. */
   readonly hostname: string;
@@ -86,5 +96,6 @@ export interface Mdns {
   lookup(hostname: string, options?: WaitOptions): Promise<string[]>;
   /** Tells that the stack and its services are gone. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }

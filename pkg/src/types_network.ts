@@ -10,33 +10,53 @@ import type { Trace } from "./types_tcp.js";
 
 /** How a switch is made. */
 export interface SwitchOptions {
+  /** A name for people and captures. */
   name?: string;
+  /** By default the one that all of this realm shares. */
   engine?: Engine;
+}
+
+/** How a port is plugged into a switch. */
+export interface SwitchPlugOptions {
+  /**
+   * No frame passes from an isolated port to another isolated one, as on a private VLAN (RFC 5517): guests at such ports reach only what is
+   * plugged in without it, such as a gateway. Nor does the switch believe a guest there that has the MAC address of a station it
+   * knows elsewhere; its frames are dropped, and counted as `spoofed`. By default false, but true beside a gateway that isolates its guests.
+   */
+  isolated?: boolean;
 }
 
 /** A learning switch. */
 export interface Switch {
+  /** A name for people and captures. */
   readonly name: string;
+  /** The engine that it is in. */
   readonly engine: Engine;
   /** The ports plugged in now. */
   readonly ports: readonly Port[];
   /** Plugs a port in. Throws if it is plugged in somewhere already. */
-  plug(port: Pluggable): void;
+  plug(port: Pluggable, options?: SwitchPlugOptions): void;
   /** Unplugs a port; does nothing if it is not plugged in here. */
   unplug(port: Pluggable): void;
   /** Frames forwarded, flooded, filtered and dropped, by reason. */
   counters(): Record<string, number>;
+  /** Unplugs all ports and frees the switch. A second call does nothing. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 
 /** What a cable does to frames; each direction alike. Probabilities are 0 to 1. */
 export interface Impairment {
+  /** How long a frame is on the way. By default 0. */
   latency?: DurationLike;
   /** The latency varies evenly by up to this either way; frames don't overtake each other, see `reorder`. */
   jitter?: DurationLike;
+  /** Probability that a frame is lost. By default 0. */
   loss?: number;
+  /** Probability that a frame comes twice. By default 0. */
   duplicate?: number;
+  /** Probability that one bit of a frame is wrong. By default 0. */
   corrupt?: number;
   /** Probability that a frame is held back for a moment, so that those behind overtake it. */
   reorder?: number;
@@ -48,17 +68,23 @@ export interface Impairment {
 
 /** How a cable is made. */
 export interface CableOptions extends Impairment {
+  /** A name for people and captures. */
   name?: string;
+  /** By default the one that all of this realm shares. */
   engine?: Engine;
 }
 
 /** A cable with two ends, each a port. */
 export interface Cable {
+  /** One end. */
   readonly a: Port;
+  /** The other end. */
   readonly b: Port;
   /** Changes what the cable does from now on; what is not named stays. */
   set(impairment: Impairment): void;
+  /** Unplugs both ends and frees the cable; frames on the way are lost. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -68,6 +94,7 @@ export interface Link {
   unplug(): void;
   /** Changes what the link does to frames. */
   set(impairment: Impairment): void;
+  /** As `unplug`, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -121,5 +148,6 @@ export interface Capture {
   stop(): void;
   /** Stops, and frees what was kept. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }

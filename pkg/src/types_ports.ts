@@ -32,9 +32,15 @@ export interface FunctionPort extends Port {
 
 /** The part of a v86 emulator that a port needs. */
 export interface V86Emulator {
+  /** Calls `listener` for each frame that a card sends. */
   add_listener(event: string, listener: (value: Uint8Array) => void): void;
+  /** Takes that back. */
   remove_listener(event: string, listener: (value: Uint8Array) => void): void;
-  bus: { send(event: string, value: Uint8Array): void };
+  /** What takes frames for the cards. */
+  bus: {
+    /** Hands a frame to a card. */
+    send(event: string, value: Uint8Array): void;
+  };
 }
 
 /** How a virtual machine is plugged in. */
@@ -97,6 +103,7 @@ export interface PortEnd {
 
 /** A port over a link that opens, ends, and perhaps comes back. */
 export interface LinkPort extends Port {
+  /** Where the link is in its life. */
   readonly state: LinkState;
   /** Told of each new state, with the error that has led to it, if any. By default null. */
   onstate: ((state: LinkState, error: SocketError | null) => void) | null;
@@ -110,12 +117,19 @@ export interface LinkPort extends Port {
 
 /** The part of a WebSocket that a port needs; that of browsers, Node 22 and `ws` have it. */
 export interface WebSocketLike {
+  /** Is set to `"arraybuffer"`. */
   binaryType: string;
+  /** 0 to 3: connecting, open, closing, closed. */
   readonly readyState: number;
+  /** Bytes that wait to be sent. */
   readonly bufferedAmount: number;
+  /** Sends a binary message. */
   send(data: Uint8Array<ArrayBuffer>): void;
+  /** Begins to close it. */
   close(code?: number, reason?: string): void;
+  /** Listens for `open`, `message`, `error` and `close`. */
   addEventListener(type: string, listener: (event: never) => void): void;
+  /** Takes that back. */
   removeEventListener(type: string, listener: (event: never) => void): void;
 }
 
@@ -131,11 +145,13 @@ export interface WebSocketPortOptions extends ReconnectingPortOptions {
 export interface WebSocketEnd extends PortEnd {
   /** The WebSocket's close code (RFC 6455 §7.4); 1006 if there was none. */
   code: number;
+  /** What the other side said; may be empty. */
   reason: string;
 }
 
 /** A WebSocket that carries frames. */
 export interface WebSocketPort extends LinkPort {
+  /** As {@link LinkPort.closed}, with how the WebSocket ended. */
   readonly closed: Promise<WebSocketEnd>;
 }
 
@@ -150,13 +166,21 @@ export type BroadcastPortOptions = OutsidePortOptions;
  * `postMessage`; an `RTCDataChannel` has `send`. Events come by `addEventListener`, or by `on` and `off` with the message itself.
  */
 export interface MessageTarget {
+  /** Sends a message whose buffers may be transferred. */
   postMessage?(message: unknown, transfer?: never): void;
+  /** Sends a message, where there is no `postMessage`. */
   send?(data: never): void;
+  /** Listens for messages, as browsers have it. */
   addEventListener?(type: string, listener: (event: never) => void): void;
+  /** Takes that back. */
   removeEventListener?(type: string, listener: (event: never) => void): void;
+  /** Listens for messages, as Node has it. */
   on?(type: string, listener: (value: never) => void): unknown;
+  /** Takes that back. */
   off?(type: string, listener: (value: never) => void): unknown;
+  /** Lets messages come (`MessagePort`). */
   start?(): void;
+  /** Ends it; called when the port is closed. */
   close?(): void;
 }
 
@@ -168,18 +192,37 @@ export interface StreamPortOptions extends LinkPortOptions {
 
 /** The part of a `node:stream` Duplex, such as a `node:net` Socket, that a port needs. */
 export interface NodeStreamLike {
+  /** Whether it is being connected (`node:net`). */
   readonly connecting?: boolean;
+  /** Whether it is over. */
   readonly destroyed: boolean;
+  /** Takes bytes; false if it has enough for now, and `drain` follows. */
   write(data: Uint8Array): boolean;
+  /** Holds `data` events back. */
   pause(): unknown;
+  /** Lets them come. */
   resume(): unknown;
+  /** Ends it at once. */
   destroy(): unknown;
+  /** Listens for `connect`, `data`, `drain`, `end`, `error` and `close`. */
   on(event: string, listener: (value: never) => void): unknown;
+  /** Takes that back. */
   off(event: string, listener: (value: never) => void): unknown;
 }
 
 /** Where a socket is that speaks QEMU's stream: a path, or a port of a host (`"127.0.0.1"` by default). In Node only. */
-export type QemuAddress = string | { path: string } | { port: number; host?: string };
+export type QemuAddress =
+  | string
+  | {
+      /** Of a Unix socket. */
+      path: string;
+    }
+  | {
+      /** Of TCP. */
+      port: number;
+      /** By default `"127.0.0.1"`. */
+      host?: string;
+    };
 
 /** How a stream of QEMU is plugged in. `queue` is for the time without a link; the socket itself says when it has room. */
 export type QemuPortOptions = ReconnectingPortOptions;
@@ -206,6 +249,7 @@ export interface RecordedPacket {
   linkType: number;
   /** Length on the wire, of which the recording may have less. */
   length: number;
+  /** As it was recorded, from the header that `linkType` names. */
   data: Uint8Array;
 }
 

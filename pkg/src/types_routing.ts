@@ -28,6 +28,7 @@ export interface RouteInfo {
   via: string | null;
   /** The name of the interface. */
   nic: string;
+  /** Of several routes to one destination, the one with the lowest is used. */
   metric: number;
   /** Decides between equal metrics (RFC 4191). */
   preference: "low" | "medium" | "high";
@@ -39,7 +40,9 @@ export interface RouteInfo {
 
 /** What an interface does with packets that are for others. They are forwarded between two interfaces that both do. */
 export interface ForwardingOptions {
+  /** Whether IPv4 packets are forwarded. */
   ipv4?: boolean;
+  /** Whether IPv6 packets are. */
   ipv6?: boolean;
   /**
    * How the sources of packets that come in are checked (RFC 3704): `"strict"`, the default, wants the route to them to lead through the
@@ -76,10 +79,13 @@ export interface NatOptions {
 
 /** A flow that is translated. The ports of `"icmp"` are identifiers of queries. */
 export interface NatFlow {
+  /** What it carries. */
   protocol: "tcp" | "udp" | "icmp";
+  /** The host behind this one. */
   inside: SocketAddress;
   /** What the remote host sees of it. */
   outside: SocketAddress;
+  /** Whom it talks to. */
   remote: SocketAddress;
   /** A TCP connection between its handshake and its end. */
   established: boolean;
@@ -89,6 +95,7 @@ export interface NatFlow {
 
 /** A port of the outside address that leads to a host inside. */
 export interface PortForward {
+  /** Whose port it is. */
   protocol: "tcp" | "udp";
   /** The port outside. */
   port: number;
@@ -112,8 +119,11 @@ export interface AdvertisedPrefix {
 
 /** A network that hosts reach through this router even if it is not their default router (RFC 4191). */
 export interface AdvertisedRoute {
+  /** Such as `"fd01::/48"`. */
   to: string;
+  /** How long it holds: infinite for ever. By default that of the router. */
   lifetime?: DurationLike;
+  /** How it compares with other routes there. By default `"medium"`. */
   preference?: "low" | "medium" | "high";
 }
 
@@ -121,12 +131,15 @@ export interface AdvertisedRoute {
 export interface AdvertiseOptions {
   /** By default the networks of the interface's own addresses. */
   prefixes?: readonly (string | AdvertisedPrefix)[];
+  /** Networks that are reached through this router besides. By default none. */
   routes?: readonly AdvertisedRoute[];
   /** How long hosts may use this as their default router, 0 for not at all. By default three times the interval. */
   routerLifetime?: DurationLike;
   /** How it compares with other default routers. By default `"medium"`. */
   preference?: "low" | "medium" | "high";
+  /** IPv6 addresses of name servers. By default none. */
   dnsServers?: readonly string[];
+  /** Domains that complete short names. By default none. */
   searchDomains?: readonly string[];
   /** By default that of the interface; null tells none. */
   mtu?: number | null;
@@ -149,6 +162,7 @@ export interface FlowEnds {
   readonly local: SocketAddress;
   /** The peer. */
   readonly remote: SocketAddress;
+  /** The interface that it came in by. */
   readonly nic: Nic;
 }
 
@@ -197,6 +211,7 @@ export interface AcceptAnyOptions {
   timeout?: DurationLike;
   /** Connections that may be between decision and `accept`'s result. By default 511. */
   backlog?: number;
+  /** Settings of the accepted connections, where they are not the stack's. */
   tcp?: TcpOptions;
 }
 
@@ -204,5 +219,6 @@ export interface AcceptAnyOptions {
 export interface AnyAddress {
   /** Takes no more flows. Connections that were accepted go on; what is pending is forgotten. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }

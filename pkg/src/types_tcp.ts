@@ -94,7 +94,10 @@ export interface TcpOptions {
   /** `writable` takes more while fewer bytes than this are not sent yet. By default null: as much as the buffer takes. */
   notSentLowat?: number | null;
 
-  /** Bytes that are told of at once; fewer only at the end, or when the window is about to close (SO_RCVLOWAT). By default 1. */
+  /**
+   * Bytes that are told of at once; fewer only at the end, or when the window is about to close (SO_RCVLOWAT). Until it is told of them, `tryRead` may
+   * find nothing. By default 1.
+   */
   receiveLowat?: number;
   /**
    * Segments that end beyond the window are cut off there (RFC 9293). If not, they are taken whole or not at all, as in Linux. By
@@ -164,7 +167,7 @@ export interface TcpOptions {
 }
 
 /** An option as it is told, which is not a text with a unit. */
-type Told<T> = T extends string ? (string extends T ? never : T) : T;
+export type Told<T> = T extends string ? (string extends T ? never : T) : T;
 
 /** All settings as they are: times in milliseconds, rates in bits a second, sizes in bytes. */
 export type TcpSettings = {
@@ -172,9 +175,17 @@ export type TcpSettings = {
     Exclude<TcpOptions[Name], undefined>
   >;
 } & {
+  /** When probes are sent, how long apart in milliseconds and how many; false for none. */
   readonly keepAlive:
     | false
-    | { readonly idle: number; readonly interval: number; readonly probes: number };
+    | {
+        /** Milliseconds of silence before the first. */
+        readonly idle: number;
+        /** Milliseconds between two. */
+        readonly interval: number;
+        /** How many go without an answer before the connection ends. */
+        readonly probes: number;
+      };
 };
 
 /** States of a connection (RFC 9293 §3.3.2). */
@@ -220,10 +231,14 @@ export type TcpTimer =
 export interface ConnectionInfo {
   /** A number that no other connection of the stack has; null for those that no socket holds. */
   id: number | null;
+  /** Where it is in its life. */
   state: TcpState;
+  /** This end. */
   local: SocketAddress;
+  /** The peer. */
   remote: SocketAddress;
 
+  /** What governs the window. */
   congestionControl: "cubic" | "reno" | "bbr" | "unlimited";
   /** `tcpi_ca_state`. */
   congestionState: CongestionState;
@@ -245,7 +260,9 @@ export interface ConnectionInfo {
   probes: number;
   /** Retransmission timeouts so far, how many of them came first after progress, and the time from those to the next progress. */
   totalRto: number;
+  /** How many of `totalRto` came first after progress. */
   totalRtoRecoveries: number;
+  /** Milliseconds from those to the next progress, together. */
   totalRtoTime: number;
 
   /** Bytes in the network as far as can be told. */
@@ -277,6 +294,7 @@ export interface ConnectionInfo {
   receiveQueue: number;
   /** Bytes that the buffers may hold now. */
   sendBuffer: number;
+  /** The same of the receive buffer. */
   receiveBuffer: number;
   /** The peer's window. */
   sendWindow: number;
@@ -301,6 +319,7 @@ export interface ConnectionInfo {
   sack: boolean;
   /** Shifts of the peer's window and of the one offered to it; null if window scaling was not agreed on. */
   sndWscale: number | null;
+  /** Shift of the window that is offered; null if window scaling was not agreed on. */
   rcvWscale: number | null;
   /** What of explicit congestion notification was agreed on: nothing, RFC 3168, or RFC 9768. */
   ecn: "off" | "on" | "accurate";
@@ -310,20 +329,28 @@ export interface ConnectionInfo {
   synData: boolean;
   /** What Accurate ECN has counted (RFC 9768): segments that came with a congestion mark, and bytes by codepoint... */
   receivedCe: number;
+  /** Bytes that came with the codepoint ECT(1). */
   receivedE1Bytes: number;
+  /** Bytes that came with the codepoint ECT(0). */
   receivedE0Bytes: number;
+  /** Bytes that came with a congestion mark. */
   receivedCeBytes: number;
   /** ...and what of ours the peer says it has received. */
   deliveredCe: number;
+  /** Of ours, bytes that came with the codepoint ECT(1). */
   deliveredE1Bytes: number;
+  /** Of ours, bytes that came with the codepoint ECT(0). */
   deliveredE0Bytes: number;
+  /** Of ours, bytes that came with a congestion mark. */
   deliveredCeBytes: number;
 
   /** How long an acknowledgement waits for company. */
   ato: number;
   /** How long ago data was sent, data came, and any acceptable segment came. */
   lastDataSent: number;
+  /** How long ago data came. */
   lastDataReceived: number;
+  /** How long ago any acceptable segment came. */
   lastReceived: number;
 
   /** The rate at which the window leaves; null before a round trip is measured. */
@@ -344,13 +371,17 @@ export interface ConnectionInfo {
   bytesReceived: number;
   /** Segments sent and received, and of these those with payload; they begin anew after 2^32. */
   segsOut: number;
+  /** Segments sent with payload. */
   dataSegsOut: number;
+  /** Segments received. */
   segsIn: number;
+  /** Segments received with payload. */
   dataSegsIn: number;
   /** How long there was something to send or unacknowledged... */
   busyTime: number;
   /** ...and of this, how long the peer's window, and how long the send buffer was what held data back. */
   rwndLimited: number;
+  /** How long the send buffer held data back. */
   sndbufLimited: number;
 
   /** How long until each timer expires; null for those that do not run. */
@@ -384,7 +415,9 @@ export interface TraceEventBase {
   time: number;
   /** The `id` of the {@link ConnectionInfo}; null for segments of no connection: half-open ones, TIME-WAIT, strangers. */
   connection: number | null;
+  /** This end's port. */
   localPort: number;
+  /** The peer's port. */
   remotePort: number;
 }
 
@@ -394,30 +427,57 @@ export type TraceEvent = TraceEventBase &
     | {
         /** A segment left. */
         type: "sent";
+        /** Why it was sent. */
         reason: SendReason;
+        /** Its sequence number. */
         seq: number;
         /** Payload bytes. */
         length: number;
+        /** The flags of its header. */
         flags: TcpFlag[];
       }
     | {
         /** A segment came and was processed. */
         type: "received";
+        /** Its sequence number. */
         seq: number;
+        /** Its acknowledgment number. */
         ack: number;
+        /** Payload bytes. */
         length: number;
+        /** The flags of its header. */
         flags: TcpFlag[];
         /** How far it moved what is acknowledged, in sequence numbers. */
         acknowledged: number;
         /** How far it moved what was received in order, in sequence numbers. */
         inOrder: number;
       }
-    | { type: "state"; from: TcpState; to: TcpState }
-    | { type: "timerSet"; timer: TcpTimer /** Until it expires. */; delay: number }
-    | { type: "timerFired"; timer: TcpTimer }
+    | {
+        /** The connection's state changed. */
+        type: "state";
+        /** What it was. */
+        from: TcpState;
+        /** What it is now. */
+        to: TcpState;
+      }
+    | {
+        /** A timer was set. */
+        type: "timerSet";
+        /** Which one. */
+        timer: TcpTimer;
+        /** Until it expires. */
+        delay: number;
+      }
+    | {
+        /** A timer has expired. */
+        type: "timerFired";
+        /** Which one. */
+        timer: TcpTimer;
+      }
     | {
         /** The congestion window or the threshold of slow start has changed. */
         type: "window";
+        /** The congestion window. */
         cwnd: number;
         /** `Infinity` before the first loss. */
         ssthresh: number;
@@ -425,10 +485,17 @@ export type TraceEvent = TraceEventBase &
     | {
         /** Loss recovery changed its state. */
         type: "recovery";
+        /** What it was. */
         from: CongestionState;
+        /** What it is now. */
         to: CongestionState;
       }
-    | { type: "lost" /** So many more are believed lost. */; segments: number }
+    | {
+        /** Segments are believed lost. */
+        type: "lost";
+        /** So many more. */
+        segments: number;
+      }
     | {
         /** A reduction of the window was taken back: nothing had been lost. */
         type: "undone";

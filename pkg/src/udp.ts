@@ -1,7 +1,7 @@
 /** UDP sockets. Datagrams wait in the stack's queue, which is bounded, until somebody asks for them. */
 
 import * as check from "./arguments.js";
-import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
+import { deferred, type Ends, type EngineCore, guarded, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import { ipNumbers, optionalIp } from "./ip.js";
 import { DATAGRAM, UDP_ERROR, UDP_SETTINGS } from "./names.js";
@@ -13,6 +13,7 @@ import type {
   Datagram,
   DatagramTarget,
   GroupSources,
+  IcmpReport,
   Nic,
   SocketAddress,
   UdpOptions,
@@ -48,9 +49,7 @@ interface Received extends Omit<Datagram, "data" | "nic" | "localAddress"> {
 }
 
 /** What `udp_error` tells. */
-interface Reported {
-  address: string;
-  port: number;
+interface Reported extends SocketAddress, IcmpReport {
   why: Why;
 }
 
@@ -73,7 +72,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   readonly address: SocketAddress;
   readonly closed: Promise<void>;
   onready: ((socket: UdpSocket) => void) | null = null;
-  onerror: ((error: SocketError, target: SocketAddress) => void) | null = null;
+  onerror: UdpSocket["onerror"] = null;
   readonly #engine: EngineCore;
   readonly #start: UdpStart;
   readonly #closing = deferred<void>();
@@ -115,16 +114,31 @@ export class UdpSocketImpl implements UdpSocket, Sink {
         wasm.udp_error(this.#start.id),
       );
       if (next === null) return;
-      const { why, ...target } = next;
-      const text = `datagram to ${check.hostPort(target.address, target.port)}: ${why.text}`;
-      const error = new SocketError(why.code, text);
+      const { why, reporter, type, code, ...target } = next;
+      const remoteAddress = check.hostPort(target.address, target.port);
+      const text = `datagram to ${remoteAddress}: ${why.text}`;
+      const error = new SocketError(why.code, text, this.#ends(remoteAddress));
       const { onerror } = this;
-      if (onerror !== null) guarded(() => onerror(error, target));
+      if (onerror !== null) guarded(() => onerror(error, target, { reporter, type, code }));
     }
   }
 
   onEngineOver(error: Error): void {
     this.#finish(error);
+  }
+
+  /** What is waited for here, for people. */
+  waits(): string[] {
+    return this.#waiters.length > 0 ? [`a datagram at port ${this.address.port}`] : [];
+  }
+
+  /** What waits here waits for ever; calls from now on fail with the error. */
+  vanish(error: Error): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    this.#engine.removeSink(this.#start.id);
+    this.onready = null;
+    this.onerror = null;
   }
 
   get remote(): SocketAddress | null {
@@ -206,16 +220,29 @@ export class UdpSocketImpl implements UdpSocket, Sink {
         ? -1
         : check.macNumber(check.mac("to.mac", station));
     if (this.#error !== null) throw this.#error;
-    const attempt = `datagram to ${check.hostPort(remote, port)}`;
+    const ends = this.#ends(check.hostPort(remote, port));
+    const attempt = `datagram to ${ends.remoteAddress}`;
     if (from.byteLength > this.#engine.scratchCapacity) {
-      throw new SocketError("EMSGSIZE", `${attempt}: ${from.byteLength} bytes are too many`);
+      throw new SocketError("EMSGSIZE", `${attempt}: ${from.byteLength} bytes are too many`, ends);
     }
-    this.#engine.call((wasm, now) => {
-      this.#engine.bytes.set(from, this.#engine.scratch);
-      this.#engine.give(ipNumbers(remote), optionalIp(local));
-      return wasm.udp_send(now, this.#start.id, from.byteLength, port, nic, mac);
-    }, attempt);
+    this.#engine.call(
+      (wasm, now) => {
+        this.#engine.bytes.set(from, this.#engine.scratch);
+        this.#engine.give(ipNumbers(remote), optionalIp(local));
+        return wasm.udp_send(now, this.#start.id, from.byteLength, port, nic, mac);
+      },
+      attempt,
+      ends,
+    );
     this.#engine.wake();
+  }
+
+  /** The ends that an error names. */
+  #ends(remoteAddress: string): Ends & { remoteAddress: string } {
+    return {
+      localAddress: check.hostPort(this.address.address, this.address.port),
+      remoteAddress,
+    };
   }
 
   #connected(): DatagramTarget | undefined {

@@ -14,6 +14,7 @@ export type LeaseState = "reserved" | "offered" | "bound" | "released" | "declin
 
 /** An address and who has, had or may have it. */
 export interface Lease {
+  /** The IPv4 address. */
   address: string;
   /** All zero if nobody ever had the address. */
   mac: string;
@@ -21,6 +22,7 @@ export interface Lease {
   client: string;
   /** What the client calls itself, or what a static lease says; may be empty. */
   hostname: string;
+  /** What has become of it. */
   state: LeaseState;
   /** Milliseconds since 1970; null for a lease without end. */
   expires: number | null;
@@ -30,7 +32,9 @@ export interface Lease {
 
 /** What happened to a lease. */
 export interface LeaseChange {
+  /** What the server or the client has done. */
   kind: "granted" | "released" | "declined";
+  /** As it is after that. */
   lease: Lease;
 }
 
@@ -96,7 +100,7 @@ export class DhcpServer {
     for (const { mac, address, client, hostname, expires } of dhcp.restore) {
       const number = check.macNumber(check.mac("mac", mac));
       const remaining =
-        expires === null ? Number.POSITIVE_INFINITY : (expires - Date.now()) * 1_000;
+        expires === null ? Number.POSITIVE_INFINITY : (expires - this.#engine.date()) * 1_000;
       services.call((wasm, now) =>
         wasm.restore_lease(now, number, address, client, hostname, remaining),
       );

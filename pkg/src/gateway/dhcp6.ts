@@ -17,11 +17,13 @@ export type Lease6State = "bound" | "ended" | "declined";
 
 /** An IPv6 address that was leased by DHCPv6. */
 export interface Lease6 {
+  /** The IPv6 address. */
   address: string;
   /** The client's DUID, in hexadecimal digits. */
   client: string;
   /** The number of the client's association: it may have several. */
   iaid: number;
+  /** What has become of it. */
   state: Lease6State;
   /** Milliseconds since 1970; null for a lease without end. */
   expires: number | null;
@@ -56,7 +58,7 @@ export class Dhcp6Server {
     );
     for (const { address: leased, client, iaid, expires } of dhcp.restore) {
       const remaining =
-        expires === null ? Number.POSITIVE_INFINITY : (expires - Date.now()) * 1_000;
+        expires === null ? Number.POSITIVE_INFINITY : (expires - this.#engine.date()) * 1_000;
       services.call((wasm, now) => wasm.restore_dhcpv6(now, leased, client, iaid, remaining));
     }
     nic.joinGroup(SERVERS);

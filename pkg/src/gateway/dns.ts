@@ -5,6 +5,8 @@ import { SocketError } from "../errors.js";
 import type { Services } from "../services.js";
 import type { StackImpl } from "../stack.js";
 import type { Clock, Datagram, Listener, Socket, UdpSocket } from "../types.js";
+import type { NameAnswer } from "./egress/outside.js";
+import type { EgressDatagrams } from "./egress/types.js";
 import { Connection } from "./http/connection.js";
 import type { DnsResolver, GatewaySettings } from "./options.js";
 
@@ -14,9 +16,11 @@ const IDLE_TIMEOUT = 10_000;
 
 /** A question about a name that is not the gateway's, and what it was answered. */
 export interface DnsQuestion {
+  /** What was asked for. */
   name: string;
   /** `"A"`, `"AAAA"`, `"PTR"`, ... */
   type: string;
+  /** Who asked. */
   remoteAddress: string;
   /** Null: no such name, or what the upstream server says. */
   answer: readonly string[] | null;
@@ -29,6 +33,8 @@ type Action =
 
 /** What the server tells the gateway. */
 export interface DnsHooks {
+  /** What the outside has of a name that nobody here knows; null for no such name. */
+  outside(name: string, type: string, guest: string): Promise<NameAnswer | null>;
   asked(question: DnsQuestion): void;
   failed(error: unknown): void;
 }
@@ -122,6 +128,29 @@ export class DnsServer {
     }
   }
 
+  /** Answers a guest that asks another server than this one. */
+  answerDatagrams(flow: EgressDatagrams): void {
+    const { address, port } = flow.remote ?? flow.address;
+    flow.onready = () => {
+      for (;;) {
+        const datagram = this.#closed ? null : flow.tryReceive();
+        if (datagram === null) return;
+        this.#answer(datagram.data, { address, port, stream: false }).then(
+          (message) => {
+            if (message !== undefined && !this.#closed) flow.send(message);
+          },
+          (error: unknown) => this.#hooks.failed(error),
+        );
+      }
+    };
+    flow.onready(flow);
+  }
+
+  /** The same on a connection. */
+  answerConnection(socket: Socket): void {
+    void this.#serve(socket);
+  }
+
   #reply(datagram: Datagram, message: Uint8Array<ArrayBuffer> | undefined): void {
     if (message === undefined || this.#closed) return;
     const { remoteAddress, remotePort, localAddress, nic } = datagram;
@@ -178,28 +207,35 @@ export class DnsServer {
     const { question, name, type } = action;
     let answer: readonly string[] | null = null;
     let failure = "";
+    let ttl = this.#ttl;
     try {
       answer = (await this.#resolve?.(name, type)) ?? null;
       if (answer === null && this.#isOfOthers(name)) {
-        const reply = await this.#relay(question, name, type);
-        this.#hooks.asked({ name, type, remoteAddress: address, answer });
-        return reply;
+        if (this.#hasUpstream) {
+          const reply = await this.#relay(question, name, type);
+          this.#hooks.asked({ name, type, remoteAddress: address, answer });
+          return reply;
+        }
+        const found = await this.#hooks.outside(name, type, address);
+        answer = found?.answer ?? null;
+        ttl = found?.ttl ?? ttl;
       }
       if (answer === null) failure = "nxdomain";
     } catch (error) {
       failure = "servfail";
-      this.#hooks.failed(error);
+      // What a socket failed with is the way things are outside.
+      if (!(error instanceof SocketError)) this.#hooks.failed(error);
     }
     if (this.#closed) return undefined;
-    const reply = this.#give(question, answer ?? [], failure);
+    const reply = this.#give(question, answer ?? [], failure, ttl);
     this.#hooks.asked({ name, type, remoteAddress: address, answer });
     return reply;
   }
 
-  /** Whether another server is asked about a name. */
+  /** Whether others are asked about a name. */
   #isOfOthers(name: string): boolean {
     const own = name.toLowerCase();
-    return this.#hasUpstream && own !== this.#domain && !own.endsWith(`.${this.#domain}`);
+    return own !== this.#domain && !own.endsWith(`.${this.#domain}`);
   }
 
   /** What the upstream server says; that it cannot be asked, or does not answer, is a failure of this one (RFC 1035 §4.1.1). */
@@ -225,9 +261,10 @@ export class DnsServer {
     question: number,
     answer: readonly string[],
     failure: string,
+    ttl = this.#ttl,
   ): Uint8Array<ArrayBuffer> | undefined {
     const give = (answers: string, outcome: string) =>
-      this.#services.call((wasm) => wasm.answer_dns(question, answers, outcome, this.#ttl)) as
+      this.#services.call((wasm) => wasm.answer_dns(question, answers, outcome, ttl)) as
         | Uint8Array<ArrayBuffer>
         | undefined;
     try {

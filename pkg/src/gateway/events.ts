@@ -2,10 +2,12 @@
 
 import type { LeaseChange } from "./dhcp.js";
 import type { DnsQuestion } from "./dns.js";
+import type { FlowChange } from "./egress/types.js";
 import type { ExchangeRecord } from "./http/server.js";
 
 /** What went wrong in a handler, a resolver or a service of the gateway. */
 export interface GatewayFailure {
+  /** What was thrown, or rejected with. */
   error: unknown;
   /** The request's URL, where a handler failed. */
   url: string | null;
@@ -19,6 +21,8 @@ export interface GatewayEvents {
   request: ExchangeRecord;
   /** Somebody asked for a name that is not the gateway's own. */
   dns: DnsQuestion;
+  /** A guest's flow to the outside was opened, refused or closed. */
+  flow: FlowChange;
   /** Goes to the console unless a listener calls `preventDefault`. */
   error: GatewayFailure;
 }

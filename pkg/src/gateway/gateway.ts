@@ -5,37 +5,61 @@ import * as check from "../arguments.js";
 import { holdProgram } from "../clock.js";
 import { engineFor } from "../engine.js";
 import type { EngineCore } from "../engine_core.js";
+import { parseIp } from "../ip.js";
 import type { NicImpl } from "../nic.js";
 import { Services } from "../services.js";
 import { createStack, type StackImpl } from "../stack.js";
-import type { Clock, Nic, Stack } from "../types.js";
+import type { CertificateAuthority, Clock, Nic, Stack, V86Emulator } from "../types.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
 import { Dhcp6Server, type Lease6 } from "./dhcp6.js";
 import { DnsServer } from "./dns.js";
+import type { TcpHandler, UdpHandler } from "./egress/local_services.js";
+import type { Outside } from "./egress/outside.js";
+import type { OwnServices, ServedAddress } from "./egress/own_services.js";
+import { PrefixSet } from "./egress/prefixes.js";
+import type { Bandwidth, FlowRecord } from "./egress/types.js";
+import { joinOutside } from "./egress/wiring.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
+import { type Forward, type ForwardOptions, Forwards } from "./forward.js";
+import { type AttachOptions, type Guest, Guests } from "./guests.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
+import { type Https, httpsOf } from "./https.js";
+import { Names } from "./names.js";
 import { serveTime } from "./ntp.js";
-import { type GatewayOptions, type GatewaySettings, gatewaySettings } from "./options.js";
+import {
+  type GatewayOptions,
+  type GatewaySettings,
+  type GatewayState,
+  gatewaySettings,
+  restoring,
+} from "./options.js";
 import { Web } from "./web.js";
 
 /** What `serve` gives back. */
 export interface Served {
+  /** Such as `"http://shop.test"`. */
   readonly origin: string;
   /** Stops serving the origin; requests that are being answered are finished. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 
 /** Counters by service. */
 export interface GatewayCounters {
+  /** Of the web server. */
   http: Record<string, number>;
+  /** Of the DHCP server; empty without one. */
   dhcp: Record<string, number>;
+  /** Of the DHCPv6 server; empty without one. */
   dhcp6: Record<string, number>;
+  /** Of the DNS server. */
   dns: Record<string, number>;
+  /** Guests' flows to the outside. */
+  flows: Record<string, number>;
+  /** What the egresses count themselves, by their names. */
+  egress: Record<string, Record<string, number>>;
 }
-
-/** Names that a label of a host name may be made of. */
-const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
 
 /**
  * A host with a port, to be plugged into a switch or a cable. See {@link createGateway}.
@@ -49,7 +73,9 @@ export class Gateway extends GatewayEventTarget {
   readonly network: string;
   /** The gateway's addresses. */
   readonly address: string;
+  /** Its IPv6 address; null without `network6`. */
   readonly address6: string | null;
+  /** The domain of the network's names. */
   readonly domain: string;
   readonly #settings: GatewaySettings;
   readonly #services: Services;
@@ -57,8 +83,12 @@ export class Gateway extends GatewayEventTarget {
   readonly #dhcp6: Dhcp6Server | null;
   readonly #dns: DnsServer;
   readonly #web: Web;
-  /** Names that stand for a lease's address. */
-  readonly #leaseNames = new Map<string, string[]>();
+  readonly #outside: Outside;
+  readonly #own: OwnServices;
+  readonly #names: Names;
+  readonly #guests: Guests;
+  readonly #forwards: Forwards;
+  readonly #https: Https | null;
 
   /** @internal */
   constructor(
@@ -67,6 +97,7 @@ export class Gateway extends GatewayEventTarget {
     services: Services,
     settings: GatewaySettings,
     seed: readonly [high: number, low: number],
+    https: Https | null,
   ) {
     super();
     const engine = stack.engine as EngineCore;
@@ -82,18 +113,20 @@ export class Gateway extends GatewayEventTarget {
     this.address = settings.address;
     this.address6 = settings.six?.address ?? null;
     this.domain = settings.domain;
+    (nic as NicImpl).isolates = settings.isolate;
     this.#settings = settings;
     this.#services = services;
+    this.#https = https;
     const { dns, domain: ownDomain } = settings;
     this.#dns = new DnsServer(stack as StackImpl, clock, services, dns, ownDomain, {
+      outside: (...question) => this.#outside.resolve(...question),
       asked: (question) => this.#dispatch("dns", question),
       failed,
     });
-    for (const [name, addresses] of settings.dns.hosts) {
-      for (const address of addresses) this.#dns.add(name, address);
-    }
-    this.#addOwnName(`${settings.hostname}.${settings.domain}`);
-    this.#addOwnName(settings.hostname);
+    const addresses = this.address6 === null ? [this.address] : [this.address, this.address6];
+    this.#names = new Names(this.#dns, settings.domain, addresses, settings.dns.hosts);
+    this.#names.addOwn(`${settings.hostname}.${settings.domain}`);
+    this.#names.addOwn(settings.hostname);
     serveTime(stack, services, failed);
     const { dhcp } = settings;
     const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
@@ -103,10 +136,49 @@ export class Gateway extends GatewayEventTarget {
     this.#dhcp6 = six?.hasDhcp
       ? new Dhcp6Server(stack, nic, services, { ...six, domain }, seed, failed)
       : null;
-    for (const lease of dhcp?.leases ?? []) this.#nameLease(lease.address, lease.hostname ?? "");
-    this.#web = new Web(stack, clock, services.parser, settings.http, {
+    for (const lease of this.leases()) {
+      if (lease.state === "bound" || lease.state === "reserved") this.#holdLease(lease, true);
+    }
+    this.#web = new Web(stack, clock, services.parser, settings.http, https, {
       lookup: (hostname) => this.#dns.addresses(hostname),
       exchanged: (record) => this.#dispatch("request", record),
+      failed,
+    });
+    const { outside, own } = joinOutside({
+      stack,
+      nic,
+      clock,
+      services,
+      settings,
+      https,
+      dns: () => this.#dns,
+      names: this.#names,
+      web: () => this.#web,
+      changed: (change) => this.#dispatch("flow", change),
+      failed,
+    });
+    this.#outside = outside;
+    this.#own = own;
+    const inside = new PrefixSet([settings.network]);
+    this.#guests = new Guests({
+      stack,
+      nic,
+      isInside: (address) => {
+        const numbers = parseIp(address);
+        return numbers !== null && inside.has(numbers);
+      },
+      leasedBy: (mac) =>
+        this.leases().find((lease) => lease.state === "bound" && lease.mac === mac)?.address ??
+        null,
+      named: (guest, label, address) =>
+        this.#names.set(guest, "guest", label, address === null ? [] : [address]),
+      fetch: (input, init) => this.fetch(input, init),
+    });
+    this.#forwards = new Forwards({
+      stack,
+      clock,
+      connect: (...to) => this.#web.connect(...to),
+      resolve: (hostname) => this.#web.resolve(hostname),
       failed,
     });
     // Before this a trap is what `createGateway` rejects with.
@@ -117,8 +189,8 @@ export class Gateway extends GatewayEventTarget {
   }
 
   /**
-   * Answers requests for an origin such as `"http://shop.test"` or `"http://shop.test:8080"` by a function from `Request`
-   * to `Response`. The origin's host name resolves to the gateway in the network.
+   * Answers requests for an origin such as `"http://shop.test"`, `"http://shop.test:8080"` or, with the option `authority`, `"https://shop.test"` by a function
+   * from `Request` to `Response`. The origin's host name resolves to the gateway in the network.
    *
    * What the handler throws, or a rejection, is a 500 to the guest and an `error` event here. A stream that fails after the
    * response has begun resets the connection. `request.signal` aborts when the guest goes away.
@@ -130,7 +202,7 @@ export class Gateway extends GatewayEventTarget {
     if (this.#services.over !== null) throw this.#services.over;
     this.#web.add(route);
     try {
-      if (check.addressLiteral(route.hostname) === null) this.#addOwnName(route.hostname);
+      if (check.addressLiteral(route.hostname) === null) this.#names.addOwn(route.hostname);
     } catch (error) {
       this.#web.remove(route);
       throw error;
@@ -141,6 +213,19 @@ export class Gateway extends GatewayEventTarget {
       served = false;
     };
     return { origin: route.origin, close, [Symbol.dispose]: close };
+  }
+
+  /** The authority whose certificates guests are shown; null without one. */
+  get authority(): CertificateAuthority | null {
+    return this.#https?.authority ?? null;
+  }
+
+  /**
+   * What to type in a guest as root, so that it trusts the authority: for Debian, Alpine and others that have `update-ca-certificates`. The certificate is at
+   * `http://ADDRESS/ca.pem`, for others to get it from. Null without an authority.
+   */
+  get trustCommand(): string | null {
+    return this.#https?.trustCommand(this.address) ?? null;
   }
 
   /**
@@ -154,6 +239,101 @@ export class Gateway extends GatewayEventTarget {
     return this.#web.fetch(input, init);
   }
 
+  /**
+   * Gives each TCP connection to an address and port to a handler: an address in the network, such as `"10.0.2.100:22"`, which should be outside the DHCP
+   * server's range; any address outside, such as `"203.0.113.7:25"`; or a name, such as `"db.test:5432"`, which then resolves to an address of its own
+   * unless it has one.
+   * @throws {TypeError | RangeError} that says what is wrong, also if it is served already; {@link SocketError} (EADDRINUSE).
+   */
+  serveTcp(
+    address: string | { hostname: string; port: number },
+    handler: TcpHandler,
+    options?: { allowHalfOpen?: boolean },
+  ): ServedAddress {
+    return this.#own.serveTcp(address, handler, options);
+  }
+
+  /** As {@link serveTcp}, for UDP: each datagram is given to the handler, with a function that answers it. */
+  serveUdp(
+    address: string | { hostname: string; port: number },
+    handler: UdpHandler,
+  ): ServedAddress {
+    return this.#own.serveUdp(address, handler);
+  }
+
+  /** Guests' flows to the outside that are open or wait for a decision. */
+  flows(): FlowRecord[] {
+    return this.#outside.flows();
+  }
+
+  /**
+   * Changes what a guest, known by its MAC or IP address, may send and receive through the egresses; with null instead of a guest, what each may that has no
+   * bandwidth of its own. Null takes back what was said.
+   * @throws {TypeError | RangeError} that names what is wrong.
+   */
+  setBandwidth(guest: string | null, bandwidth: Bandwidth | null): void {
+    this.#outside.setBandwidth(guest, bandwidth);
+  }
+
+  /**
+   * A WebSocket to a server in the network, with the interface of the platform's: `ws:` URLs, by address or by a name that the gateway knows.
+   * @throws {DOMException} SyntaxError, as the platform does, for a URL or protocols that are none.
+   */
+  webSocket(url: string | URL, protocols?: string | string[]): WebSocket {
+    if (this.#services.over !== null) throw this.#services.over;
+    return this.#web.webSocket(url, protocols);
+  }
+
+  /**
+   * Plugs a virtual machine of v86 in: into the switch that the gateway is plugged into, or into one of its own if that is none. The
+   * machine's lease, name and address are its `Guest`'s.
+   *
+   * ```js
+   * const vm = await gateway.attach(emulator, { name: "vm1" });
+   * const page = await vm.fetch("/");
+   * ```
+   * @throws {TypeError | RangeError} that names what is wrong; {@link SocketError} (EADDRINUSE) if the name is another machine's.
+   */
+  attach(emulator: V86Emulator, options?: AttachOptions): Promise<Guest> {
+    return this.#guests.attach(emulator, options);
+  }
+
+  /**
+   * Makes a port of this computer lead to one of a host in the network, as QEMU's `hostfwd` does: in Node, Bun and Deno. Resolves when it is listened on.
+   *
+   * ```js
+   * const ssh = await gateway.forward({ port: 2222, to: { hostname: "vm1", port: 22 } });
+   * ```
+   * @throws {TypeError | RangeError} that names what is wrong, or that there are no sockets to listen on; the system's error, such as EADDRINUSE.
+   */
+  forward(options: ForwardOptions): Promise<Forward> {
+    return this.#forwards.add(options);
+  }
+
+  /** The ports that are forwarded. Each has a `close`. */
+  forwards(): Forward[] {
+    return this.#forwards.list();
+  }
+
+  /**
+   * Gives a name its addresses in the network, in place of those that it had, and wins over every other host of that name. The
+   * addresses resolve to the name in turn (PTR).
+   * @throws {TypeError | RangeError} if the name is no host name, or an address is none.
+   */
+  addHost(name: string, addresses: string | readonly string[]): void {
+    this.#names.addHost(name, addresses);
+  }
+
+  /** Forgets a name of `addHost` or of the option `dns.hosts`; false if there is none. */
+  removeHost(name: string): boolean {
+    return this.#names.removeHost(name);
+  }
+
+  /** The names of `addHost` and of the option `dns.hosts`. */
+  hosts(): Record<string, string[]> {
+    return this.#names.hosts();
+  }
+
   /** Addresses that the DHCP server has leased, offered, reserved or set aside. */
   leases(): Lease[] {
     return this.#dhcp?.leases() ?? [];
@@ -164,6 +344,18 @@ export class Gateway extends GatewayEventTarget {
     return this.#dhcp6?.leases() ?? [];
   }
 
+  /**
+   * What a gateway after this one needs to take its place for machines that are saved with it: its MAC address, leases and hosts, and the key of its
+   * authority, which is a secret, as plain data that JSON can hold. Give it to `createGateway` as `restore`.
+   */
+  save(): GatewayState {
+    const { mac } = this.port;
+    const state = { mac, leases: this.leases(), leases6: this.leases6(), hosts: this.hosts() };
+    if (this.authority === null) return state;
+    const { cert, key } = this.authority;
+    return { ...state, authority: { cert, key } };
+  }
+
   /** What HTTP, DHCP and DNS have counted. The stack has counters of its own. */
   counters(): GatewayCounters {
     return {
@@ -171,6 +363,8 @@ export class Gateway extends GatewayEventTarget {
       dhcp: this.#dhcp?.counters() ?? {},
       dhcp6: this.#dhcp6?.counters() ?? {},
       dns: this.#dns.counters(),
+      flows: this.#outside.counters(),
+      egress: this.#outside.egressCounters(),
     };
   }
 
@@ -181,14 +375,19 @@ export class Gateway extends GatewayEventTarget {
     if (this.#settings.six?.advertisement && engine.over === null && !nic.isClosed) {
       stopAdvertising(engine, nic);
     }
+    this.#guests.close();
+    const outsideClosed = Promise.all([this.#outside.close(), this.#forwards.close()]);
     this.#web.close();
     this.#dns.close();
     this.#dhcp?.close();
     this.#dhcp6?.close();
     this.#services.close();
+    this.#https?.close();
     await this.stack.close();
+    await outsideClosed;
   }
 
+  /** As `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -202,40 +401,23 @@ export class Gateway extends GatewayEventTarget {
     if (unhandled) console.error(url === null ? "gateway:" : `gateway: ${url}:`, error);
   }
 
-  /** A name of the gateway itself, unless its user gave that name another address. */
-  #addOwnName(name: string): void {
-    if (this.#settings.dns.hosts.has(name)) return;
-    this.#dns.add(name, this.address);
-    if (this.address6 !== null) this.#dns.add(name, this.address6);
-  }
-
   #unserve(route: Route): void {
     this.#web.remove(route);
-    const { hostname, domain, dns } = this.#settings;
-    const stays =
-      dns.hosts.has(route.hostname) ||
-      [hostname, `${hostname}.${domain}`].includes(route.hostname) ||
-      this.#web.routes.list().some((other) => other.hostname === route.hostname);
-    if (!stays) this.#dns.remove(route.hostname);
+    if (check.addressLiteral(route.hostname) === null) this.#names.removeOwn(route.hostname);
   }
 
   #leaseChanged(change: LeaseChange): void {
-    const { address, hostname } = change.lease;
-    for (const name of this.#leaseNames.get(address) ?? []) this.#dns.remove(name);
-    this.#leaseNames.delete(address);
-    if (change.kind === "granted" || change.lease.reserved) this.#nameLease(address, hostname);
+    const { lease, kind } = change;
+    this.#holdLease(lease, kind === "granted" || lease.reserved);
+    if (kind === "granted") this.#guests.leased(lease.mac, lease.address);
     this.#dispatch("lease", change);
   }
 
-  /** What a client calls itself becomes a name, unless that is no name or means another host already. */
-  #nameLease(address: string, hostname: string): void {
-    if (!LABEL.test(hostname)) return;
-    const own = hostname.toLowerCase();
-    const names = [`${own}.${this.domain}`, own].filter(
-      (name) => this.#dns.addresses(name).length === 0,
-    );
-    for (const name of names) this.#dns.add(name, address);
-    this.#leaseNames.set(address, names);
+  /** What an address that somebody has leased, or has given back, is called, and where it is. */
+  #holdLease({ address, hostname, mac }: Lease, isHeld: boolean): void {
+    this.#names.set(address, "lease", isHeld ? hostname : "", [address]);
+    // Where guests are not to be trusted, nobody else may say by ARP that he has the address.
+    if (this.#settings.isolate && isHeld) this.stack.addNeighbor(this.port, address, mac);
   }
 }
 
@@ -251,10 +433,12 @@ export class Gateway extends GatewayEventTarget {
  * @throws {TypeError | RangeError} that names what is wrong with which option; {@link EngineError} if the module of the gateway's
  * services cannot be loaded.
  */
-export async function createGateway(options: GatewayOptions = {}): Promise<Gateway> {
+export async function createGateway(given: GatewayOptions = {}): Promise<Gateway> {
+  const options = restoring(given);
   const settings = gatewaySettings(options);
   const engine = await engineFor(options.engine);
   const services = await Services.load(engine);
+  const https = await httpsOf(engine, options.authority, options.restore?.authority);
   const { seed, limits, tcp, mac } = options;
   const stack = await createStack({
     hostname: settings.hostname,
@@ -274,12 +458,20 @@ export async function createGateway(options: GatewayOptions = {}): Promise<Gatew
       name: settings.hostname,
       ...(mac === undefined ? {} : { mac }),
     });
-    const gateway = new Gateway(stack, nic, services, settings, check.seed("options.seed", seed));
+    const gateway = new Gateway(
+      stack,
+      nic,
+      services,
+      settings,
+      check.seed("options.seed", seed),
+      https,
+    );
     if (six !== null && six.advertisement !== null) {
       advertise(engine, services, nic as NicImpl, six.advertisement);
     }
     return gateway;
   } catch (error) {
+    https?.close();
     await stack.close();
     throw error;
   }

@@ -1,14 +1,26 @@
 /** What a gateway is told, checked and completed. */
 
 import * as check from "../arguments.js";
-import type { AdvertiseOptions, DurationLike, Engine, StackLimits, TcpOptions } from "../types.js";
+import type {
+  AdvertiseOptions,
+  CertificateAuthority,
+  DurationLike,
+  Engine,
+  StackLimits,
+  TcpOptions,
+} from "../types.js";
 import type { Lease } from "./dhcp.js";
+import type { Lease6 } from "./dhcp6.js";
+import { type EgressOptions, type EgressSettings, egressSettings } from "./egress/options.js";
 import { type HttpLimits, httpLimits } from "./http/limits.js";
+import type { SavedAuthority } from "./https.js";
 import { type GatewayDhcp6Options, type GatewaySettings6, gatewaySettings6 } from "./options6.js";
 
 /** An address that is kept for one network card. */
 export interface StaticLease {
+  /** The card's MAC address. */
   mac: string;
+  /** The address, in the gateway's network. */
   address: string;
   /** Told to the client, and resolved to the address. */
   hostname?: string;
@@ -18,6 +30,7 @@ export interface StaticLease {
 export interface GatewayDhcpOptions {
   /** First and last address to lease. By default from the network's 15th address on, or what a small network has. */
   range?: readonly [first: string, last: string];
+  /** Addresses that are kept for network cards. */
   leases?: readonly StaticLease[];
   /**
    * Leases of a gateway before this one, as its `leases()` told them, perhaps kept as JSON: their clients keep their addresses. Those
@@ -52,8 +65,22 @@ export interface GatewayDnsOptions {
   ttl?: DurationLike;
 }
 
+/** What `save` of a gateway tells. Times are absolute, so that leases go on to run out. */
+export interface GatewayState {
+  /** The gateway's MAC address. */
+  mac: string;
+  /** As `leases()` tells them. */
+  leases: readonly Lease[];
+  /** As `leases6()` tells them. */
+  leases6: readonly Lease6[];
+  /** Names that were added, with their addresses. */
+  hosts: Readonly<Record<string, readonly string[]>>;
+  /** The authority that guests have come to trust, with its private key; absent without one. */
+  authority?: SavedAuthority;
+}
+
 /** How a gateway is made. */
-export interface GatewayOptions {
+export interface GatewayOptions extends EgressOptions {
   /** IPv4 network of /8 to /29. By default `"10.0.2.0/24"`. */
   network?: string;
   /** The gateway's address in it. By default the second, such as 10.0.2.2. */
@@ -80,13 +107,34 @@ export interface GatewayOptions {
   domain?: string;
   /** The gateway's own name. By default `"gateway"`. */
   hostname?: string;
+  /** The DHCP server; false for none. */
   dhcp?: GatewayDhcpOptions | false;
+  /** The DNS server. */
   dns?: GatewayDnsOptions;
+  /**
+   * Whether guests are kept apart: those on the gateway's switch reach the gateway and not each other, by no kind of frame, and none can pose as the
+   * gateway, as its servers, or as a guest with another MAC address. By default false.
+   */
+  isolate?: boolean;
+  /**
+   * What another gateway's `save` has told, perhaps kept as JSON beside saved machines. Its MAC address, leases and hosts are taken over where other options do not
+   * say more: machines that are restored find their router where it was.
+   */
+  restore?: GatewayState;
+  /**
+   * Ends guests' TLS, for `serve("https://...")` and for egresses such as `fetchEgress`: an authority of `createAuthority`, or true for a new one. Guests have
+   * to trust its certificate, which they find at `http://GATEWAY/ca.pem`: {@link Gateway.trustCommand} is the line for that. By default what `restore` brings, else none.
+   */
+  authority?: boolean | CertificateAuthority;
+  /** Limits of the web server. */
   http?: Partial<HttpLimits>;
   /** As in `createStack`. */
   seed?: number | bigint;
+  /** By default the one that all of this realm shares. */
   engine?: Engine;
+  /** How much the gateway's stack may hold. */
   limits?: StackLimits;
+  /** TCP's settings of the gateway's stack. */
   tcp?: TcpOptions;
 }
 
@@ -116,13 +164,30 @@ export interface GatewaySettings {
     /** Seconds. */
     ttl: number;
   };
+  isolate: boolean;
   http: HttpLimits;
+  outside: EgressSettings;
 }
 
 const DAY = 24 * 3_600_000;
 const MINUTE = 60_000;
 const DEFAULT_MTU = 1_500;
 const NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*$/i;
+
+/** Options with what `restore` adds to them. @throws {TypeError | RangeError} that names what is wrong with it. */
+export function restoring(options: GatewayOptions): GatewayOptions {
+  const given = check.options("options", options) as GatewayOptions;
+  if (given.restore === undefined) return given;
+  const { mac, leases, leases6, hosts } = check.options("options.restore", given.restore);
+  const { dhcp, dhcp6, dns } = given;
+  return {
+    ...given,
+    ...(mac === undefined || given.mac !== undefined ? {} : { mac }),
+    ...(dhcp === false ? {} : { dhcp: { restore: leases ?? [], ...dhcp } }),
+    ...(dhcp6 === false ? {} : { dhcp6: { restore: leases6 ?? [], ...dhcp6 } }),
+    dns: { ...dns, hosts: { ...hosts, ...dns?.hosts } },
+  };
+}
 
 /**
  * Checks and completes options.
@@ -156,7 +221,9 @@ export function gatewaySettings(options: GatewayOptions | undefined): GatewaySet
       upstream: upstreamServers(dns.upstream),
       ttl: Math.floor(check.duration("options.dns.ttl", dns.ttl ?? MINUTE) / 1_000),
     },
+    isolate: check.boolean("options.isolate", given.isolate, false),
     http: httpLimits(check.options("options.http", given.http)),
+    outside: egressSettings(given),
   };
 }
 

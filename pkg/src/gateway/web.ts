@@ -2,12 +2,16 @@
 
 import { addressLiteral } from "../arguments.js";
 import { SocketError } from "../errors.js";
-import type { Clock, Listener, Stack } from "../types.js";
+import { SocketImpl } from "../socket.js";
+import type { Clock, Listener, Socket, Stack } from "../types.js";
 import { fetchOver } from "./http/client.js";
 import type { HeadParser } from "./http/head.js";
 import type { HttpLimits } from "./http/limits.js";
-import { type Route, Routes } from "./http/routes.js";
+import { ConnectionPool } from "./http/pool.js";
+import { type Route, Routes, resolvingBy } from "./http/routes.js";
 import { type ExchangeRecord, type ServerContext, serveConnection } from "./http/server.js";
+import type { Https } from "./https.js";
+import { GatewayWebSocket } from "./web_socket/web_socket.js";
 
 /** What the web side needs of the gateway. */
 export interface WebHooks {
@@ -17,11 +21,15 @@ export interface WebHooks {
   failed(error: unknown, url?: string): void;
 }
 
+const HTTP_PORT = 80;
+
 /** A port with served origins. */
 interface OpenPort {
   listener: Listener;
   /** Connections being served. */
   connections: number;
+  /** Aborts when the port is served no more. */
+  closing: AbortController;
   /** Lets the accept loop go on when one of too many connections has ended. */
   roomCame: (() => void) | undefined;
 }
@@ -32,9 +40,12 @@ export class Web {
   readonly #clock: Clock;
   readonly #parser: HeadParser;
   readonly #limits: HttpLimits;
+  readonly #https: Https | null;
   readonly #hooks: WebHooks;
   readonly #routes = new Routes();
   readonly #ports = new Map<number, OpenPort>();
+  readonly #pool: ConnectionPool;
+  readonly #closing = new AbortController();
   readonly #counters = {
     connections: 0,
     requests: 0,
@@ -44,20 +55,44 @@ export class Web {
     fetches: 0,
   };
 
-  constructor(stack: Stack, clock: Clock, parser: HeadParser, limits: HttpLimits, hooks: WebHooks) {
+  constructor(
+    stack: Stack,
+    clock: Clock,
+    parser: HeadParser,
+    limits: HttpLimits,
+    https: Https | null,
+    hooks: WebHooks,
+  ) {
     this.#stack = stack;
     this.#clock = clock;
     this.#parser = parser;
     this.#limits = limits;
+    this.#https = https;
     this.#hooks = hooks;
+    this.#pool = new ConnectionPool({
+      clock,
+      stallTimeout: limits.stallTimeout,
+      connect: (hostname, port, signal) => this.connect(hostname, port, signal),
+      hold: (socket, hold) => {
+        if (socket instanceof SocketImpl) socket.runInBackground(!hold);
+      },
+    });
+    // There guests find the authority's certificate.
+    if (https !== null) this.#open(HTTP_PORT);
   }
 
   get routes(): Routes {
     return this.#routes;
   }
 
-  /** @throws {TypeError} if the origin is served already; {@link SocketError} if its port is taken. */
+  /** @throws {TypeError} if the origin is served already, or cannot be; {@link SocketError} if its port is taken. */
   add(route: Route): void {
+    if (route.scheme === "https:" && this.#https === null) {
+      throw new TypeError(`serve: ${route.origin} needs the option authority of createGateway`);
+    }
+    if (route.scheme === "https:" && this.#https !== null && route.port === HTTP_PORT) {
+      throw new TypeError(`serve: ${route.origin}: port ${HTTP_PORT} is for http`);
+    }
     this.#routes.add(route);
     if (this.#ports.has(route.port)) return;
     try {
@@ -72,32 +107,61 @@ export class Web {
   remove(route: Route): void {
     this.#routes.remove(route);
     if (this.#routes.list(route.port).length > 0) return;
+    if (route.port === HTTP_PORT && this.#https !== null) return;
     const port = this.#ports.get(route.port);
     this.#ports.delete(route.port);
+    port?.closing.abort();
     void port?.listener.close();
+  }
+
+  /** Serves a connection to an address that stands for a served name; null if nothing is served there. */
+  taking(hostname: string, port: number): ((socket: Socket) => void) | null {
+    if (this.#routes.find(hostname, port) === undefined) return null;
+    return (socket) => {
+      this.#counters.connections += 1;
+      const spoken = this.#spoken(socket, port, hostname);
+      void serveConnection(spoken, port, this.#context(this.#closing.signal));
+    };
   }
 
   async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     this.#counters.fetches += 1;
-    return fetchOver(
+    return fetchOver({ parser: this.#parser, pool: this.#pool }, input, init);
+  }
+
+  webSocket(url: string | URL, protocols: string | string[] | undefined): WebSocket {
+    return new GatewayWebSocket(
       {
-        parser: this.#parser,
         clock: this.#clock,
-        stallTimeout: this.#limits.stallTimeout,
-        connect: async (hostname, port, signal) => {
-          const target = { hostname: this.#resolve(hostname), port };
-          const socket = this.#stack.connect(target, {
-            signal,
-            allowHalfOpen: true,
-            noDelay: true,
-          });
-          await socket.opened;
-          return socket;
-        },
+        parser: this.#parser,
+        connect: (...to) => this.connect(...to),
       },
-      input,
-      init,
+      url,
+      protocols,
     );
+  }
+
+  /** An open connection to a host of the network. The signal ends the attempt, and nothing after that: the connection may serve others later. */
+  async connect(hostname: string, port: number, signal: AbortSignal | null): Promise<Socket> {
+    const target = { hostname: this.resolve(hostname), port };
+    signal?.throwIfAborted();
+    const socket = this.#stack.connect(target, { allowHalfOpen: true, noDelay: true });
+    const abort = () => socket.abort(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    // What ends it later is told by its reads and writes.
+    socket.closed.catch(() => {});
+    try {
+      await socket.opened;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+    return socket;
+  }
+
+  /** A connection as HTTP is spoken on it. */
+  #spoken(socket: Socket, port: number, hostname?: string): Socket {
+    const isSecure = this.#https !== null && this.#routes.scheme(port) === "https:";
+    return isSecure ? this.#https.secured(socket, hostname) : socket;
   }
 
   counters(): Record<string, number> {
@@ -105,11 +169,14 @@ export class Web {
   }
 
   close(): void {
+    this.#closing.abort();
+    this.#pool.close();
     for (const { listener } of this.#ports.values()) void listener.close();
     this.#ports.clear();
   }
 
-  #resolve(hostname: string): string {
+  /** An address of a host of the network. @throws {SocketError} ENOTFOUND. */
+  resolve(hostname: string): string {
     const address = addressLiteral(hostname) ?? this.#hooks.lookup(hostname)[0];
     if (address === undefined) {
       throw new SocketError("ENOTFOUND", `no host in the network is called ${hostname}`);
@@ -119,7 +186,8 @@ export class Web {
 
   #open(port: number): void {
     const listener = this.#stack.listen({ port, allowHalfOpen: true, noDelay: true });
-    const open: OpenPort = { listener, connections: 0, roomCame: undefined };
+    const closing = new AbortController();
+    const open: OpenPort = { listener, connections: 0, closing, roomCame: undefined };
     this.#ports.set(port, open);
     listener.listening.catch((error: unknown) => this.#hooks.failed(error));
     this.#accept(port, open).catch((error: unknown) => {
@@ -127,22 +195,27 @@ export class Web {
     });
   }
 
-  async #accept(port: number, open: OpenPort): Promise<void> {
-    const context: ServerContext = {
+  #context(closing: AbortSignal): ServerContext {
+    return {
       parser: this.#parser,
       clock: this.#clock,
       limits: this.#limits,
-      routes: this.#routes,
+      resolve: resolvingBy(this.#routes, (url) => this.#https?.answer(url) ?? null),
+      closing,
       exchanged: (record) => this.#exchanged(record),
       failed: (error, url) => {
         this.#counters.errors += 1;
         this.#hooks.failed(error, url);
       },
     };
+  }
+
+  async #accept(port: number, open: OpenPort): Promise<void> {
+    const context = this.#context(open.closing.signal);
     for await (const socket of open.listener) {
       open.connections += 1;
       this.#counters.connections += 1;
-      void serveConnection(socket, port, context).finally(() => {
+      void serveConnection(this.#spoken(socket, port), port, context).finally(() => {
         open.connections -= 1;
         open.roomCame?.();
       });

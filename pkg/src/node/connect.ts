@@ -8,6 +8,7 @@ import {
   assertFunction,
   assertInt32,
   assertNumber,
+  blockedError,
   nodeError,
   portOf,
   type SystemError,
@@ -245,8 +246,7 @@ function begin(
   };
   if (plan.blockList?.check(address, `ipv${family}`)) {
     socket.emit("connectionAttempt", address, port, family);
-    const message = `IP(${address}) is blocked by net.BlockList`;
-    return Object.assign(nodeError(Error, "ERR_IP_BLOCKED", message), { address, port });
+    return blockedError(address);
   }
   const failure = handle.connect(target, {}, (code) =>
     done(code === null ? null : late(code, plan, address, localAddress)),

@@ -1,8 +1,10 @@
 /** `dgram.Socket` over a stack: a UDP socket whose datagrams are events. */
 
 import { AsyncResource } from "node:async_hooks";
+import { Socket } from "node:dgram";
+import { channel } from "node:diagnostics_channel";
 import { EventEmitter, errorMonitor } from "node:events";
-import { isIP, isIPv4, isIPv6 } from "node:net";
+import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 import { promisify } from "node:util";
 import type { Nic, UdpSettings } from "../types.js";
 import type { UdpSocketImpl } from "../udp.js";
@@ -12,11 +14,13 @@ import {
   assertNumber,
   assertSignal,
   assertString,
+  blockedError,
   callError,
   codeOf,
   nodeError,
   portOf,
   wrongType,
+  wrongValue,
 } from "./errors.js";
 import type { Hold, NodeHost } from "./host.js";
 import type { Lookup } from "./lookup.js";
@@ -33,6 +37,9 @@ export interface DgramOptions {
   sendBufferSize?: number;
   lookup?: Lookup;
   signal?: AbortSignal;
+  /** Senders whose datagrams are not told, and hosts that none are sent to. */
+  receiveBlockList?: BlockList;
+  sendBlockList?: BlockList;
 }
 
 /** Whom a datagram is from. */
@@ -56,8 +63,22 @@ function typeOf(type: unknown): Type {
   throw nodeError(TypeError, "ERR_SOCKET_BAD_TYPE", message);
 }
 
+/** What Node tells of its own sockets is told of these as well. */
+const sockets = channel("udp.socket");
+
+function blockListOf(name: string, list: unknown): BlockList | null {
+  if (!list) return null;
+  if (list instanceof BlockList) return list;
+  throw wrongType(`options.${name}`, "an net.BlockList", list);
+}
+
+function isBlocked(list: BlockList | null, address: string): boolean {
+  return list?.check(address, isIPv6(address) ? "ipv6" : "ipv4") ?? false;
+}
+
 const isConnectedError = () =>
   nodeError(Error, "ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected");
+const alreadyBound = () => nodeError(Error, "ERR_SOCKET_ALREADY_BOUND", "Socket is already bound");
 const notConnectedError = () => nodeError(Error, "ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected");
 
 /** See the module's comment. */
@@ -69,6 +90,8 @@ export class DgramSocket extends EventEmitter {
   readonly #lookup: Lookup;
   readonly #sharesPort: boolean;
   readonly #ipv6Only: boolean;
+  readonly #receiveBlockList: BlockList | null;
+  readonly #sendBlockList: BlockList | null;
   readonly #sizes: { receive: number; send: number };
   #udp: UdpSocketImpl | null = null;
   #address = "";
@@ -79,6 +102,8 @@ export class DgramSocket extends EventEmitter {
   /** What waits until it is bound. */
   #queue: (() => void)[] | null = null;
   #groupNic: Nic | null = null;
+  /** Interfaces by which groups were joined. */
+  readonly #groups = new Map<string, Set<Nic>>();
   /** Sources that are listened to, by group. */
   readonly #sources = new Map<string, Set<string>>();
 
@@ -97,7 +122,10 @@ export class DgramSocket extends EventEmitter {
       send: options.sendBufferSize || DEFAULT_BUFFER,
     };
     if (typeof listener === "function") this.on("message", listener);
+    this.#receiveBlockList = blockListOf("receiveBlockList", options.receiveBlockList);
+    this.#sendBlockList = blockListOf("sendBlockList", options.sendBlockList);
     if (options.signal !== undefined) this.#closeWith(options.signal);
+    sockets.publish({ socket: this });
   }
 
   #closeWith(signal: AbortSignal): void {
@@ -122,9 +150,7 @@ export class DgramSocket extends EventEmitter {
   /** `bind(port, address)`, `bind({ port, address })`, each with a listener of `listening`. */
   bind(...args: unknown[]): this {
     this.#assertRunning();
-    if (this.#binding !== "unbound") {
-      throw nodeError(Error, "ERR_SOCKET_ALREADY_BOUND", "Socket is already bound");
-    }
+    if (this.#binding !== "unbound") throw alreadyBound();
     this.#binding = "binding";
     const callback = args.at(-1);
     if (typeof callback === "function") this.#onceBound(callback as () => void);
@@ -164,7 +190,7 @@ export class DgramSocket extends EventEmitter {
   }
 
   /** The error, or null once it is bound and has said so. */
-  #open(ip: string, port: number): Error | null {
+  #open(ip: string, port: number, tell = (told: () => void) => told()): Error | null {
     const isAny = ip === ANY.udp4 || ip === ANY.udp6;
     if (isIP(ip) !== (this.type === "udp4" ? 4 : 6)) {
       return addressError("EINVAL", "bind", ip, port);
@@ -189,7 +215,7 @@ export class DgramSocket extends EventEmitter {
       if (this.#connection !== "connected") return;
       this.#told(() => this.emit("error", callError(codeOf(error), "recvmsg")));
     };
-    this.emit("listening");
+    tell(() => this.emit("listening"));
     return null;
   }
 
@@ -245,6 +271,7 @@ export class DgramSocket extends EventEmitter {
     const remote = { address: remoteAddress, port: remotePort };
     if (!this.#takes(remoteAddress)) return;
     const info = addressInfo(remote, this.type === "udp6");
+    if (isBlocked(this.#receiveBlockList, info.address)) return;
     const message = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     this.emit("message", message, { ...info, size: message.length });
   }
@@ -269,14 +296,8 @@ export class DgramSocket extends EventEmitter {
   #connect(port: number, name: string, done: ((error?: Error) => void) | undefined): void {
     if (done !== undefined) this.once("connect", done);
     this.#resolve(name, (error, ip) => {
-      const udp = this.#udp;
-      if (this.#isClosed || udp === null) return;
-      const failure =
-        error ??
-        attempt(
-          () => udp.connect({ address: unmapped(ip), port }),
-          (code) => addressError(code, "connect", name, port),
-        );
+      if (this.#isClosed || this.#udp === null) return;
+      const failure = error ?? this.#refusal(ip) ?? this.#connectTo(ip, port, name);
       if (failure === null) {
         this.#connection = "connected";
         process.nextTick(() => this.emit("connect"));
@@ -292,6 +313,41 @@ export class DgramSocket extends EventEmitter {
         done(failure);
       });
     });
+  }
+
+  /** As `bind`, with a numeric address and at once. */
+  bindSync(options: { port?: number; address?: string } = {}): AddressInfo {
+    this.#assertRunning();
+    if (typeof options !== "object" || options === null) {
+      throw wrongType("options", "of type object", options);
+    }
+    if (this.#binding !== "unbound") throw alreadyBound();
+    const port = portOf("options.port", options.port ?? 0);
+    const address = numeric("options.address", options.address || ANY[this.type], "bindSync");
+    const failure = this.#open(address, port, (told) => process.nextTick(told));
+    if (failure !== null) throw failure;
+    return this.address();
+  }
+
+  /** As `connect`, with a numeric address and at once. */
+  connectSync(port: number, address?: string | null): void {
+    this.#assertRunning();
+    const number = portOf("Port", port, false);
+    if (this.#connection !== "disconnected") throw isConnectedError();
+    const ip = numeric("address", address || LOOPBACK[this.type], "connectSync");
+    if (this.#binding === "unbound") this.bindSync();
+    else if (this.#binding === "binding") throw alreadyBound();
+    const failure = this.#refusal(ip) ?? this.#connectTo(ip, number, ip);
+    if (failure !== null) throw failure;
+    this.#connection = "connected";
+    process.nextTick(() => this.emit("connect"));
+  }
+
+  #connectTo(ip: string, port: number, name: string): Error | null {
+    return attempt(
+      () => this.#udp?.connect({ address: unmapped(ip), port }),
+      (code) => addressError(code, "connect", name, port),
+    );
   }
 
   disconnect(): void {
@@ -338,10 +394,15 @@ export class DgramSocket extends EventEmitter {
       return;
     }
     this.#resolve(name, (error, ip) => {
-      if (error === null) this.#put(bytes, unmapped(ip), port, name, callback);
-      else if (callback !== undefined) process.nextTick(callback, error);
-      else process.nextTick(() => this.emit("error", error));
+      const failure = error ?? this.#refusal(ip);
+      if (failure === null) this.#put(bytes, unmapped(ip), port, name, callback);
+      else if (callback !== undefined) process.nextTick(callback, failure);
+      else process.nextTick(() => this.emit("error", failure));
     });
+  }
+
+  #refusal(ip: string): Error | null {
+    return isBlocked(this.#sendBlockList, ip) ? blockedError(ip) : null;
   }
 
   #put(
@@ -475,8 +536,10 @@ export class DgramSocket extends EventEmitter {
     const isReal = ({ addresses }: Nic) =>
       !addresses.some((prefix) => /^(127\.|::1\/)/.test(prefix));
     const found = isDefault ? (nics.find(isReal) ?? nics[0]) : nics.find(has);
-    if (found === undefined) throw callError(isDefault ? "ENODEV" : "EADDRNOTAVAIL", syscall);
-    return found;
+    if (found !== undefined) return found;
+    // Linux says of memberships that there is no such interface, and of all else that it has no such address.
+    const isMembership = isDefault || syscall.endsWith("Membership");
+    throw callError(isMembership ? "ENODEV" : "EADDRNOTAVAIL", syscall);
   }
 
   #group(syscall: string, change: (udp: UdpSocketImpl) => void): void {
@@ -500,13 +563,19 @@ export class DgramSocket extends EventEmitter {
     this.#assertRunning();
     assertGiven("multicastAddress", group);
     const nic = this.#nicOf(interfaceAddress, "addMembership");
+    const nics = this.#groups.get(group) ?? new Set();
+    if (nics.has(nic)) throw callError("EADDRINUSE", "addMembership");
     this.#group("addMembership", (udp) => udp.joinGroup(group, nic));
+    this.#groups.set(group, nics.add(nic));
   }
 
   dropMembership(group: string, interfaceAddress?: string): void {
     this.#assertRunning();
     assertGiven("multicastAddress", group);
     const nic = this.#nicOf(interfaceAddress, "dropMembership");
+    if (this.#groups.get(group)?.delete(nic) !== true) {
+      throw callError(isIP(group) === 0 ? "EINVAL" : "EADDRNOTAVAIL", "dropMembership");
+    }
     this.#group("dropMembership", (udp) => udp.leaveGroup(group, nic));
   }
 
@@ -573,6 +642,18 @@ export class DgramSocket extends EventEmitter {
   getSendBufferSize(): number {
     return this.#size("send");
   }
+}
+
+/** Node has these from version 24 on. */
+for (const name of ["bindSync", "connectSync"]) {
+  if (!(name in Socket.prototype)) Reflect.deleteProperty(DgramSocket.prototype, name);
+}
+
+function numeric(name: string, address: string, method: string): string {
+  assertString(name, address);
+  if (isIP(address) !== 0) return address;
+  const needs = `must be a numeric IP address; ${method} does not perform DNS resolution`;
+  throw wrongValue(name, address, needs);
 }
 
 const isGiven = (value: unknown) => Boolean(value) && typeof value !== "function";

@@ -137,27 +137,35 @@ async function reverse(questions: Questions, address: string): Promise<unknown> 
   }
 }
 
-/** The methods of a resolver, `resolve4` and so on, with a promise each. */
-function methodsOf(questions: Questions) {
-  const ask = async (kind: RecordKind, name: string, options?: unknown) =>
-    answers(await questions.ask(name, kind), kind, options);
+type Methods = Record<string, (...args: unknown[]) => Promise<unknown>>;
+
+/** The methods of resolvers, `resolve4` and so on, with a promise each: those that this Node has. */
+function methodsOf(questionsOf: (resolver: unknown) => Questions): Methods {
   const kindOf = (type: unknown): RecordKind => {
     assertString("rrtype", type);
     const kind = KINDS[type];
     if (kind === undefined) throw wrongValue("rrtype", type);
     return kind;
   };
-  const methods: Record<string, (...args: unknown[]) => Promise<unknown>> = {
-    resolve: (name, type = "A") => ask(kindOf(type), hostOf(name)),
-    reverse: (address) => {
+  async function ask(self: unknown, kind: RecordKind, name: string, options?: unknown) {
+    return answers(await questionsOf(self).ask(name, kind), kind, options);
+  }
+  const methods: Methods = {
+    resolve(name, type = "A") {
+      return ask(this, kindOf(type), hostOf(name));
+    },
+    reverse(address) {
       const text = hostOf(address);
       if (isIP(text) === 0) throw addressError("EINVAL", "getHostByAddr", text);
-      return reverse(questions, text);
+      return reverse(questionsOf(this), text);
     },
   };
   for (const [type, kind] of Object.entries(KINDS)) {
-    const suffix = type === "A" ? "4" : type === "AAAA" ? "6" : capitalised(type);
-    methods[`resolve${suffix}`] = (name, options) => ask(kind, hostOf(name), options);
+    const method = `resolve${type === "A" ? "4" : type === "AAAA" ? "6" : capitalised(type)}`;
+    if (!(method in dns)) continue;
+    methods[method] = function (name, options) {
+      return ask(this, kind, hostOf(name), options);
+    };
   }
   return methods;
 }
@@ -171,12 +179,12 @@ function hostOf(name: unknown): string {
 
 /** What is wrong with the arguments is thrown, and only what the network says is told to the callback. */
 function withCallback(method: (...args: unknown[]) => Promise<unknown>) {
-  return (...args: unknown[]): object => {
+  return function (this: unknown, ...args: unknown[]): object {
     const callback = args.length > 2 ? args[2] : args[1];
     assertString("name", args[0]);
     assertFunction("callback", callback);
     const tell = callback as Callback;
-    method(...args.slice(0, args.length > 2 ? 2 : 1)).then(
+    method.apply(this, args.slice(0, args.length > 2 ? 2 : 1)).then(
       (found) => setImmediate(tell, null, found),
       (error) => setImmediate(tell, error),
     );
@@ -186,15 +194,11 @@ function withCallback(method: (...args: unknown[]) => Promise<unknown>) {
 
 /** The classes `Resolver` of the callback and the promise interface. */
 function resolverClass(stack: StackImpl, isPromised: boolean) {
-  return class Resolver {
+  class Resolver {
     readonly #questions = new Questions(stack);
 
-    constructor() {
-      const methods = methodsOf(this.#questions);
-      for (const [name, method] of Object.entries(methods)) {
-        const value = isPromised ? method : withCallback(method);
-        Object.defineProperty(this, name, { value, configurable: true, writable: true });
-      }
+    static questionsOf(resolver: unknown): Questions {
+      return (resolver as Resolver).#questions;
     }
 
     getServers(): string[] {
@@ -212,7 +216,15 @@ function resolverClass(stack: StackImpl, isPromised: boolean) {
     setLocalAddress(): void {
       // The stack chooses the source address of each question.
     }
-  };
+  }
+  const methods = methodsOf(Resolver.questionsOf);
+  Reflect.deleteProperty(Resolver, "questionsOf");
+  for (const [name, method] of Object.entries(methods)) {
+    const value = isPromised ? method : withCallback(method);
+    const attributes = { value, configurable: true, writable: true, enumerable: true };
+    Object.defineProperty(Resolver.prototype, name, attributes);
+  }
+  return Resolver;
 }
 
 /** Ports that have a name in `lookupService` (RFC 6335). */
@@ -236,7 +248,7 @@ const SERVICES: Readonly<Record<number, string>> = {
 export function createDns(stack: Stack): Dns {
   const { stack: own, lookup } = new NodeHost(stack);
   const questions = new Questions(own);
-  const methods = methodsOf(questions);
+  const methods = methodsOf(() => questions);
   const lookupService = (...args: [string, number, Callback]) => {
     const [address, port, callback] = args;
     if (args.length !== 3) {

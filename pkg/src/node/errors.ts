@@ -133,10 +133,14 @@ export function assertNumber(name: string, value: unknown): asserts value is num
   if (typeof value !== "number") throw wrongType(name, "of type number", value);
 }
 
-export function assertInt32(name: string, value: unknown, min: number): asserts value is number {
+export function assertInt32(
+  name: string,
+  value: unknown,
+  min: number,
+  max = 2 ** 31 - 1,
+): asserts value is number {
   assertNumber(name, value);
   if (!Number.isInteger(value)) throw outOfRange(name, "an integer", value);
-  const max = 2 ** 31 - 1;
   if (value < min || value > max) throw outOfRange(name, `>= ${min} && <= ${max}`, value);
 }
 
@@ -186,4 +190,9 @@ export function durationOf(name: string, value: unknown): number {
     "TimeoutOverflowWarning",
   );
   return longest;
+}
+
+/** A `BlockList` has the address. */
+export function blockedError(address: string): Error & { code: string } {
+  return nodeError(Error, "ERR_IP_BLOCKED", `IP(${address}) is blocked by net.BlockList`);
 }

@@ -13,10 +13,16 @@ const HOLDING = 2 ** 31 - 1;
 class Holds {
   #count = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
+  readonly #isIdle: boolean;
+
+  /** Where time is not the process's own, whoever lets it go on keeps the program running. */
+  constructor(clock: Clock) {
+    this.#isIdle = clock.defer !== undefined;
+  }
 
   add(): void {
     this.#count += 1;
-    if (this.#count === 1) this.#timer = setInterval(() => {}, HOLDING);
+    if (this.#count === 1 && !this.#isIdle) this.#timer = setInterval(() => {}, HOLDING);
   }
 
   remove(): void {
@@ -68,7 +74,7 @@ export class NodeHost {
   readonly clock: Clock;
   /** `dns.lookup` of this stack. */
   readonly lookup: Lookup;
-  readonly #holds = new Holds();
+  readonly #holds: Holds;
 
   constructor(stack: Stack) {
     if (!(stack instanceof StackImpl)) {
@@ -76,6 +82,7 @@ export class NodeHost {
     }
     this.stack = stack;
     this.clock = stack.engine.clock;
+    this.#holds = new Holds(this.clock);
     this.lookup = lookupOf(stack);
   }
 

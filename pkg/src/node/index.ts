@@ -9,10 +9,17 @@
  * http.get("http://10.0.2.15/", { agent: createHttpAgent(stack) }, (response) => response.pipe(process.stdout));
  * ```
  *
- * @module
+ * @module ethertab/node
  */
 
 export { createDgram, type Dgram } from "./dgram.js";
 export { createDns, type Dns } from "./dns.js";
+export {
+  type NodeEgress,
+  type NodeEgressCounters,
+  type NodeEgressOptions,
+  nodeEgress,
+} from "./egress/node_egress.js";
+export type { HostPattern } from "./egress/policy.js";
 export { createHttpAgent, createHttpsAgent } from "./http_agent.js";
 export { createNet, type Net } from "./net.js";

@@ -3,6 +3,7 @@
 import { AsyncResource } from "node:async_hooks";
 import type { ListenerImpl } from "../listener.js";
 import type { SocketImpl } from "../socket.js";
+import type { Stack } from "../types.js";
 import { codeOf } from "./errors.js";
 import type { Hold, NodeHost } from "./host.js";
 import { post } from "./phases.js";
@@ -26,6 +27,16 @@ const nobody = new AsyncResource("TCPWRAP");
 /** The addresses that connections may come to. */
 type Families = "IPv4" | "IPv6" | "both";
 
+const isWildcard = (address: string) => address === ANY_IPV4 || address === ANY_IPV6;
+
+function familiesOf(address: string, ipv6Only: boolean): Families {
+  if (!address.includes(":")) return "IPv4";
+  return address === ANY_IPV6 && !ipv6Only ? "both" : "IPv6";
+}
+
+/** The handles that listen, by their stacks: whose port is whose is told for all addresses and for one of them together, as systems do. */
+const listening = new WeakMap<Stack, Set<ListenHandle>>();
+
 export class ListenHandle {
   readonly #host: NodeHost;
   readonly #listener: ListenerImpl;
@@ -45,8 +56,7 @@ export class ListenHandle {
     this.#listener = listener;
     const address = target.address ?? ANY_IPV6;
     this.#address = addressInfo({ address, port: listener.address?.port ?? 0 }, false);
-    const isDual = address === ANY_IPV6 && !target.ipv6Only;
-    this.#families = isDual ? "both" : this.#address.family;
+    this.#families = familiesOf(address, target.ipv6Only);
     listener.runInBackground();
     listener.onready = () => this.#wake();
     this.#hold = host.hold();
@@ -56,7 +66,10 @@ export class ListenHandle {
   /** Begins to listen; the code of an error says why not. */
   static listen(host: NodeHost, target: ListenTarget): ListenHandle | string {
     const { address, port, backlog } = target;
-    const isAny = address === null || address === ANY_IPV4 || address === ANY_IPV6;
+    const isAny = address === null || address === ANY_IPV6;
+    const handles = listening.get(host.stack) ?? new Set();
+    listening.set(host.stack, handles);
+    for (const handle of handles) if (handle.#isInTheWayOf(target)) return "EADDRINUSE";
     const listener = host.stack.listen({
       port,
       backlog: Math.min(Math.max(1, backlog), 65_535),
@@ -64,7 +77,16 @@ export class ListenHandle {
       ...(isAny ? {} : { hostname: address }),
     }) as ListenerImpl;
     if (listener.over !== null) return codeOf(listener.over);
-    return new ListenHandle(host, listener, target);
+    const handle = new ListenHandle(host, listener, target);
+    handles.add(handle);
+    return handle;
+  }
+
+  #isInTheWayOf({ address, port, ipv6Only }: ListenTarget): boolean {
+    if (port !== this.#address.port) return false;
+    const other = familiesOf(address ?? ANY_IPV6, ipv6Only);
+    const isApart = other !== this.#families && other !== "both" && this.#families !== "both";
+    return !isApart && (isWildcard(address ?? ANY_IPV6) || isWildcard(this.#address.address));
   }
 
   /**
@@ -101,6 +123,7 @@ export class ListenHandle {
     this.#isClosed = true;
     this.#hold.open = false;
     this.#listener.onready = null;
+    listening.get(this.#host.stack)?.delete(this);
     void this.#listener.close();
     for (const socket of this.#accepted.splice(0)) socket.abort();
   }

@@ -1,5 +1,6 @@
 /** `node:net` over a stack. */
 
+import { channel } from "node:diagnostics_channel";
 import * as net from "node:net";
 import type { Stack } from "../types.js";
 import type { ConnectOptions } from "./connect.js";
@@ -9,6 +10,9 @@ import { connectArguments, NetSocket, type SocketOptions } from "./socket.js";
 
 /** The shape of `node:net`. */
 export type Net = typeof net;
+
+/** What Node tells of its own sockets is told of these as well. */
+const clientSockets = channel("net.client.socket");
 
 /** A class that can be called without `new` too, as Node's. */
 function callable<T extends abstract new (...args: never[]) => object>(type: T): T {
@@ -48,6 +52,7 @@ export function createNet(stack: Stack): Net {
   const connect = (...args: unknown[]): NetSocket => {
     const [options] = connectArguments(args);
     const socket = new SocketOfStack(options as SocketOptions);
+    clientSockets.publish({ socket });
     if ((options as ConnectOptions).timeout) {
       socket.setTimeout((options as { timeout: number }).timeout);
     }

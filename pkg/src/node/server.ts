@@ -1,5 +1,6 @@
 /** `net.Server` over a stack. */
 
+import { channel, tracingChannel } from "node:diagnostics_channel";
 import { EventEmitter } from "node:events";
 import type * as net from "node:net";
 import { getDefaultHighWaterMark } from "node:stream";
@@ -19,6 +20,10 @@ import type { NetSocket, SocketOptions } from "./socket.js";
 import type { AddressInfo, TcpHandle } from "./tcp_handle.js";
 
 const DEFAULT_BACKLOG = 511;
+
+/** What Node tells of its own servers is told of these as well. */
+const serverSockets = channel("net.server.socket");
+const listenTrace = tracingChannel("net.server.listen");
 
 /** What `new Server()` takes. */
 export interface ServerOptions {
@@ -57,7 +62,9 @@ export class NetServer extends EventEmitter {
   keepAlive: boolean;
   keepAliveInitialDelay: number;
   highWaterMark: number;
-  maxConnections: number | undefined;
+  // Properties that are not there before they have a value, as in Node.
+  declare maxConnections: number | undefined;
+  declare _connectionKey: string | undefined;
   _handle: ListenHandle | null = null;
   _connections = 0;
   _unref = false;
@@ -108,6 +115,7 @@ export class NetServer extends EventEmitter {
       const message = "Listen method has been called more than once without closing.";
       throw nodeError(Error, "ERR_SERVER_ALREADY_LISTEN", message);
     }
+    listenTrace.asyncStart.publish({ server: this, options });
     if (typeof callback === "function") this.once("listening", callback as () => void);
     const backlog = backlogOf(args);
     this.#listenings += 1;
@@ -167,12 +175,15 @@ export class NetServer extends EventEmitter {
     }
     this._handle = handle;
     this.#begin();
+    const { family } = handle.local;
+    this._connectionKey = `${family === "IPv6" ? 6 : 4}:${address ?? "::"}:${port}`;
   }
 
   #begin(): void {
     const handle = this._handle;
     if (handle === null) return;
     handle.onconnection = (connection) => this.#accept(connection);
+    listenTrace.asyncEnd.publish({ server: this });
     if (this._unref) this.unref();
     process.nextTick(() => {
       if (this._handle !== null) this.emit("listening");
@@ -180,13 +191,17 @@ export class NetServer extends EventEmitter {
   }
 
   #fail(error: Error): void {
+    listenTrace.error.publish({ server: this, error });
     process.nextTick(() => this.emit("error", error));
   }
 
   #accept(handle: TcpHandle): void {
     const { maxConnections } = this;
-    const isBlocked = this.#isBlocked(handle.remote);
-    if (isBlocked || (maxConnections && this._connections >= maxConnections)) {
+    if (this.#isBlocked(handle.remote)) {
+      handle.close();
+      return;
+    }
+    if (maxConnections && this._connections >= maxConnections) {
       const { local, remote } = handle;
       this.emit("drop", {
         localAddress: local?.address,
@@ -214,6 +229,7 @@ export class NetServer extends EventEmitter {
     socket.server = this;
     socket._server = this;
     this.emit("connection", socket);
+    serverSockets.publish({ socket });
   }
 
   #isBlocked(remote: AddressInfo | null): boolean {

@@ -1,14 +1,17 @@
 /** `net.Socket` over a stack: a Duplex over a {@link TcpHandle}, whose events come in the order of Node's own. */
 
+import { Socket } from "node:net";
 import { addAbortSignal, Duplex, type DuplexOptions } from "node:stream";
 import { type ConnectOptions, connectSocket } from "./connect.js";
 import {
   assertFunction,
+  assertInt32,
   assertNumber,
   assertSignal,
   callError,
   durationOf,
   nodeError,
+  wrongType,
   wrongValue,
 } from "./errors.js";
 import { IdleTimer, type NodeHost } from "./host.js";
@@ -33,6 +36,7 @@ export interface SocketOptions extends DuplexOptions {
   keepAliveInitialDelay?: number;
   pauseOnCreate?: boolean;
   manualStart?: boolean;
+  typeOfService?: number;
 }
 
 type WriteCallback = (error?: Error | null) => void;
@@ -64,8 +68,9 @@ export class NetSocket extends Duplex {
   readonly #host: NodeHost;
   connecting = false;
   server: NetServer | null = null;
-  timeout: number | undefined;
-  autoSelectFamilyAttemptedAddresses: string[] | undefined;
+  // Properties that are not there before they have a value, as in Node.
+  declare timeout: number | undefined;
+  declare autoSelectFamilyAttemptedAddresses: string[] | undefined;
   _handle: TcpHandle | null = null;
   _server: NetServer | null = null;
   _parent: unknown = null;
@@ -79,6 +84,7 @@ export class NetSocket extends Duplex {
   #noDelay: boolean;
   #keepAlive: boolean;
   #keepAliveDelay: number;
+  #typeOfService: number | undefined;
   #bytesRead = 0;
   #bytesWritten = 0;
   /** Bytes of a write that waits for the connection. */
@@ -95,6 +101,10 @@ export class NetSocket extends Duplex {
     if (keepAliveInitialDelay !== undefined) {
       assertNumber("options.keepAliveInitialDelay", keepAliveInitialDelay);
     }
+    const { typeOfService } = given;
+    if (hasTypeOfService && typeOfService !== undefined) {
+      assertInt32("options.typeOfService", typeOfService, 0, 255);
+    }
     if (given.fd !== undefined) {
       throw nodeError(TypeError, "ERR_INVALID_FD_TYPE", "Unsupported fd type: of another stack");
     }
@@ -110,6 +120,7 @@ export class NetSocket extends Duplex {
     this.#noDelay = Boolean(noDelay);
     this.#keepAlive = Boolean(keepAlive);
     this.#keepAliveDelay = seconds(Math.max(0, keepAliveInitialDelay ?? 0));
+    if (hasTypeOfService) this.#typeOfService = typeOfService;
     this.#onRead = isOnRead(onread) ? onread : null;
     this.on("end", onEnd);
     if (signal !== undefined) this.#destroyWith(signal);
@@ -121,7 +132,7 @@ export class NetSocket extends Duplex {
   }
 
   #destroyWith(signal: AbortSignal): void {
-    assertSignal("options.signal", signal);
+    assertSignal("signal", signal);
     addAbortSignal(signal, this);
     const onAbort = () => {
       this._aborted = true;
@@ -214,6 +225,7 @@ export class NetSocket extends Duplex {
     this._unrefTimer();
     if (this.#noDelay) this._handle?.setNoDelay(true);
     if (this.#keepAlive) this._handle?.setKeepAlive(true, this.#keepAliveDelay);
+    if (this.#typeOfService !== undefined) this._handle?.setTypeOfService(this.#typeOfService);
     this.emit("connect");
     this.emit("ready");
     if (!this.isPaused()) this.read(0);
@@ -270,7 +282,7 @@ export class NetSocket extends Duplex {
   }
 
   override _final(callback: WriteCallback): void {
-    if (this.pending) {
+    if (endWaitsForConnect ? this.pending : this.connecting) {
       this.once("connect", () => this._final(callback));
       return;
     }
@@ -378,14 +390,14 @@ export class NetSocket extends Duplex {
     this.#timer?.touch();
   }
 
-  setNoDelay(noDelay = true): this {
-    const enable = Boolean(noDelay);
+  setNoDelay(noDelay?: boolean): this {
+    const enable = noDelay === undefined || Boolean(noDelay);
     if (this._handle !== null && enable !== this.#noDelay) this._handle.setNoDelay(enable);
     this.#noDelay = enable;
     return this;
   }
 
-  setKeepAlive(keepAlive = false, initialDelay = 0): this {
+  setKeepAlive(keepAlive?: boolean, initialDelay?: number): this {
     const enable = Boolean(keepAlive);
     const delay = seconds(initialDelay);
     const isNews = enable !== this.#keepAlive || (enable && delay !== this.#keepAliveDelay);
@@ -393,6 +405,18 @@ export class NetSocket extends Duplex {
     this.#keepAliveDelay = delay;
     if (isNews) this._handle?.setKeepAlive(enable, delay);
     return this;
+  }
+
+  setTypeOfService(tos: number): this {
+    if (Number.isNaN(tos)) throw wrongType("tos", "of type number", tos);
+    assertInt32("tos", tos, 0, 255);
+    this._handle?.setTypeOfService(tos);
+    this.#typeOfService = tos;
+    return this;
+  }
+
+  getTypeOfService(): number {
+    return this._handle?.typeOfService ?? this.#typeOfService ?? 0;
   }
 
   ref(): this {
@@ -426,7 +450,7 @@ export class NetSocket extends Duplex {
   get bytesWritten(): number | undefined {
     const { writableBuffer } = inside(this);
     if (!writableBuffer) return undefined;
-    const dispatched = this._handle?.bytesWritten ?? this.#bytesWritten;
+    const dispatched = this._bytesDispatched;
     const buffered = writableBuffer.reduce((sum, { chunk }) => sum + chunk.length, 0);
     return dispatched + this.#pendingBytes + buffered;
   }
@@ -435,27 +459,39 @@ export class NetSocket extends Duplex {
     return this._handle === null ? undefined : this.writableLength;
   }
 
-  get #remote(): Partial<AddressInfo> {
+  get _connecting(): boolean {
+    return this.connecting;
+  }
+
+  get _bytesDispatched(): number {
+    return this._handle?.bytesWritten ?? this.#bytesWritten;
+  }
+
+  _getpeername(): Partial<AddressInfo> {
     if (this._handle !== null && !this.connecting) this.#peername ??= this._handle.remote;
     return this.#peername ?? {};
   }
 
   get remoteAddress(): string | undefined {
-    return this.#remote.address;
+    return this._getpeername().address;
   }
 
   get remoteFamily(): string | undefined {
-    return this.#remote.family;
+    return this._getpeername().family;
   }
 
   get remotePort(): number | undefined {
-    return this.#remote.port;
+    return this._getpeername().port;
   }
 
-  address(): Partial<AddressInfo> {
+  _getsockname(): Partial<AddressInfo> {
     if (this._handle === null) return {};
     this.#sockname ??= this._handle.local;
     return this.#sockname ?? {};
+  }
+
+  address(): Partial<AddressInfo> {
+    return this._getsockname();
   }
 
   get localAddress(): string | undefined {
@@ -469,6 +505,16 @@ export class NetSocket extends Duplex {
   get localPort(): number | undefined {
     return this.address().port;
   }
+}
+
+/** Before version 22 of Node a socket that nobody connects keeps what ends it waiting. */
+const endWaitsForConnect = Number.parseInt(process.versions.node, 10) < 22;
+
+/** Node has these from version 24 on. */
+const hasTypeOfService = "setTypeOfService" in Socket.prototype;
+if (!hasTypeOfService) {
+  Reflect.deleteProperty(NetSocket.prototype, "setTypeOfService");
+  Reflect.deleteProperty(NetSocket.prototype, "getTypeOfService");
 }
 
 /** After the peer's end, writing fails with the reason, and not as a mistake of the program's. */

@@ -360,6 +360,14 @@ export class TcpHandle {
     this.#socket?.setNoDelay(noDelay);
   }
 
+  setTypeOfService(trafficClass: number): void {
+    this.#socket?.setTcpOptions({ trafficClass });
+  }
+
+  get typeOfService(): number | undefined {
+    return this.#socket?.tcpSettings()?.trafficClass;
+  }
+
   /** `delay` is in seconds; 0 leaves the time as it is. */
   setKeepAlive(enable: boolean, delay: number): void {
     const idle = delay > 0 ? { idle: delay * 1_000 } : {};

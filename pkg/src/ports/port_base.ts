@@ -22,6 +22,8 @@ export abstract class PortBase implements Port {
   readonly name: string;
   /** What the port is plugged into, or null. Set by whoever plugs it. */
   joint: Joint | null = null;
+  /** Whether a switch that this is plugged into keeps all its other ports apart from each other. */
+  isolates = false;
   #hook: FrameHook | null = null;
   #filtered = 0;
   #isClosed = false;
@@ -176,6 +178,7 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
   /** Those who wait until what they have brought is in the network, or can go nowhere. */
   readonly #bringers = new Set<() => void>();
   #forgetSignal: (() => void) | null = null;
+  #mayHaveMore = false;
 
   /** Closes the port when the signal aborts, which may have happened. */
   closeOn(signal: AbortSignal | null): void {
@@ -295,6 +298,7 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
   protected take(most?: number): Uint8Array<ArrayBuffer> | null {
     for (let at = this.#live; at !== null; at = this.#live) {
       const batch = at.engine.takeFrames(at.id, most);
+      this.#mayHaveMore = at.engine.mayHaveLeft(batch);
       if (batch.byteLength === 0) return null;
       if (this.hook === null) return batch;
       const passed: Uint8Array[] = [];
@@ -306,6 +310,11 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
       if (passed.length > 0) return packFrames(passed);
     }
     return null;
+  }
+
+  /** Whether frames may wait that the last batch of `take`, which was asked for as many as fit, had no room for. */
+  protected get mayHaveMore(): boolean {
+    return this.#mayHaveMore;
   }
 
   /** Counts what came from outside and is no frame. */

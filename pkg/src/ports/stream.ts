@@ -59,7 +59,8 @@ class StreamLink implements Link {
     this.#events = events;
     this.#writer.closed.then(
       () => this.#over(null),
-      (cause) => this.#over(lost(cause)),
+      // Who takes no more and gives no reason, as a port does that ends, has not failed.
+      (cause) => this.#over(cause === null || cause === undefined ? null : lost(cause)),
     );
     events.opened();
     void this.#read();

@@ -8,12 +8,13 @@
 
 import * as check from "../arguments.js";
 import { eachFrame } from "../engine_core.js";
-import type { V86Emulator, V86PortOptions } from "../types.js";
+import type { Port, V86Emulator, V86PortOptions } from "../types.js";
 import { ExternalPort } from "./port_base.js";
 
 /** v86's NE2000: a ring of 256-byte pages in the card's memory. */
 interface Ne2k {
   readonly name: "ne2k";
+  readonly mac?: Uint8Array;
   cr: number;
   isr: number;
   imr: number;
@@ -27,6 +28,7 @@ interface Ne2k {
 
 /** v86's virtio-net. */
 interface VirtioNet {
+  readonly mac?: Uint8Array;
   readonly virtio: {
     readonly queues: readonly {
       readonly enabled: boolean;
@@ -61,7 +63,7 @@ interface Card {
 }
 
 /** Makes a port of an emulator's network card. Frames before the card is ready are dropped and counted. */
-export function v86Port(emulator: V86Emulator, options?: V86PortOptions): V86Port {
+export function v86Port(emulator: V86Emulator, options?: V86PortOptions): Port {
   const { nic, name, signal } = check.options("options", options);
   const given: unknown = emulator;
   if (
@@ -85,7 +87,11 @@ export class V86Port extends ExternalPort {
   readonly #emulator: Emulator;
   readonly #receiveEvent: string;
   readonly #sendEvent: string;
+  /** Sees each frame of the machine before the network does; it must not keep it. */
+  onsent: ((frame: Uint8Array) => void) | null = null;
+  onclosed: (() => void) | null = null;
   readonly #onSend = (frame: Uint8Array): void => {
+    this.onsent?.(frame);
     this.bring(frame);
   };
   #card: Card | null = null;
@@ -102,6 +108,13 @@ export class V86Port extends ExternalPort {
     this.#sendEvent = `net${index}-send`;
     this.#receiveEvent = `net${index}-receive`;
     emulator.add_listener(this.#sendEvent, this.#onSend);
+  }
+
+  /** The card's address, as far as it is known without a frame: a machine may give it another. */
+  get mac(): string | null {
+    const devices = this.#emulator.v86?.cpu?.devices;
+    const octets = devices?.net?.mac ?? devices?.virtio_net?.mac;
+    return octets?.length === 6 ? check.macText(octets) : null;
   }
 
   onFrames(): void {
@@ -196,6 +209,7 @@ export class V86Port extends ExternalPort {
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
     this.#card = null;
+    this.onclosed?.();
   }
 }
 

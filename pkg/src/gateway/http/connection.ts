@@ -135,6 +135,12 @@ export class Connection {
     this.#checkGone();
   }
 
+  /** Takes what was read so far for all that comes: who waits for more is told of the end. */
+  endReading(): void {
+    this.#readEnded = true;
+    this.#wakeReader?.();
+  }
+
   /** Sends FIN after what was written. */
   shutdown(): void {
     if (!this.#failed) this.socket.shutdown();

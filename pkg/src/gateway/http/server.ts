@@ -18,19 +18,30 @@ import {
 import type { HttpLimits } from "./limits.js";
 import { BodyError } from "./outgoing.js";
 import { plainResponse, ResponseWriter } from "./response.js";
-import { type Resolved, type Routes, resolveRequest, unknownHostText } from "./routes.js";
+import type { Handler } from "./routes.js";
 
 /** A finished exchange. */
 export interface ExchangeRecord {
+  /** The request's method. */
   method: string;
+  /** What was asked for, absolute. */
   url: string;
+  /** The response's status; 0 if the connection failed. */
   status: number;
   /** Body bytes received and sent. */
   bytesReceived: number;
+  /** Body bytes sent. */
   bytesSent: number;
   /** Milliseconds from the end of the head to the end of the response. */
   duration: number;
+  /** Who asked. */
   remoteAddress: string;
+}
+
+/** What a request asks for: its URL, and the handler or, where there is none, the answer. */
+export interface Resolved {
+  url: URL;
+  answer: Handler | Response;
 }
 
 /** What connections need of the server that they belong to. */
@@ -38,7 +49,13 @@ export interface ServerContext {
   readonly parser: HeadParser;
   readonly clock: Clock;
   readonly limits: HttpLimits;
-  readonly routes: Routes;
+  /**
+   * What a request that came in by `port` asks for, and who answers it.
+   * @throws {HttpError} if that cannot be said, which closes the connection.
+   */
+  resolve(head: RequestHead, port: number): Resolved;
+  /** Aborts when no more requests are answered: then connections that wait for one end, and others after what they answer. */
+  readonly closing?: AbortSignal;
   /** An exchange has ended, well or not. */
   exchanged(record: ExchangeRecord): void;
   /** A handler, or the stream of its response, failed. */
@@ -62,6 +79,8 @@ export async function serveConnection(
 ): Promise<void> {
   const connection = new Connection(socket, context.clock, context.limits.stallTimeout);
   const server = new ServerConnection(connection, port, context);
+  const stop = () => server.stop();
+  context.closing?.addEventListener("abort", stop, { once: true });
   try {
     await server.run();
     await linger(connection, context.clock);
@@ -69,6 +88,7 @@ export async function serveConnection(
     // The connection failed, or a message cannot be finished: the guest must not take it for complete.
     connection.abort(error);
   } finally {
+    context.closing?.removeEventListener("abort", stop);
     connection.close();
   }
 }
@@ -77,11 +97,18 @@ class ServerConnection {
   readonly #connection: Connection;
   readonly #port: number;
   readonly #context: ServerContext;
+  /** Whether it waits for the first byte of a request. */
+  #isIdle = false;
 
   constructor(connection: Connection, port: number, context: ServerContext) {
     this.#connection = connection;
     this.#port = port;
     this.#context = context;
+  }
+
+  /** Waits for no request any more. */
+  stop(): void {
+    if (this.#isIdle) this.#connection.endReading();
   }
 
   /** Answers requests until one of the two sides wants the connection to end. */
@@ -124,12 +151,16 @@ class ServerConnection {
       const now = clock.now();
       if (searched > 0 && deadline === Infinity) deadline = now + limits.headTimeout;
       const timeout = searched > 0 ? deadline - now : limits.keepAliveTimeout;
+      if (searched === 0 && this.#context.closing?.aborted) return undefined;
+      this.#isIdle = searched === 0;
       try {
         if (await this.#connection.fill(Math.max(timeout, 0))) continue;
       } catch (error) {
         if (!(error instanceof StallError)) throw error;
         if (searched > 0) throw new HttpError(408, "the request's head did not arrive in time");
         return undefined;
+      } finally {
+        this.#isIdle = false;
       }
       if (searched > 0) throw new HttpError(400, "the connection ended within a request's head");
       return undefined;
@@ -139,7 +170,7 @@ class ServerConnection {
   /** Answers one request. Returns whether the connection can take another. */
   async #exchange(head: RequestHead): Promise<boolean> {
     const context = this.#context;
-    const resolved = resolveRequest(head, context.routes, this.#port);
+    const resolved = context.resolve(head, this.#port);
     const framing = requestFraming(head.fields, head.minor);
     const { maxBodyBytes } = context.limits;
     const reader = new BodyReader(this.#connection, framing, context.parser, maxBodyBytes);
@@ -150,7 +181,7 @@ class ServerConnection {
     try {
       const response = await this.#answer(incoming);
       status = response.status;
-      await writer.send(response, incoming.awaitsContinue);
+      await writer.send(response, incoming.awaitsContinue || context.closing?.aborted === true);
     } catch (error) {
       if (error instanceof HttpError) status = error.status;
       if (!(error instanceof BodyError) || incoming.refusal !== undefined) throw error;
@@ -174,11 +205,11 @@ class ServerConnection {
   }
 
   async #answer(incoming: IncomingRequest): Promise<Response> {
-    const { route, url } = incoming.resolved;
-    if (route === undefined) return plainResponse(404, unknownHostText(url, this.#context.routes));
+    const { answer, url } = incoming.resolved;
+    if (typeof answer !== "function") return answer;
     const request = await incoming.toRequest();
     try {
-      const response: unknown = await route.handler(request, {
+      const response: unknown = await answer(request, {
         remote: this.#connection.socket.remote,
       });
       return checkResponse(response);
@@ -313,7 +344,7 @@ class IncomingRequest {
 
 /** Whether a `Request` can have a stream as its body. Where it cannot, the stream's name would be the body. */
 let streamsTaken: boolean | undefined;
-function takesStreams(): boolean {
+export function takesStreams(): boolean {
   if (streamsTaken === undefined) {
     let asked = false;
     const init = {

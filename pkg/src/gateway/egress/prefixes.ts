@@ -1,0 +1,169 @@
+/** Networks of both families as sets of addresses, and which addresses are not those of the public Internet. */
+
+import * as check from "../../arguments.js";
+import { type IpNumbers, parseIp, prefixNumbers } from "../../ip.js";
+
+/** IPv4 addresses are mapped (RFC 4291 §2.5.5.2), and so are the lengths of their prefixes. */
+const MAPPED_BITS = 96;
+const MAPPED = 0xffff;
+
+/** A network: all numbers in 128 bits. */
+interface Prefix {
+  readonly numbers: IpNumbers;
+  readonly bits: number;
+}
+
+/** A set of networks. */
+export class PrefixSet {
+  readonly #prefixes: readonly Prefix[];
+
+  /** @throws {RangeError} that names `argument` if a text is neither an address nor a network such as `"10.0.0.0/8"`. */
+  constructor(texts: readonly string[], argument = "network") {
+    this.#prefixes = texts.map((text) => prefixOf(text, argument));
+  }
+
+  /** Whether one of the networks has the address. */
+  has(address: IpNumbers): boolean {
+    return this.#prefixes.some((prefix) => contains(prefix, address));
+  }
+}
+
+function prefixOf(text: string, argument: string): Prefix {
+  const whole = text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`;
+  try {
+    const [a = 0, b = 0, c = 0, d = 0, length = 0] = prefixNumbers(whole);
+    const bits = isIpv4([a, b, c, d]) && !text.includes(":") ? length + MAPPED_BITS : length;
+    return { numbers: [a, b, c, d], bits };
+  } catch (cause) {
+    throw new RangeError(
+      `${argument} must be an address or a network like "10.0.0.0/8", got ${check.show(text)}`,
+      { cause },
+    );
+  }
+}
+
+function contains({ numbers, bits }: Prefix, address: IpNumbers): boolean {
+  for (let word = 0; word < 4; word += 1) {
+    const left = bits - word * 32;
+    if (left <= 0) return true;
+    const mask = left >= 32 ? 0xffff_ffff : ~(0xffff_ffff >>> left);
+    if ((((numbers[word] ?? 0) ^ (address[word] ?? 0)) & mask) !== 0) return false;
+  }
+  return true;
+}
+
+function isIpv4([a, b, c]: IpNumbers): boolean {
+  return a === 0 && b === 0 && c === MAPPED;
+}
+
+/**
+ * What the IANA registries of special-purpose addresses have as not globally reachable (RFC 6890 and its updates), with multicast, the broadcast address
+ * and what is reserved.
+ */
+const NOT_PUBLIC = new PrefixSet([
+  "0.0.0.0/8",
+  "10.0.0.0/8",
+  "100.64.0.0/10",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "172.16.0.0/12",
+  "192.0.0.0/24",
+  "192.0.2.0/24",
+  "192.88.99.0/24",
+  "192.168.0.0/16",
+  "198.18.0.0/15",
+  "198.51.100.0/24",
+  "203.0.113.0/24",
+  "224.0.0.0/4",
+  "240.0.0.0/4",
+]);
+
+/** Of IPv6 only 2000::/3 is given out for use in the Internet, without these. */
+const GLOBAL_UNICAST = new PrefixSet(["2000::/3"]);
+const NOT_PUBLIC6 = new PrefixSet(["2001::/23", "2001:db8::/32", "3fff::/20"]);
+
+/** Networks that carry IPv4 addresses within theirs: where, in 32-bit words from the left, and by how many bits it is shifted. */
+const NAT64 = new PrefixSet(["64:ff9b::/96"]);
+const SIX_TO_FOUR = new PrefixSet(["2002::/16"]);
+
+/**
+ * Whether an address belongs to the public Internet: not private, loopback, link-local, shared (CGNAT), multicast, unique local, reserved or for
+ * documentation, neither by itself nor by an IPv4 address that stands in it (mapped, NAT64, 6to4).
+ */
+export function isPublic(address: IpNumbers): boolean {
+  if (isIpv4(address)) return !NOT_PUBLIC.has(address);
+  const [a, b, , d] = address;
+  if (NAT64.has(address)) return !NOT_PUBLIC.has([0, 0, MAPPED, d]);
+  if (SIX_TO_FOUR.has(address)) {
+    const embedded = (((a & 0xffff) << 16) | (b >>> 16)) >>> 0;
+    return !NOT_PUBLIC.has([0, 0, MAPPED, embedded]);
+  }
+  return GLOBAL_UNICAST.has(address) && !NOT_PUBLIC6.has(address);
+}
+
+/** Addresses to which no host sends packets by a router: unspecified, loopback, link-local, multicast, reserved. */
+const NOT_FORWARDED = new PrefixSet([
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "224.0.0.0/3",
+  "::/127",
+  "fe80::/10",
+  "ff00::/8",
+]);
+
+/** Whether hosts send packets for an address to a router. A mapped address they send nowhere, or as the IPv4 address in it. */
+export function isForwardable(address: IpNumbers): boolean {
+  return !NOT_FORWARDED.has(address);
+}
+
+/** Which hosts are meant by a list of names, globs, addresses and networks. */
+export class HostSet {
+  readonly #names: readonly RegExp[];
+  readonly #prefixes: PrefixSet;
+  /** Whether it has addresses or networks, and names or globs. */
+  readonly hasNames: boolean;
+
+  /** @throws {TypeError | RangeError} that names `argument`. */
+  constructor(argument: string, given: string | readonly string[]) {
+    const texts = typeof given === "string" ? [given] : check.strings(argument, given);
+    const isAddress = (text: string): boolean => parseIp(bare(text).split("/")[0] ?? "") !== null;
+    this.#prefixes = new PrefixSet(texts.filter(isAddress).map(bare), argument);
+    const names = texts.filter((text) => !isAddress(text));
+    this.#names = names.map((text) => globOf(argument, text));
+    this.hasNames = names.length > 0;
+  }
+
+  /** Whether one of the names or globs is this name. */
+  hasName(name: string): boolean {
+    return this.#names.some((glob) => glob.test(name));
+  }
+
+  /** Whether one of the networks has this address. */
+  hasAddress(address: IpNumbers): boolean {
+    return this.#prefixes.has(address);
+  }
+}
+
+/** An address without the brackets that URLs put around IPv6. */
+function bare(text: string): string {
+  return text.replace(/^\[(.*)\]/, "$1");
+}
+
+const GLOB = /^[a-z0-9_*.-]{1,253}$/i;
+
+/** A pattern in which `*` stands for anything. */
+function globOf(argument: string, text: string): RegExp {
+  if (!GLOB.test(text)) {
+    throw new RangeError(
+      `${argument} must be a name like "*.example.com", an address or a network, got ${check.show(text)}`,
+    );
+  }
+  const pattern = text
+    .toLowerCase()
+    .replace(/\.$/, "")
+    .replace(/\*+/g, "*")
+    .replace(/[.-]/g, "\\$&")
+    .replaceAll("*", ".*");
+  return new RegExp(`^${pattern}$`);
+}

@@ -1,0 +1,97 @@
+/** Making worlds, and what is told of one in which a test has failed. */
+
+import * as check from "../arguments.js";
+import { FailureReport } from "./failure.js";
+import { seedOf } from "./random.js";
+import type { TestContext, World, WorldOptions } from "./types.js";
+import { WorldImpl, type WorldSettings } from "./world.js";
+
+/** The date at which worlds begin. */
+const START = Date.UTC(2026, 0, 1);
+const DEFAULT_CAPTURE = 16 * 1024 * 1024;
+const LONGEST_FRAME = 65_535 + 18;
+
+/** Makes a world: an engine of its own, in virtual time. */
+export async function createWorld(options: WorldOptions = {}): Promise<World> {
+  return worldOf(options, chosenSeed() ?? seedOf("options.seed", options.seed));
+}
+
+/** The seed that `ETHERTAB_SEED` names, or null. */
+export function chosenSeed(): bigint | null {
+  const text = process.env["ETHERTAB_SEED"];
+  if (text === undefined || text === "") return null;
+  if (!/^\d+$/.test(text)) {
+    throw new RangeError(`ETHERTAB_SEED must be a number, got ${JSON.stringify(text)}`);
+  }
+  return seedOf("ETHERTAB_SEED", BigInt(text));
+}
+
+/** Makes a world of a seed that is chosen. */
+export async function worldOf(options: WorldOptions, seed: bigint): Promise<WorldImpl> {
+  const given = check.options("options", options);
+  const settings: WorldSettings = {
+    seed,
+    start: startOf(given.start),
+    fakeTimers: check.boolean("options.fakeTimers", given.fakeTimers, false),
+    capture: captureOf(given.capture),
+  };
+  const { memory, wasm, servicesWasm } = given;
+  const world = await WorldImpl.create(settings, {
+    ...(memory !== undefined && { memory }),
+    ...(wasm !== undefined && { wasm }),
+    ...(servicesWasm !== undefined && { servicesWasm }),
+  });
+  try {
+    const report = new FailureReport(world, given.failures);
+    if (given.test !== undefined) watchTest(given.test, world, report);
+    return world;
+  } catch (error) {
+    world.onclose = null;
+    world.close();
+    throw error;
+  }
+}
+
+function startOf(start: number | Date | undefined): number {
+  const milliseconds = start === undefined ? START : Number(start);
+  if (!Number.isSafeInteger(milliseconds) || milliseconds < 0) {
+    throw new RangeError(
+      `options.start must be a date from 1970 on, in whole milliseconds, got ${check.show(start)}`,
+    );
+  }
+  return milliseconds;
+}
+
+function captureOf(capture: WorldOptions["capture"]): WorldSettings["capture"] {
+  if (capture === false) return null;
+  const { memory = DEFAULT_CAPTURE, snapLength = LONGEST_FRAME } = check.options(
+    "options.capture",
+    capture,
+  );
+  return {
+    memory: check.integer("options.capture.memory", memory, LONGEST_FRAME, 2 ** 30),
+    snapLength: check.integer("options.capture.snapLength", snapLength, 1, LONGEST_FRAME),
+  };
+}
+
+/** Reports the failure of a test, and closes its world at the end. */
+function watchTest(test: TestContext, world: WorldImpl, report: FailureReport): void {
+  // The test may close it itself before it is known to have failed, and Vitest calls at the end first, and then of the failure.
+  world.onclose = () => report.keep();
+  if (typeof test.onTestFailed === "function") {
+    // Vitest.
+    test.onTestFailed(() => report.print());
+    test.onTestFinished?.(() => world.close());
+  } else if (typeof test.after === "function") {
+    // node:test, whose contexts say whether the test has passed.
+    test.after(() => {
+      if (test.passed === false) report.print();
+      world.onclose = null;
+      world.close();
+    });
+  } else {
+    throw new TypeError(
+      "options.test must be what the runner hands to the test: `t` of node:test, or the context of Vitest. With others, use simulate",
+    );
+  }
+}

@@ -1,0 +1,67 @@
+/** What is told of a failure: the seed that makes it come again, and a capture. */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as check from "../arguments.js";
+import type { WorldImpl } from "./world.js";
+
+/** Where captures go if nothing else is said. */
+const FOLDER = "ethertab-failures";
+
+/** How a run comes again. */
+export function seedText(seed: bigint): string {
+  return `world of seed ${seed}: run again with ETHERTAB_SEED=${seed}`;
+}
+
+/** See the module's comment. A world has one at most: the first failure counts. */
+export class FailureReport {
+  readonly #world: WorldImpl;
+  readonly #folder: string | null;
+  #text: string | null = null;
+  /** The capture of a world that was closed. */
+  #kept: Uint8Array | null = null;
+
+  /** `folder` is where the capture is written; null for nowhere. */
+  constructor(world: WorldImpl, folder: string | null | undefined) {
+    this.#world = world;
+    this.#folder =
+      folder === null
+        ? null
+        : check.string("options.failures", folder ?? process.env["ETHERTAB_FAILURES"] ?? FOLDER);
+  }
+
+  /** The line for people; the capture is written when it is first asked for. */
+  get text(): string {
+    this.#text ??= this.#write();
+    return this.#text;
+  }
+
+  /** The world is about to be closed, and whether the test fails is not known yet. */
+  keep(): void {
+    if (this.#folder === null || this.#text !== null || !this.#world.capture.isOn) return;
+    try {
+      this.#kept = this.#world.capture.pcapng();
+    } catch {
+      // `#write` tells why, if anybody asks.
+    }
+  }
+
+  #write(): string {
+    const { seed } = this.#world;
+    const told = seedText(seed);
+    if (this.#folder === null || !this.#world.capture.isOn) return told;
+    const file = join(this.#folder, `seed-${seed}.pcapng`);
+    try {
+      mkdirSync(this.#folder, { recursive: true });
+      writeFileSync(file, this.#kept ?? this.#world.capture.pcapng());
+      return `${told}; what was sent is in ${file}`;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return `${told}; its capture could not be written: ${reason}`;
+    }
+  }
+
+  print(): void {
+    console.error(this.text);
+  }
+}

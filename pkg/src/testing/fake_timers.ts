@@ -1,0 +1,113 @@
+/** The process's own timers and dates on a world's clock, by @sinonjs/fake-timers. */
+
+import { syncBuiltinESMExports } from "node:module";
+import type { FakeMethod, withGlobal } from "@sinonjs/fake-timers";
+import type { OtherTimers } from "./scheduler.js";
+
+/** What is replaced. Microtasks, immediates and `process.nextTick` stay: they take no time. */
+const REPLACED: FakeMethod[] = [
+  "setTimeout",
+  "clearTimeout",
+  "setInterval",
+  "clearInterval",
+  "Date",
+  "performance",
+];
+const MICROSECONDS = 1_000;
+
+type Installed = ReturnType<ReturnType<typeof withGlobal>["install"]>;
+
+/** What is read of the library's own table of timers, since it has no call that tells when the next one is due. */
+interface Inside {
+  readonly timers?: Map<unknown, { readonly callAt: number }>;
+  readonly timerHeap?: { peek(): { readonly callAt: number } | undefined };
+}
+
+/** Whose timers they are now. */
+let installed: FakeTimers | null = null;
+
+/** Timers of the process in virtual time. */
+export class FakeTimers implements OtherTimers {
+  readonly #clock: Installed & Inside;
+  readonly #start: number;
+  readonly #restore: () => void;
+
+  /**
+   * Replaces the timers; `called` is told whenever one is set or cleared.
+   * @throws {TypeError} if another world has them.
+   */
+  static async install(start: number, called: () => void): Promise<FakeTimers> {
+    const { withGlobal } = await import("@sinonjs/fake-timers");
+    if (installed !== null) {
+      throw new TypeError("fakeTimers: another world has the timers; close it first");
+    }
+    installed = new FakeTimers(withGlobal(globalThis), start, called);
+    return installed;
+  }
+
+  private constructor(library: ReturnType<typeof withGlobal>, start: number, called: () => void) {
+    this.#start = start;
+    const clock = library.install({ now: start, toFake: REPLACED, ignoreMissingTimers: true });
+    this.#clock = clock as Installed & Inside;
+    // Node has no timer of less than a millisecond: a loop over `setTimeout(0)` lets time pass.
+    const atLeast = (name: "setTimeout" | "setInterval"): void => {
+      const set = clock[name] as (callback: unknown, delay?: number, ...rest: unknown[]) => unknown;
+      const replaced = (callback: unknown, delay?: number, ...rest: unknown[]): unknown => {
+        called();
+        const span = Number(delay);
+        return set(callback, span >= 1 ? span : 1, ...rest);
+      };
+      clock[name] = replaced as never;
+      undo.push(() => {
+        clock[name] = set as never;
+      });
+    };
+    const undo: (() => void)[] = [];
+    atLeast("setTimeout");
+    atLeast("setInterval");
+    const { timeout } = AbortSignal;
+    AbortSignal.timeout = (milliseconds: number): AbortSignal => {
+      const controller = new AbortController();
+      const reason = (): DOMException =>
+        new DOMException("The operation was aborted due to timeout", "TimeoutError");
+      setTimeout(() => controller.abort(reason()), milliseconds);
+      return controller.signal;
+    };
+    this.#restore = () => {
+      AbortSignal.timeout = timeout;
+      // The library keeps notes for the end at its own functions.
+      for (const restore of undo) restore();
+      clock.uninstall();
+      syncBuiltinESMExports();
+    };
+    // What `import { setTimeout } from "node:timers/promises"` names is not the property that was replaced until it is told.
+    syncBuiltinESMExports();
+  }
+
+  get due(): number {
+    const { timerHeap, timers } = this.#clock;
+    const next =
+      timerHeap?.peek()?.callAt ??
+      Math.min(
+        ...Array.from(timers?.values() ?? [], ({ callAt = Number.POSITIVE_INFINITY }) => callAt),
+      );
+    return (next - this.#start) * MICROSECONDS;
+  }
+
+  moved(now: number): void {
+    const to = this.#start + Math.floor(now / MICROSECONDS);
+    // Not over what is due: that is run by `fire`.
+    const span = Math.min(to, this.#start + this.due / MICROSECONDS - 1) - this.#clock.now;
+    if (span > 0) this.#clock.tick(span);
+  }
+
+  fire(): void {
+    this.#clock.next();
+  }
+
+  /** Gives the process its own timers back. */
+  uninstall(): void {
+    if (installed === this) installed = null;
+    this.#restore();
+  }
+}

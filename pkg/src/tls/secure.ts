@@ -1,0 +1,112 @@
+/** What `secureTransport` and `tls` of connections and listeners mean. */
+
+import * as check from "../arguments.js";
+import type { EngineCore } from "../engine_core.js";
+import type { SocketImpl, SocketStart } from "../socket.js";
+import type { ConnectOptions, ListenOptions, Socket, StartTlsOptions } from "../types.js";
+import { clientContext, serverContext } from "./context.js";
+import { Tls } from "./module.js";
+import { TlsSocketImpl, type TlsStart } from "./socket.js";
+
+/** Web IDL has a TypeError for words that an enumeration has not. */
+function checkKind(kind: unknown): void {
+  if (kind === "off" || kind === "on" || kind === "starttls") return;
+  throw new TypeError(
+    `options.secureTransport must be "off", "on" or "starttls", got ${check.show(kind)}`,
+  );
+}
+
+/** What becomes of a connection when it is made. */
+export interface Security {
+  /** What the application gets: the socket, or one with TLS over it. */
+  over(socket: SocketImpl): Socket;
+  /** See {@link SocketStart}. */
+  readonly upgrade: NonNullable<SocketStart["upgrade"]> | null;
+  /** Rejects if no connection can ever be made so; null if that is not to be expected. */
+  readonly ready: Promise<void> | null;
+}
+
+const PLAIN: Security = { over: (socket) => socket, upgrade: null, ready: null };
+
+/** How a connection differs from another. */
+interface How {
+  allowHalfOpen: boolean;
+  signal: AbortSignal | null;
+}
+
+/**
+ * What becomes of a connection that is opened.
+ * @throws {TypeError | RangeError} that names what is wrong with which option.
+ */
+export function clientSecurity(
+  engine: EngineCore,
+  given: Partial<ConnectOptions>,
+  host: string,
+  how: How,
+): Security {
+  const { secureTransport = "off", sni, alpn, tls } = given;
+  checkKind(secureTransport);
+  if (secureTransport === "off") {
+    if (tls === undefined) return PLAIN;
+    throw new TypeError(`options.tls needs options.secureTransport to be "on" or "starttls"`);
+  }
+  const name = sni === undefined ? host : check.string("options.sni", sni);
+  const begin = (transport: SocketImpl, side: TlsStart["side"], upgraded: boolean) =>
+    new TlsSocketImpl({ engine, transport, side, ...how, upgraded, secureTransport });
+  if (secureTransport === "on") {
+    const client = clientContext("options.tls", tls, name, alpn);
+    return { ...PLAIN, over: (socket) => begin(socket, { client }, false) };
+  }
+  return {
+    ...PLAIN,
+    upgrade: (successor, options) => {
+      const start = check.options<StartTlsOptions>("options", options);
+      const expected = start.expectedServerHostname ?? name;
+      const client = clientContext(
+        "options.tls",
+        start.tls ?? tls,
+        check.string("options.expectedServerHostname", expected),
+        start.alpn ?? alpn,
+      );
+      return begin(successor(), { client }, true);
+    },
+  };
+}
+
+/**
+ * What becomes of connections that are accepted.
+ * @throws {TypeError | RangeError} that names what is wrong with which option.
+ */
+export function serverSecurity(
+  engine: EngineCore,
+  given: Partial<ListenOptions>,
+  how: How,
+): Security {
+  const { tls } = given;
+  const { secureTransport = tls === undefined ? "off" : "on" } = given;
+  checkKind(secureTransport);
+  if (secureTransport === "off") {
+    if (tls === undefined) return PLAIN;
+    throw new TypeError(`options.tls needs options.secureTransport to be "on" or "starttls"`);
+  }
+  if (tls === undefined) {
+    throw new TypeError(`options.secureTransport "${secureTransport}" needs options.tls`);
+  }
+  const server = serverContext("options.tls", tls);
+  const begin = (transport: SocketImpl, upgraded: boolean) =>
+    new TlsSocketImpl({ engine, transport, side: { server }, ...how, upgraded, secureTransport });
+  const ready = certificatesReady(engine, server.usual);
+  return secureTransport === "on"
+    ? { over: (socket) => begin(socket, false), upgrade: null, ready }
+    : { over: (socket) => socket, upgrade: (successor) => begin(successor(), true), ready };
+}
+
+/** Looks at the certificates before a client comes. */
+async function certificatesReady(
+  engine: EngineCore,
+  usual: ReturnType<typeof serverContext>["usual"],
+): Promise<void> {
+  const module = await Tls.load(engine);
+  const config = usual?.("localhost");
+  if (config) module.config(config, engine);
+}
