@@ -108,6 +108,14 @@ test("a trap rejects what is pending in its engine only, and a new engine works"
   healthy.engine.close();
 });
 
+test("an engine that ends while its observers look ends without another error", async () => {
+  const { engine, a } = await twoStacks();
+  engine.addObserver(() => engine.close());
+  await assert.rejects(a.ping("10.0.0.99"), { code: "ABORT_ERR" });
+  await engine.closed;
+  await settle();
+});
+
 test("closing an engine settles everything in it", async () => {
   const network = await twoStacks();
   const { client } = await connected(network);

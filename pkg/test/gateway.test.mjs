@@ -189,7 +189,9 @@ describe("serve and fetch", () => {
     serveDuring(t, gateway, "http://shop.test", () => new Response("small"));
     const ask = async (times) => {
       for (let count = 0; count < times; count += 1) {
-        const response = await guest.fetch("http://shop.test/");
+        // Half of them on a connection that is kept.
+        const headers = count % 2 === 0 ? {} : { connection: "close" };
+        const response = await guest.fetch("http://shop.test/", { headers });
         assert.equal(await response.text(), "small");
       }
     };

@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, before, describe, test } from "node:test";
+import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { fetchOver } from "../dist/gateway/http/client.js";
+import { ConnectionPool } from "../dist/gateway/http/pool.js";
 import { clock, connectToLoopback, loadParser, RawPeer, socketPair } from "./gateway_support.mjs";
 
 let parser;
@@ -21,8 +23,8 @@ function client(answer, { stallTimeout = 2000 } = {}) {
     Promise.resolve(answer(peer, connections.length)).catch(() => {});
     return local;
   };
-  const context = { parser, clock, stallTimeout, connect };
-  return { connections, fetch: (url, init) => fetchOver(context, url, init) };
+  const pool = new ConnectionPool({ clock, stallTimeout, connect });
+  return { connections, pool, fetch: (url, init) => fetchOver({ parser, pool }, url, init) };
 }
 
 /** Sends a fixed answer once a request's head is there. */
@@ -142,7 +144,7 @@ describe("responses", () => {
 });
 
 describe("requests", () => {
-  const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+  const ok = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
   test("head, Host with port, headers, no fragment", async () => {
     const { fetch, connections } = answering(ok);
@@ -151,7 +153,12 @@ describe("requests", () => {
     assert.deepEqual([hostname, port], ["10.0.2.15", 8000]);
     const lines = peer.text.split("\r\n");
     assert.equal(lines[0], "GET /a?b HTTP/1.1");
-    for (const line of ["host: 10.0.2.15:8000", "x-y: z", "cookie: k=v", "connection: close"]) {
+    for (const line of [
+      "host: 10.0.2.15:8000",
+      "x-y: z",
+      "cookie: k=v",
+      "accept-encoding: identity",
+    ]) {
       assert.ok(lines.includes(line), peer.text);
     }
     assert.ok(!peer.text.includes("content-length"));
@@ -234,7 +241,7 @@ describe("signals", () => {
 
 describe("redirects", () => {
   const to = (status, location) =>
-    `HTTP/1.1 ${status} Moved\r\nLocation: ${location}\r\nContent-Length: 4\r\n\r\ngone`;
+    `HTTP/1.1 ${status} Moved\r\nLocation: ${location}\r\nConnection: close\r\nContent-Length: 4\r\n\r\ngone`;
 
   /** Answers with each text in turn. */
   const sequence = (...answers) =>
@@ -297,16 +304,175 @@ describe("redirects", () => {
   });
 });
 
+describe("connections are kept", () => {
+  const answer = (body, fields = "") =>
+    `HTTP/1.1 200 OK\r\n${fields}Content-Length: ${body.length}\r\n\r\n${body}`;
+  const requests = (peer) => peer.text.split("\r\n\r\n").length - 1;
+  /** Answers each request of a connection in turn; `answers` is told which connection and which request of it. */
+  const server = (answers) =>
+    client(async (peer, connection) => {
+      for (let request = 1; ; request += 1) {
+        await peer.until((other) => requests(other) >= request);
+        const text = answers(connection, request, peer);
+        if (text !== null) peer.send(text);
+      }
+    });
+  const url = "http://10.0.2.15/";
+
+  test("one after the other on one, several at a time on several", async () => {
+    const { fetch, connections, pool } = server(() => answer("x"));
+    for (let round = 0; round < 5; round += 1) assert.equal(await (await fetch(url)).text(), "x");
+    assert.equal(connections.length, 1);
+    const responses = await Promise.all(Array.from({ length: 20 }, () => fetch(url)));
+    assert.equal(connections.length, 20);
+    for (const response of responses) assert.equal(await response.text(), "x");
+    assert.equal(pool.idle, 8, "the rest was closed");
+    for (let port = 1; port <= 70; port += 1) {
+      await (await fetch(`http://10.0.2.15:${port}/`)).text();
+    }
+    assert.equal(pool.idle, 64);
+    pool.close();
+    await connections[0].peer.untilEnd();
+    assert.equal(pool.idle, 0);
+  });
+
+  test("not after a body without an end, an unread one, nor where the server says so", async () => {
+    for (const text of [
+      "HTTP/1.1 200 OK\r\n\r\nx",
+      answer("x", "Connection: close\r\n"),
+      answer("x", "Keep-Alive: timeout=1\r\n"),
+      answer("x").replace("1.1", "1.0"),
+      `${answer("x")}HTTP/1.1 200 OK\r\n\r\nmore`,
+    ]) {
+      const { fetch, pool } = answering(text);
+      assert.equal((await (await fetch(url)).text())[0], "x", text);
+      assert.equal(pool.idle, 0, text);
+    }
+    const { fetch, pool } = server(() => answer("x".repeat(100)));
+    await (await fetch(url)).body.cancel();
+    assert.equal(pool.idle, 0);
+    const old = server(() => answer("x", "Connection: keep-alive\r\n").replace("1.1", "1.0"));
+    await (await old.fetch(url)).text();
+    assert.equal(old.pool.idle, 1);
+  });
+
+  test("what cannot be repeated has a connection of its own, which is kept after it", async () => {
+    const { fetch, connections, pool } = server(() => answer("x"));
+    await (await fetch(url)).text();
+    await (await fetch(url, { method: "POST", body: "data" })).text();
+    assert.equal(connections.length, 2);
+    assert.equal(pool.idle, 2);
+    await (await fetch(url, { method: "PUT", body: "data" })).text();
+    assert.equal(connections.length, 2);
+  });
+
+  test("one that the server has closed is not used; one that ends under a request is replaced", async () => {
+    for (const end of ["finish", "reset"]) {
+      const idle = server(() => answer("x"));
+      await (await idle.fetch(url)).text();
+      idle.connections[0].peer[end]();
+      await idle.connections[0].peer.until(() => idle.pool.idle === 0);
+
+      const under = server((connection, request, peer) => {
+        if (connection > 1 || request === 1) return answer(String(connection));
+        peer[end]();
+        return null;
+      });
+      await (await under.fetch(url)).text();
+      const response = await under.fetch(url, { method: "PUT", body: "again" });
+      assert.equal(await response.text(), "2");
+      assert.match(under.connections[1].peer.text, /\r\n\r\nagain$/);
+    }
+  });
+
+  test("a fresh one that ends without an answer is an error, and a silent one is not replaced", async () => {
+    const gone = client((peer) => peer.finish());
+    await assert.rejects(gone.fetch(url), /closed the connection without a response/);
+    assert.equal(gone.connections.length, 1);
+    const { fetch, connections } = client(
+      async (peer) => {
+        await peer.until((other) => requests(other) >= 1);
+        peer.send(answer("x"));
+      },
+      { stallTimeout: 30 },
+    );
+    await (await fetch(url)).text();
+    await assert.rejects(fetch(url), /sent nothing for 30 ms/);
+    assert.equal(connections.length, 1);
+  });
+
+  test("the signal of a request that is over means nothing to the next", async () => {
+    const { fetch, connections } = server(() => answer("x"));
+    const first = new AbortController();
+    await (await fetch(url, { signal: first.signal })).text();
+    first.abort();
+    assert.equal(await (await fetch(url)).text(), "x");
+    assert.equal(connections.length, 1);
+  });
+
+  test("a redirect's body is read, and its connection goes on", async () => {
+    const { fetch, connections } = server((_, request) =>
+      request === 1
+        ? "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 4\r\n\r\ngone"
+        : answer("end"),
+    );
+    assert.equal(await (await fetch(url)).text(), "end");
+    assert.equal(connections.length, 1);
+  });
+});
+
+describe("content codings are undone", () => {
+  const plain = Buffer.from("hello, coding ".repeat(10_000));
+  const cases = {
+    gzip: [gzipSync(plain)],
+    "x-gzip": [gzipSync(plain)],
+    deflate: [deflateSync(plain), deflateRawSync(plain)],
+    "deflate, gzip": [gzipSync(deflateSync(plain))],
+    identity: [plain],
+  };
+  for (const [coding, bodies] of Object.entries(cases)) {
+    test(coding, async () => {
+      for (const body of bodies) {
+        const { fetch } = client(async (peer) => {
+          await peer.until(({ text }) => text.includes("\r\n\r\n"));
+          peer.send(`HTTP/1.1 200 OK\r\nContent-Encoding: ${coding}\r\n\r\n`);
+          for (let at = 0; at < body.length; at += 1000) {
+            peer.send(body.subarray(at, at + 1000));
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+          peer.finish();
+        });
+        const response = await fetch("http://10.0.2.15/");
+        assert.equal(Buffer.compare(Buffer.from(await response.arrayBuffer()), plain), 0);
+      }
+    });
+  }
+
+  test("an unknown one is left alone; a damaged body is an error", async () => {
+    const unknown = answering("HTTP/1.1 200 OK\r\nContent-Encoding: lost\r\n\r\nbytes");
+    assert.equal(await (await unknown.fetch("http://10.0.2.15/")).text(), "bytes");
+    for (const coding of ["gzip", "deflate"]) {
+      const { fetch } = answering(`HTTP/1.1 200 OK\r\nContent-Encoding: ${coding}\r\n\r\nxxxxx`);
+      const response = await fetch("http://10.0.2.15/");
+      await assert.rejects(response.text(), TypeError);
+    }
+  });
+});
+
 describe("judged by Node's server", () => {
   const large = new Uint8Array(20 * 1024 * 1024).map((_, index) => index * 13 + (index >> 12));
   let server;
   let base;
-  const fetch = (path, init) =>
-    fetchOver(
-      { parser, clock, stallTimeout: 5000, connect: (_, port) => connectToLoopback(port) },
-      base + path,
-      init,
-    );
+  let connections = 0;
+  const pool = new ConnectionPool({
+    clock,
+    stallTimeout: 5000,
+    connect: (_, port) => {
+      connections += 1;
+      return connectToLoopback(port);
+    },
+  });
+  const fetch = (path, init) => fetchOver({ parser, pool }, base + path, init);
 
   before(async () => {
     server = http.createServer((request, response) => {
@@ -325,6 +491,7 @@ describe("judged by Node's server", () => {
     base = `http://127.0.0.1:${server.address().port}`;
   });
   after(() => {
+    pool.close();
     server.closeAllConnections();
     server.close();
   });
@@ -339,6 +506,19 @@ describe("judged by Node's server", () => {
   test("20,000 chunks of one byte", async () => {
     const text = await (await fetch("/tiny")).text();
     assert.equal(text, "0123456789".repeat(2000));
+  });
+
+  test("connections are kept, and both ends agree on how many", async () => {
+    await (await fetch("/tiny")).text();
+    const before = connections;
+    for (let round = 0; round < 20; round += 1) await (await fetch("/tiny")).text();
+    assert.equal(connections, before);
+    const open = await new Promise((resolve) =>
+      server.getConnections((_, count) => resolve(count)),
+    );
+    assert.equal(open, pool.idle);
+    server.closeIdleConnections();
+    assert.equal((await (await fetch("/tiny")).text()).length, 20_000);
   });
 
   test("20 MiB up and back at the same time", async () => {

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import http from "node:http";
 import { after, before, describe, test } from "node:test";
 import { httpLimits } from "../dist/gateway/http/limits.js";
-import { parseOrigin, Routes } from "../dist/gateway/http/routes.js";
+import { parseOrigin, Routes, resolvingBy } from "../dist/gateway/http/routes.js";
 import { serveConnection } from "../dist/gateway/http/server.js";
 import { clock, listenOnLoopback, loadParser, RawPeer, socketPair } from "./gateway_support.mjs";
 
@@ -25,7 +25,7 @@ function server(handlers, limits = {}) {
     parser,
     clock,
     limits: httpLimits({ headTimeout: 500, keepAliveTimeout: 500, stallTimeout: 2000, ...limits }),
-    routes,
+    resolve: resolvingBy(routes),
     exchanged: (record) => records.push(record),
     failed: (error, url) => failures.push({ error, url }),
   };

@@ -368,3 +368,36 @@ test("routers say whether DHCPv6 is for addresses or for settings", async () => 
     engine.close();
   }
 });
+
+test("a connection by name reads the end of a stream that was there when it began", async () => {
+  const { engine, stack, nic, lan } = await network({
+    dns: { hosts: { "shop.test": ["10.0.2.77"] } },
+  });
+  const shop = await createStack({ engine });
+  lan.plug(shop.addInterface({ addresses: ["10.0.2.77/24"] }));
+  await nic.configured;
+  const listener = shop.listen({ port: 80 });
+  // Bytes and FIN go out in the turn in which the connection is there.
+  listener.onready = () => {
+    const socket = listener.tryAccept();
+    socket?.tryWrite(new TextEncoder().encode("hi"));
+    socket?.shutdown();
+  };
+  const client = stack.connect({ hostname: "shop.test", port: 80 });
+  assert.equal(await new Response(client.readable).text(), "hi");
+  await client.closed;
+  engine.close();
+});
+
+test("an address of a name that cannot be connected to gives way to the next", async () => {
+  const { engine, stack, nic, gateway } = await network({
+    dns: { hosts: { "shop.test": ["10.0.2.255", "10.0.2.2"], "only.test": ["127.0.0.1"] } },
+  });
+  await nic.configured;
+  const server = gateway.stack?.listen({ port: 80 });
+  assert.ok(server, "the gateway's own stack");
+  await stack.connect({ hostname: "shop.test", port: 80 }).opened;
+  const nowhere = stack.connect({ hostname: "only.test", port: 80 });
+  await assert.rejects(nowhere.opened, hasCode("EADDRNOTAVAIL"));
+  engine.close();
+});

@@ -2,19 +2,26 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join, resolve as resolvePath } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { programOf, snippets } from "./readme.mjs";
 
 const run = promisify(execFile);
 const source = fileURLToPath(new URL("..", import.meta.url));
+/** The entries that are WebAssembly, and have no types. */
+const MODULES = ["ethertab.wasm", "services.wasm", "tls.wasm"];
+/** The entries that are for Node alone. */
+const NODE_ENTRIES = ["./node", "./testing"];
 
 let folder;
 let environment;
+let tarball;
 let files;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "ethertab-package-"));
@@ -24,9 +31,10 @@ before(async () => {
     maxBuffer: 16 * 1024 * 1024,
   });
   const [{ filename, files: list }] = JSON.parse(packed.stdout);
+  tarball = join(folder, basename(filename));
   files = list.map(({ path }) => path);
   await writeFile(join(folder, "package.json"), '{ "private": true, "type": "module" }\n');
-  await run("npm", ["install", "--no-audit", "--no-fund", join(folder, basename(filename))], {
+  await run("npm", ["install", "--no-audit", "--no-fund", tarball], {
     cwd: folder,
     env: environment,
   });
@@ -45,10 +53,13 @@ async function withoutRust() {
 }
 
 /** Runs a module in the folder with the package. */
-async function program(text) {
+async function program(text, options = []) {
   const file = join(folder, "program.mjs");
   await writeFile(file, text);
-  const { stdout } = await run(process.execPath, [file], { env: environment, timeout: 30_000 });
+  const { stdout } = await run(process.execPath, [...options, file], {
+    env: environment,
+    timeout: 30_000,
+  });
   return stdout;
 }
 
@@ -59,7 +70,7 @@ test("there is no Rust where the package is used", async () => {
   }
 });
 
-test("the package holds the modules, the types, the page, and no sources or tests", () => {
+test("the package holds the modules, the types, the page, the licences, and no tests", () => {
   const needed = [
     "README.md",
     "bin/ethertab.mjs",
@@ -71,11 +82,111 @@ test("the package holds the modules, the types, the page, and no sources or test
     "dist/node/index.d.ts",
     "dist/wasm/ethertab_bg.wasm",
     "dist/wasm/services_bg.wasm",
+    "dist/wasm/tls_bg.wasm",
     "dist/web/index.html",
+    "CHANGELOG.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "THIRD-PARTY-LICENSES.txt",
+    "dist/web/licenses.md",
   ];
   for (const file of needed) assert.ok(files.includes(file), `${file} is missing`);
-  const unwanted = files.filter((file) => /^(src|test|scripts)\/|tsbuildinfo/.test(file));
+  const unwanted = files.filter((file) => /^(test|scripts)\/|tsbuildinfo|tsconfig/.test(file));
   assert.deepEqual(unwanted, []);
+});
+
+/** The package's folder where it is installed. */
+const installed = () => join(folder, "node_modules", "ethertab");
+const json = async (...path) => JSON.parse(await readFile(join(installed(), ...path), "utf8"));
+
+const judges = fileURLToPath(new URL("../../xtask/judges/node_modules/.bin", import.meta.url));
+const noJudges = existsSync(judges) ? false : "xtask/judges is not installed: cargo xtask setup";
+
+test("publint finds nothing to say", { skip: noJudges }, async () => {
+  const { stdout } = await run(join(judges, "publint"), [tarball, "--strict"]);
+  assert.match(stdout, /All good!/);
+});
+
+test("TypeScript finds the types of each entry as an ES module", { skip: noJudges }, async () => {
+  // Ends with another status than 0 if it finds a problem.
+  await run(join(judges, "attw"), [
+    tarball,
+    ...["--profile", "esm-only"],
+    ...["--exclude-entrypoints", ...MODULES],
+  ]);
+});
+
+test("each entry of the exports map is there, has types, and can be imported in Node", async () => {
+  const { exports } = await json("package.json");
+  const entries = Object.entries(exports).filter(([, target]) => typeof target === "object");
+  assert.ok(entries.length >= 5);
+  for (const target of Object.values(exports).filter((one) => typeof one === "string")) {
+    assert.ok(existsSync(join(installed(), target)), target);
+  }
+  for (const [name, target] of entries) {
+    const conditions = Object.keys(target);
+    assert.equal(conditions[0], "types", `${name}: the first condition that fits is taken`);
+    assert.equal(conditions.at(-1), "default", name);
+    for (const file of Object.values(target)) assert.ok(existsSync(join(installed(), file)), file);
+  }
+  const names = entries.map(([name]) => name.replace(/^\./, "ethertab"));
+  const output = await program(
+    names.map((name) => `console.log(Object.keys(await import("${name}")).length);`).join("\n"),
+  );
+  for (const [index, count] of output.trim().split("\n").entries()) {
+    // The other inline entry is there for its effect alone.
+    const least = names[index] === "ethertab/inline-tls" ? 0 : 1;
+    assert.ok(Number(count) >= least, `${names[index]} exports nothing`);
+  }
+});
+
+/** A module and all of the package that it imports, with what it imports from elsewhere. */
+async function importsOf(entry) {
+  const elsewhere = new Map();
+  const seen = new Set([entry]);
+  for (const file of seen) {
+    const text = await readFile(file, "utf8");
+    const imports = /^(?:(?:import|export)\b.* from|import) "([^"]+)";|\bimport\("([^"]+)"\)/gm;
+    for (const [, fixed, dynamic] of text.matchAll(imports)) {
+      const specifier = fixed ?? dynamic;
+      if (specifier.startsWith(".")) seen.add(resolvePath(dirname(file), specifier));
+      else elsewhere.set(specifier, file);
+    }
+  }
+  return elsewhere;
+}
+
+test("only the entries for Node import its modules", async () => {
+  const { exports } = await json("package.json");
+  for (const [name, target] of Object.entries(exports)) {
+    if (NODE_ENTRIES.includes(name) || typeof target === "string") continue;
+    const elsewhere = await importsOf(join(installed(), target.default));
+    assert.deepEqual([...elsewhere.keys()], [], `${name} imports from outside of the package`);
+  }
+});
+
+test("source maps lead to sources in the package, from scripts and from types", async () => {
+  const maps = files.filter((file) => file.endsWith(".map") && !file.startsWith("dist/web/"));
+  assert.ok(maps.some((file) => file.endsWith(".d.ts.map")));
+  assert.ok(maps.some((file) => file.endsWith(".js.map")));
+  for (const map of maps) {
+    const { sources, sourceRoot = "" } = await json(map);
+    assert.ok(sources.length > 0, map);
+    for (const source of sources) {
+      const path = join(dirname(join(installed(), map)), sourceRoot, source);
+      assert.ok(existsSync(path), `${map} leads to ${source}`);
+    }
+  }
+});
+
+test("a failure in a program is told with the lines of the sources", async () => {
+  const output = await program(
+    `import { createStack } from "ethertab";
+     const error = await createStack({ limits: 7 }).catch((error) => error);
+     console.log(error.stack);`,
+    ["--enable-source-maps"],
+  );
+  assert.match(output, /ethertab\/src\/\w+\.ts:\d+:\d+/);
 });
 
 test("two stacks exchange bytes over a cable, and the program ends by itself", async () => {
@@ -137,6 +248,19 @@ test("a gateway from the entry point of its own serves a stack", async () => {
   `);
   assert.equal(output, "hello http://shop.test/x\n");
 });
+
+for (const name of ["pkg/README.md", "README.md"]) {
+  for (const snippet of await snippets(new URL(`../../${name}`, import.meta.url))) {
+    test(`${name}, line ${snippet.line}: the snippet runs`, async () => {
+      const worker = 'import { exposeStack } from "ethertab/worker"; exposeStack();\n';
+      await Promise.all([
+        copyFile(new URL("readme_world.mjs", import.meta.url), join(folder, "readme_world.mjs")),
+        writeFile(join(folder, "stack.js"), worker),
+      ]);
+      await program(programOf(snippet, "./readme_world.mjs"));
+    });
+  }
+}
 
 /** Starts `npx ethertab` and resolves once it has printed its address. */
 async function start(...options) {

@@ -206,6 +206,7 @@ test("counters have their names", async () => {
     malformed: 0,
     stormDropped: 0,
     loopDropped: 0,
+    spoofed: 0,
   });
   const { framesSent, bytesSent, dropped } = nicB.counters;
   assertFields(nicA.counters, {

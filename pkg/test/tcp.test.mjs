@@ -33,6 +33,7 @@ test("a stream goes both ways, over a cable and over a switch, IPv4 and IPv6", a
       hostname.includes(":") ? `[${hostname}]:80` : `${hostname}:80`,
     );
     assert.deepEqual(await server.opened, {
+      alpn: null,
       remoteAddress: info.localAddress,
       localAddress: info.remoteAddress,
     });
@@ -431,4 +432,64 @@ test("loss and reordering on the cable do not reach the stream", async () => {
   ]);
   assert.equal(Buffer.compare(received, bytes), 0);
   network.engine.close();
+});
+
+test("reads that wait together are served one after the other, as their bytes come", async () => {
+  const hosts = await twoStacks();
+  const { client, server } = await connected(hosts);
+  const reader = server.readable.getReader();
+  const reads = [reader.read(), reader.read(), reader.read()];
+  const writer = client.writable.getWriter();
+  for (const text of ["a", "b", "c"]) {
+    await writer.write(Buffer.from(text));
+    const { value } = await reads.shift();
+    assert.equal(Buffer.from(value).toString(), text);
+  }
+  await client.close();
+  assert.equal((await reader.read()).done, true);
+});
+
+test("bytes and their end that came before the connection was accepted are all read", async () => {
+  const { a, b } = await twoStacks();
+  const listener = b.listen({ port: 80 });
+  for (const read of [
+    (server) => readAll(server.readable),
+    (server) => {
+      const into = new Uint8Array(100);
+      const count = server.tryRead(into);
+      assert.equal(server.tryRead(into.subarray(count)), 0);
+      return into.subarray(0, count);
+    },
+  ]) {
+    const client = a.connect("10.0.0.2:80");
+    await client.opened;
+    client.tryWrite(Buffer.from("hello"));
+    await client.close();
+    await settle();
+    const server = await listener.accept();
+    assert.equal(Buffer.from(await read(server)).toString(), "hello");
+  }
+  await listener.close();
+});
+
+test("an end that was told of is read, although a changed receiveLowat tells of bytes once more", async () => {
+  const net = await twoStacks();
+  const { client, server } = await connected(net);
+  const into = new Uint8Array(100);
+  server.tryWrite(pattern(1));
+  await settle();
+  assert.equal(client.tryRead(into), 1);
+  assert.equal(client.tryRead(into), -1);
+  client.setTcpOptions({ receiveLowat: 1_000 });
+  server.tryWrite(pattern(3));
+  await settle();
+  assert.equal(client.tryRead(into), 3, "what is there, told of or not");
+  server.tryWrite(pattern(5));
+  server.shutdown();
+  await settle();
+  client.setTcpOptions({ receiveLowat: 1 });
+  await settle();
+  assert.equal(client.tryRead(into), 5);
+  assert.equal(client.tryRead(into), 0);
+  net.engine.close();
 });

@@ -3,20 +3,27 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import net from "node:net";
 import { extname } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { WebSocketServer } from "ws";
+import { wispJsServer } from "../wisp_support.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** How many each place has. */
 const SCENARIOS = 4;
 const PORTS = 9;
+const IN_WORKERS = 3;
+const WISP = 2;
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".map": "application/json" };
 
 let server;
 let browser;
 let origin;
+let wisp;
+let source;
+let sourcePort;
 before(async () => {
   server = createServer(async (request, response) => {
     if (request.url === "/") {
@@ -48,6 +55,13 @@ before(async () => {
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   origin = `http://127.0.0.1:${server.address().port}/`;
+  wisp = await wispJsServer();
+  source = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.end(Buffer.alloc(24 * 1024 * 1024, "ethertab"));
+  });
+  await new Promise((resolve) => source.listen(0, "127.0.0.1", resolve));
+  sourcePort = source.address().port;
   browser = await chromium.launch({
     executablePath: CHROMIUM,
     args: [
@@ -64,6 +78,8 @@ before(async () => {
 after(async () => {
   await browser?.close();
   server?.close();
+  source?.close();
+  wisp?.close();
 });
 
 for (const [what, count, run] of [
@@ -76,6 +92,16 @@ for (const [what, count, run] of [
     "ports carry frames over all media",
     PORTS,
     () => import("/ports.js").then(({ runAll }) => runAll()),
+  ],
+  [
+    "the page uses stacks in workers",
+    IN_WORKERS,
+    () => import("/stacks_in_workers.js").then(({ runAll }) => runAll()),
+  ],
+  [
+    "a Wisp server is the way out for pages",
+    WISP,
+    (servers) => import("/wisp.js").then(({ runAll }) => runAll(servers)),
   ],
   [
     "the package works in a worker",
@@ -97,7 +123,7 @@ for (const [what, count, run] of [
     });
     try {
       await page.goto(origin);
-      const lines = await page.evaluate(run);
+      const lines = await page.evaluate(run, { wispUrl: wisp.url, sourcePort });
       assert.equal(lines.length, count);
       assert.deepEqual(
         lines.filter((line) => !line.startsWith("ok")),

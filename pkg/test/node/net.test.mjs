@@ -8,5 +8,7 @@ import "./scenarios/serving.mjs";
 import "./scenarios/arguments.mjs";
 import "./scenarios/datagrams.mjs";
 import "./scenarios/corners.mjs";
+import "./scenarios/suite.mjs";
+import "./scenarios/surface.mjs";
 
 runAll();

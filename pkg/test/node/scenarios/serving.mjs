@@ -256,3 +256,33 @@ scenario("errors of connection listeners with captureRejections", async (run) =>
   await when(client, "close");
   note("closed");
 });
+
+scenario("a server for all IPv4 addresses is none for IPv6", async (run) => {
+  const note = run.lane("client");
+  const server = await run.listen({}, (socket) => run.track(socket), { host: "0.0.0.0" });
+  const { port } = server.address();
+  watch(note, run.track(run.client.connect(port, run.address6)));
+  await turns();
+  const other = run.track(run.client.connect(port, run.address));
+  await when(other, "connect");
+  note("connected over IPv4", other.remoteFamily);
+});
+
+scenario("all addresses, all of a family, and one: who leaves a port to whom", async (run) => {
+  const note = run.lane("listen");
+  const hosts = ["::", "0.0.0.0", run.address, run.address6];
+  for (const first of hosts) {
+    for (const second of hosts) {
+      const server = await run.listen({}, () => {}, { host: first });
+      const other = run.track(run.server.createServer());
+      const { port } = server.address();
+      const outcome = Promise.race([when(other, "listening"), when(other, "error")]);
+      other.listen(port, second);
+      const [error] = await outcome;
+      note("pair", first, second, error?.code);
+      other.close();
+      server.close();
+      await turns(3);
+    }
+  }
+});

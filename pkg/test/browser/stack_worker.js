@@ -1,0 +1,5 @@
+/** A worker whose stacks the page uses. */
+
+import { exposeStack } from "/dist/worker/index.js";
+
+exposeStack();
