@@ -7,6 +7,8 @@ export default defineConfig({
   plugins: [svelte()],
   build: {
     target: "es2022",
+    // Of what is bundled: for those who publish the page.
+    license: { fileName: "licenses.md" },
     // v86 alone is larger than the limit that is meant for pages of text.
     chunkSizeWarningLimit: 1000,
   },

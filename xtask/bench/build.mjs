@@ -21,7 +21,7 @@ export const PROGRAMS = ["reference", "smoltcp", "ethertab", "forward"];
 const FLAVOURS = { simd: "-C target-feature=+simd128", scalar: "" };
 
 /** What the engine is compiled with besides (xtask/src/build.rs). smoltcp gets the compiler's defaults, which suit it better. */
-const ENGINE_FLAGS = "-C llvm-args=-inline-threshold=75";
+const ENGINE_FLAGS = "-C llvm-args=-inline-threshold=75 -C llvm-args=-unswitch-threshold=0";
 const OWN_FLAGS = { ethertab: ENGINE_FLAGS, forward: ENGINE_FLAGS };
 
 function ownFlags(program) {

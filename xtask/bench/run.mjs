@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
 import { formatNumber } from "./lib/measure.mjs";
 import { benchmarks as js } from "./suites/js.mjs";
+import { benchmarks as node } from "./suites/node.mjs";
 import { benchmarks as parts } from "./suites/parts.mjs";
 import { benchmarks as size } from "./suites/size.mjs";
 import { benchmarks as v86 } from "./suites/v86.mjs";
@@ -37,7 +38,7 @@ if (positionals.length > 1 || !Number.isInteger(repetitions) || repetitions < 1)
 }
 
 // A prefix may name a group of figures or lie within one.
-const chosen = [...wasm, ...js, ...v86, ...size, ...parts].filter(
+const chosen = [...wasm, ...js, ...node, ...v86, ...size, ...parts].filter(
   ({ prefix }) => prefix.startsWith(wanted) || wanted.startsWith(prefix),
 );
 if (chosen.length === 0) {

@@ -6,8 +6,10 @@
 //! took, and skips it while its inputs have not changed.
 
 mod build;
+mod c_compiler;
 mod counts;
 mod grid;
+mod licenses;
 mod lint;
 mod process;
 mod setup;

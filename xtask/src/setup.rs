@@ -1,5 +1,5 @@
 //! What comes from outside: npm packages, Debian packages, other versions of Node. The WebAssembly target is found by
-//! [`toolchain`].
+//! [`toolchain`], the C compiler by [`CCompiler`].
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::c_compiler::CCompiler;
 use crate::step::Inputs;
 use crate::{Project, toolchain};
 
@@ -20,6 +21,7 @@ struct Package {
 /// What the tests and the guest's build use.
 const PACKAGES: &[Package] = &[
     Package { name: "chromium", program: "chromium", purpose: "tests in a browser" },
+    Package { name: "firefox-esr", program: "firefox-esr", purpose: "tests in a browser" },
     Package { name: "tshark", program: "tshark", purpose: "tests that read captures" },
     Package { name: "iproute2", program: "ip", purpose: "tests against Linux" },
     Package { name: "iputils-ping", program: "ping", purpose: "tests against Linux" },
@@ -44,6 +46,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "dbus", program: "dbus-daemon", purpose: "tests against Linux" },
     Package { name: "chrony", program: "chronyd", purpose: "tests against Linux" },
     Package { name: "nftables", program: "nft", purpose: "the benchmark of Linux's forwarding" },
+    Package { name: "postgresql", program: "pg_createcluster", purpose: "tests of libraries over ethertab/node" },
     Package { name: "cpio", program: "cpio", purpose: "the Linux guest" },
     Package { name: "binutils", program: "readelf", purpose: "the Linux guest" },
 ];
@@ -51,8 +54,11 @@ const PACKAGES: &[Package] = &[
 /// `cargo xtask setup`.
 pub(crate) fn everything(project: &Project) -> Result<()> {
     toolchain::wasm(project)?;
+    CCompiler::find_or_install(project)?;
     npm(project)?;
-    node_versions(project)?;
+    runtimes(project)?;
+    bundlers(project)?;
+    judges(project)?;
     debian_packages(project)
 }
 
@@ -64,17 +70,34 @@ pub(crate) fn npm(project: &Project) -> Result<()> {
     })
 }
 
-/// Installs the versions of Node that the JavaScript tests run on. They have a folder of their own, since a `node` in
-/// the workspace's `node_modules/.bin` would take the place of the installed one in every npm script.
-pub(crate) fn node_versions(project: &Project) -> Result<()> {
-    let folder = "xtask/node";
-    let inputs = Inputs { paths: &["xtask/node/package.json", "xtask/node/package-lock.json"], facts: &[] };
+/// Installs what the JavaScript tests run on besides the installed Node: other versions of it, Deno and Bun. They have a folder of
+/// their own, since a `node` in the workspace's `node_modules/.bin` would take the place of the installed one in every npm
+/// script.
+pub(crate) fn runtimes(project: &Project) -> Result<()> {
     let installed: Vec<String> = NODE_VERSIONS.iter().map(|major| node_folder(*major) + "/node").collect();
     let outputs: Vec<&str> = installed.iter().map(String::as_str).collect();
-    project.steps.when_changed("node-versions", &inputs, &outputs, || {
-        let what = "npm ci (Node 20, 22 and 24 for the tests)";
+    npm_apart(project, "runtimes", "Node 20, 22 and 24, Deno and Bun for the tests", "xtask/node", &outputs)
+}
+
+/// Installs the bundlers that the package is tried with, which only their example needs.
+pub(crate) fn bundlers(project: &Project) -> Result<()> {
+    let folder = "examples/bundlers";
+    npm_apart(project, "bundlers", "bundlers for the tests", folder, &["examples/bundlers/node_modules/vite"])
+}
+
+/// Installs what judges the packed package.
+pub(crate) fn judges(project: &Project) -> Result<()> {
+    npm_apart(project, "judges", "judges of the packed package", "xtask/judges", &["xtask/judges/node_modules/publint"])
+}
+
+/// Installs the npm packages of a folder that has a lock file of its own.
+fn npm_apart(project: &Project, name: &str, what: &str, folder: &str, outputs: &[&str]) -> Result<()> {
+    let files = ["package.json", "package-lock.json"].map(|file| format!("{folder}/{file}"));
+    let paths: Vec<&str> = files.iter().map(String::as_str).collect();
+    project.steps.when_changed(name, &Inputs { paths: &paths, facts: &[] }, outputs, || {
         let mut command = npm_command(project);
-        project.steps.command("node-versions", what, command.arg("ci").current_dir(project.root.join(folder)))
+        let what = format!("npm ci ({what})");
+        project.steps.command(name, &what, command.arg("ci").current_dir(project.root.join(folder)))
     })
 }
 

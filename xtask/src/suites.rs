@@ -94,7 +94,13 @@ const SUITES: &[Suite] = &[
         needs: &[],
         run: mutations,
     },
-    Suite { name: "doc", about: "the documentation builds without a warning", quick: false, needs: &[], run: doc },
+    Suite {
+        name: "doc",
+        about: "the documentation builds without a warning, and no exported name is without",
+        quick: false,
+        needs: &[Package],
+        run: doc,
+    },
     Suite { name: "types", about: "TypeScript agrees with itself", quick: true, needs: &[Package], run: types },
     Suite {
         name: "js",
@@ -109,6 +115,13 @@ const SUITES: &[Suite] = &[
         quick: true,
         needs: &[Package],
         run: examples,
+    },
+    Suite {
+        name: "load",
+        about: "50 runs of a world in virtual time, beside busy processors, are the same byte for byte",
+        quick: false,
+        needs: &[Package],
+        run: load,
     },
     Suite {
         name: "browser",
@@ -132,6 +145,13 @@ const SUITES: &[Suite] = &[
         run: web_browser,
     },
     Suite {
+        name: "web-firefox",
+        about: "the page in Firefox, without a Linux guest",
+        quick: false,
+        needs: &[Package, Program("firefox-esr")],
+        run: web_firefox,
+    },
+    Suite {
         name: "guest",
         about: "a real Linux in v86, in Node",
         quick: false,
@@ -146,8 +166,15 @@ const SUITES: &[Suite] = &[
         run: guest_browser,
     },
     Suite {
+        name: "bundlers",
+        about: "the packed npm package with Vite, webpack, esbuild, Rollup and none in Chromium, and in Node, Deno and Bun",
+        quick: false,
+        needs: &[Package, Program("chromium")],
+        run: bundlers,
+    },
+    Suite {
         name: "package",
-        about: "the packed npm package serves the page on a machine without Rust",
+        about: "the packed npm package is whole, by publint and attw too, and serves the page on a machine without Rust",
         quick: false,
         needs: &[Package],
         run: packed,
@@ -351,7 +378,11 @@ fn xtask(run: &Run<'_>) -> Result<Counts> {
 
 fn doc(run: &Run<'_>) -> Result<Counts> {
     let mut command = run.cargo(&["doc", "--workspace", "--exclude", "xtask", "--no-deps"]);
-    run.check("cargo doc", command.env("RUSTDOCFLAGS", "-D warnings"))
+    let mut counts = run.check("cargo doc", command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let mut typedoc = run.npm_script("pkg", "docs");
+    typedoc.args(["--", "--emit", "none", "--treatWarningsAsErrors", "--treatValidationWarningsAsErrors"]);
+    counts += run.check("TypeDoc", &mut typedoc)?;
+    Ok(counts)
 }
 
 fn noalloc(run: &Run<'_>) -> Result<Counts> {
@@ -409,7 +440,7 @@ fn js(run: &Run<'_>) -> Result<Counts> {
     if run.quick {
         return run.tests("npm test", &mut run.npm_script("pkg", "test"), Counts::from_node);
     }
-    setup::node_versions(run.project)?;
+    setup::runtimes(run.project)?;
     let mut counts = Counts::default();
     for major in setup::NODE_VERSIONS {
         let folder = run.project.root.join(setup::node_folder(*major));
@@ -429,7 +460,17 @@ fn examples(run: &Run<'_>) -> Result<Counts> {
         node.current_dir(&run.project.root).arg(format!("examples/{example}/main.mjs"));
         counts += run.check(example, &mut node)?;
     }
+    let mut node = Command::new("node");
+    node.current_dir(&run.project.root).args(["--test", "examples/testing-node/shop.test.mjs"]);
+    counts += run.check("testing-node", &mut node)?;
+    for example in ["testing-vitest", "testing-jest"] {
+        counts += run.check(example, &mut run.npm_script(&format!("examples/{example}"), "test"))?;
+    }
     Ok(counts)
+}
+
+fn load(run: &Run<'_>) -> Result<Counts> {
+    run.tests("npm run test:load", &mut run.npm_script("pkg", "test:load"), Counts::from_node)
 }
 
 fn browser(run: &Run<'_>) -> Result<Counts> {
@@ -444,6 +485,10 @@ fn web_browser(run: &Run<'_>) -> Result<Counts> {
     run.tests("npm run test:browser", &mut run.npm_script("web", "test:browser"), Counts::from_node)
 }
 
+fn web_firefox(run: &Run<'_>) -> Result<Counts> {
+    run.tests("npm run test:firefox", &mut run.npm_script("web", "test:firefox"), Counts::from_node)
+}
+
 fn guest(run: &Run<'_>) -> Result<Counts> {
     run.guest_script("test:guest")
 }
@@ -452,7 +497,16 @@ fn guest_browser(run: &Run<'_>) -> Result<Counts> {
     run.guest_script("test:browser")
 }
 
+fn bundlers(run: &Run<'_>) -> Result<Counts> {
+    setup::runtimes(run.project)?;
+    setup::bundlers(run.project)?;
+    let mut command = setup::npm_command(run.project);
+    command.current_dir(run.project.root.join("examples/bundlers")).arg("test");
+    run.tests("npm test", &mut command, Counts::from_node)
+}
+
 fn packed(run: &Run<'_>) -> Result<Counts> {
+    setup::judges(run.project)?;
     let mut command = Command::new("node");
     command.current_dir(&run.project.root).args(["--test", "pkg/test/package.mjs"]);
     run.tests("npm pack, npm install, npx ethertab", &mut command, Counts::from_node)

@@ -14,13 +14,17 @@ const PORT = 80;
 const CHUNK_BYTES = 65_536;
 const MESSAGE_BYTES = 64;
 /** What has to move without memory growing. */
-const MEMORY_RUN_GB = 4;
+const MEMORY_RUN_GB = 10;
+/** How many connections are being made at once. */
+const AT_ONCE = 64;
+/** Sockets that are open at both ends while their memory is looked at. */
+const OPEN_SOCKETS = 10_000;
 
 /** Two hosts joined by a cable: 10.0.0.1 in the first of the engines, 10.0.0.2 in the last. */
-async function network({ createEngine, createStack, plug }, engineCount = 2) {
+async function network({ createEngine, createStack, plug }, engineCount = 2, limits = {}) {
   const engines = await Promise.all(Array.from({ length: engineCount }, () => createEngine()));
-  const a = await createStack({ hostname: "a", engine: engines[0] });
-  const b = await createStack({ hostname: "b", engine: engines.at(-1) });
+  const a = await createStack({ hostname: "a", engine: engines[0], limits });
+  const b = await createStack({ hostname: "b", engine: engines.at(-1), limits });
   plug(
     a.addInterface({ addresses: ["10.0.0.1/24"] }),
     b.addInterface({ addresses: ["10.0.0.2/24"] }),
@@ -226,35 +230,135 @@ async function pingPong({ dist, repetitions }) {
   ];
 }
 
+/** Makes one connection, which the client closes and then the server. */
+async function comeAndGo(hosts, nothing) {
+  const { client, server } = await connect(hosts);
+  const ended = new Promise((resolve, reject) => {
+    server.onready = () => {
+      const read = server.tryRead(nothing);
+      if (read === 0) resolve();
+      else if (read > 0) reject(new Error("bytes that nobody sent"));
+    };
+  });
+  await client.close();
+  await ended;
+  await server.close();
+}
+
 async function connections({ dist, repetitions }) {
   const ethertab = await load(dist);
   const { engines, ...hosts } = await network(ethertab);
   const nothing = new Uint8Array(1);
-  const work = async (count) => {
-    for (let i = 0; i < count; i++) {
-      const { client, server } = await connect(hosts);
-      const ended = new Promise((resolve, reject) => {
-        server.onready = () => {
-          const read = server.tryRead(nothing);
-          if (read === 0) resolve();
-          else if (read > 0) reject(new Error("bytes that nobody sent"));
-        };
-      });
-      await client.close();
-      await ended;
-      await server.close();
-    }
+  const one_by_one = async (count) => {
+    for (let i = 0; i < count; i++) await comeAndGo(hosts, nothing);
+  };
+  const many = async (count) => {
+    let left = count;
+    const worker = async () => {
+      while (left-- > 0) await comeAndGo(hosts, nothing);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
   };
   const { rates, clockRates } = await takeTurns(
     "connections a second",
-    { ethertab: { work, start: 100 } },
+    { many: { work: many, start: 1000 }, one_by_one: { work: one_by_one, start: 100 } },
     { repetitions },
   );
   for (const engine of engines) engine.close();
   return [
-    figure("js.connect.per_s", "1/s", rates.ethertab),
-    figure("js.connect.clock_per_s", "1/s", clockRates.ethertab),
+    figure("js.connect.per_s", "1/s", rates.many),
+    figure("js.connect.clock_per_s", "1/s", clockRates.many),
+    figure("js.connect.one_by_one_per_s", "1/s", rates.one_by_one),
   ];
+}
+
+/** What is written at one end is read at the other as a byte stream, with nothing between. */
+function barePipe() {
+  let controller;
+  const readable = new ReadableStream(
+    {
+      type: "bytes",
+      start(given) {
+        controller = given;
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  const writable = new WritableStream({
+    write(chunk) {
+      // A copy, as what has crossed a network is: a stream takes the memory of what is put into it.
+      controller.enqueue(chunk.slice());
+    },
+  });
+  return { readable, writable };
+}
+
+/** Work that sends messages and waits for each to come back, over the streams of two ends. */
+function streamEcho(client, server) {
+  const pattern = new Pattern(MESSAGE_BYTES);
+  const writer = client.writable.getWriter();
+  const reader = client.readable.getReader();
+  const echo = async () => {
+    const back = server.writable.getWriter();
+    for await (const chunk of server.readable) await back.write(chunk);
+  };
+  echo().catch(() => {});
+  let offset = 0;
+  return async (rounds) => {
+    for (let round = 0; round < rounds; round++) {
+      const written = writer.write(pattern.at(offset, MESSAGE_BYTES));
+      for (let returned = 0; returned < MESSAGE_BYTES; ) {
+        const { value } = await reader.read();
+        if (value === undefined || !pattern.matches(offset + returned, value))
+          throw new Error(`a wrong byte in round trip ${round}`);
+        returned += value.length;
+      }
+      await written;
+      offset += MESSAGE_BYTES;
+    }
+  };
+}
+
+async function streamPingPong({ dist, repetitions }) {
+  const ethertab = await load(dist);
+  const { client, server, close } = await freshConnection(ethertab);
+  const [up, down] = [barePipe(), barePipe()];
+  const contenders = {
+    ethertab: { work: streamEcho(client, server) },
+    bare: {
+      work: streamEcho(
+        { writable: up.writable, readable: down.readable },
+        { writable: down.writable, readable: up.readable },
+      ),
+    },
+  };
+  const { rates } = await takeTurns("round trips of 64 bytes through streams", contenders, {
+    repetitions,
+  });
+  close();
+  return [
+    figure("js.streams.per_s", "1/s", rates.ethertab),
+    figure("js.streams.bare_per_s", "1/s", rates.bare),
+    figure(
+      "js.streams.vs_bare",
+      "ratio",
+      rates.ethertab.map((rate, turn) => rate / rates.bare[turn]),
+    ),
+  ];
+}
+
+/** Memory of a socket that is open and idle, half of a connection: JavaScript's and the engines'. */
+async function openSockets({ dist }) {
+  const ethertab = await load(dist);
+  const { engines, ...hosts } = await network(ethertab, 2, { connections: OPEN_SOCKETS });
+  await connect(hosts);
+  const before = await memoryBytes(engines);
+  const open = [];
+  for (let i = 0; i < OPEN_SOCKETS / 2; i++) open.push(await connect(hosts));
+  const each = ((await memoryBytes(engines)) - before) / (2 * open.length);
+  console.log(`  ${2 * open.length} sockets: ${Math.round(each)} bytes each`);
+  for (const engine of engines) engine.close();
+  return [figure("js.socket.bytes_each", "bytes", [each])];
 }
 
 function load(dist) {
@@ -266,4 +370,6 @@ export const benchmarks = [
   { prefix: "js.bulk.", run: bulk },
   { prefix: "js.pingpong.", run: pingPong },
   { prefix: "js.connect.", run: connections },
+  { prefix: "js.streams.", run: streamPingPong },
+  { prefix: "js.socket.", run: openSockets },
 ];

@@ -1,5 +1,5 @@
-// What a page downloads, as built in pkg/dist: the engine, the module that only a gateway loads, both together, and the
-// JavaScript modules that `import "ethertab"` brings.
+// What a page downloads, as built in pkg/dist: the engine, the modules that only a gateway and only TLS load, the first two together, and
+// the JavaScript modules that `import "ethertab"` brings; of the other entry points, what they bring besides.
 
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -33,6 +33,12 @@ function modulesFrom(entry) {
   return [...found];
 }
 
+/** What an entry point brings that the main one does not. */
+function beyondIndex(dist, entry) {
+  const main = new Set(modulesFrom(built(dist, "index.js")));
+  return modulesFrom(built(dist, entry)).filter((file) => !main.has(file));
+}
+
 function built(...segments) {
   const file = path.join(...segments);
   if (!existsSync(file)) throw new Error(`${file} is missing: build first`);
@@ -41,6 +47,7 @@ function built(...segments) {
 
 const ENGINE = "wasm/ethertab_bg.wasm";
 const SERVICES = "wasm/services_bg.wasm";
+const TLS = "wasm/tls_bg.wasm";
 
 /** What `run.mjs` runs. */
 export const benchmarks = [
@@ -53,6 +60,10 @@ export const benchmarks = [
     run: ({ dist }) => sizes("size.services.", [built(dist, SERVICES)]),
   },
   {
+    prefix: "size.tls.",
+    run: ({ dist }) => sizes("size.tls.", [built(dist, TLS)]),
+  },
+  {
     prefix: "size.modules.",
     run: ({ dist }) => sizes("size.modules.", [built(dist, ENGINE), built(dist, SERVICES)]),
   },
@@ -60,4 +71,8 @@ export const benchmarks = [
     prefix: "size.js.",
     run: ({ dist }) => sizes("size.js.", modulesFrom(built(dist, "index.js"))),
   },
+  ...["node/index", "worker/index", "testing/index", "inline", "inline_tls"].map((entry) => {
+    const prefix = `size.more.${entry.split("/")[0]}.`;
+    return { prefix, run: ({ dist }) => sizes(prefix, beyondIndex(dist, `${entry}.js`)) };
+  }),
 ];
