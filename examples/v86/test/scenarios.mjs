@@ -11,7 +11,8 @@
  */
 import { assert } from "chai";
 import { createStack, createSwitch, v86Port, webSocketPort } from "ethertab";
-import { bytes, FILE, MiB, sha256, streamOf } from "./data.mjs";
+import { createGateway } from "ethertab/gateway";
+import { bytes, FILE, GATEWAY, MiB, sha256, streamOf } from "./data.mjs";
 import { networkScenarios } from "./networks.mjs";
 import {
   answerOne,
@@ -28,10 +29,15 @@ import {
 } from "./steps.mjs";
 
 async function getsOnline(env, nic) {
-  const { guest, gateway } = await home(env, nic);
+  const { guest, gateway, vm } = await home(env, nic);
   gateway.serve("http://shop.test", () => new Response("hello, VM"));
-  const { router } = await takeLease(guest);
+  const { address, router } = await takeLease(guest);
   await pings(guest, router);
+  assert.equal(await vm.ready, address);
+  assert.equal(await guest.check("cat /sys/class/net/eth0/address"), vm.mac);
+  assert.include(await guest.check(`nslookup ${address}`), "name = vm1.");
+  await guest.check("mkdir -p /www && echo from the guest > /www/index.html && httpd -h /www");
+  assert.equal(await (await vm.fetch("/")).text(), "from the guest\n");
   assert.include(await guest.check("nslookup -type=a shop.test"), "Name:\tshop.test\nAddress: ");
   assert.equal(await guest.check("wget -q -O - http://shop.test/"), "hello, VM");
   const { output, status } = await guest.run("nslookup -type=a nowhere.test");
@@ -49,6 +55,34 @@ async function getsOnline(env, nic) {
   gateway.serve(`http://[${address6}]`, () => new Response("hello over IPv6"));
   assert.equal(await guest.check(`wget -q -O - http://[${address6}]/`), "hello over IPv6");
   assert.isAbove((await gateway.stack.ping("fd00:2::15")).rtt, 0);
+}
+
+/** The guest is saved while it has a lease and an open connection, and both it and the gateway go on in others' places. */
+async function isRestored(env, nic) {
+  const { guest, gateway } = await home(env, nic);
+  const { address } = await takeLease(guest);
+  await guest.check("mkdir -p /www && echo saved > /www/index.html && httpd -h /www");
+  const listener = gateway.stack.listen({ port: 9000 });
+  await listener.listening;
+  await guest.check(`sleep 600 | nc ${gateway.address} 9000 > /dev/null 2>&1 & echo`);
+  await listener.accept();
+  const state = await guest.saveState();
+  const saved = JSON.parse(JSON.stringify(gateway.save()));
+  await guest.stop();
+  await gateway.close();
+
+  const again = await env.startGuest({ nic, state });
+  env.defer(() => again.stop());
+  const next = await createGateway({ ...GATEWAY, restore: saved });
+  env.defer(() => next.close());
+  const vm = await next.attach(again.emulator, { name: "vm1" });
+  assert.equal(vm.address, address, "known from the lease, before the guest has sent anything");
+  assert.equal(await (await vm.fetch("/")).text(), "saved\n");
+  next.serve("http://shop.test", () => new Response("hello again"));
+  assert.equal(await again.check("wget -q -O - http://shop.test/"), "hello again");
+  assert.isTrue(
+    next.leases().some((lease) => lease.address === address && lease.state === "bound"),
+  );
 }
 
 async function movesFiles(env, nic) {
@@ -224,6 +258,7 @@ async function staysSmall(env, nic) {
  */
 export const scenarios = [
   { name: "lease, pings, names and a page, over IPv4 and IPv6", run: getsOnline },
+  { name: "guest and gateway are saved and restored", run: isRestored },
   { name: "50 MiB down, 20 MiB up, 10 MiB fetched; refusals and time-outs", run: movesFiles },
   { name: "two guests and a stack on one switch", run: twoGuests },
   { name: "guest and gateway in two processes over a WebSocket", run: overWebSocket },

@@ -30,12 +30,14 @@ async function packageFolder(file) {
 
 /**
  * @param {string} guestFolder  what build.sh and snapshot.mjs filled
+ * @param {{ script?: string }} [options]  the page's script
  * @returns {Promise<{ url: string, close: () => Promise<void> }>}
  */
-export async function startServer(guestFolder) {
+export async function startServer(guestFolder, { script = "/example/test/page.mjs" } = {}) {
   /** URL prefix to folder. @type {Map<string, string>} */
   const roots = new Map([
     ["/example/", fileURLToPath(new URL("..", import.meta.url))],
+    ["/iframe/", fileURLToPath(new URL("../../iframe/", import.meta.url))],
     ["/guest/", path.resolve(guestFolder)],
   ]);
   /** @type {Record<string, string>} */
@@ -52,7 +54,7 @@ export async function startServer(guestFolder) {
 <title>ethertab: end-to-end tests</title>
 <link rel="icon" href="data:,">
 <script type="importmap">${JSON.stringify({ imports })}</script>
-<script type="module" src="/example/test/page.mjs"></script>
+<body><script type="module" src="${script}"></script>
 `;
 
   const server = http.createServer(async (request, response) => {

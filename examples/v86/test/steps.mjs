@@ -1,6 +1,5 @@
 /** Steps that several scenarios of the end-to-end suite take. */
 import { assert } from "chai";
-import { createSwitch, v86Port } from "ethertab";
 import { createGateway } from "ethertab/gateway";
 import { DHCP } from "../guest/guest.mjs";
 import { GATEWAY, MiB, readAll, streamOf } from "./data.mjs";
@@ -88,11 +87,8 @@ export async function home(env, nic) {
   env.defer(() => guest.stop());
   const gateway = await createGateway(GATEWAY);
   env.defer(() => gateway.close());
-  const lan = await createSwitch();
-  env.defer(() => lan.close());
-  lan.plug(gateway);
-  lan.plug(v86Port(guest.emulator));
-  return { guest, gateway };
+  const vm = await gateway.attach(guest.emulator, { name: "vm1" });
+  return { guest, gateway, vm };
 }
 
 /** The guest's own view of its lease. @param {import("../guest/guest.mjs").Guest} guest */
