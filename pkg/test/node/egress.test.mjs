@@ -7,9 +7,11 @@ import http from "node:http";
 import net from "node:net";
 import { test } from "node:test";
 import { createEngine, createStack, createSwitch, SocketError } from "ethertab";
-import { isPublic } from "../../dist/gateway/egress/prefixes.js";
+import { embeddedIpv4, isPublic } from "../../dist/gateway/egress/prefixes.js";
 import { createGateway, noEgress } from "../../dist/gateway/index.js";
-import { parseIp } from "../../dist/ip.js";
+import { ipText, parseIp } from "../../dist/ip.js";
+import { connectFirst, interleaved } from "../../dist/node/egress/attempts.js";
+import { Policy } from "../../dist/node/egress/policy.js";
 import { createHttpAgent, createNet, nodeEgress } from "../../dist/node/index.js";
 import { readAll, until } from "../support.mjs";
 
@@ -306,23 +308,243 @@ test("private addresses are denied after the name was looked up, unless they are
 test("which addresses are public", () => {
   const not =
     `0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.255 127.0.0.1 169.254.169.254 172.16.0.1 172.31.255.255
-    192.0.0.1 192.0.2.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
-    :: ::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::127.0.0.1 64:ff9b::7f00:1 64:ff9b::10.0.0.1 64:ff9b:1::1 100::1 2001::1 2001:db8::1
+    192.0.0.1 192.0.0.170 192.0.2.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
+    :: ::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::127.0.0.1 ::8.8.8.8 ::ffff:0:8.8.8.8 64:ff9b::7f00:1 64:ff9b::10.0.0.1 64:ff9b::0.0.0.0 64:ff9b::100.64.0.1
+    64:ff9b:1::1 64:ff9b:1:808:8:800:: 100::1 2001::1 2001:0:808:808::f7f7:f7f7 2001:db8::1 2a00::5efe:10.0.0.1 2a00::200:5efe:127.0.0.1
     2002:7f00:1:: 2002:a00:1::1 fc00::1 fd00::1 fe80::1 fec0::1 ff02::1 3fff::1 4000::1`.split(
       /\s+/,
     );
   const yes =
     `1.1.1.1 8.8.8.8 100.63.0.1 100.128.0.1 172.15.0.1 172.32.0.1 192.0.1.1 198.17.0.1 198.20.0.1 223.255.255.255
-    ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2001:4860:4860::8888 2002:808:808:: 2606:4700::1111 2a00::1`.split(
+    ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2001:4860:4860::8888 2002:808:808:: 2606:4700::1111 2a00::1 2a00::5efe:8.8.8.8`.split(
       /\s+/,
     );
   for (const address of not) assert.equal(isPublic(parseIp(address)), false, address);
   for (const address of yes) assert.equal(isPublic(parseIp(address)), true, address);
 });
 
+test("the IPv4 addresses that stand in addresses of IPv6", () => {
+  const cases = {
+    "2a00::1": [],
+    "192.0.2.33": [],
+    "::192.0.2.33": ["192.0.2.33"],
+    "::ffff:0:192.0.2.33": ["192.0.2.33"],
+    "64:ff9b::192.0.2.33": ["192.0.2.33"],
+    "2002:c000:221::1": ["192.0.2.33"],
+    // RFC 4380 §4: the server, and the client with its bits inverted.
+    "2001:0:c000:202::3fff:fdde": ["192.0.2.2", "192.0.2.33"],
+    "fe80::5efe:c000:221": ["192.0.2.33"],
+    "2a00::200:5efe:192.0.2.33": ["192.0.2.33"],
+  };
+  for (const [address, embedded] of Object.entries(cases))
+    assert.deepEqual(
+      embeddedIpv4(parseIp(address)).map((numbers) => ipText(numbers)),
+      embedded,
+      address,
+    );
+  // RFC 6052 §2.2: prefixes of 48, 56, 64 and 96 bits, which nobody but the network's owner tells apart.
+  for (const address of [
+    "64:ff9b:1:c000:2:2100::",
+    "64:ff9b:1:c0:0:221::",
+    "64:ff9b:1:0:c0:2:2100:0",
+    "64:ff9b:1::192.0.2.33",
+  ])
+    assert.ok(
+      embeddedIpv4(parseIp(address))
+        .map((numbers) => ipText(numbers))
+        .includes("192.0.2.33"),
+      address,
+    );
+});
+
+test("what is denied is denied within addresses of IPv6 too; what is allowed is allowed only as it is", () => {
+  const permits = (lists, address, { hostname = address, port = 80, protocol = "tcp" } = {}) =>
+    new Policy(new Map(), lists.allow, lists.deny).permits({ protocol, hostname, port }, address);
+  for (const allow of [undefined, ["*"], ["*", "::/0", "0.0.0.0/0"]]) {
+    const lists = { allow, deny: ["8.8.8.0/24"] };
+    for (const address of [
+      "8.8.8.8",
+      "::ffff:8.8.8.8",
+      "::8.8.8.8",
+      "64:ff9b::8.8.8.8",
+      "64:ff9b:1:808:8:800::",
+      "2002:808:808::1",
+      "2001:0:808:808::1",
+      "2001::f7f7:f7f7",
+      "2a00::5efe:808:808",
+    ])
+      assert.equal(permits(lists, address), false, `${address}, allow ${allow}`);
+    assert.equal(permits(lists, "2a00::1"), true);
+    assert.equal(permits(lists, "64:ff9b::8.8.4.4"), true);
+  }
+  const inside = { allow: ["10.0.0.0/8", "fe80::/10", "64:ff9b:1::/48"] };
+  assert.equal(permits(inside, "10.0.0.1"), true);
+  assert.equal(permits(inside, "::ffff:10.0.0.1"), true);
+  assert.equal(permits(inside, "64:ff9b::10.0.0.1"), false);
+  assert.equal(permits(inside, "2002:a00:1::"), false);
+  assert.equal(permits(inside, "64:ff9b:1::10.0.0.1"), true);
+  // What nobody can say the meaning of: a link of this computer, and texts that only some systems take.
+  for (const odd of [
+    "fe80::1%eth0",
+    "fe80::1%25eth0",
+    "127.1",
+    "0x7f000001",
+    "010.0.0.1",
+    "",
+    "::1%lo",
+  ])
+    assert.equal(permits({ allow: ["0.0.0.0/0", "::/0"] }, odd), false, odd);
+});
+
+test("a name of `hosts` leads where `allow` has the name itself or the address, and not where a glob has it", async (t) => {
+  const hosts = new Map([["db.test", ["127.0.0.1"]]]);
+  const permits = (allow, wanted = {}, address = "127.0.0.1") =>
+    new Policy(hosts, allow, undefined).permits(
+      { protocol: "tcp", hostname: "db.test", port: 5432, ...wanted },
+      address,
+    );
+  for (const allow of [undefined, [], ["*"], ["*.test"], ["**"], [{ port: 5432 }], ["other.test"]])
+    assert.equal(permits(allow), false, JSON.stringify(allow));
+  const entry = [{ host: ["db.test"], port: 5432, protocol: "tcp" }];
+  assert.equal(permits(["DB.test"]), true);
+  assert.equal(permits(["127.0.0.0/8"]), true);
+  assert.equal(permits(entry), true);
+  assert.equal(permits(entry, { port: 22 }), false);
+  assert.equal(permits(entry, { protocol: "udp" }), false);
+  assert.equal(permits(entry, { hostname: "127.0.0.1" }), false);
+  assert.equal(permits(entry, {}, "127.0.0.2"), false);
+
+  const open = await listen(t, (socket) => socket.end("open"));
+  const other = await listen(t, (socket) => socket.end("not for guests"));
+  const { guest, egress } = await network(t, {
+    hosts: { "db.test": "127.0.0.1" },
+    allow: ["*", { host: "db.test", port: open }],
+  });
+  const { readable } = guest.connect(`db.test:${open}`);
+  assert.equal((await readAll(readable)).toString(), "open");
+  await assert.rejects(guest.connect(`db.test:${other}`).opened, hasCode("EHOSTUNREACH"));
+  assert.equal(egress.counters().denied, 1);
+});
+
+/** Attempts to connect, whose outcomes are the test's, by a clock that stands still until `advance`. */
+function attempts(addresses, timeout = 10_000) {
+  const timers = new Set();
+  let time = 0;
+  const log = [];
+  const running = new Map();
+  const clock = {
+    now: () => time,
+    setTimer(callback, delay) {
+      const timer = { at: time + delay, callback };
+      timers.add(timer);
+      return timer;
+    },
+    clearTimer: (timer) => timers.delete(timer),
+  };
+  const advance = (span) => {
+    const end = time + span;
+    for (;;) {
+      const [due] = [...timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+      if (due === undefined) break;
+      timers.delete(due);
+      time = due.at;
+      due.callback();
+    }
+    time = end;
+  };
+  const begin = (address, done) => {
+    log.push(`${time} ${address}`);
+    running.set(address, done);
+    return () => log.push(`${time} gives up ${address}`);
+  };
+  const leave = new AbortController();
+  const outcome = connectFirst({ addresses, clock, timeout, signal: leave.signal, begin });
+  return {
+    outcome,
+    log,
+    advance,
+    timers,
+    leave,
+    answer: (address, how) => running.get(address)(how),
+  };
+}
+
+test("RFC 8305: an address that is silent costs a quarter of a second, and one that fails none", async () => {
+  const silent = attempts(["2a00::1", "192.0.2.1", "192.0.2.2"]);
+  silent.advance(249);
+  assert.deepEqual(silent.log, ["0 2a00::1"]);
+  silent.advance(1);
+  silent.answer("192.0.2.1", { open: "socket" });
+  assert.deepEqual(await silent.outcome, { open: "socket" });
+  assert.deepEqual(silent.log, ["0 2a00::1", "250 192.0.2.1", "250 gives up 2a00::1"]);
+  assert.equal(silent.timers.size, 0);
+
+  const slow = attempts(["2a00::1", "192.0.2.1"]);
+  slow.advance(300);
+  slow.answer("2a00::1", { open: "the first, after all" });
+  assert.deepEqual(await slow.outcome, { open: "the first, after all" });
+  assert.equal(slow.log.at(-1), "300 gives up 192.0.2.1");
+
+  const failing = attempts(["2a00::1", "192.0.2.1", "192.0.2.2"]);
+  failing.answer("2a00::1", { code: "ENETUNREACH" });
+  failing.answer("192.0.2.1", { code: "ECONNREFUSED" });
+  failing.advance(1);
+  failing.answer("192.0.2.2", { code: "EHOSTUNREACH" });
+  assert.deepEqual(await failing.outcome, { code: "ECONNREFUSED" });
+  assert.deepEqual(failing.log, ["0 2a00::1", "0 192.0.2.1", "0 192.0.2.2"]);
+  assert.equal(failing.timers.size, 0);
+
+  // One that failed while another waits is not the end.
+  const late = attempts(["192.0.2.1", "192.0.2.2"]);
+  late.advance(250);
+  late.answer("192.0.2.2", { code: "ECONNREFUSED" });
+  late.advance(5_000);
+  late.answer("192.0.2.1", { open: "late" });
+  assert.deepEqual(await late.outcome, { open: "late" });
+});
+
+test("attempts end together: by the time they have, and with the guest", async () => {
+  const silent = attempts(["192.0.2.1", "192.0.2.2"], 1_000);
+  silent.advance(1_000);
+  assert.deepEqual(await silent.outcome, { code: "ETIMEDOUT" });
+  assert.deepEqual(silent.log.slice(2), ["1000 gives up 192.0.2.1", "1000 gives up 192.0.2.2"]);
+  const left = attempts(["192.0.2.1", "192.0.2.2"]);
+  left.leave.abort();
+  left.advance(60_000);
+  assert.deepEqual(await left.outcome, { code: "ECONNABORTED" });
+  assert.deepEqual(left.log, ["0 192.0.2.1", "0 gives up 192.0.2.1"]);
+  // A name's owner says how many addresses it has, and not how many are dialled.
+  const many = attempts(Array.from({ length: 500 }, (_, host) => `192.0.2.${host}`));
+  many.advance(9_999);
+  assert.equal(many.log.length, 16);
+  many.leave.abort();
+  const order = ["2a00::1", "2a00::2", "2a00::3", "192.0.2.1"];
+  assert.deepEqual(interleaved(order), ["2a00::1", "192.0.2.1", "2a00::2", "2a00::3"]);
+  assert.deepEqual(interleaved(order.toReversed()), ["192.0.2.1", "2a00::3", "2a00::2", "2a00::1"]);
+  assert.deepEqual(interleaved([]), []);
+});
+
+test("datagrams go to the first address to which there is a way", async (t) => {
+  const echo = dgram.createSocket("udp4");
+  echo.on("message", (data, { port, address }) => echo.send(data, port, address));
+  await new Promise((resolve) => echo.bind(0, "127.0.0.1", resolve));
+  t.after(() => echo.close());
+  // The system refuses to connect to a broadcast address, as it does where it has no route.
+  const { guest, egress } = await network(t, {
+    hosts: { "two.test": ["127.255.255.255", "127.0.0.1"] },
+    allow: ["127.0.0.0/8"],
+  });
+  const [remoteAddress] = await guest.resolve("two.test");
+  const client = guest.bindUdp();
+  client.send(bytes("hello"), { remoteAddress, remotePort: echo.address().port });
+  assert.equal(Buffer.from((await client.receive()).data).toString(), "hello");
+  assert.equal(egress.counters().unreachable, 0);
+});
+
 test("datagrams go and come, and a port that nobody has is told", async (t) => {
   const { guest, egress } = await network(t, {
     hosts: { "here.test": "127.0.0.1", "six.test": ["::1"] },
+    allow: ["here.test", "six.test"],
   });
   const client = guest.bindUdp();
   const told = [];

@@ -132,7 +132,8 @@ async function converse(guest, host) {
 }
 
 test("pg through nodeEgress", { skip }, async (t) => {
-  const guest = await guestOf(t, nodeEgress({ hosts: { "db.test": "127.0.0.1" } }));
+  const egress = nodeEgress({ hosts: { "db.test": "127.0.0.1" }, allow: ["db.test"] });
+  const guest = await guestOf(t, egress);
   await converse(guest, "db.test");
 });
 

@@ -82,23 +82,47 @@ const NOT_PUBLIC = new PrefixSet([
 const GLOBAL_UNICAST = new PrefixSet(["2000::/3"]);
 const NOT_PUBLIC6 = new PrefixSet(["2001::/23", "2001:db8::/32", "3fff::/20"]);
 
-/** Networks that carry IPv4 addresses within theirs: where, in 32-bit words from the left, and by how many bits it is shifted. */
+/** RFC 4291 §2.5.5.1: IPv4-compatible. */
+const COMPATIBLE = new PrefixSet(["::/96"]);
+/** RFC 2765 §2.1: IPv4-translated. */
+const TRANSLATED = new PrefixSet(["::ffff:0:0:0/96"]);
+/** RFC 6052 §2.1: of all translators. */
 const NAT64 = new PrefixSet(["64:ff9b::/96"]);
+/** RFC 8215: of a network's own translators, with prefixes of any length. */
+const LOCAL_NAT64 = new PrefixSet(["64:ff9b:1::/48"]);
+/** RFC 3056 §2. */
 const SIX_TO_FOUR = new PrefixSet(["2002::/16"]);
+/** RFC 4380 §4: the server's address, and the client's with its bits inverted. */
+const TEREDO = new PrefixSet(["2001::/32"]);
+/** RFC 5214 §6.1: the interface identifier of ISATAP, whose universal/local bit says whether the IPv4 address is unique. */
+const ISATAP = 0x5efe;
+const UNIVERSAL = 0x0200_0000;
+
+/** The IPv4 addresses to which a packet for an address of IPv6 may be translated, or in a tunnel to which it may be sent; all that it could be. */
+export function embeddedIpv4([a, b, c, d]: IpNumbers): IpNumbers[] {
+  const address: IpNumbers = [a, b, c, d];
+  const found: number[] = [];
+  if (COMPATIBLE.has(address) || TRANSLATED.has(address) || NAT64.has(address)) found.push(d);
+  if (LOCAL_NAT64.has(address)) {
+    // RFC 6052 §2.2: after 48, 56, 64 or 96 bits, of which 64 to 71 are left out.
+    found.push((b << 16) | ((c >>> 8) & 0xffff), (b << 24) | (c & 0xff_ffff));
+    found.push((c << 8) | (d >>> 24), d);
+  }
+  if (SIX_TO_FOUR.has(address)) found.push((a << 16) | (b >>> 16));
+  if (TEREDO.has(address)) found.push(b, ~d);
+  if ((c & ~UNIVERSAL) === ISATAP) found.push(d);
+  return found.map((number) => [0, 0, MAPPED, number >>> 0]);
+}
 
 /**
  * Whether an address belongs to the public Internet: not private, loopback, link-local, shared (CGNAT), multicast, unique local, reserved or for
- * documentation, neither by itself nor by an IPv4 address that stands in it (mapped, NAT64, 6to4).
+ * documentation, neither by itself nor by an IPv4 address that stands in it.
  */
 export function isPublic(address: IpNumbers): boolean {
   if (isIpv4(address)) return !NOT_PUBLIC.has(address);
-  const [a, b, , d] = address;
-  if (NAT64.has(address)) return !NOT_PUBLIC.has([0, 0, MAPPED, d]);
-  if (SIX_TO_FOUR.has(address)) {
-    const embedded = (((a & 0xffff) << 16) | (b >>> 16)) >>> 0;
-    return !NOT_PUBLIC.has([0, 0, MAPPED, embedded]);
-  }
-  return GLOBAL_UNICAST.has(address) && !NOT_PUBLIC6.has(address);
+  const isGlobal = GLOBAL_UNICAST.has(address) && !NOT_PUBLIC6.has(address);
+  if (!isGlobal && !NAT64.has(address)) return false;
+  return embeddedIpv4(address).every((embedded) => !NOT_PUBLIC.has(embedded));
 }
 
 /** Addresses to which no host sends packets by a router: unspecified, loopback, link-local, multicast, reserved. */
@@ -120,6 +144,7 @@ export function isForwardable(address: IpNumbers): boolean {
 /** Which hosts are meant by a list of names, globs, addresses and networks. */
 export class HostSet {
   readonly #names: readonly RegExp[];
+  readonly #wholeNames: ReadonlySet<string>;
   readonly #prefixes: PrefixSet;
   /** Whether it has addresses or networks, and names or globs. */
   readonly hasNames: boolean;
@@ -131,12 +156,18 @@ export class HostSet {
     this.#prefixes = new PrefixSet(texts.filter(isAddress).map(bare), argument);
     const names = texts.filter((text) => !isAddress(text));
     this.#names = names.map((text) => globOf(argument, text));
+    this.#wholeNames = new Set(names.map((text) => text.toLowerCase().replace(/\.$/, "")));
     this.hasNames = names.length > 0;
   }
 
   /** Whether one of the names or globs is this name. */
   hasName(name: string): boolean {
     return this.#names.some((glob) => glob.test(name));
+  }
+
+  /** Whether one of the names is this name, spelled out and not by a glob. */
+  hasWholeName(name: string): boolean {
+    return this.#wholeNames.has(name);
   }
 
   /** Whether one of the networks has this address. */

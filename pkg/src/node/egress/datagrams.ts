@@ -9,36 +9,42 @@ export interface DatagramHooks {
   /** A datagram could not be sent, or the guest not take it. */
   dropped(): void;
   /** The host has said that nobody has the port. */
-  refused(): void;
+  refused(address: string): void;
   /** There is no way to the host, as this computer says. */
   unreachable(): void;
 }
 
-/** Carries a flow to an address until one side ends it. Returns how it is ended. */
+/** Carries a flow, until one side ends it, to the first of some addresses to which there is a way. Returns how it is ended. */
 export function carryDatagrams(
   flow: EgressUdpFlow,
-  address: string,
+  addresses: readonly string[],
   hooks: DatagramHooks,
 ): () => void {
+  const [address = "", ...others] = addresses;
   const host = dgram.createSocket(address.includes(":") ? "udp6" : "udp4");
   let guest: EgressDatagrams | null = null;
   let isClosed = false;
-  const close = (): void => {
+  let end = (): void => {
     if (isClosed) return;
     isClosed = true;
     flow.signal.removeEventListener("abort", close);
     host.close();
   };
+  const close = (): void => end();
   const fail = (error: Error): void => {
     if (isClosed) return;
     close();
     const code = codeOf(error);
-    if (code === "ECONNREFUSED") hooks.refused();
+    const reason = UNREACHABLE[code];
+    if (guest === null && reason !== undefined && others.length > 0) {
+      end = carryDatagrams(flow, others, hooks);
+      return;
+    }
+    if (code === "ECONNREFUSED") hooks.refused(address);
     if (guest !== null) {
       void guest.close();
       return;
     }
-    const reason = UNREACHABLE[code];
     quietly(() => (reason === undefined ? flow.refuse() : flow.unreachable(reason)));
     if (reason !== undefined) hooks.unreachable();
   };

@@ -2,10 +2,12 @@
 
 import net from "node:net";
 import * as check from "../../arguments.js";
+import { realClock } from "../../clock.js";
 import { SocketError } from "../../errors.js";
 import { isStandIn } from "../../gateway/egress/names.js";
 import type { Egress, EgressFlow, EgressUdpFlow } from "../../gateway/egress/types.js";
 import type { DurationLike } from "../../types.js";
+import { connectFirst, interleaved, type Outcome } from "./attempts.js";
 import { carryDatagrams } from "./datagrams.js";
 import { HostLookup } from "./lookup.js";
 import { type HostPattern, Policy } from "./policy.js";
@@ -21,7 +23,10 @@ export interface NodeEgressOptions {
   allow?: readonly (string | HostPattern)[];
   /** What they may not reach, even if it is allowed. */
   deny?: readonly (string | HostPattern)[];
-  /** Names with their addresses, such as `{ "db.test": "127.0.0.1" }`. Guests reach these addresses by these names, at all ports, whatever `allow` has, unless `deny` has them. */
+  /**
+   * Names with their addresses, such as `{ "db.test": "127.0.0.1" }`. They are not looked up, and `allow` can have these names where it would need the
+   * address: `allow: ["*", { host: "db.test", port: 5432 }]`. Globs do not count for that.
+   */
   hosts?: Readonly<Record<string, string | readonly string[]>>;
   /** Name servers, as `dns.setServers` takes them. By default names are looked up as programs of this computer do it. */
   dns?: readonly string[];
@@ -107,9 +112,6 @@ function hostsOf(
   return hosts;
 }
 
-/** What opening a connection came to. */
-type Outcome = net.Socket | { code: string };
-
 class NodeEgressImpl implements NodeEgress {
   readonly name = "node";
   readonly #policy: Policy;
@@ -140,36 +142,31 @@ class NodeEgressImpl implements NodeEgress {
   async tcp(flow: EgressFlow): Promise<void> {
     const addresses = await this.#addressesOf(flow, "tcp");
     if (addresses === null) return;
-    let outcome: Outcome = { code: "EHOSTUNREACH" };
-    const deadline = performance.now() + this.#connectTimeout;
-    for (const address of addresses) {
-      const left = deadline - performance.now();
-      if (left <= 0) outcome = { code: "ETIMEDOUT" };
-      if (left <= 0 || flow.signal.aborted) break;
-      outcome = await this.#dial(flow, address, left);
-      if (outcome instanceof net.Socket) break;
-    }
-    if (flow.signal.aborted) {
-      if (outcome instanceof net.Socket) outcome.destroy();
-      return;
-    }
-    if (outcome instanceof net.Socket) await this.#open(flow, outcome);
-    else this.#fail(flow, outcome.code);
+    const outcome = await connectFirst<net.Socket>({
+      addresses,
+      clock: realClock,
+      timeout: this.#connectTimeout,
+      signal: flow.signal,
+      begin: (address, done) => this.#dial(address, flow.local.port, done),
+    });
+    if ("open" in outcome) await this.#open(flow, outcome.open);
+    else if (!flow.signal.aborted) this.#fail(flow, outcome.code);
   }
 
   async udp(flow: EgressUdpFlow): Promise<void> {
-    const [address] = (await this.#addressesOf(flow, "udp")) ?? [];
-    if (address === undefined || flow.signal.aborted) return;
-    const port = check.hostPort(address, flow.local.port);
-    if (this.#wasRefused(port)) return flow.refuse();
+    const addresses = await this.#addressesOf(flow, "udp");
+    if (addresses === null || flow.signal.aborted) return;
+    const { port } = flow.local;
+    const refused = addresses.filter((address) => this.#wasRefused(check.hostPort(address, port)));
+    if (refused.length > 0) return flow.refuse();
     this.#counters.udpFlows += 1;
-    const close = carryDatagrams(flow, address, {
+    const close = carryDatagrams(flow, interleaved(addresses), {
       dropped: () => {
         this.#counters.datagramsDropped += 1;
       },
-      refused: () => {
+      refused: (address) => {
         this.#counters.refused += 1;
-        this.#rememberRefused(port);
+        this.#rememberRefused(check.hostPort(address, port));
       },
       unreachable: () => {
         this.#counters.unreachable += 1;
@@ -225,39 +222,31 @@ class NodeEgressImpl implements NodeEgress {
     return null;
   }
 
-  #dial(flow: EgressFlow, host: string, timeout: number): Promise<Outcome> {
-    return new Promise((resolve) => {
-      const socket = net.connect({
-        host,
-        port: flow.local.port,
-        allowHalfOpen: true,
-        noDelay: true,
-      });
-      // Nothing may be lost before somebody listens to it.
-      socket.pause();
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-      const done = (outcome: Outcome): void => {
-        clearTimeout(timer);
-        flow.signal.removeEventListener("abort", abort);
-        socket.removeAllListeners("connect").removeAllListeners("error");
-        if (outcome !== socket) {
-          socket.on("error", () => {});
-          socket.destroy();
-        }
-        resolve(outcome);
-      };
-      const abort = (): void => done({ code: "ECONNABORTED" });
-      const timer = setTimeout(() => done({ code: "ETIMEDOUT" }), timeout);
-      socket.once("connect", () => done(socket));
-      socket.once("error", (error) => done({ code: codeOf(error) }));
-      flow.signal.addEventListener("abort", abort, { once: true });
+  #dial(host: string, port: number, done: (outcome: Outcome<net.Socket>) => void): () => void {
+    const socket = net.connect({ host, port, allowHalfOpen: true, noDelay: true });
+    // Nothing may be lost before somebody listens to it.
+    socket.pause();
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const leave = (): void => {
+      socket.removeAllListeners("connect").removeAllListeners("error");
+      socket.on("error", () => {});
+    };
+    socket.once("connect", () => {
+      leave();
+      done({ open: socket });
     });
+    socket.once("error", (error) => {
+      leave();
+      done({ code: codeOf(error) });
+    });
+    return () => {
+      leave();
+      socket.destroy();
+    };
   }
 
   async #open(flow: EgressFlow, host: net.Socket): Promise<void> {
-    const early = (): void => {};
-    host.on("error", early);
     try {
       const guest = await flow.accept({ allowHalfOpen: true });
       this.#counters.connections += 1;

@@ -2,7 +2,7 @@
 
 import { networkInterfaces } from "node:os";
 import * as check from "../../arguments.js";
-import { HostSet, isPublic } from "../../gateway/egress/prefixes.js";
+import { embeddedIpv4, HostSet, isPublic } from "../../gateway/egress/prefixes.js";
 import { portRanges } from "../../gateway/egress/rules.js";
 import { ipText, parseIp } from "../../ip.js";
 
@@ -54,22 +54,29 @@ export class Policy {
 
   /**
    * Whether a guest may reach an address, which is what is dialled, whatever a name's owner says it is. What is not an address of the public Internet, or is
-   * this computer's own, must be allowed as an address or network: a name's owner could let it mean any.
+   * this computer's own, must be allowed as an address or network: a name's owner could let it mean any. The names whose addresses the user has said
+   * can also be allowed as names, without globs.
    */
   permits(wanted: Wanted, address: string): boolean {
     const numbers = parseIp(address);
+    // Nor is one with a zone (RFC 4007 §11): it would lead to a link of this computer.
     if (numbers === null) return false;
-    // A mapped address and its IPv4 address are the same to the system.
-    const plain = ipText(numbers);
+    const all = [numbers, ...embeddedIpv4(numbers)];
+    const byName = ({ hosts }: Pattern): boolean =>
+      hosts === null || hosts.hasName(wanted.hostname);
     const byAddress = ({ hosts }: Pattern): boolean => hosts?.hasAddress(numbers) ?? false;
-    const fits = (pattern: Pattern): boolean =>
+    const allowed = (this.#allow ?? []).filter((pattern) => isFor(pattern, wanted));
+    const isDenied = (pattern: Pattern): boolean =>
       isFor(pattern, wanted) &&
-      (pattern.hosts === null || pattern.hosts.hasName(wanted.hostname) || byAddress(pattern));
-    if (this.#deny.some(fits)) return false;
-    if (this.#hosts.get(wanted.hostname)?.includes(address)) return true;
-    const isOpen = isPublic(numbers) && !this.#isOwn(plain);
-    if (isOpen) return this.#allow === null || this.#allow.some(fits);
-    return (this.#allow ?? []).some((pattern) => isFor(pattern, wanted) && byAddress(pattern));
+      (byName(pattern) || all.some((one) => pattern.hosts?.hasAddress(one)));
+    if (this.#deny.some(isDenied)) return false;
+    if (allowed.some(byAddress)) return true;
+    // A mapped address and its IPv4 address are the same to the system.
+    if (isPublic(numbers) && !all.some((one) => this.#isOwn(ipText(one)))) {
+      return this.#allow === null || allowed.some(byName);
+    }
+    if (!this.#hosts.get(wanted.hostname)?.includes(address)) return false;
+    return allowed.some(({ hosts }) => hosts?.hasWholeName(wanted.hostname));
   }
 
   /** Whether an address is one of this computer's interfaces. */
