@@ -48,6 +48,7 @@ export class Configuration {
   /** The stack's own map. */
   readonly #nics: ReadonlyMap<number, NicImpl>;
   #own: Promise<OwnServices> | null = null;
+  #resolver: Resolver | null = null;
   #dhcp: DhcpClients | null = null;
   #dhcp6: Dhcp6Clients | null = null;
   readonly #mdns = new Map<NicImpl, MdnsImpl>();
@@ -70,11 +71,17 @@ export class Configuration {
   services(): Promise<OwnServices> {
     this.#own ??= Services.load(this.#stack.engine).then((services) => {
       if (this.#stack.over !== null) throw this.#stack.over;
-      const own = { services, resolver: new Resolver(this.#stack, services, this.#seed) };
+      this.#resolver = new Resolver(this.#stack, services, this.#seed);
+      const own = { services, resolver: this.#resolver };
       this.#configureResolver(own);
       return own;
     });
     return this.#own;
+  }
+
+  /** What is waited for here, for people. */
+  waits(): string[] {
+    return this.#resolver?.waits() ?? [];
   }
 
   /** Begins to look for addresses for a new interface; `dhcp6` is whether one is asked for by DHCPv6, or only names. */

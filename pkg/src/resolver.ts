@@ -63,6 +63,7 @@ interface Pending {
 /** A question whose answer is wanted as a message. */
 interface Asked {
   host: string;
+  type: string;
   settle: ReturnType<typeof deferred<Uint8Array<ArrayBuffer>>>;
 }
 
@@ -111,7 +112,7 @@ export class Resolver {
     const settle = deferred<Uint8Array<ArrayBuffer>>();
     return this.#begin(
       (wasm, now) => wasm.ask(now, host, type),
-      (lookup) => this.#asked.set(lookup, { host, settle }),
+      (lookup) => this.#asked.set(lookup, { host, type, settle }),
       settle,
       signal,
     );
@@ -156,6 +157,14 @@ export class Resolver {
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#run();
     return settle.promise.finally(() => signal?.removeEventListener("abort", onAbort));
+  }
+
+  /** What is waited for here, for people. */
+  waits(): string[] {
+    return [
+      ...[...this.#lookups.values()].map(({ host }) => `resolve ${host}`),
+      ...[...this.#asked.values()].map(({ host, type }) => `resolve ${host}, type ${type}`),
+    ];
   }
 
   close(error: Error): void {

@@ -341,6 +341,7 @@ export class StackImpl implements Stack, Dependent {
     const resolver = new Resolver(this, services, this.#seed);
     resolver.configure(servers, []);
     this.#others.add({
+      waits: () => resolver.waits(),
       close: (error) => {
         resolver.close(error);
         services.close();
@@ -731,9 +732,10 @@ export class StackImpl implements Stack, Dependent {
     return this.closed;
   }
 
-  /** @internal What is waited for at its sockets, for people. */
+  /** @internal What is waited for at its sockets and of name servers, for people. */
   waits(): string[] {
-    return [...this.#sockets.all(), ...this.#others].flatMap((open) => open.waits?.() ?? []);
+    const open = [this.#configuration, ...this.#sockets.all(), ...this.#others];
+    return open.flatMap((one) => one.waits?.() ?? []);
   }
 
   /**

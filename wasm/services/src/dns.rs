@@ -41,10 +41,12 @@ fn enter<T>(call: impl FnOnce(&mut DnsService) -> T) -> T {
     SERVICE.with(|slot| slot.enter(call))
 }
 
-/// Makes the server, whose own answers may be kept for `ttl` seconds.
+/// Makes the server, whose own answers may be kept for `ttl` seconds, and those of names that are not there no longer.
 #[wasm_bindgen]
 pub fn create_dns(ttl: u32) {
-    let config = DnsConfig { ttl, unknown: UnknownNames::Ask, ..DnsConfig::default() };
+    let defaults = DnsConfig::default();
+    let negative_ttl = defaults.negative_ttl.min(ttl);
+    let config = DnsConfig { ttl, negative_ttl, unknown: UnknownNames::Ask, ..defaults };
     let server = DnsServer::new(config, Storage::with_capacity(MAX_NAMES), Storage::with_capacity(MAX_QUESTIONS));
     let answer = vec![0; MAX_STREAM_MESSAGE].into();
     SERVICE.with(|slot| slot.fill(DnsService { server, waiting: Vec::new(), next_number: 0, answer }));
