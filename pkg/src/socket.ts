@@ -195,6 +195,8 @@ export class SocketImpl implements Socket, Restable {
 
   /** What waited on the socket has come. */
   #rest(): void {
+    // When memory is collected is no matter of a clock that goes by itself.
+    if (this.#engine.clock.defer !== undefined) return;
     if (this.listedAt < 0 && this.#resting === null && this.#phase === "open") restSoon(this);
   }
 

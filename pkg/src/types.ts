@@ -60,7 +60,8 @@ export interface Clock {
   date?(): number;
   /**
    * Calls `work` once, as soon as the engine may do what calls have given it to do. By default that is a microtask after them, and at most 8 ms
-   * in a turn of the event loop, which depends on how fast the machine is; with `defer` all that is due is done at once, whatever it takes.
+   * in a turn of the event loop, which depends on how fast the machine is; with `defer` all that is due is done at once, whatever it takes. Sockets of such
+   * an engine that nobody holds any more stay open: when they are collected depends on the machine, too.
    */
   defer?(work: () => void): void;
 }
