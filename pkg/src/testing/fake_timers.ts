@@ -1,6 +1,7 @@
 /** The process's own timers and dates on a world's clock, by @sinonjs/fake-timers. */
 
 import { syncBuiltinESMExports } from "node:module";
+import timersPromises, { scheduler } from "node:timers/promises";
 import type { FakeMethod, withGlobal } from "@sinonjs/fake-timers";
 import type { OtherTimers } from "./scheduler.js";
 
@@ -11,7 +12,9 @@ const REPLACED: FakeMethod[] = [
   "setInterval",
   "clearInterval",
   "Date",
+  "Intl",
   "performance",
+  "hrtime",
 ];
 const MICROSECONDS = 1_000;
 
@@ -55,7 +58,7 @@ export class FakeTimers implements OtherTimers {
       const replaced = (callback: unknown, delay?: number, ...rest: unknown[]): unknown => {
         called();
         const span = Number(delay);
-        return set(callback, span >= 1 ? span : 1, ...rest);
+        return disposable(set(callback, span >= 1 ? span : 1, ...rest), clock.clearTimeout);
       };
       clock[name] = replaced as never;
       undo.push(() => {
@@ -73,8 +76,12 @@ export class FakeTimers implements OtherTimers {
       setTimeout(() => controller.abort(reason()), milliseconds);
       return controller.signal;
     };
+    // Its function is not among those of the module, which the library replaces.
+    const { wait } = scheduler;
+    scheduler.wait = (delay, options) => timersPromises.setTimeout(delay, undefined, options);
     this.#restore = () => {
       AbortSignal.timeout = timeout;
+      scheduler.wait = wait;
       // The library keeps notes for the end at its own functions.
       for (const restore of undo) restore();
       clock.uninstall();
@@ -110,4 +117,10 @@ export class FakeTimers implements OtherTimers {
     if (installed === this) installed = null;
     this.#restore();
   }
+}
+
+/** A timer that `using` ends, as Node's own can be. */
+function disposable(timer: unknown, clear: (timer: never) => void): unknown {
+  if (typeof timer !== "object" || timer === null || Symbol.dispose in timer) return timer;
+  return Object.assign(timer, { [Symbol.dispose]: () => clear(timer as never) });
 }
