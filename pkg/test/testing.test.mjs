@@ -7,9 +7,11 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { setTimeout as sleepImported } from "node:timers/promises";
+import { scheduler, setTimeout as sleepImported } from "node:timers/promises";
 import { createWorld, rewind, SimulationError, simulate, WorldStuckError } from "ethertab/testing";
 import { storm } from "./testing_storm.mjs";
+
+const { gc } = globalThis;
 
 /** A world with two hosts at a cable, which ends with the test. */
 async function pair(t, options = {}, weather = { latency: "20ms" }) {
@@ -109,6 +111,27 @@ test("where nothing is due, until and run reject with who waits for what", async
   await assert.rejects(
     world.until(() => false, { limit: "1h" }),
     /not in the time allowed/,
+  );
+});
+
+test("names that are asked for are among what is waited for", async (t) => {
+  const { world, a, b } = await pair(t);
+  const fault = world.faults.slowDns("1m");
+  const ends = Promise.allSettled([
+    world.run(a.ping("b")),
+    world.run(a.dns.promises.resolveMx("b")),
+    world.until(() => false, { limit: "1s" }),
+  ]);
+  await world.step("1ms");
+  const asks = world.waits().filter((line) => line.includes("resolve"));
+  assert.deepEqual(asks, ["a: resolve b", "a: resolve b, type MX"]);
+  const [, , { reason }] = await ends;
+  assert.match(reason.message, /\n {2}a: resolve b\n {2}a: resolve b, type MX\n/);
+  fault.heal();
+  await world.run(a.ping(b.address));
+  assert.equal(
+    world.waits().some((line) => line.includes("resolve")),
+    false,
   );
 });
 
@@ -378,10 +401,21 @@ test("names are told late, wrong or not at all", async (t) => {
     await assert.rejects(world.run(a.resolve("b")), message);
     assert.ok(fault.count > 0);
     fault.heal();
-    // As long as stub resolvers keep that there is no such name.
-    await world.step("10s");
+    assert.deepEqual(await world.run(a.resolve("b")), [b.address, b.address6], "and at once again");
   }
   assert.deepEqual(await world.run(a.resolve("b")), [b.address, b.address6]);
+});
+
+test("a name that was asked before its host was there is found as soon as it is", async (t) => {
+  const world = await createWorld({ seed: 1, test: t, failures: null });
+  const a = world.host("a");
+  await assert.rejects(world.run(a.resolve("b")), { code: "ENOTFOUND" });
+  const b = world.host("b");
+  await assert.rejects(world.run(a.resolve("b")), { code: "ENOTFOUND" });
+  const before = world.clock.now();
+  world.cable(a, b);
+  assert.deepEqual(await world.run(a.resolve("b")), [b.address, b.address6]);
+  assert.equal(world.clock.now(), before);
 });
 
 test("a host's clock can be wrong", async (t) => {
@@ -430,12 +464,23 @@ test("timers and dates of the process are the world's with fakeTimers", async (t
   const signal = AbortSignal.timeout(5_000);
   await world.until(() => signal.aborted);
   assert.equal(signal.reason.name, "TimeoutError");
+  const from = process.hrtime.bigint();
+  await world.run(() => scheduler.wait(2_000));
+  assert.equal(process.hrtime.bigint() - from, 2_000_000_000n);
+  assert.equal(new Intl.DateTimeFormat("en", { timeZone: "UTC" }).format(), "1/1/2026");
+  let isCalled = false;
+  setTimeout(() => {
+    isCalled = true;
+  }, 1_000)[Symbol.dispose]();
+  await world.step("2s");
+  assert.equal(isCalled, false, "a timer that was disposed of");
   const before = world.clock.now();
   await world.run(() => sleepImported(1_000));
   assert.equal(world.clock.now(), before + 1_000, "what was imported before is replaced, too");
   world.close();
   assert.ok(Math.abs(Date.now() - real) < 60_000, "and back again");
   await sleepImported(1);
+  await scheduler.wait(1);
 });
 
 test("one world has the timers, also of two that are made at once, and none that could not be made", async () => {
@@ -454,6 +499,27 @@ test("the same seed gives the same capture, byte for byte, and another one anoth
   const first = await storm(7);
   assert.equal(await storm(7), first);
   assert.notEqual(await storm(8), first);
+});
+
+test("what the collector takes changes nothing", {
+  skip: !gc && "needs --expose-gc",
+}, async (t) => {
+  const { world, a, b } = await pair(t);
+  const listener = b.listen({ port: 7 });
+  // Nobody holds either end any more.
+  await world.run(async () => {
+    await a.connect({ hostname: b.address, port: 7 }).opened;
+    await listener.accept();
+  });
+  // Longer than it takes in real time until sockets that rest may be collected.
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  for (let round = 0; round < 5; round += 1) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await world.step("1m");
+  world.capture.expect("a FIN", ({ tcp }) => tcp?.flags.fin === true).never();
+  assert.equal(a.stack.connections().length, 1);
 });
 
 test("a scenario runs with many seeds, and the one that fails says which it is", async () => {
@@ -513,6 +579,51 @@ test("the capture of a failed test is written, also if its world was closed befo
   world.close();
   hooks.finished();
   assert.match(told(), /ETHERTAB_SEED=3$/);
+});
+
+test("a world without a test says how a failure comes again", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "ethertab-failures-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const world = await createWorld({ seed: 5, failures: folder });
+  t.after(() => world.close());
+  world.cable(world.host("a"), world.host("b"));
+  await world.run(() => world.host("a").ping("b"));
+  const text = `(world of seed 5: run again with ETHERTAB_SEED=5; what was sent is in ${join(folder, "seed-5.pcapng")})`;
+  const saysSo = (error) => {
+    assert.ok(error.message.endsWith(`\n${text}`));
+    assert.equal(error.stack.split(text).length, 2, "once, where runners look");
+    return true;
+  };
+  // What is expected by its message is as it was.
+  const plain = world.run(() => Promise.reject(new RangeError("three")));
+  await assert.rejects(plain, ({ message, stack }) => {
+    return message === "three" && /\n {4}\(world of seed 5: run again[^)]*\)$/.test(stack);
+  });
+  await assert.rejects(readFile(join(folder, "seed-5.pcapng")), { code: "ENOENT" });
+  const failing = world.run(() => world.run(() => assert.equal(1, 2)));
+  await assert.rejects(failing, saysSo);
+  const capture = await readFile(join(folder, "seed-5.pcapng"));
+  assert.deepEqual(capture, Buffer.from(world.capture.pcapng()));
+  assert.throws(() => world.capture.expect("silence", () => true).never(), saysSo);
+});
+
+test("an error that ends the program tells of the worlds that are open", async () => {
+  const program = `
+    import { createWorld } from "ethertab/testing";
+    const closed = await createWorld({ seed: 20, failures: null });
+    closed.close();
+    const world = await createWorld({ seed: 21, failures: null });
+    await world.step("1s");
+    throw new RangeError("the end");
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: import.meta.dirname,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const text = (await child.stderr.setEncoding("utf8").toArray()).join("");
+  assert.match(text, /^world of seed 21: run again with ETHERTAB_SEED=21\n/);
+  assert.match(text, /RangeError: the end/);
+  assert.doesNotMatch(text, /seed 20/);
 });
 
 test("a process that ends while somebody waits says who, why and in which world, whatever number of worlds is open", async () => {

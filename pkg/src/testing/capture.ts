@@ -172,8 +172,13 @@ export class CaptureOfWorld implements WorldCapture {
   }
 
   expect(what: string, filter: Filter): Expectation {
-    return new ExpectationOf(what, this.sent(filter), this.sent());
+    return new ExpectationOf(what, this.sent(filter), this.sent(), (error) =>
+      this.onfailure?.(error),
+    );
   }
+
+  /** An expectation is not met. */
+  onfailure: ((error: Error) => void) | null = null;
 
   get dropped(): number {
     const id = this.#capture;
@@ -235,10 +240,18 @@ class ExpectationOf implements Expectation {
   readonly #what: string;
   readonly #all: readonly CapturedPacket[];
 
-  constructor(what: string, packets: readonly CapturedPacket[], all: readonly CapturedPacket[]) {
+  readonly #failed: (error: Error) => void;
+
+  constructor(
+    what: string,
+    packets: readonly CapturedPacket[],
+    all: readonly CapturedPacket[],
+    failed: (error: Error) => void,
+  ) {
     this.#what = what;
     this.packets = packets;
     this.#all = all;
+    this.#failed = failed;
   }
 
   #check(isMet: boolean, expected: string): readonly CapturedPacket[] {
@@ -251,12 +264,14 @@ class ExpectationOf implements Expectation {
     if (shown.length > MOST_LINES) lines.push(`  and ${shown.length - MOST_LINES} more`);
     const head = `expected ${this.#what} ${expected}, found ${length}`;
     const list = length > 0 ? "" : ` among ${this.#all.length} packets`;
-    throw new AssertionError({
+    const error = new AssertionError({
       message: [`${head}${list}${lines.length > 0 ? ":" : ""}`, ...lines].join("\n"),
       actual: length,
       expected,
       operator: "capture.expect",
     });
+    this.#failed(error);
+    throw error;
   }
 
   never(): void {

@@ -13,7 +13,10 @@ const LONGEST_FRAME = 65_535 + 18;
 
 /** Makes a world: an engine of its own, in virtual time. */
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
-  return worldOf(options, chosenSeed() ?? seedOf("options.seed", options.seed));
+  const world = await worldOf(options, chosenSeed() ?? seedOf("options.seed", options.seed));
+  // With a test, its end tells of the failure.
+  if (options.test === undefined) world.report = new FailureReport(world, options.failures);
+  return world;
 }
 
 /** The seed that `ETHERTAB_SEED` names, or null. */

@@ -13,6 +13,20 @@ export function seedText(seed: bigint): string {
   return `world of seed ${seed}: run again with ETHERTAB_SEED=${seed}`;
 }
 
+/** Adds a line to an error's message, once. */
+export function tell(error: Error, text: string): void {
+  const { message, stack } = error;
+  if (message.includes(text)) return;
+  error.message = `${message}\n(${text})`;
+  // That was made of the message as it was, and it is what most runners print.
+  if (stack?.includes(message)) error.stack = stack.replace(message, () => error.message);
+}
+
+/** Whether it is an assertion that has failed: Node's and Chai's have this name, those of Jest a result. */
+function isAssertion(error: Error): boolean {
+  return error.name.startsWith("AssertionError") || "matcherResult" in error;
+}
+
 /** See the module's comment. A world has one at most: the first failure counts. */
 export class FailureReport {
   readonly #world: WorldImpl;
@@ -63,5 +77,24 @@ export class FailureReport {
 
   print(): void {
     console.error(this.text);
+  }
+
+  /**
+   * Something has failed that may be the test: an assertion's message says how it comes again, and where the capture is. Other errors are no more than that for those who
+   * expect them, and say so in their stack only.
+   */
+  add(error: unknown): void {
+    if (!(error instanceof Error)) return;
+    if (isAssertion(error)) tell(error, this.text);
+    else {
+      const told = seedText(this.#world.seed);
+      if (!error.stack?.includes(told)) error.stack += `\n    (${told})`;
+    }
+  }
+
+  /** Prints it for an error that ends the program, which may have been told of it already. */
+  printFor(error: unknown): void {
+    const shown = error instanceof Error ? `${error.message}${error.stack}` : "";
+    if (!shown.includes(this.text)) this.print();
   }
 }

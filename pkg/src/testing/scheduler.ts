@@ -66,11 +66,6 @@ export class WorldStuckError extends Error {
     this.name = "WorldStuckError";
     this.waits = waits;
   }
-
-  /** Adds a line to the message, once. */
-  tell(text: string): void {
-    if (!this.message.includes(text)) this.message += `\n(${text})`;
-  }
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => macrotask(resolve));

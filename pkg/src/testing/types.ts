@@ -33,13 +33,13 @@ import type {
 export interface WorldOptions {
   /**
    * All that is random in the world depends on it, 0 to 2^64 - 1. The environment variable `ETHERTAB_SEED` counts more, so that a failure can be run
-   * again; with neither, a seed is drawn, which {@link World.seed} tells.
+   * again; with neither, a seed is drawn, which {@link World.seed} tells, and assertions that fail in {@link World.run} and its like.
    */
   seed?: number | bigint;
   /** The date at which the world begins, in milliseconds since 1970 or as a `Date`. By default 2026-01-01T00:00:00Z. */
   start?: number | Date;
   /**
-   * Moves `setTimeout`, `setInterval`, `Date` and `performance.now` of the whole process onto the world's clock until it is closed, also those of
+   * Moves `setTimeout`, `setInterval`, `Date`, `Intl`, `performance.now` and `process.hrtime` of the whole process onto the world's clock until it is closed, also those of
    * `node:timers` and `node:timers/promises`, and `AbortSignal.timeout`. One world at a time can have them. By default false.
    */
   fakeTimers?: boolean;
@@ -256,7 +256,7 @@ export interface Faults {
   /** The name server takes its time, for all names or one, and for all hosts or one. */
   slowDns(delay: DurationLike, about?: { name?: string; host?: HostLike }): Fault;
   /**
-   * The name server answers wrongly; hosts keep what it has said of names that are not there for ten seconds: with these addresses, that there is no such name, that it has failed, or not at all.
+   * The name server answers wrongly: with these addresses, that there is no such name, that it has failed, or not at all. Nobody keeps its answers.
    */
   wrongDns(
     name: string,

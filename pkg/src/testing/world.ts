@@ -8,7 +8,7 @@ import { Services } from "../services.js";
 import { SwitchImpl } from "../switch.js";
 import type { DurationLike } from "../types.js";
 import { CaptureOfWorld } from "./capture.js";
-import { seedText } from "./failure.js";
+import { type FailureReport, seedText, tell } from "./failure.js";
 import { FakeTimers } from "./fake_timers.js";
 import { FaultsOfWorld } from "./faults.js";
 import { HostImpl } from "./host.js";
@@ -44,15 +44,24 @@ const onIdle = (): void => {
   for (const world of open) world.tellIdle();
 };
 
+const onUncaught = (error: unknown): void => {
+  for (const world of open) world.report?.printFor(error);
+};
+
 /** One listener for all of them: Node warns of many. */
 function remember(world: WorldImpl): void {
-  if (open.size === 0) process.on("beforeExit", onIdle);
+  if (open.size === 0) {
+    process.on("beforeExit", onIdle);
+    process.on("uncaughtExceptionMonitor", onUncaught);
+  }
   open.add(world);
 }
 
 function forget(world: WorldImpl): void {
   open.delete(world);
-  if (open.size === 0) process.off("beforeExit", onIdle);
+  if (open.size > 0) return;
+  process.off("beforeExit", onIdle);
+  process.off("uncaughtExceptionMonitor", onUncaught);
 }
 
 /** What a world is made with, checked. */
@@ -107,6 +116,8 @@ export class WorldImpl implements World {
   #owners: Map<string, HostImpl> | null = null;
   #timers: FakeTimers | null = null;
   #over: Error | null = null;
+  /** Tells of failures of a world that belongs to no test. */
+  report: FailureReport | null = null;
   /** Called when the world is about to be closed. */
   onclose: (() => void) | null = null;
 
@@ -127,6 +138,7 @@ export class WorldImpl implements World {
     this.faults = new FaultsOfWorld(this);
     this.capture = new CaptureOfWorld(engine, services, settings.start, settings.capture);
     this.capture.owners = (address) => this.owner(address)?.name ?? null;
+    this.capture.onfailure = (error) => this.report?.add(error);
     this.names = new NameServer(services, {
       lookup: (name) => this.#lookup(name),
       reverse: (name) => this.#reverse(name),
@@ -394,12 +406,13 @@ export class WorldImpl implements World {
     );
   }
 
-  /** A world in which nothing happens any more says which one it is. */
+  /** A world in which nothing happens any more, or whose test fails, says which one it is. */
   async #watched<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof WorldStuckError) error.tell(seedText(this.seed));
+      if (error instanceof WorldStuckError) tell(error, seedText(this.seed));
+      else this.report?.add(error);
       throw error;
     }
   }
