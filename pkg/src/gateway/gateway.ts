@@ -22,6 +22,7 @@ import { joinOutside } from "./egress/wiring.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
 import { type Forward, type ForwardOptions, Forwards } from "./forward.js";
 import { type AttachOptions, type Guest, Guests } from "./guests.js";
+import type { SecureOptions, SecureRequestInit } from "./http/opening.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
 import { type Https, httpsOf } from "./https.js";
 import { Names } from "./names.js";
@@ -177,7 +178,7 @@ export class Gateway extends GatewayEventTarget {
     this.#forwards = new Forwards({
       stack,
       clock,
-      connect: (...to) => this.#web.connect(...to),
+      connect: (hostname, port, signal) => this.#web.open({ hostname, port, tls: null }, signal),
       resolve: (hostname) => this.#web.resolve(hostname),
       failed,
     });
@@ -230,11 +231,12 @@ export class Gateway extends GatewayEventTarget {
 
   /**
    * `fetch` into the network: a URL with an address of a host, or with a name that the gateway knows. Redirects are followed
-   * as `fetch` does; there are no cookies, no cache and no CORS.
+   * as `fetch` does; there are no cookies, no cache and no CORS. Hosts that speak `https:` must have a certificate that `init.tls.ca` trusts, or else the gateway's
+   * authority.
    * @throws {TypeError} with the reason as `cause`, or the reason of the signal; {@link EngineError} after a trap in the gateway's
    * services.
    */
-  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  async fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response> {
     if (this.#services.over !== null) throw this.#services.over;
     return this.#web.fetch(input, init);
   }
@@ -276,12 +278,14 @@ export class Gateway extends GatewayEventTarget {
   }
 
   /**
-   * A WebSocket to a server in the network, with the interface of the platform's: `ws:` URLs, by address or by a name that the gateway knows.
-   * @throws {DOMException} SyntaxError, as the platform does, for a URL or protocols that are none.
+   * A WebSocket to a server in the network, with the interface of the platform's: `ws:` and `wss:` URLs, by address or by a name that the
+   * gateway knows. What it fails with is the `error` of its `error` event.
+   * @throws {DOMException} SyntaxError, as the platform does, for a URL or protocols that are none; {@link TypeError} or {@link RangeError} that names what is wrong
+   * with `options`.
    */
-  webSocket(url: string | URL, protocols?: string | string[]): WebSocket {
+  webSocket(url: string | URL, protocols?: string | string[], options?: SecureOptions): WebSocket {
     if (this.#services.over !== null) throw this.#services.over;
-    return this.#web.webSocket(url, protocols);
+    return this.#web.webSocket(url, protocols, options);
   }
 
   /**

@@ -6,6 +6,7 @@ import { SocketError } from "../errors.js";
 import { type V86Port, v86Port } from "../ports/v86.js";
 import { createSwitch, type SwitchImpl, switchOf } from "../switch.js";
 import type { Nic, Port, Stack, V86Emulator } from "../types.js";
+import type { SecureRequestInit } from "./http/opening.js";
 
 /** How a virtual machine is attached. */
 export interface AttachOptions {
@@ -30,7 +31,7 @@ export interface Guest {
   /** Resolves with its address once it has one. Rejects if it is taken out before. */
   readonly ready: Promise<string>;
   /** `gateway.fetch`, once the machine has an address. A path such as `"/index.html"` is one of the machine's web server on port 80. */
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+  fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response>;
   /** Takes the machine out of the network. Its lease stays. A second call does nothing. */
   close(): void;
   /** As `close`, for `using`. */
@@ -47,7 +48,7 @@ export interface GuestContext {
   leasedBy(mac: string): string | null;
   /** Gives a machine's label its address; null takes it back. */
   named(guest: object, label: string, address: string | null): void;
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+  fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response>;
 }
 
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
@@ -208,7 +209,7 @@ class AttachedGuest implements Guest {
     this.#ready.resolve(address);
   }
 
-  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  async fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response> {
     const address = await this.ready;
     if (input instanceof Request) return this.#context.fetch(input, init);
     const text = String(input);

@@ -48,6 +48,7 @@ export {
 } from "./gateway.js";
 export type { AttachOptions, Guest } from "./guests.js";
 export type { HttpLimits } from "./http/limits.js";
+export type { SecureOptions, SecureRequestInit } from "./http/opening.js";
 export type { Handler, RequestContext } from "./http/routes.js";
 export type { ExchangeRecord } from "./http/server.js";
 export type { SavedAuthority } from "./https.js";

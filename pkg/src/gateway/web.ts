@@ -1,15 +1,19 @@
 /** The web side of a gateway: served origins on its listeners, and `fetch` into the network. */
 
-import { addressLiteral } from "../arguments.js";
+import * as check from "../arguments.js";
 import { SocketError } from "../errors.js";
 import { SocketImpl } from "../socket.js";
-import type { Clock, Listener, Socket, Stack } from "../types.js";
+import type { ClientContext } from "../tls/context.js";
+import { TlsSocketImpl } from "../tls/socket.js";
+import type { Clock, Listener, Socket, Stack, TlsOptions } from "../types.js";
 import { fetchOver } from "./http/client.js";
 import type { HeadParser } from "./http/head.js";
 import type { HttpLimits } from "./http/limits.js";
+import { openOver, type SecureOptions, type SecureRequestInit, secureBy } from "./http/opening.js";
 import { ConnectionPool } from "./http/pool.js";
 import { type Route, Routes, resolvingBy } from "./http/routes.js";
 import { type ExchangeRecord, type ServerContext, serveConnection } from "./http/server.js";
+import type { Target } from "./http/target.js";
 import type { Https } from "./https.js";
 import { GatewayWebSocket } from "./web_socket/web_socket.js";
 
@@ -72,9 +76,10 @@ export class Web {
     this.#pool = new ConnectionPool({
       clock,
       stallTimeout: limits.stallTimeout,
-      connect: (hostname, port, signal) => this.connect(hostname, port, signal),
+      connect: (target, signal) => this.open(target, signal),
       hold: (socket, hold) => {
-        if (socket instanceof SocketImpl) socket.runInBackground(!hold);
+        const isOwn = socket instanceof SocketImpl || socket instanceof TlsSocketImpl;
+        if (isOwn) socket.runInBackground(!hold);
       },
     });
     // There guests find the authority's certificate.
@@ -124,38 +129,40 @@ export class Web {
     };
   }
 
-  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  async fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response> {
     this.#counters.fetches += 1;
-    return fetchOver({ parser: this.#parser, pool: this.#pool }, input, init);
+    const secure = (hostname: string) => this.#secure("init.tls", hostname, init?.tls);
+    return fetchOver({ parser: this.#parser, pool: this.#pool, secure }, input, init);
   }
 
-  webSocket(url: string | URL, protocols: string | string[] | undefined): WebSocket {
+  webSocket(
+    url: string | URL,
+    protocols: string | string[] | undefined,
+    options: SecureOptions | undefined,
+  ): WebSocket {
+    const { tls } = check.options("options", options);
     return new GatewayWebSocket(
       {
         clock: this.#clock,
         parser: this.#parser,
-        connect: (...to) => this.connect(...to),
+        connect: (target, signal) => this.open(target, signal),
+        secure: (hostname) => this.#secure("options.tls", hostname, tls),
       },
       url,
       protocols,
     );
   }
 
-  /** An open connection to a host of the network. The signal ends the attempt, and nothing after that: the connection may serve others later. */
-  async connect(hostname: string, port: number, signal: AbortSignal | null): Promise<Socket> {
-    const target = { hostname: this.resolve(hostname), port };
-    signal?.throwIfAborted();
-    const socket = this.#stack.connect(target, { allowHalfOpen: true, noDelay: true });
-    const abort = () => socket.abort(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
-    // What ends it later is told by its reads and writes.
-    socket.closed.catch(() => {});
-    try {
-      await socket.opened;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
-    return socket;
+  /** How TLS is spoken with a host. @throws {TypeError | RangeError} that names what is wrong. */
+  #secure(argument: string, hostname: string, given: TlsOptions | undefined): ClientContext {
+    const options = check.options(argument, given);
+    const ca = options.ca ?? this.#https?.authority.cert;
+    return secureBy(argument, ca === undefined ? options : { ...options, ca }, hostname);
+  }
+
+  /** An open connection to a host of the network; see {@link openOver}. */
+  async open(target: Target, signal: AbortSignal | null): Promise<Socket> {
+    return openOver(this.#stack, { ...target, hostname: this.resolve(target.hostname) }, signal);
   }
 
   /** A connection as HTTP is spoken on it. */
@@ -177,7 +184,7 @@ export class Web {
 
   /** An address of a host of the network. @throws {SocketError} ENOTFOUND. */
   resolve(hostname: string): string {
-    const address = addressLiteral(hostname) ?? this.#hooks.lookup(hostname)[0];
+    const address = check.addressLiteral(hostname) ?? this.#hooks.lookup(hostname)[0];
     if (address === undefined) {
       throw new SocketError("ENOTFOUND", `no host in the network is called ${hostname}`);
     }

@@ -7,6 +7,7 @@ import type { EngineCore } from "../engine_core.js";
 import { SocketError } from "../errors.js";
 import { fetchOver } from "../gateway/http/client.js";
 import { httpLimits } from "../gateway/http/limits.js";
+import { openOver, type SecureRequestInit, secureBy } from "../gateway/http/opening.js";
 import { ConnectionPool } from "../gateway/http/pool.js";
 import { type Handler, requestUrl } from "../gateway/http/routes.js";
 import { type ServerContext, serveConnection } from "../gateway/http/server.js";
@@ -267,10 +268,11 @@ export class HostImpl implements Host, Node {
     return this.#faces.httpsAgent;
   }
 
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response> {
     const { parser } = this.#world.services;
     this.#faces.pool ??= this.#newPool(this.stack);
-    return fetchOver({ parser, pool: this.#faces.pool }, input, init);
+    const secure = (hostname: string) => secureBy("init.tls", init?.tls, hostname);
+    return fetchOver({ parser, pool: this.#faces.pool, secure }, input, init);
   }
 
   #newPool(stack: StackImpl): ConnectionPool {
@@ -279,21 +281,7 @@ export class HostImpl implements Host, Node {
       stallTimeout: Number.POSITIVE_INFINITY,
       // The program is kept running by whoever lets time go on.
       hold: () => {},
-      connect: async (hostname, port, signal) => {
-        signal?.throwIfAborted();
-        const target = { hostname: hostname.replace(/^\[|\]$/g, ""), port };
-        const socket = stack.connect(target, { allowHalfOpen: true, noDelay: true });
-        const abort = (): void => socket.abort(signal?.reason);
-        signal?.addEventListener("abort", abort, { once: true });
-        // What ends it later is told by its reads and writes.
-        socket.closed.catch(() => {});
-        try {
-          await socket.opened;
-        } finally {
-          signal?.removeEventListener("abort", abort);
-        }
-        return socket;
-      },
+      connect: (target, signal) => openOver(stack, target, signal),
     });
   }
 

@@ -6,6 +6,7 @@
 
 import type * as http from "node:http";
 import type * as https from "node:https";
+import type { SecureRequestInit } from "../gateway/http/opening.js";
 import type { Handler } from "../gateway/http/routes.js";
 import type { Dgram } from "../node/dgram.js";
 import type { Dns } from "../node/dns.js";
@@ -155,8 +156,8 @@ export interface Host {
   readonly clock: WorldClock;
   /** Aborts when the host is killed. */
   readonly signal: AbortSignal;
-  /** `fetch` from this host, for `http:`: connections are kept for the next request; no cookies, no cache. */
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+  /** `fetch` from this host: connections are kept for the next request; no cookies, no cache. `init.tls.ca` are the authorities that `https:` trusts. */
+  fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response>;
   /** Serves HTTP on a port with a function, or with a server of `node:http`, which gets the connections. */
   serve(
     port: number,

@@ -9,6 +9,7 @@ import * as check from "../arguments.js";
 import { holdProgram, realClock } from "../clock.js";
 import { deferred, type EngineCore, guarded } from "../engine_core.js";
 import { reasonOf, SocketError, type SocketErrorCode } from "../errors.js";
+import type { SocketImpl } from "../socket.js";
 import { type ReadableSide, readableOf, type WritableSide, writableOf } from "../socket_streams.js";
 import type {
   Clock,
@@ -67,7 +68,8 @@ export interface TlsStart {
 }
 
 /** What the transport may know if it is a socket. */
-type Below = Transport & Partial<Pick<Socket, "info" | "setTcpOptions" | "tcpSettings">>;
+type Below = Transport &
+  Partial<Pick<SocketImpl, "info" | "setTcpOptions" | "tcpSettings" | "runInBackground">>;
 
 interface Session {
   protocol: TlsVersion;
@@ -578,6 +580,11 @@ export class TlsSocketImpl implements Socket, Dependent {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close().catch(() => {});
+  }
+
+  /** See {@link SocketImpl.runInBackground}. */
+  runInBackground(background = true): void {
+    this.#transport.runInBackground?.(background);
   }
 
   startTls(): never {

@@ -14,11 +14,13 @@ import {
 import { BodyError, MessageWriter, OutgoingBody } from "./outgoing.js";
 import type { ConnectionPool } from "./pool.js";
 import { CONNECTION_FIELDS } from "./response.js";
+import { type Secure, type Target, targetOf } from "./target.js";
 
 /** What the client needs of its surroundings. */
 export interface ClientContext {
   readonly parser: HeadParser;
   readonly pool: ConnectionPool;
+  readonly secure: Secure;
 }
 
 /** As the Fetch standard has it. */
@@ -124,11 +126,11 @@ async function run(
   redirected: boolean,
 ): Promise<Answer> {
   const { url, request, method } = exchange;
-  if (url.protocol !== "http:") throw failure(url, new Error(`${url.protocol} is not supported`));
+  const target = reached(url, context.secure);
   let current = exchange;
   for (let mayBeKept = IDEMPOTENT.has(method) && isRepeatable(exchange); ; mayBeKept = false) {
     try {
-      return await attempt(context, current, redirected, mayBeKept);
+      return await attempt(context, target, current, redirected, mayBeKept);
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
       if (!(error instanceof KeptConnectionGone)) throw failure(url, error);
@@ -136,6 +138,17 @@ async function run(
       const { body, length } = await bodyAgain(exchange);
       current = { ...exchange, body, length };
     }
+  }
+}
+
+function reached(url: URL, secure: Secure): Target {
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw failure(url, new Error(`${url.protocol} is not supported`));
+  }
+  try {
+    return targetOf(url, secure);
+  } catch (error) {
+    throw failure(url, error);
   }
 }
 
@@ -148,12 +161,13 @@ function isRepeatable({ body, again }: Exchange): boolean {
 
 async function attempt(
   { pool, parser }: ClientContext,
+  target: Target,
   exchange: Exchange,
   redirected: boolean,
   mayBeKept: boolean,
 ): Promise<Answer> {
   const { url, request } = exchange;
-  const { connection, isKept } = await pool.take(url, request.signal, mayBeKept);
+  const { connection, isKept } = await pool.take(target, request.signal, mayBeKept);
   const abort = () => connection.abort(request.signal.reason);
   request.signal.addEventListener("abort", abort, { once: true });
   const done = () => request.signal.removeEventListener("abort", abort);
@@ -172,7 +186,7 @@ async function attempt(
     const reader = new BodyReader(connection, framing, parser);
     const finish = () => {
       done();
-      if (isSent && idleTime !== undefined) pool.keep(url, connection, idleTime);
+      if (isSent && idleTime !== undefined) pool.keep(target, connection, idleTime);
       else connection.close();
     };
     const fail = (reason: unknown) => {

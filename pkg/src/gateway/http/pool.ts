@@ -1,10 +1,11 @@
-/** Connections that are kept for the next request to the same origin. */
+/** Connections that are kept for the next request to the same server. */
 
 import type { Clock } from "../../types.js";
 import { Connection, type HttpSocket } from "./connection.js";
+import { isSameTarget, type Target } from "./target.js";
 
-/** Connections that wait, for one origin and for all together; beyond, the one that has waited longest is closed. */
-const MOST_OF_AN_ORIGIN = 8;
+/** Connections that wait, for one server and for all together; beyond, the one that has waited longest is closed. */
+const MOST_OF_ONE = 8;
 const MOST = 64;
 /** How long one may wait where the server does not say, in milliseconds: shorter than servers usually allow. */
 const IDLE_TIME = 4_000;
@@ -16,8 +17,8 @@ const MARGIN = 1_000;
 /** What the pool needs of its surroundings. */
 export interface PoolContext {
   readonly clock: Clock;
-  /** Opens a connection to a host and port; the name has been taken from a URL. */
-  connect(hostname: string, port: number, signal: AbortSignal): Promise<HttpSocket>;
+  /** Opens a connection. */
+  connect(target: Target, signal: AbortSignal): Promise<HttpSocket>;
   /** Whether a connection that waits keeps the program from its end. */
   hold?(socket: HttpSocket, hold: boolean): void;
   /** How long the server may be silent, in milliseconds. */
@@ -31,7 +32,7 @@ export interface Taken {
 }
 
 interface Idle {
-  origin: string;
+  target: Target;
   connection: Connection;
   timer: unknown;
 }
@@ -53,10 +54,10 @@ export class ConnectionPool {
   }
 
   /** A connection for an exchange: with `mayBeKept`, the one that waits for the shortest time, if any does. */
-  async take(url: URL, signal: AbortSignal, mayBeKept: boolean): Promise<Taken> {
+  async take(target: Target, signal: AbortSignal, mayBeKept: boolean): Promise<Taken> {
     if (mayBeKept) {
       for (const kept of [...this.#idle].reverse()) {
-        if (kept.origin !== url.host) continue;
+        if (!isSameTarget(kept.target, target)) continue;
         this.#forget(kept);
         this.#context.hold?.(kept.connection.socket, true);
         // What a server sends without a request answers none.
@@ -66,27 +67,27 @@ export class ConnectionPool {
       }
     }
     const { clock, connect, stallTimeout } = this.#context;
-    const socket = await connect(url.hostname, Number(url.port || 80), signal);
+    const socket = await connect(target, signal);
     return { connection: new Connection(socket, clock, stallTimeout), isKept: false };
   }
 
   /**
    * Takes back a connection whose last exchange is complete. `idleTime` is how long the server keeps it, in milliseconds; null where it does not say.
    */
-  keep(url: URL, connection: Connection, idleTime: number | null): void {
+  keep(target: Target, connection: Connection, idleTime: number | null): void {
     const time = idleTime === null ? IDLE_TIME : Math.min(idleTime - MARGIN, LONGEST_IDLE_TIME);
     if (this.#isClosed || time <= 0 || connection.buffered.length > 0) {
       connection.close();
       return;
     }
-    const idle: Idle = { origin: url.host, connection, timer: null };
+    const idle: Idle = { target, connection, timer: null };
     idle.timer = this.#context.clock.setTimer(() => this.#end(idle), time);
     this.#idle.add(idle);
     this.#context.hold?.(connection.socket, false);
     connection.watch(() => this.#end(idle));
-    const ofOrigin = [...this.#idle].filter(({ origin }) => origin === url.host);
-    const [oldest] = ofOrigin.length > MOST_OF_AN_ORIGIN ? ofOrigin : [...this.#idle];
-    if (oldest !== undefined && (ofOrigin.length > MOST_OF_AN_ORIGIN || this.#idle.size > MOST)) {
+    const ofOne = [...this.#idle].filter((other) => isSameTarget(other.target, target));
+    const [oldest] = ofOne.length > MOST_OF_ONE ? ofOne : [...this.#idle];
+    if (oldest !== undefined && (ofOne.length > MOST_OF_ONE || this.#idle.size > MOST)) {
       this.#end(oldest);
     }
   }

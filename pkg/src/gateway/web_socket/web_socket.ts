@@ -2,9 +2,11 @@
 
 import * as check from "../../arguments.js";
 import { holdProgram } from "../../clock.js";
+import { reasonOf } from "../../errors.js";
 import type { Clock, Socket } from "../../types.js";
 import { Connection } from "../http/connection.js";
 import type { HeadParser } from "../http/head.js";
+import { type Secure, type Target, targetOf } from "../http/target.js";
 import { frameOf, MAX_CONTROL, MessageReader, Opcode, ProtocolError } from "./frames.js";
 import { shakeHands } from "./handshake.js";
 
@@ -12,7 +14,8 @@ import { shakeHands } from "./handshake.js";
 export interface WebSocketContext {
   readonly clock: Clock;
   readonly parser: HeadParser;
-  connect(hostname: string, port: number, signal: AbortSignal): Promise<Socket>;
+  connect(target: Target, signal: AbortSignal): Promise<Socket>;
+  readonly secure: Secure;
 }
 
 /** The platform's events and what their listeners are given. */
@@ -36,6 +39,18 @@ const NO_STATUS = 1_005;
 const ABNORMAL = 1_006;
 const INVALID_TEXT = 1_007;
 
+/** `ErrorEvent` is missing in Node. */
+class PlainErrorEvent extends Event {
+  readonly error: unknown;
+  readonly message: string;
+
+  constructor(type: string, { error, message = "" }: ErrorEventInit) {
+    super(type);
+    this.error = error;
+    this.message = message;
+  }
+}
+
 /** `CloseEvent` is missing in Node before 23. */
 class PlainCloseEvent extends Event {
   readonly code: number;
@@ -52,7 +67,7 @@ class PlainCloseEvent extends Event {
 
 /**
  * A WebSocket to a server in the network. What differs from the platform's: it sends no Origin and offers no compression, which would only cost an emulated
- * processor its time.
+ * processor its time, and its `error` event says what is wrong, as Node's does.
  */
 export class GatewayWebSocket extends EventTarget implements WebSocket {
   static readonly CONNECTING = CONNECTING;
@@ -89,7 +104,9 @@ export class GatewayWebSocket extends EventTarget implements WebSocket {
     const text = String(url);
     const parsed = URL.canParse(text) ? new URL(text) : null;
     if (parsed?.protocol === "http:") parsed.protocol = "ws:";
-    if (parsed?.protocol !== "ws:" || parsed.hash !== "") {
+    if (parsed?.protocol === "https:") parsed.protocol = "wss:";
+    const isOne = parsed?.protocol === "ws:" || parsed?.protocol === "wss:";
+    if (parsed === null || !isOne || parsed.hash !== "") {
       throw syntaxError(`${check.show(text)} is no URL such as "ws://vm/socket"`);
     }
     const offered = protocols === undefined ? [] : [protocols].flat().map(String);
@@ -98,7 +115,7 @@ export class GatewayWebSocket extends EventTarget implements WebSocket {
     }
     this.url = parsed.href;
     this.#clock = context.clock;
-    void this.#run(context, parsed, offered);
+    void this.#run(context, parsed, targetOf(parsed, context.secure), offered);
   }
 
   get readyState(): 0 | 1 | 2 | 3 {
@@ -158,13 +175,18 @@ export class GatewayWebSocket extends EventTarget implements WebSocket {
     this.#sendClose(code, bytes);
   }
 
-  async #run(context: WebSocketContext, url: URL, protocols: readonly string[]): Promise<void> {
+  async #run(
+    context: WebSocketContext,
+    url: URL,
+    target: Target,
+    protocols: readonly string[],
+  ): Promise<void> {
     const { signal } = this.#ending;
-    let hasFailed = false;
+    let failure: { error: unknown } | null = null;
     let isTold = false;
     this.#limit(OPENING_TIME, "the handshake took too long");
     try {
-      const socket = await context.connect(url.hostname, Number(url.port || 80), signal);
+      const socket = await context.connect(target, signal);
       const connection = new Connection(socket, context.clock, Number.POSITIVE_INFINITY);
       this.#connection = connection;
       signal.addEventListener("abort", () => connection.abort(signal.reason));
@@ -177,7 +199,7 @@ export class GatewayWebSocket extends EventTarget implements WebSocket {
       await this.#read(new MessageReader(connection));
     } catch (error) {
       // A connection that fails after both Closes has done what it was for.
-      hasFailed = this.#closed === null || !this.#closeSent;
+      if (this.#closed === null || !this.#closeSent) failure = { error };
       if (error instanceof ProtocolError && this.#state === OPEN) {
         this.#sendClose(error.code, new TextEncoder().encode(error.message));
         await this.#sending;
@@ -185,12 +207,12 @@ export class GatewayWebSocket extends EventTarget implements WebSocket {
       }
     }
     this.#unlimit();
-    const wasClean = this.#closed !== null && this.#closeSent && !hasFailed;
+    const wasClean = this.#closed !== null && this.#closeSent && failure === null;
     this.#state = CLOSED;
     // A reset would overtake a Close that says what is wrong.
     if (wasClean || isTold) this.#connection?.close();
     else this.#connection?.abort(new Error("the WebSocket is over"));
-    if (hasFailed) this.#tell("error", new Event("error"));
+    if (failure !== null) this.#tell("error", errorEvent(failure.error));
     const { code, reason } = (wasClean ? this.#closed : null) ?? { code: ABNORMAL, reason: "" };
     const CloseEventClass = globalThis.CloseEvent ?? PlainCloseEvent;
     this.#tell("close", new CloseEventClass("close", { code, reason, wasClean }) as CloseEvent);
@@ -279,6 +301,11 @@ export class GatewayWebSocket extends EventTarget implements WebSocket {
     this.dispatchEvent(event);
     if (typeof handler === "function") this.removeEventListener(name, handler as EventListener);
   }
+}
+
+function errorEvent(error: unknown): Event {
+  const ErrorEventClass = globalThis.ErrorEvent ?? PlainErrorEvent;
+  return new ErrorEventClass("error", { error, message: reasonOf(error) });
 }
 
 function syntaxError(message: string): DOMException {
