@@ -37,12 +37,6 @@ async function home(t) {
 const connectTo = ({ address }, options = {}) =>
   net.connect({ host: address.address, port: address.port, ...options });
 
-async function all(socket) {
-  const pieces = [];
-  for await (const piece of socket) pieces.push(piece);
-  return Buffer.concat(pieces);
-}
-
 test("bytes both ways, and each end's FIN on its own", async (t) => {
   const { gateway, listen } = await home(t);
   const data = Buffer.from(pattern(3_000_000));
@@ -126,37 +120,74 @@ test("refused and reset there is reset here, and the other way round", async (t)
   await until(() => watched.connections === 0, "it is forgotten");
 });
 
-test("who does not read holds the other back", async (t) => {
-  const { gateway, listen } = await home(t);
-  const megabytes = 32;
+/** Sends 32 MiB and then ends; tells how many of them were given to the socket. */
+function sendMuch(socket) {
   const piece = Buffer.alloc(1024 * 1024, 7);
-  let written = 0;
+  const progress = { sent: 0, megabytes: 32, length: 32 * piece.length };
+  const more = () => {
+    while (progress.sent < progress.megabytes) {
+      progress.sent += 1;
+      if (!socket.write(piece)) return;
+    }
+    if (!socket.writableEnded) socket.end();
+  };
+  socket.on("drain", more);
+  more();
+  return progress;
+}
+
+/** Reads to the end, and ends its own side then. */
+async function readMuch(socket) {
+  let length = 0;
+  socket.on("data", (piece) => {
+    length += piece.length;
+  });
+  socket.resume();
+  await once(socket, "end");
+  socket.end();
+  return length;
+}
+
+test("a client that does not read holds the machine back, and nobody else", async (t) => {
+  const { gateway, listen } = await home(t);
+  const senders = [];
   const to = await listen((socket) => {
-    const more = () => {
-      while (written < megabytes) {
-        written += 1;
-        if (!socket.write(piece)) break;
-      }
-      if (written === megabytes) socket.end();
-    };
     socket.resume();
-    socket.on("drain", more);
-    socket.on("error", () => {});
-    more();
+    senders.push(sendMuch(socket));
+  });
+  const forward = await gateway.forward({ to });
+  const client = connectTo(forward).pause();
+  await until(() => senders.length === 1, "the first connection");
+  // By the time that another has got all, the first would have taken all as well.
+  const other = await readMuch(connectTo(forward));
+  const [held, free] = senders;
+  assert.equal(other, free.length);
+  assert.ok(held.sent < held.megabytes / 2, `${held.sent} MiB for a client that does not read`);
+  assert.equal(await readMuch(client), held.length);
+  await until(() => forward.connections === 0, "both have ended");
+});
+
+test("a machine that does not read holds the client back, and nobody else", async (t) => {
+  const { gateway, listen } = await home(t);
+  const received = [];
+  const accepted = [];
+  const to = await listen((socket) => {
+    accepted.push(socket.pause());
+    if (accepted.length === 2) received.push(readMuch(socket));
   });
   const forward = await gateway.forward({ to });
   const client = connectTo(forward);
-  client.pause();
-  await once(client, "connect");
-  // Until nothing moves any more.
-  let before;
-  do {
-    before = written;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  } while (written !== before);
-  assert.ok(written < megabytes / 2, `${written} MiB were taken for a client that does not read`);
-  assert.equal((await all(client)).length, megabytes * piece.length);
-  await until(() => forward.connections === 0, "the first has ended");
+  const held = sendMuch(client);
+  await until(() => accepted.length === 1, "the first connection");
+  const second = connectTo(forward);
+  const ended = [client, second].map((socket) => once(socket.resume(), "close"));
+  const free = sendMuch(second);
+  await ended[1];
+  assert.equal(await received[0], free.length);
+  assert.ok(held.sent < held.megabytes / 2, `${held.sent} MiB for a machine that does not read`);
+  assert.equal(await readMuch(accepted[0]), held.length);
+  await ended[0];
+  await until(() => forward.connections === 0, "both have ended");
 });
 
 test("connections are bounded, and closing ends them", async (t) => {

@@ -94,7 +94,6 @@ export class TcpHandle {
       this.#readEarly(socket);
       this.#wake();
     };
-    this.#hold.open = true;
   }
 
   /** Begins to connect. Tells at once what cannot even be tried. */
@@ -112,15 +111,26 @@ export class TcpHandle {
     if (socket.end !== null) return codeOf(socket.end.error);
     this.#take(socket);
     this.#connecting = done;
+    this.#keep();
     return null;
   }
 
   // Tasks.
 
+  /** Whether something is waited for: to be connected, to read, to write. */
+  get #isActive(): boolean {
+    if (this.#connecting !== null || this.#write !== null) return true;
+    return this.reading && !this.#isAtEnd;
+  }
+
+  /** A connection keeps the program running while something is waited for, as in libuv: not one that is paused, or at its end. */
+  #keep(): void {
+    if (!this.#isClosed) this.#hold.open = this.#isActive && this.#host.stack.over === null;
+  }
+
   #wake(): void {
-    if (this.#host.stack.over !== null) this.#hold.open = false;
-    if (this.#isScheduled || this.#isClosed) return;
-    if (this.#connecting === null && !this.reading && this.#write === null) return;
+    this.#keep();
+    if (this.#isScheduled || this.#isClosed || !this.#isActive) return;
     this.#isScheduled = true;
     post("poll", this.#task);
   }
@@ -160,6 +170,7 @@ export class TcpHandle {
 
   readStop(): void {
     this.reading = false;
+    this.#keep();
   }
 
   /** Reads into this from now on, instead of into chunks of their own. */
@@ -196,8 +207,7 @@ export class TcpHandle {
     }
     if (count < 0) return;
     if (count === 0) {
-      this.#isAtEnd = true;
-      this.owner?.onHandleEnd();
+      this.#end();
       return;
     }
     this.bytesRead += count;
@@ -207,15 +217,19 @@ export class TcpHandle {
         : this.owner?.onHandleData(Buffer.from(chunk.buffer, chunk.byteOffset, count));
     if (wantsMore === false) this.reading = false;
     // A reset that was there together with the last bytes is an end to libuv, which sees that the peer has hung up.
-    if (this.reading && count < CHUNK && socket.end?.error) {
-      this.#isAtEnd = true;
-      this.owner?.onHandleEnd();
-    }
+    if (this.reading && count < CHUNK && socket.end?.error) this.#end();
     this.#wake();
+  }
+
+  #end(): void {
+    this.#isAtEnd = true;
+    this.#keep();
+    this.owner?.onHandleEnd();
   }
 
   #fail(code: string): void {
     this.#isAtEnd = true;
+    this.#keep();
     this.owner?.onHandleError(code);
   }
 
@@ -239,6 +253,7 @@ export class TcpHandle {
     if (code !== null) return code;
     if (left.length === 0) return true;
     this.#write = { chunks: left, done, resource: new AsyncResource("WRITEWRAP") };
+    this.#keep();
     return false;
   }
 
@@ -263,6 +278,7 @@ export class TcpHandle {
     const code = this.#put(socket, write.chunks);
     if (code === null && write.chunks.length > 0) return;
     this.#write = null;
+    this.#keep();
     this.#later("poll", write.resource, () => write.done(this.#isClosed ? "ECANCELED" : code));
     const shutdown = this.#shutdown;
     if (shutdown !== null) this.shutdown(shutdown);
@@ -292,12 +308,12 @@ export class TcpHandle {
     // What is here unread is unread to the peer, too: RFC 2525 §2.17 has it told by a reset.
     const isUnread = this.#early !== null && this.#early.byteLength > 0;
     if (isUnread) this.reset(closed);
-    else this.#end((socket) => void socket.close().catch(() => {}), closed);
+    else this.#letGo((socket) => void socket.close().catch(() => {}), closed);
   }
 
   /** Ends the connection with a reset. */
   reset(closed?: () => void): void {
-    this.#end((socket) => {
+    this.#letGo((socket) => {
       // A system sends while it is written to, and a reset takes back only what could not be sent.
       const { stack } = this.#host;
       if (stack.over === null) stack.engine.call((wasm, now) => wasm.send_waiting(now));
@@ -305,7 +321,7 @@ export class TcpHandle {
     }, closed);
   }
 
-  #end(end: (socket: SocketImpl) => void, closed: (() => void) | undefined): void {
+  #letGo(end: (socket: SocketImpl) => void, closed: (() => void) | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.reading = false;

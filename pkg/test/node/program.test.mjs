@@ -52,6 +52,48 @@ const PROGRAMS = {
       client.on("data", (chunk) => console.log(String(chunk)));
       client.end("hello");
     });`,
+  "a connection that is paused at both ends": `
+    const server = net.createServer({ pauseOnConnect: true }, () => server.close());
+    server.listen(0, "127.0.0.1", () => {
+      const client = net.connect(server.address().port, "127.0.0.1", () => {
+        client.pause();
+        watch("it");
+      });
+    });`,
+  "a connection that has read enough": `
+    const server = net.createServer({ pauseOnConnect: true }, (socket) => {
+      socket.write(Buffer.alloc(150_000));
+      server.close();
+    });
+    server.listen(0, "127.0.0.1", () => {
+      const client = net.connect(server.address().port, "127.0.0.1");
+      client.once("data", (chunk) => { client.pause(); watch("it"); });
+    });`,
+  "a half-open connection at whose end the peer has gone": `
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      socket.resume().on("end", () => watch("it"));
+      server.close();
+    });
+    server.listen(0, "127.0.0.1", () => {
+      const client = net.connect(server.address().port, "127.0.0.1");
+      client.end().on("finish", () => client.destroy());
+    });`,
+  "a half-open connection whose other end still reads": `
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      socket.resume().on("end", () => watch("it"));
+      server.close();
+    });
+    server.listen(0, "127.0.0.1", () =>
+      net.connect(server.address().port, "127.0.0.1").resume().end());`,
+  "a write that the peer does not take": `
+    const server = net.createServer({ pauseOnConnect: true }, () => server.close());
+    server.listen(0, "127.0.0.1", () => {
+      const client = net.connect(server.address().port, "127.0.0.1", () => {
+        client.pause();
+        client.write(Buffer.alloc(64_000_000));
+        watch("it");
+      });
+    });`,
   "a socket that never connected": `new net.Socket(); watch("it");`,
   "a timeout alone": `new net.Socket().setTimeout(10_000); watch("it");`,
   "a bound UDP socket": `
