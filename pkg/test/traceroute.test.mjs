@@ -68,6 +68,12 @@ for (const method of ["udp", "icmp", "tcp"]) {
     });
   }
 
+  test(`by ${method}: an address may be written in any way`, async () => {
+    const hops = await hopsOf(network.a.traceroute("FD03:0:0::0:1", { method, probes: 1 }));
+    const { reached, probes } = hops.at(-1);
+    assert.deepEqual([hops.length, reached, probes[0].address], [3, true, "fd03::1"]);
+  });
+
   test(`by ${method}: a router that knows no way says so, which is the end`, async () => {
     const [hop, ...more] = await hopsOf(network.a.traceroute("10.9.9.9", { method, probes: 1 }));
     assert.deepEqual(more, []);
