@@ -58,7 +58,14 @@ export class FakeTimers implements OtherTimers {
       const replaced = (callback: unknown, delay?: number, ...rest: unknown[]): unknown => {
         called();
         const span = Number(delay);
-        return disposable(set(callback, span >= 1 ? span : 1, ...rest), clock.clearTimeout);
+        const timer = set(callback, span >= 1 ? span : 1, ...rest);
+        return completed(timer, {
+          clear: () => clock.clearTimeout(timer as never),
+          // The clock is the next world's then, or the platform's.
+          again: () => globalThis[name](callback as () => void, delay, ...rest),
+          isOver: () => isOver,
+          called,
+        });
       };
       clock[name] = replaced as never;
       undo.push(() => {
@@ -66,6 +73,7 @@ export class FakeTimers implements OtherTimers {
       });
     };
     const undo: (() => void)[] = [];
+    let isOver = false;
     atLeast("setTimeout");
     atLeast("setInterval");
     const { timeout } = AbortSignal;
@@ -80,6 +88,7 @@ export class FakeTimers implements OtherTimers {
     const { wait } = scheduler;
     scheduler.wait = (delay, options) => timersPromises.setTimeout(delay, undefined, options);
     this.#restore = () => {
+      isOver = true;
       AbortSignal.timeout = timeout;
       scheduler.wait = wait;
       // The library keeps notes for the end at its own functions.
@@ -119,8 +128,37 @@ export class FakeTimers implements OtherTimers {
   }
 }
 
-/** A timer that `using` ends, as Node's own can be. */
-function disposable(timer: unknown, clear: (timer: never) => void): unknown {
-  if (typeof timer !== "object" || timer === null || Symbol.dispose in timer) return timer;
-  return Object.assign(timer, { [Symbol.dispose]: () => clear(timer as never) });
+/** What a timer of the library's lacks. */
+interface Completing {
+  clear(): void;
+  /** Sets it on the clock that there is. */
+  again(): unknown;
+  /** Whether its own clock is gone. */
+  isOver(): boolean;
+  called(): void;
+}
+
+/**
+ * `using` ends it, as it does with Node's own. A library may keep one timer for as long as it is loaded and refresh it when there is something to wait for, as undici does: that
+ * counts on the clock of then.
+ */
+function completed(timer: unknown, { clear, again, isOver, called }: Completing): unknown {
+  if (typeof timer !== "object" || timer === null) return timer;
+  const own = timer as NodeJS.Timeout;
+  const refresh = own.refresh.bind(own);
+  let successor: NodeJS.Timeout | null = null;
+  return Object.assign(own, {
+    [Symbol.dispose]: clear,
+    refresh() {
+      called();
+      if (!isOver()) refresh();
+      else if (successor !== null) successor.refresh();
+      else {
+        const next = again() as NodeJS.Timeout;
+        if (!own.hasRef()) next.unref();
+        successor = next;
+      }
+      return timer;
+    },
+  });
 }
