@@ -9,6 +9,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { WebSocketServer } from "ws";
 import { wispJsServer } from "../wisp_support.mjs";
+import { nodeTls } from "./tls_judge.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** How many each place has. */
@@ -16,6 +17,7 @@ const SCENARIOS = 4;
 const PORTS = 9;
 const IN_WORKERS = 3;
 const WISP = 2;
+const TLS = 5;
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".map": "application/json" };
 
 let server;
@@ -23,6 +25,7 @@ let browser;
 let origin;
 let wisp;
 let source;
+let judge;
 let sourcePort;
 before(async () => {
   server = createServer(async (request, response) => {
@@ -55,6 +58,7 @@ before(async () => {
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   origin = `http://127.0.0.1:${server.address().port}/`;
+  judge = await nodeTls(`${origin.replace("http", "ws")}tls`);
   wisp = await wispJsServer();
   source = net.createServer((socket) => {
     socket.on("error", () => {});
@@ -77,6 +81,7 @@ before(async () => {
 });
 after(async () => {
   await browser?.close();
+  await judge?.close();
   server?.close();
   source?.close();
   wisp?.close();
@@ -104,6 +109,11 @@ for (const [what, count, run] of [
     (servers) => import("/wisp.js").then(({ runAll }) => runAll(servers)),
   ],
   [
+    "stacks of the page speak TLS",
+    TLS,
+    ({ tls }) => import("/tls.js").then(({ runAll }) => runAll(tls)),
+  ],
+  [
     "the package works in a worker",
     SCENARIOS,
     () =>
@@ -123,7 +133,8 @@ for (const [what, count, run] of [
     });
     try {
       await page.goto(origin);
-      const lines = await page.evaluate(run, { wispUrl: wisp.url, sourcePort });
+      const { close: _, ...tls } = judge;
+      const lines = await page.evaluate(run, { wispUrl: wisp.url, sourcePort, tls });
       assert.equal(lines.length, count);
       assert.deepEqual(
         lines.filter((line) => !line.startsWith("ok")),
