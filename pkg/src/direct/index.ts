@@ -15,6 +15,7 @@ import {
 } from "./tcp.js";
 import { DirectUdpSocket, type UDPSocketOptions } from "./udp.js";
 
+export type { DirectSocket, SocketStreams } from "./lifetime.js";
 export type { AnyStack, SocketDnsQueryType } from "./options.js";
 export type {
   DirectTcpServerSocket,

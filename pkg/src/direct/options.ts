@@ -97,6 +97,29 @@ export async function addressOf(stack: AnyStack, host: string, family: 0 | 4 | 6
   return found[0] ?? host;
 }
 
+/** Ends one side of a socket with a stream's error, for what a network has answered. */
+export function failing(
+  sides: Sides,
+  side: "readable" | "writable",
+  controller: { error(error: unknown): void },
+): (cause: unknown) => void {
+  return (cause) => {
+    if (!sides.isActive(side)) return;
+    const error = networkError(cause);
+    controller.error(error);
+    sides.end(side, { error });
+  };
+}
+
+/** Tells what has ended something when it has, whether or not somebody asks it for the next: asking fails with that. */
+export function whenEnded(
+  of: { readonly closed: Promise<void> },
+  next: () => Promise<unknown>,
+  ended: (cause: unknown) => void,
+): void {
+  of.closed.then(next).catch(ended);
+}
+
 /** The two sides of a socket: when none is active any more, the socket is closed. */
 export class Sides {
   readonly #active: Set<"readable" | "writable">;

@@ -1,16 +1,16 @@
 /** `TCPSocket` and `TCPServerSocket`. The steps are those of https://wicg.github.io/direct-sockets/, in their order. */
 
 import * as check from "../arguments.js";
-import { deferred } from "../engine_core.js";
 import type { Listener, Socket, TcpOptions } from "../types.js";
 import type { WorkerListener, WorkerSocket } from "../worker/types.js";
+import { DirectSocket, type Settle } from "./lifetime.js";
 import {
   type AnyStack,
   addressOf,
   dictionary,
   enforceRange,
+  failing,
   familyOf,
-  invalidState,
   ipLiteral,
   isUnspecified,
   LONG,
@@ -20,6 +20,7 @@ import {
   SHORT,
   Sides,
   type SocketDnsQueryType,
+  whenEnded,
 } from "./options.js";
 
 /** See https://wicg.github.io/direct-sockets/#tcpsocketoptions-dictionary. Delays are milliseconds, sizes bytes. */
@@ -103,91 +104,59 @@ function bounded(size: number): number {
 }
 
 /** `TCPSocket` of a stack. */
-export class DirectTcpSocket {
-  /** Resolves when the connection is open, rejects when it could not be. */
-  readonly opened: Promise<TCPSocketOpenInfo>;
-  /** Resolves when the connection has ended in good order, rejects with what ended it. */
-  readonly closed: Promise<undefined>;
-  readonly #closing = deferred<undefined>();
-  #info: TCPSocketOpenInfo | null = null;
-  #isSettled = false;
-
+export class DirectTcpSocket extends DirectSocket<TCPSocketOpenInfo> {
   constructor(
     stack: AnyStack,
     remoteAddress: string | AcceptedConnection,
     remotePort?: number,
     options?: TCPSocketOptions,
   ) {
-    this.closed = this.#closing.promise;
-    let opening: Promise<TCPSocketOpenInfo>;
-    if (typeof remoteAddress === "object" && remoteAddress !== null && ACCEPTED in remoteAddress) {
-      opening = this.#open(Promise.resolve(remoteAddress[ACCEPTED]));
-    } else {
-      const host = String(remoteAddress);
-      const port = enforceRange("remotePort", remotePort, SHORT);
-      const given = dictionary("options", options);
-      const family = queryFamily("options.dnsQueryType", given.dnsQueryType);
-      opening = this.#open(connect(stack, host, port, family, tcpOptions(given)));
-    }
-    opening.catch(() => {});
-    this.opened = opening;
-  }
-
-  async #open(connecting: Promise<Socket | WorkerSocket>): Promise<TCPSocketOpenInfo> {
-    try {
+    const connecting = begun(stack, remoteAddress, remotePort, options);
+    super(async (settle) => {
       const socket = await connecting;
       await socket.opened;
-      this.#info = this.#infoOf(socket);
-      return this.#info;
-    } catch (cause) {
-      const error = networkError(cause);
-      this.#settle({ error });
-      throw error;
-    }
-  }
-
-  #infoOf(socket: Socket | WorkerSocket): TCPSocketOpenInfo {
-    const sides = new Sides(["readable", "writable"], (failure) => {
-      // Both sides have ended: what was written is on its way.
-      socket.close().catch(() => {});
-      this.#settle(failure);
+      return openInfo(socket, settle);
     });
-    const { remote, local } = socket;
-    return {
-      readable: readableOf(socket, sides),
-      writable: writableOf(socket, sides),
-      remoteAddress: remote.address,
-      remotePort: remote.port,
-      localAddress: local?.address ?? "",
-      localPort: local?.port ?? 0,
-    };
-  }
-
-  #settle(failure: { error: unknown } | null): void {
-    this.#isSettled = true;
-    if (failure === null) this.#closing.resolve(undefined);
-    else this.#closing.reject(failure.error);
-  }
-
-  /** Closes the socket. Rejects while one of its streams is locked. */
-  async close(): Promise<undefined> {
-    if (this.#info === null) throw invalidState("the socket is not open");
-    if (this.#isSettled) return this.closed;
-    const { readable, writable } = this.#info;
-    if (readable.locked || writable.locked) {
-      throw invalidState(
-        "the socket's streams are locked: release or close their readers and writers",
-      );
-    }
-    readable.cancel().catch(() => {});
-    writable.abort().catch(() => {});
-    return this.closed;
   }
 
   /** The name of the class. */
   get [Symbol.toStringTag](): string {
     return "TCPSocket";
   }
+}
+
+/** The connection that was accepted, or one that is being made. Throws for arguments that are wrong. */
+function begun(
+  stack: AnyStack,
+  remoteAddress: string | AcceptedConnection,
+  remotePort: number | undefined,
+  options: TCPSocketOptions | undefined,
+): Promise<Socket | WorkerSocket> {
+  if (typeof remoteAddress === "object" && remoteAddress !== null && ACCEPTED in remoteAddress) {
+    return Promise.resolve(remoteAddress[ACCEPTED]);
+  }
+  const host = String(remoteAddress);
+  const port = enforceRange("remotePort", remotePort, SHORT);
+  const given = dictionary("options", options);
+  const family = queryFamily("options.dnsQueryType", given.dnsQueryType);
+  return connect(stack, host, port, family, tcpOptions(given));
+}
+
+function openInfo(socket: Socket | WorkerSocket, settle: Settle): TCPSocketOpenInfo {
+  const sides = new Sides(["readable", "writable"], (failure) => {
+    // Both sides have ended: what was written is on its way.
+    socket.close().catch(() => {});
+    settle(failure);
+  });
+  const { remote, local } = socket;
+  return {
+    readable: readableOf(socket, sides),
+    writable: writableOf(socket, sides),
+    remoteAddress: remote.address,
+    remotePort: remote.port,
+    localAddress: local?.address ?? "",
+    localPort: local?.port ?? 0,
+  };
 }
 
 async function connect(
@@ -210,6 +179,10 @@ function readableOf(
   return new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
       type: "bytes",
+      start(controller) {
+        // Whether or not somebody reads.
+        reader.closed.catch(failing(sides, "readable", controller));
+      },
       async pull(controller) {
         try {
           const { done, value } = await reader.read();
@@ -221,9 +194,7 @@ function readableOf(
           (controller as ReadableByteStreamController).byobRequest?.respond(0);
           sides.end("readable");
         } catch (cause) {
-          const error = networkError(cause);
-          controller.error(error);
-          sides.end("readable", { error });
+          failing(sides, "readable", controller)(cause);
         }
       },
       cancel() {
@@ -238,24 +209,29 @@ function readableOf(
 
 function writableOf(socket: Socket | WorkerSocket, sides: Sides): WritableStream<BufferSource> {
   const writer = socket.writable.getWriter();
+  let isWriting = false;
   return new WritableStream<BufferSource>({
     start(controller) {
-      writer.closed.catch((cause) => {
-        if (!sides.isActive("writable")) return;
-        const error = networkError(cause);
-        controller.error(error);
-        sides.end("writable", { error });
+      writer.closed.catch(failing(sides, "writable", controller));
+      // `abort` below is called only after the write that waits, which may wait for ever, and its bytes cannot be taken back: the peer must not
+      // take what came of them for all.
+      const { signal } = controller;
+      signal.addEventListener("abort", () => {
+        if (isWriting) queueMicrotask(() => socket.abort(signal.reason));
       });
     },
     async write(chunk) {
       // A chunk that is no bytes is refused before it reaches the socket.
       const bytes = new Uint8Array(check.bytes("chunk", chunk));
+      isWriting = true;
       try {
         await writer.write(bytes);
       } catch (cause) {
         const error = networkError(cause);
         sides.end("writable", { error });
         throw error;
+      } finally {
+        isWriting = false;
       }
     },
     async close() {
@@ -274,22 +250,15 @@ function writableOf(socket: Socket | WorkerSocket, sides: Sides): WritableStream
 }
 
 /** `TCPServerSocket` of a stack. */
-export class DirectTcpServerSocket<T = DirectTcpSocket> {
-  /** Resolves when connections are taken, rejects when the port cannot be listened on. */
-  readonly opened: Promise<TCPServerSocketOpenInfo<T>>;
-  /** Resolves when it was closed. */
-  readonly closed: Promise<undefined>;
-  readonly #closing = deferred<undefined>();
-  #info: TCPServerSocketOpenInfo<T> | null = null;
-  #isSettled = false;
-
+export class DirectTcpServerSocket<T = DirectTcpSocket> extends DirectSocket<
+  TCPServerSocketOpenInfo<T>
+> {
   constructor(
     stack: AnyStack,
     socketOf: (accepted: AcceptedConnection) => T,
     localAddress: string,
     options?: TCPServerSocketOptions,
   ) {
-    this.closed = this.#closing.promise;
     const address = ipLiteral("localAddress", localAddress);
     const given = dictionary("options", options);
     const port = positive("options.localPort", given.localPort, SHORT) ?? 0;
@@ -300,81 +269,56 @@ export class DirectTcpServerSocket<T = DirectTcpSocket> {
     }
     // One listener of the stack serves both families: the connections of a family that was not asked for are reset.
     const family = isAny && (given.ipv6Only || familyOf(address) === 4) ? familyOf(address) : 0;
-    const opening = this.#open(
-      () =>
-        stack.listen({
-          port,
-          ...(isAny ? {} : { hostname: address }),
-          ...(backlog === undefined ? {} : { backlog: Math.min(backlog, SHORT) }),
-          allowHalfOpen: true,
-        }),
-      address,
-      family,
-      socketOf,
-    );
-    opening.catch(() => {});
-    this.opened = opening;
-  }
-
-  async #open(
-    listen: () => Listener | WorkerListener,
-    localAddress: string,
-    family: 0 | 4 | 6,
-    socketOf: (accepted: AcceptedConnection) => T,
-  ): Promise<TCPServerSocketOpenInfo<T>> {
-    try {
-      const listener = listen();
+    super(async (settle) => {
+      const listener = stack.listen({
+        port,
+        ...(isAny ? {} : { hostname: address }),
+        ...(backlog === undefined ? {} : { backlog: Math.min(backlog, SHORT) }),
+        allowHalfOpen: true,
+      });
       const { port: localPort } = await listener.listening;
-      const accept = async (): Promise<Socket | WorkerSocket> => {
-        for (;;) {
-          const socket = await listener.accept();
-          if (family === 0 || familyOf(socket.remote.address) === family) return socket;
-          socket.abort();
-        }
-      };
-      const readable = new ReadableStream<T>(
-        {
-          pull: async (controller) => {
-            try {
-              controller.enqueue(socketOf({ [ACCEPTED]: await accept() }));
-            } catch (cause) {
-              if (this.#isSettled) return;
-              const error = networkError(cause);
-              controller.error(error);
-              this.#isSettled = true;
-              this.#closing.reject(error);
-            }
-          },
-          cancel: async () => {
-            this.#isSettled = true;
-            await listener.close();
-            this.#closing.resolve(undefined);
-          },
-        },
-        { highWaterMark: 0 },
-      );
-      this.#info = { readable, localAddress, localPort };
-      return this.#info;
-    } catch (cause) {
-      const error = networkError(cause);
-      this.#isSettled = true;
-      this.#closing.reject(error);
-      throw error;
-    }
-  }
-
-  /** Closes the socket. Rejects while one of its streams is locked. */
-  async close(): Promise<undefined> {
-    if (this.#info === null) throw invalidState("the socket is not open");
-    if (this.#isSettled) return this.closed;
-    if (this.#info.readable.locked)
-      throw invalidState("the socket's stream is locked: release its reader");
-    this.#info.readable.cancel().catch(() => {});
-    return this.closed;
+      const readable = connectionsOf(listener, family, socketOf, settle);
+      return { readable, localAddress: address, localPort };
+    });
   }
 
   /** The name of the class. */
   get [Symbol.toStringTag](): string {
     return "TCPServerSocket";
   }
+}
+
+function connectionsOf<T>(
+  listener: Listener | WorkerListener,
+  family: 0 | 4 | 6,
+  socketOf: (accepted: AcceptedConnection) => T,
+  settle: Settle,
+): ReadableStream<T> {
+  const sides = new Sides(["readable"], settle);
+  return new ReadableStream<T>(
+    {
+      start(controller) {
+        whenEnded(listener, () => listener.accept(), failing(sides, "readable", controller));
+      },
+      async pull(controller) {
+        try {
+          for (;;) {
+            const socket = await listener.accept();
+            if (family === 0 || familyOf(socket.remote.address) === family) {
+              controller.enqueue(socketOf({ [ACCEPTED]: socket }));
+              return;
+            }
+            socket.abort();
+          }
+        } catch (cause) {
+          failing(sides, "readable", controller)(cause);
+        }
+      },
+      async cancel() {
+        sides.end("readable");
+        await listener.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
 }

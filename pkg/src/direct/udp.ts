@@ -1,16 +1,17 @@
 /** `UDPSocket` and its `MulticastController`. The steps are those of https://wicg.github.io/direct-sockets/, in their order. */
 
 import * as check from "../arguments.js";
-import { deferred } from "../engine_core.js";
 import { SocketError } from "../errors.js";
 import { ipNumbers } from "../ip.js";
 import type { Nic, UdpOptions, UdpSocket } from "../types.js";
 import type { WorkerNic, WorkerUdpSocket } from "../worker/types.js";
+import { DirectSocket, type Settle } from "./lifetime.js";
 import {
   type AnyStack,
   addressOf,
   dictionary,
   enforceRange,
+  failing,
   familyOf,
   invalidState,
   ipLiteral,
@@ -22,6 +23,7 @@ import {
   SHORT,
   Sides,
   type SocketDnsQueryType,
+  whenEnded,
 } from "./options.js";
 
 /** See https://wicg.github.io/direct-sockets/#udpsocketoptions-dictionary. */
@@ -151,123 +153,14 @@ function multicastOptions(given: Partial<UDPSocketOptions>): UdpOptions {
 }
 
 /** `UDPSocket` of a stack. */
-export class DirectUdpSocket {
-  /** Resolves when the socket is bound, rejects when it could not be. */
-  readonly opened: Promise<UDPSocketOpenInfo>;
-  /** Resolves when it was closed. */
-  readonly closed: Promise<undefined>;
-  readonly #closing = deferred<undefined>();
-  #info: UDPSocketOpenInfo | null = null;
-  #isSettled = false;
-
+export class DirectUdpSocket extends DirectSocket<UDPSocketOpenInfo> {
   constructor(stack: AnyStack, options?: UDPSocketOptions) {
-    this.closed = this.#closing.promise;
     const given = dictionary("options", options);
     const mode = modeOf(given);
-    const opening = this.#open(stack, mode, multicastOptions(given));
-    opening.catch(() => {});
-    this.opened = opening;
-  }
-
-  async #open(stack: AnyStack, mode: Mode, options: UdpOptions): Promise<UDPSocketOpenInfo> {
-    try {
-      this.#info = await (mode.isBound
-        ? this.#bind(stack, mode, options)
-        : this.#connect(stack, mode, options));
-      return this.#info;
-    } catch (cause) {
-      const error = networkError(cause);
-      this.#settle({ error });
-      throw error;
-    }
-  }
-
-  async #bind(
-    stack: AnyStack,
-    { address, port, family }: Mode & { isBound: true },
-    options: UdpOptions,
-  ): Promise<UDPSocketOpenInfo> {
-    const hostname = isUnspecified(address) ? {} : { hostname: address };
-    const socket = await stack.bindUdp({ ...options, ...hostname, port });
-    const controller = new MulticastController(stack, socket);
-    const sides = this.#sides(socket, controller);
-    return {
-      readable: readableOf(socket, sides, family, true),
-      writable: writableOf(socket, sides, async (message) => {
-        const { remoteAddress, remotePort, dnsQueryType } = message;
-        if (remoteAddress === undefined || remotePort === undefined) {
-          throw new TypeError("message.remoteAddress and message.remotePort must be given");
-        }
-        const number = enforceRange("message.remotePort", remotePort, SHORT);
-        const wanted = queryFamily("message.dnsQueryType", dnsQueryType);
-        const remote = await addressOf(stack, String(remoteAddress), wanted);
-        return { remoteAddress: remote, remotePort: number };
-      }),
-      localAddress: address,
-      localPort: socket.address.port,
-      multicastController: controller,
-    };
-  }
-
-  async #connect(
-    stack: AnyStack,
-    { host, port, family }: Mode & { isBound: false },
-    options: UdpOptions,
-  ): Promise<UDPSocketOpenInfo> {
-    const remoteAddress = await addressOf(stack, host, family);
-    const socket = await stack.bindUdp(options);
-    // Nobody answers in the name of a group, so there is nothing to connect to.
-    const group = isMulticast(remoteAddress) ? { remoteAddress, remotePort: port } : undefined;
-    try {
-      if (group === undefined) await socket.connect({ address: remoteAddress, port });
-    } catch (error) {
-      void socket.close();
-      throw error;
-    }
-    const sides = this.#sides(socket, null);
-    return {
-      readable: readableOf(socket, sides, 0, false),
-      writable: writableOf(socket, sides, (message) => {
-        for (const name of ["remoteAddress", "remotePort", "dnsQueryType"] as const) {
-          if (message[name] === undefined) continue;
-          throw new TypeError(`message.${name} cannot be given: the socket is connected`);
-        }
-        return group;
-      }),
-      remoteAddress,
-      remotePort: port,
-      localAddress: socket.address.address,
-      localPort: socket.address.port,
-    };
-  }
-
-  #sides(socket: UdpSocket | WorkerUdpSocket, controller: MulticastController | null): Sides {
-    return new Sides(["readable", "writable"], (failure) => {
-      controller?.end();
-      void socket.close();
-      this.#settle(failure);
-    });
-  }
-
-  #settle(failure: { error: unknown } | null): void {
-    this.#isSettled = true;
-    if (failure === null) this.#closing.resolve(undefined);
-    else this.#closing.reject(failure.error);
-  }
-
-  /** Closes the socket. Rejects while one of its streams is locked. */
-  async close(): Promise<undefined> {
-    if (this.#info === null) throw invalidState("the socket is not open");
-    if (this.#isSettled) return this.closed;
-    const { readable, writable } = this.#info;
-    if (readable.locked || writable.locked) {
-      throw invalidState(
-        "the socket's streams are locked: release or close their readers and writers",
-      );
-    }
-    readable.cancel().catch(() => {});
-    writable.abort().catch(() => {});
-    return this.closed;
+    const settings = multicastOptions(given);
+    super((settle) =>
+      mode.isBound ? bind(stack, mode, settings, settle) : connect(stack, mode, settings, settle),
+    );
   }
 
   /** The name of the class. */
@@ -276,23 +169,92 @@ export class DirectUdpSocket {
   }
 }
 
+async function bind(
+  stack: AnyStack,
+  { address, port, family }: Mode & { isBound: true },
+  options: UdpOptions,
+  settle: Settle,
+): Promise<UDPSocketOpenInfo> {
+  const hostname = isUnspecified(address) ? {} : { hostname: address };
+  const socket = await stack.bindUdp({ ...options, ...hostname, port });
+  const controller = new MulticastController(stack, socket);
+  const sides = sidesOf(socket, controller, settle);
+  return {
+    readable: readableOf(socket, sides, family, true),
+    writable: writableOf(socket, sides, async (message) => {
+      const { remoteAddress, remotePort, dnsQueryType } = message;
+      if (remoteAddress === undefined || remotePort === undefined) {
+        throw new TypeError("message.remoteAddress and message.remotePort must be given");
+      }
+      const number = enforceRange("message.remotePort", remotePort, SHORT);
+      const wanted = queryFamily("message.dnsQueryType", dnsQueryType);
+      const remote = await addressOf(stack, String(remoteAddress), wanted);
+      return { remoteAddress: remote, remotePort: number };
+    }),
+    localAddress: address,
+    localPort: socket.address.port,
+    multicastController: controller,
+  };
+}
+
+async function connect(
+  stack: AnyStack,
+  { host, port, family }: Mode & { isBound: false },
+  options: UdpOptions,
+  settle: Settle,
+): Promise<UDPSocketOpenInfo> {
+  const remoteAddress = await addressOf(stack, host, family);
+  const socket = await stack.bindUdp(options);
+  // Nobody answers in the name of a group, so there is nothing to connect to.
+  const group = isMulticast(remoteAddress) ? { remoteAddress, remotePort: port } : undefined;
+  try {
+    if (group === undefined) await socket.connect({ address: remoteAddress, port });
+  } catch (error) {
+    void socket.close();
+    throw error;
+  }
+  const sides = sidesOf(socket, null, settle);
+  return {
+    readable: readableOf(socket, sides, 0, false),
+    writable: writableOf(socket, sides, (message) => {
+      for (const name of ["remoteAddress", "remotePort", "dnsQueryType"] as const) {
+        if (message[name] === undefined) continue;
+        throw new TypeError(`message.${name} cannot be given: the socket is connected`);
+      }
+      return group;
+    }),
+    remoteAddress,
+    remotePort: port,
+    localAddress: socket.address.address,
+    localPort: socket.address.port,
+  };
+}
+
+function sidesOf(
+  socket: UdpSocket | WorkerUdpSocket,
+  controller: MulticastController | null,
+  settle: Settle,
+): Sides {
+  return new Sides(["readable", "writable"], (failure) => {
+    controller?.end();
+    void socket.close();
+    settle(failure);
+  });
+}
+
 function readableOf(
   socket: UdpSocket | WorkerUdpSocket,
   sides: Sides,
   family: 0 | 4 | 6,
   tellsSender: boolean,
 ): ReadableStream<UDPMessage<Uint8Array<ArrayBuffer>>> {
-  const fail = (cause: unknown, controller: ReadableStreamDefaultController): void => {
-    if (!sides.isActive("readable")) return;
-    const error = networkError(cause);
-    controller.error(error);
-    sides.end("readable", { error });
-  };
   return new ReadableStream<UDPMessage<Uint8Array<ArrayBuffer>>>(
     {
       start(controller) {
+        const fail = failing(sides, "readable", controller);
+        whenEnded(socket, () => socket.receive(), fail);
         // What the peer of a connected socket has refused; that a datagram to one of many peers was is no error of the socket.
-        if (!tellsSender) socket.onerror = (error) => fail(error, controller);
+        if (!tellsSender) socket.onerror = fail;
       },
       async pull(controller) {
         try {
@@ -303,7 +265,7 @@ function readableOf(
             return;
           }
         } catch (cause) {
-          fail(cause, controller);
+          failing(sides, "readable", controller)(cause);
         }
       },
       cancel() {
@@ -322,6 +284,9 @@ function writableOf(
   targetOf: (message: Partial<UDPMessage>) => Target | undefined | Promise<Target>,
 ): WritableStream<UDPMessage> {
   return new WritableStream<UDPMessage>({
+    start(controller) {
+      whenEnded(socket, () => socket.receive(), failing(sides, "writable", controller));
+    },
     async write(chunk) {
       const message = dictionary("message", chunk);
       const bytes = new Uint8Array(check.bytes("message.data", message.data));
