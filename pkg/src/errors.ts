@@ -91,6 +91,15 @@ export class SocketError extends TypeError {
   }
 }
 
+/** The error, naming the ends of what it has ended: a new one, with the error as its cause, where a SocketError names none. */
+export function withEnds(error: Error, ends: SocketErrorOptions): Error {
+  if (!(error instanceof SocketError)) return error;
+  if (error.localAddress !== null || error.remoteAddress !== null) return error;
+  const named = new SocketError(error.code, "", { ...ends, cause: error });
+  named.message = error.message;
+  return named;
+}
+
 /** Why something failed, for within the message of another error: without the prefix. */
 export function reasonOf(error: unknown): string {
   if (error instanceof SocketError) return error.message.slice(PREFIX.length);

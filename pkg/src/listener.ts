@@ -1,13 +1,13 @@
 /** TCP listeners. Connections wait in the stack's accept queue, which is bounded, until somebody asks for them. */
 
-import * as check from "./arguments.js";
+import { hostPort } from "./arguments.js";
+import { Arrivals } from "./arrivals.js";
 import { deferred, type EngineCore, guarded, type Sink } from "./engine_core.js";
-import { SocketError } from "./errors.js";
+import { SocketError, type SocketErrorOptions, withEnds } from "./errors.js";
 import { ACCEPTED } from "./names.js";
 import { fieldsOf } from "./records.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
 import type { Listener, Socket, SocketAddress, TcpOptions, TcpSettings } from "./types.js";
-import { Waiters } from "./waiters.js";
 
 /** Makes the socket of an accepted connection with this number and these ends. */
 export type Accepting = (id: number, remote: SocketAddress, local: SocketAddress) => Socket;
@@ -36,9 +36,11 @@ export class ListenerImpl implements Listener, Sink {
   readonly #accepting: Accepting;
   readonly #released: (listener: ListenerImpl) => void;
   readonly #closing = deferred<void>();
-  readonly #waiters = new Waiters<Socket>();
+  readonly #arrivals = new Arrivals<Socket>(
+    () => this.#next(),
+    () => this.#ends(),
+  );
   #address: SocketAddress | null = null;
-  #error: Error | null = null;
 
   /** `bound` is the listener's number and address, or why it could not be made; what is `ready` later may keep it from listening. */
   constructor(
@@ -56,7 +58,7 @@ export class ListenerImpl implements Listener, Sink {
     this.listening = listening.promise;
     if (bound instanceof Error) {
       this.#id = null;
-      this.#error = bound;
+      this.#arrivals.finish(bound);
       listening.reject(bound);
       this.#closing.resolve();
       return;
@@ -87,68 +89,56 @@ export class ListenerImpl implements Listener, Sink {
   }
 
   onSignals(): void {
-    while (this.#waiters.length > 0) {
-      const socket = this.#next();
-      if (socket === null) return;
-      this.#waiters.resolve(socket);
-    }
+    if (!this.#arrivals.serve()) return;
     const { onready } = this;
     if (onready !== null) guarded(() => onready(this));
   }
 
   onEngineOver(error: Error): void {
-    this.#finish(error);
+    this.#finish(withEnds(error, this.#ends()));
   }
 
   /** What is waited for here, for people. */
   waits(): string[] {
-    return this.#waiters.length > 0 ? [`accept on port ${this.#address?.port}`] : [];
+    return this.#arrivals.isAwaited ? [`accept on port ${this.#address?.port}`] : [];
   }
 
   /** What waits here waits for ever; calls from now on fail with the error. */
   vanish(error: Error): void {
-    if (this.#error !== null) return;
-    this.#error = error;
+    if (this.over !== null) return;
+    this.#arrivals.vanish(error);
     if (this.#id !== null) this.#engine.removeSink(this.#id);
     this.onready = null;
   }
 
   #next(): Socket | null {
     const listener = this.#id;
-    if (listener === null || this.#error !== null) return null;
+    if (listener === null) return null;
     const accepted = acceptedOf(this.#engine, listener);
     if (accepted === null) return null;
     return this.#accepting(accepted.socket, accepted.remote, accepted.local);
   }
 
+  #ends(): SocketErrorOptions {
+    const address = this.#address;
+    return { localAddress: address && hostPort(address.address, address.port) };
+  }
+
   /** Why there is no listener, or none any more. */
   get over(): Error | null {
-    return this.#error;
+    return this.#arrivals.end;
   }
 
   tryAccept(): Socket | null {
-    return this.#waiters.length === 0 ? this.#next() : null;
+    return this.#arrivals.take();
   }
 
-  async accept(options?: { signal?: AbortSignal }): Promise<Socket> {
-    const signal = check.abortSignal("options.signal", check.options("options", options).signal);
-    if (this.#error !== null) throw this.#error;
-    const socket = this.#waiters.length === 0 && !signal?.aborted ? this.#next() : null;
-    return socket ?? this.#waiters.wait(signal);
+  accept(options?: { signal?: AbortSignal }): Promise<Socket> {
+    return this.#arrivals.receive(options);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Socket, void, undefined> {
-    await this.listening;
-    for (;;) {
-      let socket: Socket;
-      try {
-        socket = await this.accept();
-      } catch (error) {
-        if (this.#error instanceof SocketError && this.#error.code === "ABORT_ERR") return;
-        throw error;
-      }
-      yield socket;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<Socket, void, undefined> {
+    return this.#arrivals.iterate();
   }
 
   setTcpOptions(options: TcpOptions): void {
@@ -162,30 +152,29 @@ export class ListenerImpl implements Listener, Sink {
 
   #configure(values: Float64Array): Float64Array | null {
     const id = this.#id;
-    if (this.#error !== null || id === null) return null;
+    if (this.over !== null || id === null) return null;
     return this.#engine.exchange(values, (wasm, now, count) => wasm.tcp_settings(now, id, count));
   }
 
-  close(): Promise<void> {
-    this.#close(
-      new SocketError("ABORT_ERR", `the listener on port ${this.#address?.port} was closed`),
-    );
+  /** `cause` is why, if it is not the application that closes it. */
+  close(cause?: Error): Promise<void> {
+    const text = `the listener on port ${this.#address?.port} was closed`;
+    this.#close(new SocketError("ABORT_ERR", text, { ...this.#ends(), cause }));
     return this.closed;
   }
 
   #close(error: Error): void {
     const id = this.#id;
-    if (id === null || this.#error !== null) return;
+    if (id === null || this.over !== null) return;
     this.#engine.call((wasm, now) => wasm.close_listener(now, id));
     this.#engine.wake();
     this.#finish(error);
   }
 
   #finish(error: Error): void {
-    if (this.#error !== null) return;
-    this.#error = error;
+    if (this.over !== null) return;
     if (this.#id !== null) this.#engine.removeSink(this.#id);
-    this.#waiters.rejectAll(error);
+    this.#arrivals.finish(error);
     this.#released(this);
     this.#closing.resolve();
     const { onready } = this;

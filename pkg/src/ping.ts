@@ -2,7 +2,7 @@
 
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
-import { SocketError } from "./errors.js";
+import { SocketError, withEnds } from "./errors.js";
 import { ipNumbers } from "./ip.js";
 import { PING_RESULT } from "./names.js";
 import { fieldsOf, type Why } from "./records.js";
@@ -59,7 +59,8 @@ export async function echo(
   { to, size, timeout, ttl, signal }: Echo,
   open: Set<{ close(error: Error): unknown }>,
 ): Promise<Outcome> {
-  if (signal?.aborted) throw aborted(signal);
+  const ends = { remoteAddress: to };
+  if (signal?.aborted) throw aborted(signal, ends);
   const { promise, resolve, reject } = deferred<Outcome>();
   const id = engine.call(
     (wasm, now) => {
@@ -67,7 +68,7 @@ export async function echo(
       return wasm.ping(now, host, size, timeout * MICROSECONDS, ttl);
     },
     `ping ${to}`,
-    { remoteAddress: to },
+    ends,
   );
   // Its number may be another's between its end and the end of this function.
   let ended = false;
@@ -79,7 +80,7 @@ export async function echo(
       engine.removeSink(id);
       resolve(outcome);
     },
-    onEngineOver: reject,
+    onEngineOver: (error) => reject(withEnds(error, ends)),
   };
   engine.addSink(id, sink);
   engine.wake();
@@ -89,12 +90,12 @@ export async function echo(
       ended = true;
       engine.removeSink(id);
       if (engine.over === null) engine.call((wasm) => wasm.ping_cancel(id));
-      reject(error);
+      reject(withEnds(error, ends));
     },
     waits: () => [`ping ${to}`],
   };
   const onAbort = (): void => {
-    if (signal !== null) waiting.close(aborted(signal));
+    if (signal !== null) waiting.close(aborted(signal, ends));
   };
   signal?.addEventListener("abort", onAbort, { once: true });
   open.add(waiting);

@@ -1,8 +1,8 @@
 /** TCP connections: the layer without streams, and the promises that say how a connection fares. */
 
 import * as check from "./arguments.js";
-import { type EngineCore, guarded } from "./engine_core.js";
-import { SocketError, type SocketErrorCode } from "./errors.js";
+import { type Ends, type EngineCore, guarded } from "./engine_core.js";
+import { SocketError, type SocketErrorCode, withEnds } from "./errors.js";
 import type { Members } from "./members.js";
 import { CLOSE_REASON, CONNECTION, CONNECTION_END } from "./names.js";
 import { Outcome } from "./outcome.js";
@@ -138,7 +138,7 @@ export class SocketImpl implements Socket, Restable {
     if (start.id instanceof Promise) {
       start.id.then(
         (id) => this.#adopt(id),
-        (error) => this.#finish(error),
+        (error) => this.#finish(withEnds(error, this.#ends())),
       );
       return;
     }
@@ -254,7 +254,7 @@ export class SocketImpl implements Socket, Restable {
   }
 
   onEngineOver(error: Error): void {
-    this.#finish(error);
+    this.#finish(withEnds(error, this.#ends()));
   }
 
   /** What is waited for here, for people. */
@@ -282,7 +282,7 @@ export class SocketImpl implements Socket, Restable {
 
   /** This end as the stack knows it. */
   #localAddress(): SocketAddress | null {
-    if (this.#phase === "over" || this.#hasNone) return null;
+    if (this.#phase === "over" || this.#hasNone || this.#engine.over !== null) return null;
     return this.#engine.record<SocketAddress>(END, (wasm) => wasm.connection_local(this.#id));
   }
 
@@ -319,12 +319,19 @@ export class SocketImpl implements Socket, Restable {
 
   /** An error that names the connection's ends. */
   #failure(code: SocketErrorCode, text: string, options?: ErrorOptions): SocketError {
-    const remoteAddress = check.hostPort(this.remote.address, this.remote.port);
-    const local = this.#local ?? this.#localAddress();
-    const localAddress = local && check.hostPort(local.address, local.port);
+    const { localAddress, remoteAddress } = this.#ends();
     const from = localAddress === null ? "" : ` from ${localAddress}`;
     const message = `connection${from} to ${remoteAddress}: ${text}`;
     return new SocketError(code, message, { ...options, localAddress, remoteAddress });
+  }
+
+  /** The ends that errors name. */
+  #ends(): Required<Ends> {
+    const local = this.#local ?? this.#localAddress();
+    return {
+      localAddress: local && check.hostPort(local.address, local.port),
+      remoteAddress: check.hostPort(this.remote.address, this.remote.port),
+    };
   }
 
   // How it ends.

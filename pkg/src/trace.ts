@@ -117,27 +117,45 @@ export class TraceImpl implements Trace {
     } as TraceEvent;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<TraceEvent, void, undefined> {
-    this.#assertOn();
-    for (;;) {
-      if (this.#taken.length === 0) this.#fetch(BATCH);
-      const event = this.#taken.shift();
-      if (event !== undefined) yield event;
-      else if (this.#finallyDropped !== null) return;
-      else await this.#more();
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<TraceEvent, void, undefined> {
+    const waiting = new Set<() => void>();
+    let isOver = false;
+    return {
+      next: async () => {
+        this.#assertOn();
+        while (!isOver) {
+          if (this.#taken.length === 0) this.#fetch(BATCH);
+          const event = this.#taken.shift();
+          if (event !== undefined) return { done: false, value: event };
+          if (this.#finallyDropped === null) await this.#more(waiting);
+          else isOver = true;
+        }
+        return { done: true, value: undefined };
+      },
+      // Ends a `next` that waits, which that of a generator does not.
+      return: async () => {
+        isOver = true;
+        for (const look of waiting) look();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
-  /** Waits until frames may have moved. */
-  #more(): Promise<void> {
+  /** Waits until frames may have moved; is one of those that wait until then. */
+  #more(waiting: Set<() => void>): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
         this.#engine.removeObserver(look);
         this.#followers.delete(look);
+        waiting.delete(look);
         resolve();
       };
       this.#engine.addObserver(look);
       this.#followers.add(look);
+      waiting.add(look);
     });
   }
 

@@ -1,8 +1,9 @@
 /** UDP sockets. Datagrams wait in the stack's queue, which is bounded, until somebody asks for them. */
 
 import * as check from "./arguments.js";
+import { Arrivals } from "./arrivals.js";
 import { deferred, type Ends, type EngineCore, guarded, type Sink } from "./engine_core.js";
-import { SocketError } from "./errors.js";
+import { SocketError, withEnds } from "./errors.js";
 import { ipNumbers, optionalIp } from "./ip.js";
 import { DATAGRAM, UDP_ERROR, UDP_SETTINGS } from "./names.js";
 import type { NicImpl } from "./nic.js";
@@ -20,7 +21,6 @@ import type {
   UdpSettings,
   UdpSocket,
 } from "./types.js";
-import { Waiters } from "./waiters.js";
 
 /** The stack's hop limit is one that nobody gives. */
 const HOP_LIMIT = { is: "count", min: 1, max: 255, none: 0 } as const;
@@ -76,9 +76,11 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   readonly #engine: EngineCore;
   readonly #start: UdpStart;
   readonly #closing = deferred<void>();
-  readonly #waiters = new Waiters<Datagram>();
+  readonly #arrivals = new Arrivals<Datagram>(
+    () => this.tryReceive(),
+    () => this.#here(),
+  );
   #readable: ReadableStream<Datagram> | null = null;
-  #error: Error | null = null;
   #remote: SocketAddress | null;
 
   constructor(engine: EngineCore, start: UdpStart) {
@@ -98,18 +100,14 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   onSignals(signals: number): void {
     if (signals & Signal.error) this.#reportErrors();
     // `onerror` may have closed it.
-    if (this.#error !== null || (signals & Signal.readable) === 0) return;
-    while (this.#waiters.length > 0) {
-      const datagram = this.tryReceive();
-      if (datagram === null) return;
-      this.#waiters.resolve(datagram);
-    }
+    if (this.over !== null || (signals & Signal.readable) === 0) return;
+    if (!this.#arrivals.serve()) return;
     const { onready } = this;
     if (onready !== null) guarded(() => onready(this));
   }
 
   #reportErrors(): void {
-    while (this.#error === null) {
+    while (this.over === null) {
       const next = this.#engine.record<Reported>(reported, (wasm) =>
         wasm.udp_error(this.#start.id),
       );
@@ -124,21 +122,26 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   }
 
   onEngineOver(error: Error): void {
-    this.#finish(error);
+    this.#finish(withEnds(error, this.#here()));
   }
 
   /** What is waited for here, for people. */
   waits(): string[] {
-    return this.#waiters.length > 0 ? [`a datagram at port ${this.address.port}`] : [];
+    return this.#arrivals.isAwaited ? [`a datagram at port ${this.address.port}`] : [];
   }
 
   /** What waits here waits for ever; calls from now on fail with the error. */
   vanish(error: Error): void {
-    if (this.#error !== null) return;
-    this.#error = error;
+    if (this.over !== null) return;
+    this.#arrivals.vanish(error);
     this.#engine.removeSink(this.#start.id);
     this.onready = null;
     this.onerror = null;
+  }
+
+  /** Why it is closed, or null. */
+  get over(): Error | null {
+    return this.#arrivals.end;
   }
 
   get remote(): SocketAddress | null {
@@ -149,7 +152,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     const { address, port } = peer === null ? NOBODY : check.options("peer", peer);
     const remote = peer === null ? NOBODY.address : check.address("peer.address", address);
     const number = peer === null ? NOBODY.port : check.port("peer.port", port);
-    if (this.#error !== null) throw this.#error;
+    if (this.over !== null) throw this.over;
     this.#engine.call(
       (wasm) => {
         this.#engine.give(optionalIp(remote));
@@ -179,7 +182,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   #filter(group: string, nic: Nic, excludes: boolean, sources: readonly string[]): void {
     const address = check.address("group", group);
     const id = this.#start.interfaceOf(nic);
-    if (this.#error !== null) throw this.#error;
+    if (this.over !== null) throw this.over;
     this.#engine.call((wasm, now) => {
       this.#engine.give(ipNumbers(address), sources.flatMap(ipNumbers));
       return wasm.udp_filter(now, this.#start.id, id, excludes, sources.length);
@@ -189,7 +192,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   setOptions(settings: Partial<UdpSettings>): void {
     const values = udpValues("settings", settings);
-    if (this.#error !== null) throw this.#error;
+    if (this.over !== null) throw this.over;
     this.#settings(values);
   }
 
@@ -200,7 +203,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   }
 
   settings(): UdpSettings | null {
-    if (this.#error !== null) return null;
+    if (this.over !== null) return null;
     return table.told(this.#settings(table.none())) as unknown as UdpSettings;
   }
 
@@ -219,7 +222,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
       station === undefined || station === null
         ? -1
         : check.macNumber(check.mac("to.mac", station));
-    if (this.#error !== null) throw this.#error;
+    if (this.over !== null) throw this.over;
     const ends = this.#ends(check.hostPort(remote, port));
     const attempt = `datagram to ${ends.remoteAddress}`;
     if (from.byteLength > this.#engine.scratchCapacity) {
@@ -239,10 +242,11 @@ export class UdpSocketImpl implements UdpSocket, Sink {
 
   /** The ends that an error names. */
   #ends(remoteAddress: string): Ends & { remoteAddress: string } {
-    return {
-      localAddress: check.hostPort(this.address.address, this.address.port),
-      remoteAddress,
-    };
+    return { ...this.#here(), remoteAddress };
+  }
+
+  #here(): { localAddress: string } {
+    return { localAddress: check.hostPort(this.address.address, this.address.port) };
   }
 
   #connected(): DatagramTarget | undefined {
@@ -251,7 +255,7 @@ export class UdpSocketImpl implements UdpSocket, Sink {
   }
 
   tryReceive(): Datagram | null {
-    if (this.#error !== null) return null;
+    if (this.over !== null) return null;
     const next = this.#engine.record<Received>(received, (wasm) => wasm.udp_recv(this.#start.id));
     if (next === null) return null;
     return {
@@ -266,63 +270,33 @@ export class UdpSocketImpl implements UdpSocket, Sink {
     };
   }
 
-  async receive(options?: { signal?: AbortSignal }): Promise<Datagram> {
-    const signal = check.abortSignal("options.signal", check.options("options", options).signal);
-    if (this.#error !== null) throw this.#error;
-    const datagram = this.#waiters.length === 0 && !signal?.aborted ? this.tryReceive() : null;
-    return datagram ?? this.#waiters.wait(signal);
+  receive(options?: { signal?: AbortSignal }): Promise<Datagram> {
+    return this.#arrivals.receive(options);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Datagram, void, undefined> {
-    for (;;) {
-      let datagram: Datagram;
-      try {
-        datagram = await this.receive();
-      } catch (error) {
-        if (this.#isClosed()) return;
-        throw error;
-      }
-      yield datagram;
-    }
-  }
-
-  #isClosed(): boolean {
-    return this.#error instanceof SocketError && this.#error.code === "ABORT_ERR";
+  [Symbol.asyncIterator](): AsyncIterableIterator<Datagram, void, undefined> {
+    return this.#arrivals.iterate();
   }
 
   get readable(): ReadableStream<Datagram> {
-    this.#readable ??= new ReadableStream<Datagram>(
-      {
-        pull: async (controller) => {
-          try {
-            controller.enqueue(await this.receive());
-          } catch (error) {
-            if (!this.#isClosed()) throw error;
-            controller.close();
-          }
-        },
-        cancel: () => this.close(),
-      },
-      { highWaterMark: 0 },
-    );
+    this.#readable ??= this.#arrivals.stream(() => this.close());
     return this.#readable;
   }
 
-  close(): Promise<void> {
-    if (this.#error === null) {
+  /** `cause` is why, if it is not the application that closes it. */
+  close(cause?: Error): Promise<void> {
+    if (this.over === null) {
       this.#engine.call((wasm) => wasm.udp_close(this.#start.id));
-      this.#finish(
-        new SocketError("ABORT_ERR", `the UDP socket on port ${this.address.port} was closed`),
-      );
+      const text = `the UDP socket on port ${this.address.port} was closed`;
+      this.#finish(new SocketError("ABORT_ERR", text, { ...this.#here(), cause }));
     }
     return this.closed;
   }
 
   #finish(error: Error): void {
-    if (this.#error !== null) return;
-    this.#error = error;
+    if (this.over !== null) return;
     this.#engine.removeSink(this.#start.id);
-    this.#waiters.rejectAll(error);
+    this.#arrivals.finish(error);
     this.#start.released(this);
     this.#closing.resolve();
   }

@@ -1,15 +1,17 @@
 /** Callers in line for the next of something: a connection, a datagram. */
 
-import { SocketError } from "./errors.js";
+import { SocketError, type SocketErrorOptions } from "./errors.js";
 
-interface Waiter<T> {
+/** One of them. */
+export interface Waiter<T> {
   resolve(value: T): void;
   reject(error: unknown): void;
 }
 
-/** The error of an operation that its signal ended. */
-export function aborted(signal: AbortSignal): SocketError {
-  return new SocketError("ABORT_ERR", "the operation was aborted", { cause: signal.reason });
+/** The error of an operation that its signal ended, between these ends. */
+export function aborted(signal: AbortSignal, ends?: SocketErrorOptions): SocketError {
+  const options = { ...ends, cause: signal.reason };
+  return new SocketError("ABORT_ERR", "the operation was aborted", options);
 }
 
 /** First come, first served. */
@@ -21,13 +23,12 @@ export class Waiters<T> {
   }
 
   /** Waits for the next one, or for the signal. */
-  wait(signal: AbortSignal | null): Promise<T> {
-    if (signal?.aborted) return Promise.reject(aborted(signal));
+  wait(signal: AbortSignal | null, ends?: SocketErrorOptions): Promise<T> {
+    if (signal?.aborted) return Promise.reject(aborted(signal, ends));
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        const index = this.#line.indexOf(waiter);
-        if (index >= 0) this.#line.splice(index, 1);
-        if (signal !== null) reject(aborted(signal));
+        this.leave(waiter);
+        if (signal !== null) reject(aborted(signal, ends));
       };
       const waiter: Waiter<T> = {
         resolve(value) {
@@ -40,8 +41,17 @@ export class Waiters<T> {
         },
       };
       signal?.addEventListener("abort", onAbort, { once: true });
-      this.#line.push(waiter);
+      this.join(waiter);
     });
+  }
+
+  join(waiter: Waiter<T>): void {
+    this.#line.push(waiter);
+  }
+
+  leave(waiter: Waiter<T>): void {
+    const index = this.#line.indexOf(waiter);
+    if (index >= 0) this.#line.splice(index, 1);
   }
 
   /** Serves the first in line. */

@@ -53,6 +53,7 @@ const CLASSES: Readonly<Record<string, new (message: string, options?: ErrorOpti
   RangeError,
   EngineError,
   Error,
+  RuntimeError: WebAssembly.RuntimeError,
 };
 
 /** The thrown value again: an error of the same class, with the same code, addresses, stack and cause. */

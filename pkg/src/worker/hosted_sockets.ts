@@ -3,6 +3,7 @@
 import type { ListenerImpl } from "../listener.js";
 import type { SocketImpl } from "../socket.js";
 import type { SocketAddress, SocketInfo, TcpOptions, UdpSocket } from "../types.js";
+import type { UdpSocketImpl } from "../udp.js";
 import { type Channel, received, sendable, type Target } from "./channel.js";
 import { ACCEPTS, CHUNK, Credit, DATAGRAMS, WINDOW } from "./flow_control.js";
 
@@ -222,7 +223,7 @@ export class HostedUdp implements Target {
     this.socket = socket;
     channel.add(number, this);
     socket.closed.then(() => {
-      channel.tell(number, "closed");
+      channel.tell(number, "closed", sendable((socket as UdpSocketImpl).over));
       channel.remove(number);
     });
     socket.onready = () => this.#receive();

@@ -1,6 +1,7 @@
 /** The stack's side: answers what another thread asks. */
 
 import * as check from "../arguments.js";
+import { macrotask } from "../clock.js";
 import type { ListenerImpl } from "../listener.js";
 import { plug } from "../plug.js";
 import { messagePort } from "../ports/message.js";
@@ -106,7 +107,7 @@ class HostedStack {
   /** The stack is closed: what it had is told by itself. */
   end(): void {
     // Behind what the end of the sockets tells.
-    setTimeout(() => this.#channel.tell(STACK, "closed"), 0);
+    macrotask(() => this.#channel.tell(STACK, "closed"));
   }
 
   #nicNumber(nic: unknown): number | null {

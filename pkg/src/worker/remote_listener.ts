@@ -1,11 +1,11 @@
 /** A listener of a stack in another thread. */
 
-import * as check from "../arguments.js";
+import { hostPort } from "../arguments.js";
+import { Arrivals } from "../arrivals.js";
 import { deferred, guarded } from "../engine_core.js";
-import { SocketError } from "../errors.js";
+import { SocketError, type SocketErrorOptions, withEnds } from "../errors.js";
 import { tcpValues } from "../tcp_options.js";
 import type { SocketAddress, TcpOptions, TcpSettings } from "../types.js";
-import { Waiters } from "../waiters.js";
 import { type Channel, received, type Target } from "./channel.js";
 import { ACCEPTS, Credit } from "./flow_control.js";
 import type { Accepted } from "./hosted_sockets.js";
@@ -21,11 +21,13 @@ export class RemoteListener implements WorkerListener, Target {
   readonly #number: number;
   readonly #listening = deferred<SocketAddress>();
   readonly #closing = deferred<void>();
-  readonly #waiters = new Waiters<WorkerSocket>();
+  readonly #arrivals = new Arrivals<WorkerSocket>(
+    () => this.#next(),
+    () => this.#ends(),
+  );
   readonly #waiting: RemoteSocket[] = [];
   readonly #accepted: Credit;
   #address: SocketAddress | null = null;
-  #error: Error | null = null;
 
   constructor(channel: Channel, number: number) {
     this.#channel = channel;
@@ -57,15 +59,17 @@ export class RemoteListener implements WorkerListener, Target {
     const start = { channel: this.#channel, number, remote, allowHalfOpen, signal: null };
     const socket = new RemoteSocket(start);
     socket.isOpenWith(local);
-    if (this.#error !== null) {
+    if (this.#arrivals.end !== null) {
       socket.abort();
       return;
     }
     this.#waiting.push(socket);
-    if (this.#waiters.length > 0) {
-      const next = this.#next();
-      if (next !== null) this.#waiters.resolve(next);
-    }
+    this.#arrivals.serve();
+  }
+
+  #ends(): SocketErrorOptions {
+    const address = this.#address;
+    return { localAddress: address && hostPort(address.address, address.port) };
   }
 
   #next(): RemoteSocket | null {
@@ -75,17 +79,16 @@ export class RemoteListener implements WorkerListener, Target {
   }
 
   onChannelOver(error: Error): void {
-    this.fail(error);
+    this.fail(withEnds(error, this.#ends()));
   }
 
   /** It could not be made, or is over. */
   fail(error: Error): void {
-    if (this.#error !== null) return;
-    this.#error = error;
+    if (this.#arrivals.end !== null) return;
     this.#channel.remove(this.#number);
     this.#listening.reject(error);
     for (const socket of this.#waiting.splice(0)) socket.abort(error);
-    this.#waiters.rejectAll(error);
+    this.#arrivals.finish(error);
     this.#closing.resolve();
     const { onready } = this;
     if (onready !== null) guarded(() => onready(this));
@@ -96,45 +99,33 @@ export class RemoteListener implements WorkerListener, Target {
   }
 
   tryAccept(): WorkerSocket | null {
-    return this.#waiters.length === 0 ? this.#next() : null;
+    return this.#arrivals.take();
   }
 
-  async accept(options?: { signal?: AbortSignal }): Promise<WorkerSocket> {
-    const signal = check.abortSignal("options.signal", check.options("options", options).signal);
-    if (this.#error !== null) throw this.#error;
-    const socket = signal?.aborted ? null : this.tryAccept();
-    return socket ?? this.#waiters.wait(signal);
+  accept(options?: { signal?: AbortSignal }): Promise<WorkerSocket> {
+    return this.#arrivals.receive(options);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<WorkerSocket, void, undefined> {
-    await this.listening;
-    for (;;) {
-      let socket: WorkerSocket;
-      try {
-        socket = await this.accept();
-      } catch (error) {
-        if (this.#error instanceof SocketError && this.#error.code === "ABORT_ERR") return;
-        throw error;
-      }
-      yield socket;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<WorkerSocket, void, undefined> {
+    return this.#arrivals.iterate();
   }
 
   setTcpOptions(options: TcpOptions): void {
     tcpValues("options", options);
-    if (this.#error === null) this.#channel.tell(this.#number, "options", options);
+    if (this.#arrivals.end === null) this.#channel.tell(this.#number, "options", options);
   }
 
   async tcpSettings(): Promise<TcpSettings | null> {
-    if (this.#error !== null) return null;
+    if (this.#arrivals.end !== null) return null;
     return (await this.#channel.call(this.#number, "tcpSettings", [])) as TcpSettings | null;
   }
 
   close(): Promise<void> {
-    if (this.#error === null) {
+    if (this.#arrivals.end === null) {
       this.#channel.tell(this.#number, "close");
       const port = this.#address?.port ?? 0;
-      this.fail(new SocketError("ABORT_ERR", `the listener on port ${port} was closed`));
+      const text = `the listener on port ${port} was closed`;
+      this.fail(new SocketError("ABORT_ERR", text, this.#ends()));
     }
     return this.closed;
   }

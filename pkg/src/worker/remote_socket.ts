@@ -2,7 +2,7 @@
 
 import * as check from "../arguments.js";
 import { deferred, guarded } from "../engine_core.js";
-import { SocketError, type SocketErrorCode } from "../errors.js";
+import { SocketError, type SocketErrorCode, withEnds } from "../errors.js";
 import { readableOf, type StreamSocket, writableOf } from "../socket_streams.js";
 import { tcpValues } from "../tcp_options.js";
 import type {
@@ -136,7 +136,7 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
   }
 
   onChannelOver(error: Error): void {
-    this.#finish(error);
+    this.#finish(withEnds(error, this.#ends()));
   }
 
   /** Ends the socket when its connection has, and what came is read. */
@@ -145,12 +145,18 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
   }
 
   #failure(code: SocketErrorCode, text: string, options?: ErrorOptions): SocketError {
-    const remoteAddress = check.hostPort(this.remote.address, this.remote.port);
-    const local = this.#local;
-    const localAddress = local && check.hostPort(local.address, local.port);
+    const { localAddress, remoteAddress } = this.#ends();
     const from = localAddress === null ? "" : ` from ${localAddress}`;
     const message = `connection${from} to ${remoteAddress}: ${text}`;
     return new SocketError(code, message, { ...options, localAddress, remoteAddress });
+  }
+
+  #ends(): { localAddress: string | null; remoteAddress: string } {
+    const local = this.#local;
+    return {
+      localAddress: local && check.hostPort(local.address, local.port),
+      remoteAddress: check.hostPort(this.remote.address, this.remote.port),
+    };
   }
 
   #finish(error: Error | null): void {

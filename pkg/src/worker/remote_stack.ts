@@ -229,8 +229,21 @@ class RemoteStack implements Target {
     this.#channel = new Channel(port, null);
     this.#channel.add(STACK, this);
     const channel = this.#channel;
-    const iterate = (): AsyncGenerator<TraceEvent, void, undefined> =>
-      this.#iterate<TraceEvent>("trace");
+    const iterate = (): AsyncIterableIterator<TraceEvent, void, undefined> => {
+      // Ends the `next` that waits in the other thread, and with it that of the generator.
+      const end = new AbortController();
+      const events = this.#iterate<TraceEvent>("trace", [], null, end.signal);
+      return {
+        next: () => events.next(),
+        return: () => {
+          end.abort();
+          return events.return();
+        },
+        [Symbol.asyncIterator]() {
+          return this;
+        },
+      };
+    };
     this.trace = {
       get dropped() {
         return channel.call(STACK, "traceDropped", []) as Promise<number>;
@@ -365,6 +378,7 @@ class RemoteStack implements Target {
     of: string,
     args: unknown[] = [],
     signal: AbortSignal | null = null,
+    end: AbortSignal | null = null,
   ): AsyncGenerator<T, void, undefined> {
     if (signal?.aborted) throw aborted(signal);
     const number = (await this.call("iterate", [of, ...args])) as number;
@@ -372,8 +386,10 @@ class RemoteStack implements Target {
       void this.call("abort", [number, sendable(signal?.reason)]).catch(() => {});
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();
+    const onEnd = (): void => void this.call("return", [number]).catch(() => {});
+    end?.addEventListener("abort", onEnd, { once: true });
     try {
-      for (;;) {
+      while (!end?.aborted) {
         const next = (await this.call("next", [number])) as IteratorResult<unknown>;
         if (next.done) return;
         yield withErrors(next.value) as T;

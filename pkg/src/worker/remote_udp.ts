@@ -1,8 +1,9 @@
 /** A UDP socket of a stack in another thread. */
 
 import * as check from "../arguments.js";
+import { Arrivals } from "../arrivals.js";
 import { deferred, guarded } from "../engine_core.js";
-import { SocketError } from "../errors.js";
+import { SocketError, type SocketErrorOptions, withEnds } from "../errors.js";
 import type {
   DatagramTarget,
   GroupSources,
@@ -10,7 +11,6 @@ import type {
   SocketAddress,
   UdpSettings,
 } from "../types.js";
-import { Waiters } from "../waiters.js";
 import { type Channel, received, type Target } from "./channel.js";
 import { Credit, DATAGRAMS } from "./flow_control.js";
 import type { WorkerDatagram, WorkerNic, WorkerUdpSocket } from "./types.js";
@@ -26,12 +26,14 @@ export class RemoteUdp implements WorkerUdpSocket, Target {
   readonly #nicOf: (number: number) => WorkerNic | null;
   readonly #encoded: (value: unknown) => unknown;
   readonly #closing = deferred<void>();
-  readonly #waiters = new Waiters<WorkerDatagram>();
+  readonly #arrivals = new Arrivals<WorkerDatagram>(
+    () => this.tryReceive(),
+    () => this.#ends(),
+  );
   readonly #waiting: WorkerDatagram[] = [];
   readonly #received: Credit;
   #readable: ReadableStream<WorkerDatagram> | null = null;
   #remote: SocketAddress | null = null;
-  #error: Error | null = null;
 
   constructor(
     channel: Channel,
@@ -51,15 +53,12 @@ export class RemoteUdp implements WorkerUdpSocket, Target {
   told(what: string, value: never): void {
     if (what === "datagram") this.#arrive(value);
     else if (what === "error") this.#report(value);
-    else this.fail(new SocketError("ABORT_ERR", "the UDP socket was closed"));
+    else this.fail(withEnds(received(value) as Error, this.#ends()));
   }
 
   #arrive({ nic, ...rest }: Omit<WorkerDatagram, "nic"> & { nic: number | null }): void {
     this.#waiting.push({ ...rest, nic: nic === null ? null : this.#nicOf(nic) });
-    if (this.#waiters.length > 0) {
-      const next = this.tryReceive();
-      if (next !== null) this.#waiters.resolve(next);
-    }
+    this.#arrivals.serve();
     const { onready } = this;
     if (onready !== null) guarded(() => onready(this));
   }
@@ -78,17 +77,25 @@ export class RemoteUdp implements WorkerUdpSocket, Target {
   }
 
   onChannelOver(error: Error): void {
-    this.fail(error);
+    this.fail(withEnds(error, this.#ends()));
   }
 
   /** It could not be bound, or is over. */
   fail(error: Error): void {
     if (this.#error !== null) return;
-    this.#error = error;
     this.#channel.remove(this.#number);
     this.#waiting.length = 0;
-    this.#waiters.rejectAll(error);
+    this.#arrivals.finish(error);
     this.#closing.resolve();
+  }
+
+  /** Why it is closed, or null. */
+  get #error(): Error | null {
+    return this.#arrivals.end;
+  }
+
+  #ends(): SocketErrorOptions {
+    return { localAddress: check.hostPort(this.address.address, this.address.port) };
   }
 
   async #call(method: string, ...args: unknown[]): Promise<unknown> {
@@ -133,54 +140,24 @@ export class RemoteUdp implements WorkerUdpSocket, Target {
     return datagram;
   }
 
-  async receive(options?: { signal?: AbortSignal }): Promise<WorkerDatagram> {
-    const signal = check.abortSignal("options.signal", check.options("options", options).signal);
-    if (this.#error !== null) throw this.#error;
-    const datagram = this.#waiters.length === 0 && !signal?.aborted ? this.tryReceive() : null;
-    return datagram ?? this.#waiters.wait(signal);
+  receive(options?: { signal?: AbortSignal }): Promise<WorkerDatagram> {
+    return this.#arrivals.receive(options);
   }
 
-  #isClosed(): boolean {
-    return this.#error instanceof SocketError && this.#error.code === "ABORT_ERR";
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<WorkerDatagram, void, undefined> {
-    for (;;) {
-      let datagram: WorkerDatagram;
-      try {
-        datagram = await this.receive();
-      } catch (error) {
-        if (this.#isClosed()) return;
-        throw error;
-      }
-      yield datagram;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<WorkerDatagram, void, undefined> {
+    return this.#arrivals.iterate();
   }
 
   get readable(): ReadableStream<WorkerDatagram> {
-    this.#readable ??= new ReadableStream<WorkerDatagram>(
-      {
-        pull: async (controller) => {
-          try {
-            controller.enqueue(await this.receive());
-          } catch (error) {
-            if (!this.#isClosed()) throw error;
-            controller.close();
-          }
-        },
-        cancel: () => this.close(),
-      },
-      { highWaterMark: 0 },
-    );
+    this.#readable ??= this.#arrivals.stream(() => this.close());
     return this.#readable;
   }
 
   close(): Promise<void> {
     if (this.#error === null) {
       this.#channel.tell(this.#number, "close");
-      this.fail(
-        new SocketError("ABORT_ERR", `the UDP socket on port ${this.address.port} was closed`),
-      );
+      const text = `the UDP socket on port ${this.address.port} was closed`;
+      this.fail(new SocketError("ABORT_ERR", text, this.#ends()));
     }
     return this.closed;
   }
