@@ -339,6 +339,11 @@ impl<P: Port> Driver<P> {
         self.capture = Some(capture);
     }
 
+    /// What was captured so far; None without a capture.
+    pub fn capture(&self) -> Option<&Capture> {
+        self.capture.as_ref()
+    }
+
     /// Ends the capture and returns it. Its times are those of [`now`](Self::now).
     pub fn take_capture(&mut self) -> Option<Capture> {
         self.capture.take()

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::Outcome;
 use crate::apps::{Echo, Order, Sender, pattern};
 use crate::host::{Host, LINUX, OURS};
-use crate::judge::{Allowed, BUSY, DATA_PORTS, NORMAL};
+use crate::judge::{BUSY, DATA_PORTS, NORMAL, PROBED};
 use crate::namespace::in_namespace;
 use crate::peer;
 
@@ -19,32 +19,6 @@ const CONNECTIONS: u64 = 1_000;
 const LEN: u64 = 4_000;
 const LIMIT: Duration = Duration::from_secs(60);
 const PORT: u16 = DATA_PORTS[0];
-
-/// What comes of our own tail loss probes: see [`nothing_was_lost`].
-const PROBED: &[Allowed] = &[
-    ("Notes", "This frame is a (suspected) retransmission", "a probe"),
-    ("Notes", "This frame is a (suspected) spurious retransmission", "the same"),
-    ("Warns", "D-SACK Sequence", "Linux's answer: the segment had arrived"),
-    (
-        "Warns",
-        "Connection reset (RST)",
-        "the answer to a probe with our FIN finds the connection gone (RFC 9293 §3.10.7.1)",
-    ),
-];
-
-/// Fails if anything was sent again but as a probe. The acknowledgments of a thousand connections queue up in front of the
-/// stack for longer than two round trips, the first of which took microseconds: then the last segment of a flight is sent
-/// again, once (RFC 8985 §7), as Linux does here with its FINs. No timeout may expire for that.
-fn nothing_was_lost(host: &mut Host) {
-    let counters = host.stack().counters();
-    assert_eq!(counters.tcp_timeouts, 0, "nothing was lost");
-    assert!(
-        counters.tcp_retransmits <= counters.tcp_loss_probes,
-        "{} segments were sent again, {} of them as probes",
-        counters.tcp_retransmits,
-        counters.tcp_loss_probes
-    );
-}
 
 /// Lets this process hold as many sockets as it takes, whatever the shell's default is.
 fn allow_open_files() -> Outcome {
@@ -72,7 +46,7 @@ fn linux_opens_a_thousand_connections() -> Outcome {
         })?;
         host.run_until_finished(CONNECTIONS as usize)?;
         assert!(host.finished().iter().all(|finished| finished.error.is_none()));
-        nothing_was_lost(&mut host);
+        host.nothing_was_lost();
         host.finish(&[NORMAL, BUSY, PROBED].concat())
     })
 }
@@ -104,7 +78,7 @@ fn linux_accepts_a_thousand_connections() -> Outcome {
         assert!(host.finished().iter().all(|finished| finished.error.is_none()));
         let received: HashSet<_> = host.finished().iter().map(|finished| finished.received.identity()).collect();
         assert!(received == identities(CONNECTIONS..2 * CONNECTIONS), "we received other bytes than Linux sent");
-        nothing_was_lost(&mut host);
+        host.nothing_was_lost();
         host.finish(&[NORMAL, BUSY, PROBED].concat())
     })
 }

@@ -13,7 +13,7 @@ use ethertab::{
     ListenerHandle, Medium, PingOutcome, Pool, Stack, State, UdpHandle,
 };
 use ethertab_native::{Driver, Tap, TapConfig, Waker};
-use ethertab_sim::{Cable, CaptureConfig, Impairment, Side};
+use ethertab_sim::{Cable, Capture, CaptureConfig, Direction, Impairment, Side};
 
 use crate::Outcome;
 use crate::apps::{App, Socket, Stream};
@@ -122,6 +122,12 @@ impl Host {
         self.driver.stack_mut()
     }
 
+    /// The frames that the stack has sent so far.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = &[u8]> {
+        let captured = self.driver.capture().into_iter().flat_map(Capture::packets);
+        captured.filter(|packet| packet.direction == Direction::Out).map(|packet| packet.bytes)
+    }
+
     /// Binds a UDP socket that never reads.
     pub(crate) fn ignore_datagrams(&mut self, port: u16) -> Outcome {
         self.udp_sockets.push(self.driver.stack_mut().bind_udp(Endpoint::any(port))?);
@@ -181,6 +187,20 @@ impl Host {
             self.turn("the applications")?;
         }
         Ok(())
+    }
+
+    /// Fails if anything was sent again but as a probe. Where Linux is slow, since there is much to do or little time for it, acknowledgments come later than
+    /// two round trips, the first of which took microseconds: then the last segment of a flight is sent again, once (RFC 8985 §7), as Linux does here with its
+    /// FINs. No timeout may expire for that.
+    pub(crate) fn nothing_was_lost(&self) {
+        let counters = self.driver.stack().counters();
+        assert_eq!(counters.tcp_timeouts, 0, "nothing was lost");
+        assert!(
+            counters.tcp_retransmits <= counters.tcp_loss_probes,
+            "{} segments were sent again, {} of them as probes",
+            counters.tcp_retransmits,
+            counters.tcp_loss_probes
+        );
     }
 
     /// Runs until nothing is left but TIME-WAIT, then checks that no memory is held, and that tshark finds nothing in

@@ -13,7 +13,7 @@ use ethertab_sim::apps::fill_pattern;
 use crate::Outcome;
 use crate::apps::{App, Read, Socket, Stream, pattern};
 use crate::host::{Host, LINUX, OURS};
-use crate::judge::{Allowed, BUSY, FLOW_CONTROL, NORMAL};
+use crate::judge::{Allowed, BUSY, FLOW_CONTROL, NORMAL, PROBED};
 use crate::namespace::{in_namespace, output, run};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -199,7 +199,7 @@ fn curl_fetches_files_from_the_stack() -> Outcome {
                 assert!(fetched == pattern(len, len), "{len} bytes of {url}");
             }
         }
-        host.finish(&[NORMAL, BUSY, FLOW_CONTROL, HTTP].concat())
+        host.finish(&[NORMAL, BUSY, FLOW_CONTROL, PROBED, HTTP].concat())
     })
 }
 
@@ -256,6 +256,6 @@ fn the_stack_fetches_a_file_from_nginx() -> Outcome {
             assert!(finished.received == pattern(LARGE, LARGE), "{} bytes came", finished.received.len());
         }
         drop(nginx);
-        host.finish(&[NORMAL, BUSY, FLOW_CONTROL, HTTP].concat())
+        host.finish(&[NORMAL, BUSY, FLOW_CONTROL, PROBED, HTTP].concat())
     })
 }

@@ -47,6 +47,18 @@ pub(crate) const BUSY: &[Allowed] = &[
     ("Warns", "D-SACK Sequence", "the same, which says what has arrived twice (RFC 2883)"),
 ];
 
+/// What comes of our own tail loss probes where nothing is lost: see `Host::nothing_was_lost`.
+pub(crate) const PROBED: &[Allowed] = &[
+    ("Notes", "This frame is a (suspected) retransmission", "a probe"),
+    ("Notes", "This frame is a (suspected) spurious retransmission", "the same"),
+    ("Warns", "D-SACK Sequence", "Linux's answer: the segment had arrived"),
+    (
+        "Warns",
+        "Connection reset (RST)",
+        "the answer to a probe with our FIN finds the connection gone (RFC 9293 §3.10.7.1)",
+    ),
+];
+
 /// When the frames of the captures were captured, in their files: a day like any other, so that runs compare.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 

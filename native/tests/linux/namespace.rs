@@ -80,6 +80,12 @@ pub(crate) fn output(line: &str) -> Outcome<Output> {
     Ok(command.env("LC_ALL", "C").output()?)
 }
 
+/// The line of a ping that fails without an answer. One for each run: after several, iputils' `ping` waits for the last answer no longer than for the others
+/// before, or than between two, whatever `-W` says, and a busy machine may not be that fast.
+pub(crate) fn one_ping(options: &str) -> String {
+    format!("ping -n -c 1 -W 10 {options}")
+}
+
 /// [`output`] of a program that must end well: what it printed to its standard output.
 pub(crate) fn run(line: &str) -> Outcome<String> {
     let output = output(line)?;

@@ -63,7 +63,7 @@ pub(crate) struct Router {
 
 /// Lifts the limits of the namespace's ICMP errors. Linux would answer a host six at once, then one a second, and all hosts
 /// together 50 at once, IPv4 and IPv6 counted as one, which four traceroutes in a row are over.
-fn answer_every_traceroute() -> Outcome {
+pub(crate) fn answer_every_traceroute() -> Outcome {
     fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
     fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")?;
     for (limit, errors) in [("icmp_msgs_per_sec", "1000000"), ("icmp_msgs_burst", "10000")] {

@@ -14,7 +14,7 @@ use ethertab_sim::CaptureConfig;
 use crate::Outcome;
 use crate::dhcp::{LIMIT, MAC, Server, folder};
 use crate::judge;
-use crate::namespace::{in_namespace, run};
+use crate::namespace::{in_namespace, one_ping, run};
 
 /// A stack that configures itself on a TAP device, and the device's name.
 fn driver(detection: DuplicateDetection) -> Outcome<(Driver<Tap>, String)> {
@@ -98,14 +98,13 @@ fn dnsmasq_configures_us() -> Outcome {
         let on_link =
             addresses.iter().find(|prefix| prefix.to_string().starts_with("fd00:9:8:9:")).ok_or("none")?.address;
         let pinger = std::thread::scope(|scope| {
-            let pinger = scope
-                .spawn(move || run(&format!("ping -c 3 -i 0.2 -W 5 {on_link}")).map_err(|error| error.to_string()));
+            let pinger = scope.spawn(move || run(&one_ping(&on_link.to_string())).map_err(|error| error.to_string()));
             while !pinger.is_finished() {
                 driver.turn(Some(Duration::from_millis(10))).map_err(|error| error.to_string())?;
             }
             pinger.join().map_err(|_| "the pinger panicked".to_string())?
         });
-        assert!(pinger?.contains("3 received"));
+        pinger?;
         let line = ip(&format!("-6 neighbor show {on_link} dev {device}"));
         assert!(line.contains("02:00:00:00:00:02") && (line.contains("REACHABLE") || line.contains("DELAY")), "{line}");
         let known = driver.stack().neighbors().find(|(_, address, ..)| address.to_string() == "fd00:9:8:9::1");

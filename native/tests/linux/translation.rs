@@ -11,7 +11,9 @@ use crate::dhcp::folder;
 use crate::http::Nginx;
 use crate::judge::{Allowed, BUSY, DATA_PORTS, FLOW_CONTROL, NORMAL};
 use crate::namespace::{Namespace, output};
-use crate::router::{BULK, INSIDE, LINUX, OURS, OUTSIDE, Router, TRACES, address, iperf_server};
+use crate::router::{
+    BULK, INSIDE, LINUX, OURS, OUTSIDE, Router, TRACES, address, answer_every_traceroute, iperf_server,
+};
 use crate::routing::{exchange, iperf};
 
 /// A router that translates. The host outside has no route to those inside.
@@ -104,6 +106,7 @@ fn errors_come_in_through_the_translation() -> Outcome {
     far.run("ip address add 10.3.0.2/24 dev near0")?;
     far.run("ip link set near0 mtu 1300 up")?;
     far.run("ip route add default via 10.3.0.1")?;
+    far.enter(answer_every_traceroute)?;
     let interface = router.interface(OUTSIDE)?;
     let gateway = address(LINUX[OUTSIDE][0])?;
     router.stack().set_route(Route::via(interface, "0.0.0.0/0".parse()?, gateway))?;

@@ -100,14 +100,10 @@ class Link:
         return answers
 
     def skip(self, seconds):
-        """The stack's clock goes ahead by so much."""
+        """The stack's clock goes ahead by so much, and what is due by then is done."""
         print(f"skip {seconds}", flush=True)
         if sys.stdin.readline() != "skipped\n":
             raise RuntimeError("nobody moves the clock")
-
-    def settle(self):
-        """What was due before is done: a frame may arrive before the stack has looked at its clock."""
-        self._until_barrier([], False)
 
     def _until_barrier(self, answers, everything):
         """Collects what comes until the stack has answered twice. Returns whether stations were asked for on the way: what waits for
