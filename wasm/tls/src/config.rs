@@ -6,8 +6,7 @@ use js_sys::Uint8Array;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::failure::Failure;
@@ -45,7 +44,7 @@ pub fn client_config(
     let provider = provider();
     let verifier = if verify {
         let certificates = certificates("ca", &ca)?;
-        Servers::trusting(roots(&certificates)?, certificates, &provider).map_err(Failure::invalid)?
+        Servers::trusting(certificates, &provider).map_err(Failure::invalid)?
     } else {
         Servers::unverified(&provider)
     };
@@ -81,13 +80,9 @@ pub fn server_config(
     let builder = if request == NO_CERTIFICATE {
         builder.with_no_client_auth()
     } else {
-        let certificates = certificates("ca", &ca)?;
-        let mut webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&certificates)?), provider);
-        if request == OPTIONAL_CERTIFICATE {
-            webpki = webpki.allow_unauthenticated();
-        }
-        let webpki = webpki.build().map_err(|error| Failure::invalid(error.to_string()))?;
-        builder.with_client_cert_verifier(Arc::new(Clients::trusting(webpki, certificates)))
+        let is_mandatory = request != OPTIONAL_CERTIFICATE;
+        let clients = Clients::trusting(certificates("ca", &ca)?, is_mandatory, &provider).map_err(Failure::invalid)?;
+        builder.with_client_cert_verifier(Arc::new(clients))
     };
     let mut config = builder.with_single_cert(certificates("cert", &cert)?, private_key(&key)?)?;
     config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
@@ -170,14 +165,4 @@ pub(crate) fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Failur
 /// Whether this begins as DER does, with a sequence of more than 127 bytes, and not as a text does.
 fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, length, ..] if *length != b'\n' && *length != b'\r')
-}
-
-/// Those that webpki can read: lists of authorities have some that it cannot.
-fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, Failure> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
-    if added == 0 {
-        return Err(Failure::invalid("tls.ca has no certificate that can be read"));
-    }
-    Ok(roots)
 }

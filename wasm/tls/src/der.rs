@@ -16,6 +16,8 @@ pub(crate) struct Certificate<'a> {
     pub(crate) public_key: &'a [u8],
     /// The identifier of the public key (RFC 5280 §4.2.1.2).
     pub(crate) subject_key_identifier: Option<&'a [u8]>,
+    /// Whether the key may sign certificates.
+    pub(crate) is_authority: bool,
 }
 
 /// An attribute of a name.
@@ -28,6 +30,7 @@ pub(crate) struct Attribute<'a> {
     pub(crate) value: &'a [u8],
 }
 
+const BOOLEAN: u8 = 0x01;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -42,8 +45,13 @@ const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
-/// The object identifier 2.5.29.14.
+/// The object identifiers 2.5.29.14, .15 and .19.
 const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+
+/// The bit `keyCertSign` in the first byte of a key's usage (RFC 5280 §4.2.1.3).
+const KEY_CERT_SIGN: u8 = 0x04;
 
 /// Elements one after the other.
 #[derive(Clone, Copy)]
@@ -88,7 +96,7 @@ impl<'a> Certificate<'a> {
     pub(crate) fn parse(der: &'a [u8]) -> Option<Self> {
         let mut certificate = Elements(Elements(der).expect(SEQUENCE)?);
         let mut fields = Elements(certificate.expect(SEQUENCE)?);
-        fields.optional(VERSION);
+        let has_version = fields.optional(VERSION).is_some();
         let _serial_number = fields.next()?;
         let _algorithm = fields.expect(SEQUENCE)?;
         let (_, _, issuer) = fields.next()?;
@@ -100,13 +108,27 @@ impl<'a> Certificate<'a> {
         let _algorithm = key.expect(SEQUENCE)?;
         // The first byte counts the bits that the last one lacks: none.
         let (_, public_key) = key.expect(BIT_STRING)?.split_first()?;
-        let mut subject_key_identifier = None;
+        let mut extensions = Extensions::default();
         while let Some((tag, contents, _)) = fields.next() {
             if tag == EXTENSIONS {
-                subject_key_identifier = key_identifier(contents);
+                extensions = Extensions::parse(contents)?;
             }
         }
-        Some(Self { issuer, not_before, not_after, subject, public_key, subject_key_identifier })
+        // RFC 5280 §6.1.4 (k): a certificate of version 3 says so; the first ones, which have no version, cannot.
+        let is_authority = match extensions.is_authority {
+            Some(says_so) => says_so,
+            None => !has_version && issuer == subject,
+        };
+        Some(Self {
+            issuer,
+            not_before,
+            not_after,
+            subject,
+            public_key,
+            subject_key_identifier: extensions.subject_key_identifier,
+            // (n): "If a key usage extension is present, verify that the keyCertSign bit is set."
+            is_authority: is_authority && extensions.may_sign.unwrap_or(true),
+        })
     }
 
     /// Whether it names itself as its issuer.
@@ -139,6 +161,9 @@ pub(crate) fn attributes(name: &[u8]) -> Option<Vec<Attribute<'_>>> {
 
 /// X.690 §8.19.
 fn object_identifier(bytes: &[u8]) -> Option<Vec<u64>> {
+    if bytes.last()? & 0x80 != 0 {
+        return None;
+    }
     let mut parts = Vec::new();
     let mut part: u64 = 0;
     for byte in bytes {
@@ -157,15 +182,40 @@ fn object_identifier(bytes: &[u8]) -> Option<Vec<u64>> {
     Some(parts)
 }
 
-fn key_identifier(extensions: &[u8]) -> Option<&[u8]> {
-    let mut extensions = Elements(Elements(extensions).expect(SEQUENCE)?);
-    loop {
-        let mut extension = Elements(extensions.expect(SEQUENCE)?);
-        if extension.expect(OBJECT_IDENTIFIER)? != SUBJECT_KEY_IDENTIFIER {
-            continue;
+/// What is known of a certificate's extensions; None of those that it has not.
+#[derive(Default)]
+struct Extensions<'a> {
+    subject_key_identifier: Option<&'a [u8]>,
+    /// What its key may be used for has `keyCertSign`.
+    may_sign: Option<bool>,
+    is_authority: Option<bool>,
+}
+
+impl<'a> Extensions<'a> {
+    fn parse(extensions: &'a [u8]) -> Option<Self> {
+        let mut extensions = Elements(Elements(extensions).expect(SEQUENCE)?);
+        let mut found = Self::default();
+        while !extensions.0.is_empty() {
+            let mut extension = Elements(extensions.expect(SEQUENCE)?);
+            let kind = extension.expect(OBJECT_IDENTIFIER)?;
+            let _is_critical = extension.optional(BOOLEAN);
+            // What is in an extension is an octet string in which the element is.
+            let mut value = Elements(extension.expect(OCTET_STRING)?);
+            match kind {
+                SUBJECT_KEY_IDENTIFIER => found.subject_key_identifier = Some(value.expect(OCTET_STRING)?),
+                // After a byte that counts the bits that the last one lacks.
+                KEY_USAGE => {
+                    let usage = value.expect(BIT_STRING)?.get(1).copied().unwrap_or(0);
+                    found.may_sign = Some(usage & KEY_CERT_SIGN != 0);
+                }
+                BASIC_CONSTRAINTS => {
+                    let is_authority = Elements(value.expect(SEQUENCE)?).optional(BOOLEAN);
+                    found.is_authority = Some(is_authority.is_some_and(|value| value != [0]));
+                }
+                _ => {}
+            }
         }
-        // What is in an extension is an octet string in which the element is, here one more.
-        return Elements(extension.expect(OCTET_STRING)?).expect(OCTET_STRING);
+        Some(found)
     }
 }
 
@@ -173,6 +223,9 @@ fn key_identifier(extensions: &[u8]) -> Option<&[u8]> {
 fn time(elements: &mut Elements<'_>) -> Option<u64> {
     let (tag, text, _) = elements.next()?;
     let text = str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let (year, rest) = match tag {
         UTC_TIME => {
             let year: u64 = text.get(..2)?.parse().ok()?;
@@ -181,6 +234,9 @@ fn time(elements: &mut Elements<'_>) -> Option<u64> {
         GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, text.get(4..)?),
         _ => return None,
     };
+    if rest.len() != 10 {
+        return None;
+    }
     let mut numbers = [0; 5];
     for (i, number) in numbers.iter_mut().enumerate() {
         *number = rest.get(2 * i..2 * i + 2)?.parse().ok()?;
@@ -222,6 +278,29 @@ mod tests {
             object_identifier(&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19]),
             Some(vec![0, 9, 2342, 19200300, 100, 1, 25])
         );
+        for none in [&[][..], &[0x80], &[0x55, 0x84], &[0xff; 12]] {
+            assert_eq!(object_identifier(none), None, "{none:x?}");
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_5280() {
+        let read = |tag: u8, text: &str| {
+            let der = [&[tag, text.len() as u8], text.as_bytes()].concat();
+            time(&mut Elements(&der))
+        };
+        assert_eq!(read(UTC_TIME, "700101000001Z"), Some(1));
+        assert_eq!(read(GENERALIZED_TIME, "20500101000000Z"), Some(2_524_608_000));
+        for (tag, text) in [
+            (UTC_TIME, "7001010000Z"),
+            (UTC_TIME, "700101000001+0100"),
+            (UTC_TIME, "70010100000+1Z"),
+            (UTC_TIME, "19700101000001Z"),
+            (GENERALIZED_TIME, "20500101000000.5Z"),
+            (GENERALIZED_TIME, "205001010000Z"),
+        ] {
+            assert_eq!(read(tag, text), None, "{text}");
+        }
     }
 
     #[test]
@@ -238,6 +317,7 @@ mod tests {
         assert_eq!(certificate.not_after, 2_556_230_400);
         assert_eq!(certificate.public_key, rcgen::PublicKeyData::der_bytes(&key));
         assert_eq!(certificate.subject_key_identifier, Some(&params.key_identifier(&key)[..]));
+        assert!(certificate.is_authority);
         let [name] = &attributes(certificate.subject).unwrap()[..] else { panic!("one attribute") };
         assert_eq!((&name.kind[..], name.value), (&[2, 5, 4, 3][..], &b"rcgen self signed cert"[..]));
         for end in 0..made.der().len() {
@@ -250,6 +330,27 @@ mod tests {
                 let _ = attributes(certificate.subject);
             }
             damaged[i] ^= 0xff;
+        }
+    }
+
+    #[test]
+    fn authorities_are_those_that_may_sign() {
+        use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};
+        let key = rcgen::KeyPair::generate().unwrap();
+        let any = || IsCa::Ca(BasicConstraints::Unconstrained);
+        for (is_ca, usages, expected) in [
+            (any(), vec![], true),
+            (IsCa::Ca(BasicConstraints::Constrained(0)), vec![KeyUsagePurpose::KeyCertSign], true),
+            (any(), vec![KeyUsagePurpose::DigitalSignature], false),
+            (IsCa::ExplicitNoCa, vec![], false),
+            (IsCa::NoCa, vec![], false),
+            (IsCa::NoCa, vec![KeyUsagePurpose::KeyCertSign], false),
+        ] {
+            let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+            (params.is_ca, params.key_usages) = (is_ca, usages.clone());
+            let made = params.self_signed(&key).unwrap();
+            let found = Certificate::parse(made.der()).map(|certificate| certificate.is_authority);
+            assert_eq!(found, Some(expected), "{is_ca:?} {usages:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who is trusted. webpki decides; what it would not accept but people use is added: a certificate that is itself among the trusted
-//! ones, as `openssl req -x509` makes them.
+//! ones, as `openssl req -x509` makes them. Whom webpki would believe everything is left out: to it each trusted certificate is an
+//! authority, also that of a server, whose key would then be good for any name.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
@@ -71,26 +73,38 @@ impl Pinned {
     }
 }
 
+/// Whom a client trusts.
+#[derive(Debug)]
+struct Trusted {
+    /// None if there is no authority among them.
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    pinned: Pinned,
+}
+
 /// What a client thinks of a server's certificate.
 #[derive(Debug)]
 pub(crate) struct Servers {
     /// None if any certificate will do.
-    trusted: Option<(Arc<WebPkiServerVerifier>, Pinned)>,
+    trusted: Option<Trusted>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Servers {
-    /// Trusts who has a certificate of these authorities.
+    /// Trusts who has one of these certificates, or one of an authority among them.
     pub(crate) fn trusting(
-        roots: RootCertStore,
         certificates: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .build()
-            .map_err(|error| error.to_string())?;
+        let webpki = match authorities(&certificates)? {
+            Some(roots) => Some(
+                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+                    .build()
+                    .map_err(|error| error.to_string())?,
+            ),
+            None => None,
+        };
         let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { trusted: Some((webpki, Pinned(certificates))), algorithms })
+        Ok(Self { trusted: Some(Trusted { webpki, pinned: Pinned(certificates) }), algorithms })
     }
 
     /// Trusts anybody.
@@ -108,7 +122,7 @@ impl ServerCertVerifier for Servers {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some((webpki, pinned)) = &self.trusted else {
+        let Some(Trusted { webpki, pinned }) = &self.trusted else {
             return Ok(ServerCertVerified::assertion());
         };
         if let Some(checked) = pinned.check(end_entity, now) {
@@ -117,9 +131,11 @@ impl ServerCertVerifier for Servers {
             rustls::client::verify_server_name(&parsed, server_name)?;
             return Ok(ServerCertVerified::assertion());
         }
-        webpki
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .map_err(|error| explained(error, end_entity, intermediates))
+        let checked = match webpki {
+            Some(webpki) => webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        checked.map_err(|error| explained(error, end_entity, intermediates))
     }
 
     fn verify_tls12_signature(
@@ -148,24 +164,44 @@ impl ServerCertVerifier for Servers {
 /// What a server thinks of a client's certificate.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    webpki: Arc<dyn ClientCertVerifier>,
+    /// None if there is no authority among those that are trusted.
+    webpki: Option<Arc<dyn ClientCertVerifier>>,
     pinned: Pinned,
+    /// The names of those that are trusted, which clients are told.
+    subjects: Vec<DistinguishedName>,
+    is_mandatory: bool,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Clients {
-    /// Trusts who has a certificate of these authorities.
-    pub(crate) fn trusting(webpki: Arc<dyn ClientCertVerifier>, certificates: Vec<CertificateDer<'static>>) -> Self {
-        Self { webpki, pinned: Pinned(certificates) }
+    /// Trusts who has one of these certificates, or one of an authority among them; a client must have one if it `is_mandatory`.
+    pub(crate) fn trusting(
+        certificates: Vec<CertificateDer<'static>>,
+        is_mandatory: bool,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let webpki = match authorities(&certificates)? {
+            Some(roots) => Some(
+                WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+                    .build()
+                    .map_err(|error| error.to_string())?,
+            ),
+            None => None,
+        };
+        let parsed = certificates.iter().filter_map(|certificate| der::Certificate::parse(certificate));
+        let subjects = parsed.map(|certificate| certificate.subject.to_vec().into()).collect();
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { webpki, pinned: Pinned(certificates), subjects, is_mandatory, algorithms })
     }
 }
 
 impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
-        self.webpki.client_auth_mandatory()
+        self.is_mandatory
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.webpki.root_hint_subjects()
+        &self.subjects
     }
 
     fn verify_client_cert(
@@ -174,13 +210,14 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.pinned.check(end_entity, now) {
-            Some(checked) => checked.map(|()| ClientCertVerified::assertion()),
-            None => self
-                .webpki
-                .verify_client_cert(end_entity, intermediates, now)
-                .map_err(|error| explained(error, end_entity, intermediates)),
+        if let Some(checked) = self.pinned.check(end_entity, now) {
+            return checked.map(|()| ClientCertVerified::assertion());
         }
+        let checked = match &self.webpki {
+            Some(webpki) => webpki.verify_client_cert(end_entity, intermediates, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        checked.map_err(|error| explained(error, end_entity, intermediates))
     }
 
     fn verify_tls12_signature(
@@ -189,7 +226,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -198,10 +235,100 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Those of the certificates that may sign others; None if there are none. Some may be such that they cannot be read, as in lists of
+/// authorities, but not all.
+fn authorities(certificates: &[CertificateDer<'static>]) -> Result<Option<Arc<RootCertStore>>, String> {
+    let parsed = certificates.iter().filter_map(|one| Some((one, der::Certificate::parse(one)?)));
+    let (mut roots, mut has_others) = (RootCertStore::empty(), false);
+    for (certificate, fields) in parsed {
+        if !fields.is_authority {
+            has_others = true;
+        } else {
+            roots.add_parsable_certificates([certificate.clone()]);
+        }
+    }
+    match roots.is_empty() {
+        false => Ok(Some(Arc::new(roots))),
+        true if has_others => Ok(None),
+        true => Err("tls.ca has no certificate that can be read".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rustls::crypto::ring;
+
+    use super::*;
+
+    /// A certificate of `name` with its key, issued by itself or another.
+    fn make(
+        name: &str,
+        is_ca: IsCa,
+        by: Option<&Issuer<'static, KeyPair>>,
+    ) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = is_ca;
+        let made = match by {
+            Some(issuer) => params.signed_by(&key, issuer).unwrap(),
+            None => params.self_signed(&key).unwrap(),
+        };
+        (made.der().clone(), Issuer::new(params, key))
+    }
+
+    fn now() -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000))
+    }
+
+    /// Whether a client that trusts `ca` believes a certificate to be that of `name`, and a server believes it of its client.
+    fn is_believed(ca: &[&CertificateDer<'static>], shown: &CertificateDer<'static>, name: &str) -> [bool; 2] {
+        let provider = Arc::new(ring::default_provider());
+        let ca: Vec<_> = ca.iter().map(|certificate| (*certificate).clone()).collect();
+        let servers = Servers::trusting(ca.clone(), &provider).unwrap();
+        let clients = Clients::trusting(ca, true, &provider).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        [
+            servers.verify_server_cert(shown, &[], &name, &[], now()).is_ok(),
+            clients.verify_client_cert(shown, &[], now()).is_ok(),
+        ]
+    }
+
+    #[test]
+    fn an_authority_is_believed_about_all_names_and_others_about_their_own() {
+        let (authority, issuer) = make("authority.test", IsCa::Ca(BasicConstraints::Unconstrained), None);
+        let (issued, _) = make("shop.test", IsCa::NoCa, Some(&issuer));
+        assert_eq!(is_believed(&[&authority], &issued, "shop.test"), [true, true]);
+        assert_eq!(is_believed(&[&authority], &issued, "bank.test"), [false, true]);
+        for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+            let (server, server_key) = make("shop.test", is_ca, None);
+            assert_eq!(is_believed(&[&server], &server, "shop.test"), [true, true]);
+            assert_eq!(is_believed(&[&server], &server, "bank.test"), [false, true]);
+            // Whoever has the server's key is nobody else for it.
+            let (forged, _) = make("bank.test", IsCa::NoCa, Some(&server_key));
+            assert_eq!(is_believed(&[&server], &forged, "bank.test"), [false, false]);
+            assert_eq!(is_believed(&[&server, &authority], &forged, "bank.test"), [false, false]);
+            assert_eq!(is_believed(&[&server, &authority], &issued, "shop.test"), [true, true]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_nobody() {
+        let provider = Arc::new(ring::default_provider());
+        let garbage = CertificateDer::from(vec![0x30, 0x03, 1, 2, 3]);
+        assert!(Servers::trusting(vec![garbage.clone()], &provider).is_err());
+        assert!(Clients::trusting(vec![garbage], true, &provider).is_err());
     }
 }
