@@ -11,14 +11,14 @@ const until = (command) =>
   `for try in $(seq 200); do ${command} && break; usleep 50000; done; ${command}`;
 
 /** The guest's global IPv6 addresses that begin so, once they are in use; the first of them. */
-async function address6(guest, begin) {
+export async function address6(guest, begin) {
   const shown = "ip -6 -o addr show dev eth0 scope global";
   await guest.check(until(`${shown} | grep ' ${begin}' | grep -qv tentative`));
   return guest.check(`${shown} | sed -n 's/.* inet6 \\(${begin}[^/]*\\).*/\\1/p' | head -n 1`);
 }
 
 /** Linux asks for routers when a link comes up. */
-const linkUp = "ip link set eth0 down && ip link set eth0 up";
+export const linkUp = "ip link set eth0 down && ip link set eth0 up";
 
 async function configuresItself(env, nic) {
   const { guest, gateway } = await home(env, nic);

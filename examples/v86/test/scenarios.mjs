@@ -13,6 +13,7 @@ import { assert } from "chai";
 import { createStack, createSwitch, v86Port, webSocketPort } from "ethertab";
 import { createGateway } from "ethertab/gateway";
 import { bytes, FILE, GATEWAY, MiB, sha256, streamOf } from "./data.mjs";
+import { jumboScenarios } from "./jumbo.mjs";
 import { networkScenarios } from "./networks.mjs";
 import {
   answerOne,
@@ -264,6 +265,7 @@ export const scenarios = [
   { name: "guest and gateway in two processes over a WebSocket", run: overWebSocket },
   { name: "2,000 requests leave no memory behind", run: staysSmall },
   ...networkScenarios,
+  ...jumboScenarios,
 ];
 
 const nics = ["virtio", "ne2k"];

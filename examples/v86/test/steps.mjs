@@ -92,20 +92,19 @@ export async function home(env, nic) {
 }
 
 /** The guest's own view of its lease. @param {import("../guest/guest.mjs").Guest} guest */
-export async function takeLease(guest) {
+export async function takeLease(guest, mtu = GATEWAY.mtu) {
   await guest.check(DHCP, { timeoutMs: 30_000 });
   const address = await guest.check(
     "ip -4 -o addr show dev eth0 | sed 's/.*inet \\([^ ]*\\).*/\\1/'",
   );
   const router = await guest.check("ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'");
   const resolver = await guest.check("cat /etc/resolv.conf");
-  const mtu = await guest.check("cat /sys/class/net/eth0/mtu");
   assert.match(address, /^10\.0\.2\.\d+\/24$/);
   assert.match(router, /^10\.0\.2\.\d+$/);
   assert.notEqual(address, `${router}/24`);
   assert.include(resolver, `nameserver ${router}`);
   assert.include(resolver, `search ${GATEWAY.domain}`);
-  assert.equal(mtu, String(GATEWAY.mtu));
+  assert.equal(await guest.check("cat /sys/class/net/eth0/mtu"), String(mtu));
   return { address: address.replace("/24", ""), router };
 }
 

@@ -12,10 +12,10 @@ async function seconds(work) {
 /**
  * Measures contenders in turns (first, second, first, second, ...), so that a change of the machine's speed meets all of them.
  *
- * Each is `{ work(amount), before?, after?, start?, limit?, amount? }`: `work` does `amount` units, in a promise if it
+ * Each is `{ work(amount), before?, after?, start?, limit?, amount?, warmUps? }`: `work` does `amount` units, in a promise if it
  * likes, and throws when the outcome is wrong, as `after` may, which like `before` is no part of the time. The amount is
  * grown in the warm-up, from `start`, until a repetition takes about `length` CPU seconds; with `amount` it is fixed and
- * the warm-up is one repetition.
+ * the warm-up is `warmUps` repetitions.
  *
  * @returns for each contender its rates, one a repetition: `rates` in units a CPU second, `clockRates` by the clock
  */
@@ -50,9 +50,9 @@ async function once({ before, work, after }, amount) {
 
 /** The amount of work that takes about `length` CPU seconds. The code is compiled and warm after it. */
 async function calibrate(contender, length) {
-  const { start = 1000, limit = 4_000_000_000 } = contender;
+  const { start = 1000, limit = 4_000_000_000, warmUps = 1 } = contender;
   if (contender.amount !== undefined) {
-    await once(contender, contender.amount);
+    for (let run = 0; run < warmUps; run++) await once(contender, contender.amount);
     return contender.amount;
   }
   let amount = start;

@@ -12,6 +12,10 @@ import { Pattern } from "../lib/pattern.mjs";
 const FILE_BYTES = 20 * 1024 * 1024;
 const FILE_MB = FILE_BYTES / 1e6;
 const CHUNK_BYTES = 65_536;
+/** Transfers until v86 has compiled what the guest runs, and V8 what v86 has made of it. */
+const WARM_UPS = 5;
+/** The MTU of the third guest: the most that an IP packet has. */
+const LONGEST_PACKET = 65_535;
 const ORIGIN = "http://shop.test";
 const PATIENCE = { timeoutMs: 120_000 };
 
@@ -48,13 +52,17 @@ function digestOfFile() {
   return hash.digest("hex");
 }
 
-/** A guest on ethertab's gateway. */
-async function onGateway(dist) {
+/** A guest on ethertab's gateway, with packets of 1,500 bytes or of as many as `mtu` says. */
+async function onGateway(dist, mtu) {
   const load = (file) => import(pathToFileURL(path.join(dist, file)).href);
   const { createSwitch, v86Port } = await load("index.js");
   const { createGateway } = await load("gateway/index.js");
-  const guest = await startGuest();
-  const gateway = await createGateway({ network: "10.0.2.0/24" });
+  // A saved guest has the MTU that it was booted with.
+  const guest = await startGuest(mtu === undefined ? {} : { cold: true, mtu });
+  const gateway = await createGateway({
+    network: "10.0.2.0/24",
+    ...(mtu !== undefined && { mtu }),
+  });
   const lan = await createSwitch();
   lan.plug(gateway);
   lan.plug(v86Port(guest.emulator));
@@ -109,6 +117,7 @@ function upload(guest) {
 function whileAwake({ emulator }, { amount, work, after }) {
   return {
     amount,
+    warmUps: WARM_UPS,
     before: () => emulator.run(),
     work,
     after: async () => {
@@ -121,10 +130,14 @@ function whileAwake({ emulator }, { amount, work, after }) {
 async function transfers({ dist, repetitions }) {
   const digest = digestOfFile();
   const ours = await onGateway(dist);
+  await ours.guest.emulator.stop();
+  const jumbo = await onGateway(dist, LONGEST_PACKET);
+  await jumbo.guest.emulator.stop();
   const theirs = await onFetchNetwork();
-  await Promise.all([ours.guest.emulator.stop(), theirs.guest.emulator.stop()]);
+  await theirs.guest.emulator.stop();
   const contenders = {
     download: download(ours.guest, digest),
+    jumbo: download(jumbo.guest, digest),
     fetch: download(theirs.guest, digest),
     upload: upload(ours.guest),
   };
@@ -133,14 +146,17 @@ async function transfers({ dist, repetitions }) {
     return [
       figure("v86.download.mb_s", "MB/s", rates.download),
       ratio("v86.download.vs_fetch", rates.download, rates.fetch),
+      figure("v86.download.jumbo_mb_s", "MB/s", rates.jumbo),
+      ratio("v86.download.jumbo_vs_fetch", rates.jumbo, rates.fetch),
       figure("v86.download.fetch_mb_s", "MB/s", rates.fetch),
       figure("v86.upload.mb_s", "MB/s", rates.upload),
       figure("v86.download.clock_mb_s", "MB/s", clockRates.download),
       ratio("v86.download.clock_vs_fetch", clockRates.download, clockRates.fetch),
+      ratio("v86.download.jumbo_clock_vs_fetch", clockRates.jumbo, clockRates.fetch),
       figure("v86.upload.clock_mb_s", "MB/s", clockRates.upload),
     ];
   } finally {
-    await Promise.all([ours.close(), theirs.close()]);
+    await Promise.all([ours.close(), jumbo.close(), theirs.close()]);
   }
 }
 
