@@ -55,6 +55,14 @@ const pages = {
   "/empty": (_, response) => response.writeHead(204).end(),
   "/same": (_, response) => response.writeHead(304, { etag: '"x"' }).end(),
   "/moved": (_, response) => response.writeHead(302, { location: "/hello" }).end(),
+  // Redirects as the query says: `?status=307&to=/echo`.
+  "/to": (request, response) => {
+    const { searchParams } = new URL(request.url, "http://x");
+    response.writeHead(Number(searchParams.get("status") ?? 302), {
+      location: searchParams.get("to"),
+    });
+    response.end("moved");
+  },
   "/early": (_, response) => {
     response.writeHead(200, { "content-length": 100 });
     response.write("only");
@@ -268,7 +276,7 @@ test("redirects by hand, a proxy against CORS, and http upgraded", async (t) => 
   const asked = [];
   const recording = (url, init) => {
     asked.push(String(url));
-    return init.redirect === "manual" ? testFetch(url, init) : Promise.resolve(new Response("ok"));
+    return /moved/.test(url) ? testFetch(url, init) : Promise.resolve(new Response("ok"));
   };
   const manual = await network(t, { fetch: recording, redirect: "manual" });
   const moved = await manual.ask("/moved");
@@ -294,6 +302,139 @@ test("redirects by hand, a proxy against CORS, and http upgraded", async (t) => 
     "http://web.test/b",
     "https://web.test/c",
     "https://web.test:8080/d",
+  ]);
+});
+
+test("each redirect is followed only where the rules lead to this egress; else the guest gets it", async (t) => {
+  const asked = [];
+  const egress = fetchEgress({
+    fetch: (url, init) => {
+      asked.push(String(url));
+      return testFetch(url, init);
+    },
+  });
+  const secret = ["secret.web.test", "127.0.0.0/8", "::1", "169.254.0.0/16"];
+  const rules = [
+    { host: secret, egress: noEgress() },
+    { port: 81, egress: noEgress() },
+    { egress },
+  ];
+  const { ask } = await network(t, {}, { egress: rules });
+  const here = `http://web.test:${port}`;
+  const path = (to, status = 302) => `/to?status=${status}&to=${encodeURIComponent(to)}`;
+  for (const to of [
+    `http://secret.web.test:${port}/hello`,
+    `http://SECRET.web.test.:${port}/hello`,
+    `http://127.0.0.1:${port}/hello`,
+    `http://2130706433:${port}/hello`,
+    `http://[::1]:${port}/hello`,
+    `http://[::ffff:7f00:1]:${port}/hello`,
+    "http://169.254.169.254/latest/meta-data/",
+    "http://other.web.test:81/",
+  ]) {
+    asked.length = 0;
+    // By a host that is permitted, to one that is not.
+    const { response, body } = await ask(path(`http://other.web.test:${port}${path(to, 307)}`));
+    assert.deepEqual([response.statusCode, body.toString()], [307, "moved"], to);
+    assert.equal(response.headers.location, new URL(to).href);
+    assert.equal(asked.length, 2);
+  }
+  const { response, body } = await ask(path(`http://other.web.test:${port}${path("/hello")}`));
+  assert.deepEqual([response.statusCode, body.toString()], [200, "hello"]);
+  assert.equal(response.headers["content-location"], `http://other.web.test:${port}/hello`);
+  // A POST that has become a GET on its way is not made a POST again by the guest.
+  const changed = await ask(path(`${here}${path("http://169.254.169.254/", 307)}`, 301), {
+    method: "POST",
+    body: "x",
+  });
+  assert.equal(changed.response.statusCode, 303);
+});
+
+test("redirects change the request as the Fetch standard says", async (t) => {
+  const { ask, egress } = await network(t);
+  const to = (target, status) => `/to?status=${status}&to=${encodeURIComponent(target)}`;
+  const post = (path, body = "text", headers = {}) =>
+    ask(path, { method: "POST", body, headers: { "content-type": "text/x", ...headers } });
+  for (const [status, method, size] of [
+    [301, "GET", 0],
+    [302, "GET", 0],
+    [303, "GET", 0],
+    [307, "POST", 4],
+    [308, "POST", 4],
+  ]) {
+    const echo = JSON.parse((await post(to("/echo", status))).body.toString());
+    assert.deepEqual([echo.method, echo.size], [method, size], String(status));
+    assert.equal(echo.headers["content-type"], method === "POST" ? "text/x" : undefined);
+  }
+  const put = await ask(to("/echo", 302), { method: "PUT", body: "text" });
+  assert.equal(JSON.parse(put.body.toString()).method, "PUT");
+  const own = { authorization: "Basic eDp5", cookie: "a=1", "x-own": "1" };
+  for (const [target, isTold] of [
+    ["/echo", true],
+    [`http://other.web.test:${port}/echo`, false],
+  ]) {
+    const { headers } = JSON.parse((await ask(to(target, 302), { headers: own })).body.toString());
+    assert.deepEqual(
+      [headers.authorization, headers.cookie, headers["x-own"]],
+      isTold ? ["Basic eDp5", "a=1", "1"] : [undefined, undefined, "1"],
+    );
+  }
+  const before = egress.counters().failures;
+  for (const [target, status, body, message] of [
+    ["/echo", 307, LARGE.subarray(0, 200_000), /asks for the body again/],
+    ["file:///etc/passwd", 302, "x", /file:, which is not HTTP/],
+    ["http://a b/", 302, "x", /which is no URL/],
+    ["", 307, "x", /more than 20 redirects/],
+  ]) {
+    const { response, body: text } = await post(to(target, status), body);
+    assert.equal(response.statusCode, 502);
+    assert.match(text.toString(), message);
+  }
+  assert.equal(egress.counters().failures, before + 4);
+  const none = await ask("/to?status=304");
+  assert.equal(none.response.statusCode, 304);
+});
+
+test("a page's browser follows by itself: what comes from where the rules lead elsewhere is not shown", async (t) => {
+  globalThis.location = { protocol: "http:", origin: "http://page.test" };
+  t.after(() => Reflect.deleteProperty(globalThis, "location"));
+  let end;
+  const egress = fetchEgress({
+    fetch: async (_, { redirect }) => {
+      assert.equal(redirect, "follow");
+      const response = new Response("inside");
+      return Object.defineProperties(response, {
+        redirected: { value: true },
+        url: { value: end },
+      });
+    },
+  });
+  const { ask } = await network(
+    t,
+    {},
+    {
+      egress: [
+        { host: "192.168.0.0/16", egress: noEgress() },
+        { port: 80, egress },
+      ],
+    },
+  );
+  const outcomes = [];
+  for (end of [
+    "http://192.168.1.1/",
+    "http://other.test/",
+    "https://web.test/",
+    "https://other.test/",
+  ]) {
+    const { response, body } = await ask("/", { port: 80 });
+    outcomes.push([response.statusCode, body.toString()]);
+  }
+  const denied = (url) => `http://web.test/ redirects to ${url}, where the rules do not lead.\n`;
+  assert.deepEqual(outcomes, [
+    [502, denied("http://192.168.1.1/")],
+    [200, "inside"],
+    [200, "inside"],
+    [502, denied("https://other.test/")],
   ]);
 });
 

@@ -33,7 +33,7 @@ export interface FlowPlace {
   readonly parser: HeadParser;
   /** Ends guests' TLS, where the gateway has an authority. */
   readonly secured: Securing | null;
-  leadsTo(hostname: string): boolean;
+  leadsTo(hostname: string, port: number): boolean;
   opened(flow: GuestFlow): void;
   /** It was never open. */
   refused(flow: GuestFlow, reason: string): void;
@@ -78,8 +78,11 @@ export abstract class GuestFlow {
     return this.#controller.signal;
   }
 
-  leadsTo(hostname: string): boolean {
-    return this.place.leadsTo(check.string("hostname", hostname).toLowerCase());
+  leadsTo(hostname: string, port: number = this.local.port): boolean {
+    return this.place.leadsTo(
+      check.string("hostname", hostname).toLowerCase(),
+      check.port("port", port),
+    );
   }
 
   refuse(): void {

@@ -291,8 +291,8 @@ export class Outside {
     const guest = this.#guests.of(remote.address);
     const meaning = this.#meaningOf(guest, local.address);
     const { address, port } = local;
-    const find = (hostname: string, address: string | null): Egress =>
-      rules.find({ protocol, hostname, address, port });
+    const find = (hostname: string, address: string | null, to = port): Egress =>
+      rules.find({ protocol, hostname, address, port: to });
     // Flows are taken only where there are rules.
     const rules = this.#settings.rules as NonNullable<EgressSettings["rules"]>;
     const hostname = meaning?.hostname ?? address;
@@ -310,9 +310,10 @@ export class Outside {
       clock: this.#clock,
       parser: this.#parser,
       secured: this.#secured,
-      leadsTo: (other) => {
+      leadsTo: (other, to) => {
         const isAddress = parseIp(other) !== null;
-        return other === hostname || find(other, isAddress ? other : null) === egress;
+        if (other === hostname && to === port) return true;
+        return find(other, isAddress ? other : null, to) === egress;
       },
       opened: (flow) => {
         this.#counters.opened += 1;

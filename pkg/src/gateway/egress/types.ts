@@ -28,8 +28,8 @@ export interface EgressFlowEnds extends FlowEnds {
   readonly hostname: string;
   /** Aborts when nobody waits for a decision any more, later when the connection or the flow has ended, and when the gateway closes. */
   readonly signal: AbortSignal;
-  /** Whether the rules would give a flow to another host, at the same port, to this egress as well. */
-  leadsTo(hostname: string): boolean;
+  /** Whether the rules would give a flow to another host, at the same port unless another is named, to this egress as well. */
+  leadsTo(hostname: string, port?: number): boolean;
 }
 
 /**

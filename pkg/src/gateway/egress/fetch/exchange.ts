@@ -3,6 +3,7 @@
 import { CONNECTION_FIELDS, plainResponse } from "../../http/response.js";
 import { takesStreams } from "../../http/server.js";
 import type { FetchSettings } from "./options.js";
+import { type Asked, type Followed, follow } from "./redirects.js";
 import { type UploadSettings, UploadTooLarge, uploadOf } from "./upload.js";
 
 /** Fields that `fetch` sets itself, and that have no meaning for another connection than the guest's. */
@@ -50,18 +51,22 @@ export interface ExchangeCounters {
   uploadsTooLarge: number;
 }
 
-/** Asks a server for a guest. Rejects only when the guest has gone, or its request was at fault. */
+/**
+ * Asks a server for a guest; `leadsTo` is whether the rules have the guest's requests for a URL come here. Rejects only when the guest has gone, or its request
+ * was at fault.
+ */
 export async function exchange(
   request: Request,
   settings: FetchSettings,
   counters: ExchangeCounters,
+  leadsTo: (url: URL) => boolean,
 ): Promise<Response> {
   counters.requests += 1;
   const url = upgraded(new URL(request.url), settings.isUpgrading);
   const target = settings.corsProxy?.(url.href) ?? url.href;
   const headers = headersFor(request.headers, settings.isPage);
   if (headers.has("range") && !settings.isPage) headers.set("accept-encoding", "identity");
-  const init: RequestInit & { duplex?: "half" } = {
+  const init: Asked["init"] & { duplex?: "half" } = {
     method: request.method,
     headers,
     signal: request.signal,
@@ -70,12 +75,12 @@ export async function exchange(
     cache: "no-store",
     referrerPolicy: "no-referrer",
   };
-  let response: Response;
+  let followed: Followed;
   try {
     const body = await bodyOf(request, uploadSettings(target, settings));
     if (body !== null) init.body = body;
     if (body instanceof ReadableStream) init.duplex = "half";
-    response = await settings.fetch(target, init);
+    followed = await ask(target, init, settings, leadsTo);
   } catch (error) {
     if (error instanceof UploadTooLarge) {
       counters.uploadsTooLarge += 1;
@@ -85,11 +90,40 @@ export async function exchange(
     counters.failures += 1;
     return plainResponse(502, failureText(url, error, settings));
   }
+  const { response } = followed;
   if (response.type === "opaqueredirect" || response.type === "opaque" || response.status < 200) {
     counters.failures += 1;
     return plainResponse(502, opaqueText(url, response));
   }
-  return answerOf(response, url, request.method);
+  if (settings.corsProxy === null && !mayBeShown(response, url, leadsTo)) {
+    response.body?.cancel().catch(() => {});
+    counters.failures += 1;
+    const text = `${url.href} redirects to ${response.url}, where the rules do not lead.\n`;
+    return plainResponse(502, text);
+  }
+  return answerOf(followed, target, request.method);
+}
+
+/** Whether what the platform has followed redirects to is where the rules lead, too, or the same host. */
+function mayBeShown(response: Response, url: URL, leadsTo: (url: URL) => boolean): boolean {
+  if (!response.redirected || !URL.canParse(response.url)) return true;
+  const end = new URL(response.url);
+  return end.hostname === url.hostname || leadsTo(end);
+}
+
+/** Pages are not shown redirects, so that they can only have the browser follow them. */
+async function ask(
+  target: string,
+  init: Asked["init"],
+  settings: FetchSettings,
+  leadsTo: (url: URL) => boolean,
+): Promise<Followed> {
+  if (settings.redirect === "follow" && !settings.isPage) {
+    return follow(settings.fetch, { url: target, init }, leadsTo);
+  }
+  const response = await settings.fetch(target, init);
+  const url = response.redirected && response.url !== "" ? response.url : target;
+  return { response, url, left: null, isChanged: false };
 }
 
 /** A request's body for `fetch`. A platform whose requests take no streams has it as a whole already. */
@@ -146,7 +180,8 @@ function uploadSettings(
 }
 
 /** The response for the guest: decoded, and about this connection. */
-function answerOf(response: Response, url: URL, method: string): Response {
+function answerOf(followed: Followed, target: string, method: string): Response {
+  const { response, url, left, isChanged } = followed;
   const headers = new Headers(response.headers);
   // Whether the server's connection goes on is nothing to the guest's.
   for (const name of namedBy(headers)) headers.delete(name);
@@ -160,10 +195,11 @@ function answerOf(response: Response, url: URL, method: string): Response {
   const isKnown =
     codings.length === 0 && (response.type === "basic" || response.type === "default");
   if (!isKnown) headers.delete("content-length");
-  if (response.redirected && response.url !== "" && response.url !== url.href) {
-    headers.set("content-location", response.url);
-  }
-  const { status, statusText } = response;
+  if (url !== target) headers.set("content-location", url);
+  // The guest may go there by a connection of its own, about which the rules are asked.
+  if (left !== null) headers.set("location", left);
+  const status = left !== null && isChanged ? 303 : response.status;
+  const { statusText } = response;
   const hasBody = method !== "HEAD" && !NULL_BODY.has(status);
   if (!hasBody) response.body?.cancel().catch(() => {});
   return new Response(hasBody ? response.body : null, { status, statusText, headers });

@@ -10,7 +10,13 @@ import { type Resolved, type ServerContext, serveConnection } from "../../http/s
 import { GuestFlow } from "../flow.js";
 import type { Egress, EgressFlow } from "../types.js";
 import { exchange } from "./exchange.js";
-import { type FetchEgressOptions, type FetchSettings, fetchSettings, TLS_PORT } from "./options.js";
+import {
+  type FetchEgressOptions,
+  type FetchSettings,
+  fetchSettings,
+  HTTP_PORT,
+  TLS_PORT,
+} from "./options.js";
 import { PeekedSocket } from "./peeked_socket.js";
 
 /** The first byte of a TLS connection: a record of the handshake (RFC 8446 §5.1). */
@@ -178,8 +184,7 @@ function resolve(
   const url = requestUrl(head, scheme, literal ? `[${flow.hostname}]` : flow.hostname);
   // The guest has said by its connection which port it means.
   url.port = String(flow.local.port);
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
-  if (!flow.leadsTo(host)) {
+  if (!flow.leadsTo(hostOf(url))) {
     counters.misdirected += 1;
     const text = `${url.host} is not reached by this connection, which is for ${flow.hostname}.\n`;
     return { url, answer: plainResponse(421, text) };
@@ -187,5 +192,12 @@ function resolve(
   if (head.fields.tokens("upgrade").includes("websocket")) {
     throw new HttpError(501, "WebSockets are not carried by fetch");
   }
-  return { url, answer: (request) => exchange(request, settings, counters) };
+  const leadsTo = (to: URL): boolean =>
+    flow.leadsTo(hostOf(to), Number(to.port) || (to.protocol === "https:" ? TLS_PORT : HTTP_PORT));
+  return { url, answer: (request) => exchange(request, settings, counters, leadsTo) };
+}
+
+/** The host of a URL as rules name it. */
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
 }

@@ -17,8 +17,9 @@ export interface FetchEgressOptions {
   /** Whether `http://` becomes `https://`, except on this computer. By default in pages that were loaded by https, whose `fetch` cannot do else. */
   upgrade?: boolean;
   /**
-   * `"follow"`, the default: guests get what the redirects lead to, and its URL in Content-Location. `"manual"`: they get the redirect, where the platform shows it;
-   * browsers do not.
+   * `"follow"`, the default: guests get what the redirects lead to, and its URL in Content-Location. Outside of pages each redirect is followed by hand, and guests get
+   * it themselves where the rules lead its target elsewhere; in pages the browser follows, and what comes from where the rules lead elsewhere is a 502.
+   * `"manual"`: they get the redirect, where the platform shows it; browsers do not.
    */
   redirect?: "follow" | "manual";
   /** Whether the page's own cookies are sent: by default `"omit"`, since guests are not the page's user. */
@@ -62,7 +63,8 @@ export interface FetchSettings {
 
 const BUFFER_LIMIT = 16 * 1024 * 1024;
 const MOST_BUFFERED = 1024 ** 3;
-const PORTS = [80, "1024-3305", "3307-5899", "5910-65535"];
+export const HTTP_PORT = 80;
+const PORTS = [HTTP_PORT, "1024-3305", "3307-5899", "5910-65535"];
 /** Its flows are refused where nobody ends TLS. */
 export const TLS_PORT = 443;
 
