@@ -43,8 +43,9 @@ const LICENSES: &str = "pkg/THIRD-PARTY-LICENSES.txt";
 
 /// Where the guest goes.
 pub(crate) const GUEST_FOLDER: &str = ".build/guest";
-/// The same with openssh-server.
-const SSH_GUEST_FOLDER: &str = ".build/guest-ssh";
+/// The same with programs for tests.
+const PROGRAMS_FOLDER: &str = ".build/guest-programs";
+const PROGRAMS: [&str; 4] = ["openssh-server", "openssl", "curl", "ca-certificates"];
 
 /// Features of WebAssembly that the compiler uses besides its defaults.
 const TARGET_FEATURES: &str = "-Ctarget-feature=+simd128";
@@ -327,7 +328,7 @@ fn build_guest(project: &Project) -> Result<()> {
     setup::npm(project)?;
     let inputs = Inputs { paths: &["examples/v86/guest", "examples/v86/package.json"], facts: &[] };
     let image = format!("{GUEST_FOLDER}/bzImage");
-    let programs = format!("{SSH_GUEST_FOLDER}/initrd.gz");
+    let programs = format!("{PROGRAMS_FOLDER}/initrd.gz");
     project.steps.when_changed("guest", &inputs, &[&image, &programs], || {
         if !setup::is_debian() {
             bail!("it is made of Debian packages, by a script that needs Debian");
@@ -338,20 +339,20 @@ fn build_guest(project: &Project) -> Result<()> {
         let mut snapshot = Command::new("node");
         snapshot.current_dir(&project.root).args(["--liftoff-only", "examples/v86/guest/snapshot.mjs", GUEST_FOLDER]);
         project.steps.command("guest-state", "booting the guest to save its state", &mut snapshot)?;
-        build_ssh_programs(project)
+        build_programs(project)
     })
 }
 
-/// An image with sshd, whose programs a test gives to the guest: in the guest's own image they would make all pages that load it larger.
-fn build_ssh_programs(project: &Project) -> Result<()> {
+/// An image with sshd, OpenSSL and curl, whose programs a test gives to the guest: in the guest's own image they would make all pages that load it larger.
+fn build_programs(project: &Project) -> Result<()> {
     let cache = project.root.join(GUEST_FOLDER).join(".cache/archives");
     if cache.is_dir() {
         // Most packages are the same.
-        copy_folder(&cache, &project.root.join(SSH_GUEST_FOLDER).join(".cache/archives"))?;
+        copy_folder(&cache, &project.root.join(PROGRAMS_FOLDER).join(".cache/archives"))?;
     }
     let mut script = Command::new("sh");
-    script.current_dir(&project.root).args(["examples/v86/guest/build.sh", SSH_GUEST_FOLDER, "openssh-server"]);
-    project.steps.command("guest-ssh", "build.sh (programs of openssh-server)", &mut script)
+    script.current_dir(&project.root).args(["examples/v86/guest/build.sh", PROGRAMS_FOLDER]).args(PROGRAMS);
+    project.steps.command("guest-programs", "build.sh (sshd, OpenSSL and curl)", &mut script)
 }
 
 /// Copies a folder with all that is in it.

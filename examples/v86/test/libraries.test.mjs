@@ -1,13 +1,11 @@
 /**
  * Libraries as they are published, over `ethertab/node` and a guest: Node's `http`, undici and `fetch` with the guest's web server, the guest with a server of
- * Node's, and `ssh2` with the guest's sshd. Only in Node. Needs `.build/guest-ssh`, an image with Debian's openssh-server, whose programs the guest is given.
+ * Node's, and `ssh2` with the guest's sshd. Only in Node. Needs `.build/guest-programs`, an image whose programs the guest is given.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import http from "node:http";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { createSwitch } from "ethertab";
 import { createGateway } from "ethertab/gateway";
 import { createHttpAgent, createNet } from "ethertab/node";
@@ -16,8 +14,8 @@ import ssh2 from "ssh2";
 import { Agent, fetch, request } from "undici";
 import { DHCP } from "../guest/guest.mjs";
 import { startGuest } from "../guest/node.mjs";
+import { givePrograms } from "./programs.mjs";
 
-const programs = new URL("../../../.build/guest-ssh/initrd.gz", import.meta.url);
 const PAGE = "a page from the guest";
 
 let guest;
@@ -92,13 +90,7 @@ test("the guest is served by a server of Node's", async () => {
 });
 
 test("ssh2 runs commands and moves files by the guest's sshd", async () => {
-  const initrd = await readFile(programs).catch(() => {
-    throw new Error(`${fileURLToPath(programs)} is missing: cargo xtask build makes it`);
-  });
-  gateway.serve("http://files.test", () => new Response(initrd));
-  // What the guest has already stays.
-  const unpack = "cd / && wget -q -O - http://files.test/ | gunzip | cpio -id 2> /dev/null";
-  await guest.run(unpack, { timeoutMs: 60_000 });
+  await givePrograms(guest, gateway);
   const keys = {
     host: ssh2.utils.generateKeyPairSync("ed25519"),
     user: ssh2.utils.generateKeyPairSync("ed25519"),
