@@ -3,6 +3,7 @@
  * possible) that names the argument and shows the value.
  */
 
+import { canonicalIp } from "./ip.js";
 import type { Clock, DurationLike, RateLike } from "./types.js";
 
 /** A value in an error message: short, and safe for values that don't print themselves. */
@@ -220,10 +221,13 @@ function looksLikeAddress(text: string): boolean {
   );
 }
 
-/** Whether a host is written as an IP address, after removing the brackets that URLs put around IPv6. */
+/**
+ * The address that a host is written as, which may have the brackets that URLs put around IPv6; null if it is none. However an address
+ * was written, it is the text that the stack has for it.
+ */
 export function addressLiteral(text: string): string | null {
   const bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text;
-  return looksLikeAddress(bare) ? bare : null;
+  return looksLikeAddress(bare) ? canonicalIp(bare) : null;
 }
 
 /** An IP address. */

@@ -80,6 +80,14 @@ export function optionalIp(text: string): IpNumbers {
   return text === "" ? NO_ADDRESS : ipNumbers(text);
 }
 
+/** The text that an address is told as, however it was written; what is none stays. */
+export function canonicalIp(text: string): string {
+  // IPv4 can be written in one way.
+  if (!text.includes(":")) return text;
+  const numbers = parseIp(text);
+  return numbers === null ? text : ipText(numbers);
+}
+
 /**
  * The numbers of an address and the length of its prefix.
  * @throws {RangeError} that says what is wrong with the text.

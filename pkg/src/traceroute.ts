@@ -8,7 +8,7 @@
 import * as check from "./arguments.js";
 import { deferred, type EngineCore, type Sink } from "./engine_core.js";
 import { SocketError } from "./errors.js";
-import { ipNumbers, ipText, optionalIp } from "./ip.js";
+import { ipNumbers, optionalIp } from "./ip.js";
 import { ICMP_REPORT } from "./names.js";
 import { echo } from "./ping.js";
 import { fieldsOf } from "./records.js";
@@ -132,9 +132,7 @@ async function* hops(
   tracing.open.add(closing);
   let udp: UdpProber | null = null;
   try {
-    const address = check.addressLiteral(host) ?? (await tracing.resolve(host, end.signal))[0];
-    // As those who answer are told of.
-    const to = ipText(ipNumbers(address ?? host));
+    const to = check.addressLiteral(host) ?? (await tracing.resolve(host, end.signal))[0] ?? host;
     if (plan.method === "udp") udp = new UdpProber(tracing);
     const prober = udp?.probe ?? (plan.method === "tcp" ? tcpProber(tracing) : icmpProber(tracing));
     for (let hop = plan.firstHop; hop <= plan.maxHops; hop += 1) {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { isIPv4, isIPv6 } from "node:net";
 import { test } from "node:test";
+import { createEngine, createStack, plug } from "ethertab";
 import { ipNumbers, ipText, NO_ADDRESS, optionalIp, parseIp, prefixNumbers } from "../dist/ip.js";
 
 const V4 = ["0.0.0.0", "10.0.2.15", "255.255.255.255", "1.2.3.4", "192.0.2.255"];
@@ -107,4 +108,25 @@ test("what is wrong with a text is said", () => {
   ]) {
     assert.throws(() => prefixNumbers(text), { name: "RangeError", message }, text);
   }
+});
+
+test("sockets tell an address in one way, however it was written", async () => {
+  const engine = await createEngine();
+  const [a, b] = [await createStack({ engine, seed: 1 }), await createStack({ engine, seed: 2 })];
+  plug(
+    a.addInterface({ addresses: ["10.0.0.1/24", "fd00::1/64"] }),
+    b.addInterface({ addresses: ["10.0.0.2/24", "fd00::2/64"] }),
+  );
+  await b.listen({ port: 80 }).listening;
+  for (const [hostname, told] of [
+    ["FD00:0::2", "[fd00::2]"],
+    ["[fd00:0:0:0::0.0.0.2]", "[fd00::2]"],
+    ["::FFFF:10.0.0.2", "10.0.0.2"],
+  ]) {
+    const socket = a.connect({ hostname, port: 80 });
+    assert.equal((await socket.opened).remoteAddress, `${told}:80`);
+    const refused = a.connect({ hostname, port: 81 }).opened;
+    await assert.rejects(refused, { code: "ECONNREFUSED", remoteAddress: `${told}:81` });
+  }
+  engine.close();
 });
