@@ -4,6 +4,10 @@ import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync, randomBytes, verify } from "node:crypto";
 import { after, test } from "node:test";
 import { wispEgress } from "ethertab/gateway";
+import { WispClient } from "../dist/gateway/egress/wisp_client.js";
+import { parsePacket } from "../dist/gateway/egress/wisp_packets.js";
+import { PACKET_COST, WispStream } from "../dist/gateway/egress/wisp_stream.js";
+import { randomFor } from "../dist/testing/random.js";
 import { ManualClock, pattern, readAll, settle, until } from "./support.mjs";
 import { guestOf, packet, scriptedServer, WebSocket } from "./wisp_support.mjs";
 
@@ -364,6 +368,182 @@ test("whatever a server sends is bounded and counted, and what is right goes on"
   assert.ok(count >= malformed.length && stray >= strays.length, `${count}, ${stray}`);
   assert.equal(streams, 0);
   assert.equal(egress.state, "open");
+});
+
+test("a greeting has as many extensions as there are numbers for them", () => {
+  const withCount = (count) =>
+    parsePacket(
+      packet.info(
+        2,
+        1,
+        Array.from({ length: count }, (_, id) => [id & 255]),
+      ),
+    );
+  assert.equal(withCount(256).extensions.length, 256);
+  assert.equal(withCount(257), null);
+});
+
+test("packets are read in their order however many wait, and their bytes are counted", () => {
+  let freed = 0;
+  const host = { consumed: (_, bytes) => (freed += bytes), isFull: false, close() {}, send() {} };
+  const events = { opened() {}, readable() {}, writable() {}, ended() {} };
+  const stream = new WispStream(host, 1, { transport: "tcp", hostname: "h", port: 1 }, events);
+  let sent = 0;
+  let read = 0;
+  const receive = (count) => {
+    for (; count > 0; count -= 1, sent += 1) stream.receive(Buffer.from(`<${sent}>`));
+  };
+  const consume = (count) => {
+    for (; count > 0; count -= 1, read += 1) {
+      // In two parts, as a guest that has little room takes it.
+      assert.equal(String(stream.peek()), `<${read}>`);
+      stream.consume(1);
+      assert.equal(String(stream.peek()), `${read}>`);
+      stream.consume(stream.peek().length);
+    }
+  };
+  for (const [more, fewer] of [
+    [1, 1],
+    [63, 10],
+    [500, 64],
+    [1_000, 1_400],
+    [3, 0],
+    [0, 92],
+  ]) {
+    receive(more);
+    consume(fewer);
+  }
+  assert.deepEqual([sent, read, stream.peek(), stream.queued], [1_567, 1_567, null, 0]);
+  assert.equal(
+    freed,
+    Array.from({ length: sent }, (_, at) => `<${at}>`).join("").length + sent * PACKET_COST,
+  );
+  receive(200);
+  consume(100);
+  stream.close();
+  assert.deepEqual([stream.peek(), stream.queued], [null, 0]);
+});
+
+/** A client whose server is the test, all in one turn; `streams` are what it has opened, with what their users were told. */
+function fuzzed(random, maxBuffer, maxTotalBuffer) {
+  let link = null;
+  let now = null;
+  const clock = new ManualClock();
+  const client = new WispClient({
+    opener(_, events) {
+      now = { ...events, isOpened: false };
+      link = { isFull: false, canPause: true, send() {}, pause() {}, resume() {}, close() {} };
+      return link;
+    },
+    version: 2,
+    credentials: { password: null, key: null },
+    clock,
+    backoff: { next: () => 10 },
+    maxStreams: 32,
+    maxBuffer,
+    maxTotalBuffer,
+    openTimeout: 20_000,
+    changed() {},
+  });
+  const streams = [];
+  const below = (limit) => Math.floor(random.number() * limit);
+  const open = () => {
+    const told = { opened: 0, ended: [], stream: null };
+    const check = () => assert.ok(told.ended.length === 0, "nothing is told after the end");
+    told.stream = client.open(
+      { transport: below(4) === 0 ? "udp" : "tcp", hostname: "h.test", port: 1 + below(65_535) },
+      {
+        opened() {
+          check();
+          told.opened += 1;
+        },
+        readable: check,
+        writable: check,
+        ended: (end) => told.ended.push(end),
+      },
+    );
+    if (told.stream !== null) streams.push(told);
+  };
+  return { client, clock, streams, below, open, events: () => now };
+}
+
+test("random servers: whatever comes in whichever state, bounds hold and ends are told once", async () => {
+  const [maxBuffer, maxTotalBuffer] = [8_000, 30_000];
+  const seen = {};
+  for (let seed = 0; seed < 40; seed += 1) {
+    const scene = fuzzed(randomFor(BigInt(seed), "wisp"), maxBuffer, maxTotalBuffer);
+    const { client, clock, streams, below, open, events } = scene;
+    const bytes = (most) => Buffer.from(Array.from({ length: below(most) }, () => below(256)));
+    const someStream = () =>
+      [0, below(2 ** 32), 1 + below(99)][below(200)] ?? streams.at(-1 - below(12))?.stream.id ?? 1;
+    const server = [
+      () => packet.data(someStream(), Buffer.alloc(below(3_000))),
+      () => packet.data(someStream(), Buffer.alloc(below(3_000))),
+      () => packet.continue(someStream(), below(3) === 0 ? below(2 ** 32) : below(3)),
+      () =>
+        packet.close(someStream(), [1, 2, 3, 0x41, 0x42, 0x43, 0x44, 0x48, 0x81, 0xff][below(10)]),
+      () => packet.of(below(7), someStream(), bytes(12)),
+      () =>
+        packet.info(below(4), below(4), [
+          [below(7), bytes(9)],
+          [below(7), bytes(9)],
+        ]),
+      () => bytes(20),
+      () => null,
+    ];
+    const steps = [
+      () => events().received(packet.continue(0, 1 + below(200))),
+      () => events().received(packet.info(2, 1, below(2) ? [[1], [5]] : [])),
+      open,
+      () => {
+        if (!events().isOpened) events().opened();
+        events().isOpened = true;
+      },
+      () => {
+        const { stream } = streams[below(streams.length)] ?? {};
+        if (stream?.canSend) stream.send(stream.packet(below(100)));
+        if (stream?.peek()) stream.consume(1 + below(stream.peek().byteLength));
+      },
+      () => below(20) === 0 && streams[below(streams.length)]?.stream.close(),
+      () => below(60) === 0 && events().ended("cut"),
+      () => below(8) === 0 && clock.advance(below(4_000)),
+      () => events().drained(),
+    ];
+    client.start();
+    for (let step = 0; step < 1_500; step += 1) {
+      const isServers = below(3) > 0;
+      if (isServers) events().received(server[below(server.length)]());
+      else await steps[below(steps.length)]();
+      const where = `seed ${seed}, step ${step}`;
+      let total = 0;
+      for (const { opened, ended, stream } of streams) {
+        total += stream.queued;
+        assert.ok(stream.queued >= 0 && stream.queued <= maxBuffer, `${where}: ${stream.queued}`);
+        assert.ok(opened <= 1 && (ended.length <= 1 || ended.join() === "finished,reset"), where);
+        assert.equal(stream.peek() === null, stream.queued === 0, where);
+      }
+      assert.ok(total <= maxTotalBuffer, `${where}: ${total} bytes`);
+      assert.ok(client.counters().streams <= 32, where);
+      if (client.state === "failed" || client.state === "closed") break;
+    }
+    client.shutdown();
+    const { opened, overflows, malformed, strays, connects, ...counters } = client.counters();
+    assert.equal(counters.streams, 0);
+    for (const [name, count] of Object.entries({
+      opened,
+      overflows,
+      malformed,
+      strays,
+      connects,
+    })) {
+      seen[name] = (seen[name] ?? 0) + count;
+    }
+    for (const { ended, stream } of streams) {
+      assert.ok(ended.length > 0 || stream.queued === 0, `seed ${seed}: each stream has its end`);
+    }
+  }
+  // What is tried is what is meant to be.
+  for (const [name, count] of Object.entries(seen)) assert.ok(count >= 40, `${name}: ${count}`);
 });
 
 test("streams are bounded", async () => {

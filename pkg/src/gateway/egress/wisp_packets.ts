@@ -79,6 +79,9 @@ export type ServerPacket =
   | { type: "close"; stream: number; reason: number }
   | { type: "info"; major: number; minor: number; extensions: ExtensionEntry[] };
 
+/** An extension's number is a byte. */
+const MOST_EXTENSIONS = 256;
+
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -112,7 +115,7 @@ function parseInfo(payload: Uint8Array): ServerPacket | null {
   const extensions: ExtensionEntry[] = [];
   let at = 2;
   while (at < payload.byteLength) {
-    if (payload.byteLength - at < 5) return null;
+    if (payload.byteLength - at < 5 || extensions.length === MOST_EXTENSIONS) return null;
     const length = view.getUint32(at + 1, true);
     if (length > payload.byteLength - at - 5) return null;
     extensions.push({ id: view.getUint8(at), metadata: payload.slice(at + 5, at + 5 + length) });

@@ -14,6 +14,11 @@ export const MOST_PAYLOAD = 32 * 1024;
 /** What a packet that waits is taken to cost beyond its payload, in bytes: many small ones have a bound as well. */
 export const PACKET_COST = 256;
 
+/** Stands in a queue for what was taken out of it. */
+const TAKEN = new Uint8Array(0);
+/** A queue is made shorter once half of it, and at least so many packets, were taken. */
+const LEAST_TAKEN = 64;
+
 /** How a stream has ended. */
 export type StreamEnd =
   /** The other end has finished, or was closed by its server for no reason that it told. */
@@ -66,7 +71,9 @@ export class WispStream {
   readonly events: StreamEvents;
   readonly #host: StreamHost;
   #phase: "opening" | "open" | "over" = "opening";
+  /** What waits, from `#first` on: an array of many that is shifted moves them all. */
   #queue: Uint8Array[] = [];
+  #first = 0;
   #queued = 0;
   /** DATA packets that the server has room for. */
   #credit = 0;
@@ -110,19 +117,27 @@ export class WispStream {
 
   /** What waits first; null if nothing does. */
   peek(): Uint8Array | null {
-    return this.#queue[0] ?? null;
+    return this.#queue[this.#first] ?? null;
   }
 
   /** Takes the first bytes of what `peek` gives; all of them, if there are none, is an empty datagram. */
   consume(bytes: number): void {
-    const [first] = this.#queue;
-    if (first === undefined) return;
+    const first = this.peek();
+    if (first === null) return;
     const isAll = bytes >= first.byteLength;
-    if (isAll) this.#queue.shift();
-    else this.#queue[0] = first.subarray(bytes);
+    this.#queue[this.#first] = isAll ? TAKEN : first.subarray(bytes);
+    if (isAll) this.#takeFirst();
     const freed = isAll ? bytes + PACKET_COST : bytes;
     this.#queued -= freed;
     this.#host.consumed(this, freed);
+  }
+
+  #takeFirst(): void {
+    this.#first += 1;
+    const isEmpty = this.#first === this.#queue.length;
+    if (!isEmpty && (this.#first < LEAST_TAKEN || this.#first * 2 < this.#queue.length)) return;
+    this.#queue.splice(0, this.#first);
+    this.#first = 0;
   }
 
   /** Ends it from this side, at once; what is queued is dropped. */
@@ -139,6 +154,7 @@ export class WispStream {
   #drop(): void {
     const bytes = this.#queued;
     this.#queue = [];
+    this.#first = 0;
     this.#queued = 0;
     if (bytes > 0) this.#host.consumed(this, bytes);
   }
