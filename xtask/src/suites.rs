@@ -455,7 +455,7 @@ fn js(run: &Run<'_>) -> Result<Counts> {
 /// Programs that check themselves and end with status 0.
 fn examples(run: &Run<'_>) -> Result<Counts> {
     let mut counts = run.check("world", &mut run.cargo(&["run", "--quiet", "--package", "ethertab-example-world"]))?;
-    for example in ["two-stacks", "tcp-trace", "gateway", "ports", "node"] {
+    for example in ["two-stacks", "tcp-trace", "gateway", "ports", "node", "tls"] {
         let mut node = Command::new("node");
         node.current_dir(&run.project.root).arg(format!("examples/{example}/main.mjs"));
         counts += run.check(example, &mut node)?;
