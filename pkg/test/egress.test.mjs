@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createEngine, createStack, createSwitch, SocketError } from "ethertab";
+import { createEngine, createStack, createSwitch, functionPort, SocketError } from "ethertab";
 import { createGateway, noEgress } from "../dist/gateway/index.js";
 import { ManualClock, readAll, settle, until } from "./support.mjs";
 
@@ -258,6 +258,97 @@ test("a guest has so many flows, all have so many, and what is over is refused",
   assert.notEqual(await open(other, 3), "refused");
   assert.equal(gateway.counters().flows.overLimit, 3);
 });
+
+/** The ones' complement sum of 16-bit words (RFC 1071). */
+function checksum(data) {
+  let sum = 0;
+  for (let at = 0; at < data.length; at += 2) sum += data.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
+
+/** A frame with an IPv4 packet of 10.0.2.66 for 192.0.2.1: a SYN, or a datagram of no bytes. */
+function rawFrame(to, protocol, sourcePort) {
+  const [source, target] = [Buffer.from([10, 0, 2, 66]), Buffer.from([192, 0, 2, 1])];
+  const segment = Buffer.alloc(protocol === 6 ? 20 : 8);
+  segment.writeUInt16BE(sourcePort, 0);
+  segment.writeUInt16BE(443, 2);
+  if (protocol === 6) segment.writeUInt16BE(0x5002, 12);
+  if (protocol === 6) segment.writeUInt16BE(65_535, 14);
+  else segment.writeUInt16BE(8, 4);
+  const pseudo = Buffer.concat([
+    source,
+    target,
+    Buffer.from([0, protocol, 0, segment.length]),
+    segment,
+  ]);
+  segment.writeUInt16BE(checksum(pseudo), protocol === 6 ? 16 : 6);
+  const header = Buffer.from([
+    0x45,
+    0,
+    0,
+    20 + segment.length,
+    0,
+    0,
+    0x40,
+    0,
+    64,
+    protocol,
+    0,
+    0,
+    ...source,
+    ...target,
+  ]);
+  header.writeUInt16BE(checksum(header), 10);
+  const mac = (text) => Buffer.from(text.replaceAll(":", ""), "hex");
+  const frame = [mac(to), mac("52:54:00:00:00:66"), Buffer.from([8, 0]), header, segment];
+  return Buffer.concat([...frame, Buffer.alloc(26 - segment.length)]);
+}
+
+for (const [what, protocol] of [
+  ["SYNs", 6],
+  ["datagrams", 17],
+]) {
+  test(`a flood of ${what} takes one guest's flows, is counted, and takes nothing from others`, async (t) => {
+    const limits = { perGuest: 20, total: 60, udp: 10 };
+    const egress = echoEgress("echo");
+    const { gateway, guest, lan } = await network(t, { egress, flows: limits });
+    const wire = functionPort({ send() {} });
+    lan.plug(wire);
+    await guest.ping("10.0.2.2");
+    const { mac } = guest.neighbors().find(({ address }) => address === "10.0.2.2");
+    const socket = guest.bindUdp();
+    const echoed = async (text) => {
+      socket.send(bytes(text), { remoteAddress: "192.0.2.7", remotePort: 5_000 });
+      return Buffer.from((await socket.receive()).data).toString();
+    };
+    assert.equal(await echoed("before"), "before");
+    let most = 0;
+    gateway.addEventListener("flow", () => {
+      most = Math.max(most, gateway.flows().length);
+    });
+    const flood = 5_000;
+    for (let port = 1; port <= flood; port += 1) {
+      wire.receive(rawFrame(mac, protocol, port));
+      // No more than wait for a decision at a time.
+      if (port % 100 === 0) await settle();
+    }
+    await until(() => egress.flows.length > 9, "the flood");
+    await settle();
+    assert.ok(most <= 1 + limits.perGuest + 1, `${most} flows`);
+    const { overLimit, udpEvicted, open } = gateway.counters().flows;
+    if (protocol === 6) assert.deepEqual([overLimit, open], [flood - limits.perGuest, 21]);
+    else assert.deepEqual([udpEvicted, open], [flood + 1 - limits.udp, limits.udp]);
+    assert.equal(gateway.flows()[0].remote.address, "10.0.2.15");
+    assert.equal(await echoed("after"), "after");
+    assert.equal(await exchange(guest, "192.0.2.7:443", "hello"), "hello");
+    // The flow of before has served both.
+    const own = egress.flows.filter(
+      ({ protocol, remote }) => protocol === "udp" && remote.address === "10.0.2.15",
+    );
+    assert.equal(own.length, 1);
+  });
+}
 
 test("flows of datagrams end when idle, and make room for others", async (t) => {
   const clock = new ManualClock();

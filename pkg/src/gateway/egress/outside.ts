@@ -373,17 +373,23 @@ export class Outside {
     this.#hooks.failed(error);
   }
 
-  /** Ends the UDP flow that was idle for longest if there are too many. */
+  /** Ends a UDP flow if there are too many: the one that was idle for longest, of the guest that has most, so that no guest takes another's. */
   #makeRoom(): void {
     if (this.#udpFlows <= this.#settings.flows.udp) return;
-    let oldest: GuestFlow | null = null;
+    const guests = new Map<Guest, { count: number; oldest: GuestFlow }>();
     for (const flow of this.#flows) {
       if (flow.protocol !== "udp" || flow.isAsked) continue;
-      if (oldest === null || flow.active < oldest.active) oldest = flow;
+      const { guest } = flow.place;
+      const { count, oldest } = guests.get(guest) ?? { count: 0, oldest: flow };
+      guests.set(guest, {
+        count: count + 1,
+        oldest: flow.active < oldest.active ? flow : oldest,
+      });
     }
-    if (oldest === null) return;
+    const [most] = [...guests.values()].sort((a, b) => b.count - a.count);
+    if (most === undefined) return;
     this.#counters.udpEvicted += 1;
-    oldest.end("too many flows of datagrams");
+    most.oldest.end("too many flows of datagrams");
   }
 
   /** Ends UDP flows that are idle, now and then. */

@@ -142,7 +142,7 @@ export interface FlowLimits {
   perGuest?: number;
   /** Open flows of all guests; more are refused. By default 2048. */
   total?: number;
-  /** UDP flows among them; beyond, the one that was idle for longest is closed. By default 256. */
+  /** UDP flows among them; beyond, the one that was idle for longest is closed, of the guest that has most. By default 256. */
   udp?: number;
   /** How long a UDP flow may be idle. By default a minute; 10 s for port 53. */
   udpTimeout?: DurationLike;
