@@ -146,3 +146,44 @@ for (const [what, count, run] of [
     }
   });
 }
+
+test("guests' HTTP by fetch of Chromium: what CORS forbids is a 502 that says so, and what is elsewhere by the rules is not shown", {
+  timeout: 60_000,
+}, async (t) => {
+  const asked = [];
+  const foreign = createServer((request, response) => {
+    asked.push(request.url);
+    if (request.url !== "/closed") response.setHeader("access-control-allow-origin", "*");
+    if (request.url.startsWith("/to-")) {
+      const host = request.url.slice("/to-".length);
+      response.writeHead(302, { location: `http://${host}:${foreign.address().port}/open` });
+    }
+    response.end("for the guest");
+  });
+  await new Promise((resolve) => foreign.listen(0, "127.0.0.1", resolve));
+  const { port } = foreign.address();
+  const page = await browser.newPage();
+  t.after(async () => {
+    await page.close();
+    foreign.closeAllConnections();
+    foreign.close();
+  });
+  await page.goto(origin);
+  const paths = ["/open", "/closed", "/to-other.localhost", "/to-secret.localhost"];
+  const { answers, counters } = await page.evaluate(
+    ([port, paths]) => import("/egress.js").then(({ answersOf }) => answersOf(port, paths)),
+    [port, paths],
+  );
+  const [open, closed, other, secret] = answers;
+  assert.match(open, /^HTTP\/1\.1 200 .*\r\n\r\n.*for the guest/s);
+  assert.match(
+    closed,
+    /^HTTP\/1\.1 502 .*CORS or network: .*\/closed failed.*does not allow pages/s,
+  );
+  assert.doesNotMatch(closed, /for the guest/);
+  assert.match(other, /^HTTP\/1\.1 200 .*content-location: http:\/\/other\.localhost/is);
+  assert.match(secret, /^HTTP\/1\.1 502 .*secret\.localhost.*where the rules do not lead/s);
+  assert.doesNotMatch(secret, /for the guest/);
+  assert.deepEqual([counters.requests, counters.failures], [4, 2]);
+  assert.ok(asked.includes("/closed"), "the server was asked: it is the page that may not read");
+});
