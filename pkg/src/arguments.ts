@@ -114,9 +114,14 @@ export function strings(argument: string, value: readonly string[] | undefined):
 /** Bytes of any kind as a `Uint8Array` over the same memory. */
 export function bytes(argument: string, value: unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;
-  if (ArrayBuffer.isView(value))
-    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  try {
+    if (ArrayBuffer.isView(value))
+      return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  } catch {
+    // Web IDL, "get a copy of the bytes held by the buffer source": memory that was transferred away has none.
+    return new Uint8Array(0);
+  }
   throw wrongType(argument, "a Uint8Array, another view of bytes, or an ArrayBuffer", value);
 }
 
