@@ -29,6 +29,8 @@ const ALIGNMENT = 4;
 const LONGEST_IN_BATCH = 66_000;
 /** Bytes that are copied one by one: a view of the source takes longer. */
 const SHORT = 64;
+/** The same for batches of frames, which are copied by the word. */
+const SHORT_BATCH = 512;
 /** Bytes of a number and of a word in the module's memory. */
 const DOUBLE = 8;
 const WORD = 4;
@@ -109,6 +111,8 @@ export class EngineCore implements Engine {
   #now = 0;
   #wake: Wake = "asleep";
   #again = false;
+  /** Whether the pump has to see whether there is work. */
+  #looks = false;
   #news = 0;
   #turnBegan: number | null = null;
   readonly #pumpSoon = (): void => this.#pump();
@@ -149,6 +153,7 @@ export class EngineCore implements Engine {
     this.scratch = scratch;
     this.scratchCapacity = scratchCapacity;
     this.#buffers = { ingress, ingressCapacity, egress, events, given, givenCapacity };
+    if ((ingress | egress) % WORD !== 0) throw new EngineError("buffers are not aligned");
     this.#view = new Uint8Array(memory.buffer as ArrayBuffer);
     this.#doubles = new Float64Array(this.#view.buffer);
     this.#words = new Uint32Array(this.#view.buffer);
@@ -311,6 +316,29 @@ export class EngineCore implements Engine {
     return recordsOf<T>(fields, this.#doubles.subarray(from, from + count), this.#bytesAt);
   }
 
+  // What sockets do all the time, without the function that `ask` is given.
+
+  /** Moves what a connection has received to the scratch memory, at most so many bytes; returns what the module's `recv` does. */
+  receive(socket: number, most: number): number {
+    if (this.#over !== null) throw this.#over;
+    try {
+      return this.#wasm.recv(this.#now, socket, most);
+    } catch (error) {
+      throw this.#translate(error, undefined);
+    }
+  }
+
+  /** Gives a connection bytes to send, no more than the scratch memory holds; returns what the module's `send` does. */
+  send(socket: number, bytes: Uint8Array): number {
+    if (this.#over !== null) throw this.#over;
+    this.bytes.set(bytes, this.scratch);
+    try {
+      return this.#wasm.send(this.#now, socket, bytes.byteLength);
+    } catch (error) {
+      throw this.#translate(error, undefined);
+    }
+  }
+
   /** Copies the first bytes of the scratch memory. */
   copyScratch(length: number, into: Uint8Array): void {
     const { bytes, scratch } = this;
@@ -466,6 +494,19 @@ export class EngineCore implements Engine {
     this.bytes.set(batch, at);
   }
 
+  /** Brings what waits at an external port into the network of another engine, as one batch. Returns whether frames may have stayed for want of room. */
+  passFrames(port: number, to: EngineCore, at: number): boolean {
+    const length = this.ask((wasm, lately) => wasm.take_frames(lately, port, 0xffff_ffff));
+    if (length > 0) {
+      const into = to.#stage(at, length);
+      this.#follow();
+      const from = this.#buffers.egress;
+      if (length > SHORT_BATCH) to.bytes.set(this.#view.subarray(from, from + length), into);
+      else copyWords(this.#words, from / WORD, to.#words, into / WORD, length / WORD);
+    }
+    return length + LONGEST_IN_BATCH > this.#buffers.ingressCapacity;
+  }
+
   #stage(port: number, length: number): number {
     const needed = 2 * ALIGNMENT + length;
     if (needed > this.#buffers.ingressCapacity) {
@@ -473,8 +514,9 @@ export class EngineCore implements Engine {
     }
     if (this.#staged + needed > this.#buffers.ingressCapacity) this.#flushIngress();
     const at = this.#buffers.ingress + this.#staged;
-    writeU32(this.bytes, at, port);
-    writeU32(this.bytes, at + ALIGNMENT, length);
+    this.#follow();
+    this.#words[at / WORD] = port;
+    this.#words[at / WORD + 1] = length;
     this.#staged += needed;
     this.wake();
     return at + 2 * ALIGNMENT;
@@ -511,6 +553,12 @@ export class EngineCore implements Engine {
     else if (this.#wake === "asleep" && this.#over === null) this.#schedule();
   }
 
+  /** As {@link wake}, after a call that may have given no work. */
+  wakeIfDue(): void {
+    if (this.#wake === "pumping") this.#looks = true;
+    else if (this.#wake === "asleep" && this.#isDue()) this.wake();
+  }
+
   #schedule(): void {
     if (this.clock.defer !== undefined) {
       this.#wake = "microtask";
@@ -544,13 +592,18 @@ export class EngineCore implements Engine {
     try {
       do {
         this.#again = false;
-        this.#flushIngress();
-        const count = this.call(advance);
+        this.#looks = false;
+        const now = this.now();
         if (isBounded && until === Number.POSITIVE_INFINITY) {
-          until = this.#spent(this.#now) + TURN_BUDGET;
+          until = this.#spent(now) + TURN_BUDGET;
         }
-        this.#dispatch(count);
-      } while (this.#again && (!isBounded || this.#spent(this.#now) < until));
+        this.#dispatch(this.#advance(now));
+        if (this.#looks && !this.#again) this.#again = this.#isDue();
+      } while (
+        this.#again &&
+        this.#over === null &&
+        (!isBounded || this.#spent(this.#now) < until)
+      );
     } catch (error) {
       // A trap has told everybody already.
       if (this.#over === null) reportUncaught(error);
@@ -558,14 +611,28 @@ export class EngineCore implements Engine {
       this.#wake = "asleep";
     }
     if (this.#over !== null) return;
-    for (const observer of this.#observers) {
-      this.#news += 1;
-      guarded(observer);
+    if (this.#observers.size > 0) {
+      for (const observer of this.#observers) {
+        this.#news += 1;
+        guarded(observer);
+      }
+      // An observer may have found a trap, or closed the engine.
+      if (this.#over !== null) return;
     }
-    // An observer may have found a trap, or closed the engine.
-    if (this.#over !== null) return;
     if (this.#again) this.#schedule();
     else this.#arm();
+  }
+
+  /** Takes in the frames that were brought, and does what is due. Returns how many events there are. */
+  #advance(now: number): number {
+    const staged = this.#staged;
+    this.#staged = 0;
+    try {
+      if (staged > 0) this.#wasm.receive_staged(now, staged);
+      return this.#wasm.advance(now);
+    } catch (error) {
+      throw this.#translate(error, undefined);
+    }
   }
 
   /** Tells the sinks of `count` events, each two words: what it is about, and its signals. */
@@ -592,6 +659,11 @@ export class EngineCore implements Engine {
     }
     // Who was told wakes the engine if that gave it work; what did not fit is told by the next call.
     if (count >= MOST_EVENTS && this.#over === null) this.#again = true;
+  }
+
+  /** Whether there is work now. */
+  #isDue(): boolean {
+    return this.#over === null && this.ask(nextTimeout) <= this.#now;
   }
 
   #arm(): void {
@@ -637,7 +709,7 @@ function made<T extends string | object>(given: Given<T>): T {
 }
 
 const done = Promise.resolve();
-const advance = (wasm: Bindings, now: number): number => wasm.advance(now);
+
 const nextTimeout = (wasm: Bindings): number => wasm.next_timeout();
 
 /** Runs what may call the application; what that throws is reported and stops nothing here. */
@@ -696,6 +768,16 @@ export function packFrames(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffe
     at += ALIGNMENT + padded(frame.byteLength);
   }
   return batch;
+}
+
+function copyWords(
+  from: Uint32Array,
+  fromAt: number,
+  into: Uint32Array,
+  intoAt: number,
+  count: number,
+): void {
+  for (let at = 0; at < count; at++) into[intoAt + at] = from[fromAt + at] as number;
 }
 
 function readU32(bytes: Uint8Array, at: number): number {

@@ -212,11 +212,14 @@ class BridgePort extends ExternalPort {
   passes: ((frame: Uint8Array<ArrayBuffer>) => Uint8Array | null) | null = null;
 
   onFrames(): void {
+    if (this.passes === null) {
+      if (this.other !== null) this.passAll(this.other);
+      return;
+    }
     do {
       const batch = this.take();
       if (batch === null) return;
-      if (this.passes === null) this.other?.bringBatch(batch);
-      else this.#pass(batch.slice(), this.passes);
+      this.#pass(batch.slice(), this.passes);
     } while (this.mayHaveMore);
   }
 

@@ -481,24 +481,19 @@ export class SocketImpl implements Socket, Restable {
     if (target.byteLength === 0) throw new RangeError("into must not be empty");
     if (this.#isAtEnd()) return 0;
     if (this.#hasNone || this.#isDrained) return WOULD_BLOCK;
-    return this.#engine.ask((wasm, lately) => {
-      const count = this.#received(wasm.recv(lately, this.#id, target.byteLength));
-      this.#noteRead(count, target.byteLength);
-      if (count > 0) this.#engine.copyScratch(count, target);
-      return count;
-    });
+    const count = this.#received(this.#engine.receive(this.#id, target.byteLength));
+    this.#noteRead(count, target.byteLength);
+    if (count > 0) this.#engine.copyScratch(count, target);
+    return count;
   }
 
   /** What has arrived, at most `most` bytes, in an array of its own; null if nothing yet, empty at the end. */
   tryReadChunk(most: number): Uint8Array<ArrayBuffer> | null {
     if (this.#isAtEnd()) return new Uint8Array(0);
     if (this.#hasNone || this.#isDrained) return null;
-    return this.#engine.ask((wasm, lately) => {
-      const count = this.#received(wasm.recv(lately, this.#id, most));
-      this.#noteRead(count, most);
-      if (count < 0) return null;
-      return this.#engine.scratchBytes(count);
-    });
+    const count = this.#received(this.#engine.receive(this.#id, most));
+    this.#noteRead(count, most);
+    return count < 0 ? null : this.#engine.scratchBytes(count);
   }
 
   /** Notices when nothing more can be read before the engine tells of it. */
@@ -517,7 +512,7 @@ export class SocketImpl implements Socket, Restable {
   #received(count: number): number {
     if (count > 0) {
       // Reading may have opened the window.
-      this.#engine.wake();
+      this.#engine.wakeIfDue();
       return count;
     }
     if (count === WOULD_BLOCK) return count;
@@ -543,29 +538,25 @@ export class SocketImpl implements Socket, Restable {
     if (this.#error !== null) throw this.#error;
     if (this.#phase === "over" || this.#finSent) throw this.#written();
     if (source.byteLength === 0 || this.#hasNone) return 0;
-    return this.#engine.ask((wasm, now) => {
-      const { scratch, scratchCapacity } = this.#engine;
-      let taken = 0;
-      while (taken < source.byteLength) {
-        // Of much, no more than there is room for is copied, but at least a byte is offered: the refusal asks for WRITABLE.
-        const isShort = source.byteLength <= SHORT;
-        const room = isShort
-          ? SHORT
-          : Math.max(1, Math.min(scratchCapacity, wasm.writable_bytes(this.#id)));
-        const isWhole = taken === 0 && source.byteLength <= room;
-        const piece = isWhole ? source : source.subarray(taken, taken + room);
-        this.#engine.bytes.set(piece, scratch);
-        const count = wasm.send(now, this.#id, piece.byteLength);
-        if (count < 0) {
-          if (count !== SHUT_DOWN) this.#checkEnd();
-          throw this.#error ?? this.#written();
-        }
-        taken += count;
-        if (count < piece.byteLength) break;
+    let taken = 0;
+    while (taken < source.byteLength) {
+      // Of much, no more than there is room for is copied, but at least a byte is offered: the refusal asks for WRITABLE.
+      const isShort = source.byteLength <= SHORT;
+      const room = isShort
+        ? SHORT
+        : Math.max(1, Math.min(this.#engine.scratchCapacity, this.writableBytes));
+      const isWhole = taken === 0 && source.byteLength <= room;
+      const piece = isWhole ? source : source.subarray(taken, taken + room);
+      const count = this.#engine.send(this.#id, piece);
+      if (count < 0) {
+        if (count !== SHUT_DOWN) this.#checkEnd();
+        throw this.#error ?? this.#written();
       }
-      this.#engine.wake();
-      return taken;
-    });
+      taken += count;
+      if (count < piece.byteLength) break;
+    }
+    this.#engine.wake();
+    return taken;
   }
 
   #written(): SocketError {

@@ -212,6 +212,40 @@ test("one timer at most is armed, and none when nothing is due", async () => {
   network.engine.close();
 });
 
+test("reading gives an engine work only where it opens the window", async () => {
+  let turns = 0;
+  const clock = {
+    now: () => 0,
+    setTimer: () => 0,
+    clearTimer() {},
+    defer(work) {
+      turns += 1;
+      setImmediate(work);
+    },
+  };
+  const network = await twoStacks({ clock });
+  const { client, server } = await connected(network);
+  const turnsOf = async (step) => {
+    await settle();
+    const before = turns;
+    const count = step();
+    await settle();
+    return { count, turns: turns - before };
+  };
+  const into = new Uint8Array(65_536);
+  client.tryWrite(pattern(64));
+  assert.deepEqual(await turnsOf(() => server.tryRead(into)), { count: 64, turns: 0 });
+  // All that the windows and buffers of both ends hold.
+  while (client.tryWrite(pattern(65_536)) > 0) await settle();
+  const { turns: caused } = await turnsOf(() => {
+    for (let left = server.readableBytes; left > 0; left = server.readableBytes)
+      server.tryRead(into);
+  });
+  assert.ok(caused > 0, "the window is open again, and the peer is told");
+  assert.ok(server.readableBytes > 0, "and goes on");
+  network.engine.close();
+});
+
 test("a busy network does not keep timers and other tasks from running", async () => {
   const network = await twoStacks();
   const { client, server } = await connected(network);

@@ -354,6 +354,19 @@ impl Network {
         Some((&mut node.stack, &mut self.pool))
     }
 
+    /// A call to a host's stack that seldom gives it work, such as reading: [`next_timeout`](Self::next_timeout) says whether to
+    /// [`advance`](Self::advance) afterwards. Events wait until then, if there are any.
+    pub fn visit_host<T>(
+        &mut self,
+        host: HostId,
+        call: impl FnOnce(&mut Stack<'static>, &mut Pool<'static>) -> T,
+    ) -> Option<T> {
+        let node = self.hosts.get_mut(host.0)?;
+        let result = call(&mut node.stack, &mut self.pool);
+        self.wake_host_if_due(host);
+        Some(result)
+    }
+
     /// The next record of a host's trace, if it has one. It gives the host no work: whoever looks at the trace each time that something has happened would
     /// else never come to an end.
     pub fn poll_trace(&mut self, host: HostId) -> Option<TraceRecord> {

@@ -118,12 +118,12 @@ pub fn send(now: f64, socket: u32, length: u32) -> i32 {
 pub fn recv(now: f64, socket: u32, most: u32) -> i32 {
     enter(|engine| {
         let Some((host, handle)) = engine.sockets.connection(socket) else { return OVER };
-        let Some((stack, pool)) = engine.network.host_mut(host) else { return OVER };
         let length = (most as usize).min(engine.scratch.len());
-        match stack.recv(pool, instant(now), handle, &mut engine.scratch[..length]) {
-            Ok(count) => count as i32,
-            Err(RecvError::WouldBlock) => WOULD_BLOCK,
-            Err(_) => OVER,
+        let out = &mut engine.scratch[..length];
+        match engine.network.visit_host(host, |stack, pool| stack.recv(pool, instant(now), handle, out)) {
+            Some(Ok(count)) => count as i32,
+            Some(Err(RecvError::WouldBlock)) => WOULD_BLOCK,
+            _ => OVER,
         }
     })
 }

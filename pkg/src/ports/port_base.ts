@@ -275,6 +275,17 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
     at?.engine.receiveBatch(at.id, batch);
   }
 
+  /** Brings all frames that wait here into the network at another port, as what `take` gives in batches. Nothing looks at them on the way. */
+  protected passAll(to: ExternalPort): void {
+    let isMore = true;
+    while (isMore) {
+      const from = this.#live;
+      const into = to.#live;
+      if (from === null || into === null) return;
+      isMore = from.engine.passFrames(from.id, into.engine, into.id);
+    }
+  }
+
   /**
    * Until the network has taken what was brought, so that a source that can wait is not read faster than its frames are
    * dealt with. At once if the port is not plugged in.

@@ -407,17 +407,27 @@ impl Network {
         for number in 0..ports {
             unfinished |= self.transmit(HostId(key), number, budget);
         }
-        let Some(host) = self.hosts.get(key) else {
-            return;
-        };
-        // A turn on one interface may have given another, whose turn was before, something to send.
-        unfinished |=
-            host.ports.iter().any(|&(interface, port)| host.stack.wants_transmit(interface) && !self.is_blocked(port));
-        let timeout = host.stack.next_timeout();
-        if unfinished || timeout.is_some_and(|due| due <= self.now) {
+        if unfinished {
             self.wake_host(HostId(key));
         } else {
-            self.schedule.set(Wake::Host(index), timeout);
+            // A turn on one interface may have given another, whose turn was before, something to send.
+            self.wake_host_if_due(HostId(key));
+        }
+    }
+
+    /// Wakes a host now if there is something to do for it, and else when there will be.
+    #[inline(never)]
+    pub(super) fn wake_host_if_due(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get(id.0) else {
+            return;
+        };
+        let sends =
+            host.ports.iter().any(|&(interface, port)| host.stack.wants_transmit(interface) && !self.is_blocked(port));
+        let timeout = host.stack.next_timeout();
+        if sends || timeout.is_some_and(|due| due <= self.now) {
+            self.wake_host(id);
+        } else {
+            self.schedule.set(Wake::Host(id.0.index), timeout);
         }
     }
 
