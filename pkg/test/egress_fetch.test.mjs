@@ -69,11 +69,20 @@ const pages = {
     setTimeout(() => response.destroy(), 20);
   },
   "/missing": (_, response) => response.writeHead(404, "Nothing Here").end("no"),
+  "/endless": (request, response) => {
+    endless.push(request);
+    const more = () => {
+      while (!response.destroyed && response.write(Buffer.alloc(64 * 1024)));
+    };
+    response.on("drain", more);
+    more();
+  },
   "/hang": (request) => {
     hanging.push(request);
   },
 };
 const hanging = [];
+const endless = [];
 
 let web;
 let port;
@@ -261,6 +270,42 @@ test("the server's work ends when the guest goes away", async (t) => {
   const gone = new Promise((resolve) => request.on("close", resolve));
   socket.abort();
   await gone;
+});
+
+test("a guest that resets in the middle of a body, either way, ends the exchange outside", async (t) => {
+  const { guest, egress, gateway, ask } = await network(t);
+  const begin = async (head, body = "") => {
+    const socket = guest.connect(`web.test:${port}`);
+    socket.closed.catch(() => {});
+    const writer = socket.writable.getWriter();
+    writer.closed.catch(() => {});
+    await writer.write(new TextEncoder().encode(`${head} HTTP/1.1\r\nHost: web.test\r\n${body}`));
+    return { socket, writer };
+  };
+  hanging.length = 0;
+  const chunk = `${(128 * 1024).toString(16)}\r\n${"x".repeat(128 * 1024)}\r\n`;
+  const upload = await begin("POST /hang", `Transfer-Encoding: chunked\r\n\r\n${chunk}`);
+  await until(() => hanging.length === 1, "the upload's beginning");
+  // Nothing of it may look like a whole body.
+  let isWhole = false;
+  hanging[0].on("end", () => {
+    isWhole = true;
+  });
+  const uploadEnds = new Promise((resolve) => hanging[0].resume().on("close", resolve));
+  upload.socket.abort();
+  await uploadEnds;
+  assert.deepEqual([isWhole, hanging[0].complete], [false, false]);
+
+  const download = await begin("GET /endless", "\r\n");
+  const reader = download.socket.readable.getReader();
+  for (let bytes = 0; bytes < MIB; bytes += (await reader.read()).value.length);
+  const downloadEnds = new Promise((resolve) => endless[0].on("close", resolve));
+  download.socket.abort();
+  reader.closed.catch(() => {});
+  await downloadEnds;
+  await until(() => gateway.flows().length === 0, "the flows' ends");
+  assert.equal((await ask("/hello")).body.toString(), "hello");
+  assert.equal(egress.counters().requests, 3);
 });
 
 test("an upload that is too long to be held is a 413, and what can be streamed is not", async (t) => {
