@@ -45,7 +45,9 @@ const LICENSES: &str = "pkg/THIRD-PARTY-LICENSES.txt";
 pub(crate) const GUEST_FOLDER: &str = ".build/guest";
 /// The same with programs for tests.
 const PROGRAMS_FOLDER: &str = ".build/guest-programs";
-const PROGRAMS: [&str; 4] = ["openssh-server", "openssl", "curl", "ca-certificates"];
+/// The program of redis-server is in redis-tools.
+const PROGRAMS: [&str; 7] =
+    ["openssh-server", "openssl", "curl", "ca-certificates", "redis-server", "redis-tools", "mosquitto"];
 
 /// Features of WebAssembly that the compiler uses besides its defaults.
 const TARGET_FEATURES: &str = "-Ctarget-feature=+simd128";
@@ -343,7 +345,7 @@ fn build_guest(project: &Project) -> Result<()> {
     })
 }
 
-/// An image with sshd, OpenSSL and curl, whose programs a test gives to the guest: in the guest's own image they would make all pages that load it larger.
+/// An image with sshd, OpenSSL, curl, Redis and Mosquitto, whose programs a test gives to the guest: in the guest's own image they would make all pages that load it larger.
 fn build_programs(project: &Project) -> Result<()> {
     let cache = project.root.join(GUEST_FOLDER).join(".cache/archives");
     if cache.is_dir() {
@@ -352,7 +354,7 @@ fn build_programs(project: &Project) -> Result<()> {
     }
     let mut script = Command::new("sh");
     script.current_dir(&project.root).args(["examples/v86/guest/build.sh", PROGRAMS_FOLDER]).args(PROGRAMS);
-    project.steps.command("guest-programs", "build.sh (sshd, OpenSSL and curl)", &mut script)
+    project.steps.command("guest-programs", "build.sh (sshd, OpenSSL, curl, Redis, Mosquitto)", &mut script)
 }
 
 /// Copies a folder with all that is in it.

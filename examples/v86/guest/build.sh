@@ -133,8 +133,9 @@ echo $order > "$root/modules/order"
 # Programs of the packages asked for, then libraries until none is missing.
 for package; do
   dpkg-deb -c "$(only "$cache/archives" -name "${package}_*.deb")" |
-    awk '$1 ~ /^-..x/ && $6 ~ /\/s?bin\/[^\/]+$/ { print $6 }' > "$cache/programs"
-  while read -r program; do cp "$tree/extra/$program" "$root/usr/bin/"; done < "$cache/programs"
+    awk '$1 ~ /^[-l]..x/ && $6 ~ /\/s?bin\/[^\/]+$/ { print $6 }' > "$cache/programs"
+  # A link stays one: some programs go by the name that they are called by.
+  while read -r program; do cp -P "$tree/extra/$program" "$root/usr/bin/"; done < "$cache/programs"
 done
 cp -L "$(only "$tree" -name ld-linux.so.2)" "$root/lib/"
 copied=yes
