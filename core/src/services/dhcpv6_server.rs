@@ -238,7 +238,8 @@ impl<'m> Dhcpv6Server<'m> {
             MessageType::Solicit if !at_once => MessageType::Advertise,
             _ => MessageType::Reply,
         };
-        if asked == MessageType::Confirm && !message.options().any(|(code, _)| code == option::IA_NA) {
+        // §18.3.3: "If the server does not find any addresses in any of the IAs sent by the client [...], the server MUST NOT send a reply".
+        if asked == MessageType::Confirm && addresses(message).next().is_none() {
             return None;
         }
         let mut writer = Writer::new(out, kind, message.xid());
@@ -252,8 +253,16 @@ impl<'m> Dhcpv6Server<'m> {
                 writer.status(if on_link { status::SUCCESS } else { status::NOT_ON_LINK });
             }
             MessageType::Release | MessageType::Decline => {
-                self.give_up(now, message, client);
                 writer.status(status::SUCCESS);
+                // §18.3.7, §18.3.8: "For each IA [...] for which the server has no binding information".
+                for (code, association) in associations(message) {
+                    if code == option::IA_PD || self.binding(now, client, association.iaid).is_none() {
+                        let open = writer.begin_association(code, association.iaid, 0, 0);
+                        writer.status(status::NO_BINDING);
+                        writer.end(open);
+                    }
+                }
+                self.give_up(now, message, client);
             }
             MessageType::InformationRequest => self.write_parameters(message, &mut writer),
             _ => {
@@ -263,10 +272,8 @@ impl<'m> Dhcpv6Server<'m> {
                 if asked == MessageType::Solicit && at_once {
                     writer.option(option::RAPID_COMMIT, &[]);
                 }
-                for (code, value) in message.options() {
-                    if let (option::IA_NA | option::IA_PD, Some(association)) = (code, Association::parse(value)) {
-                        self.write_association(now, (asked, kind), client, code, &association, &mut writer);
-                    }
+                for (code, association) in associations(message) {
+                    self.write_association(now, (asked, kind), client, code, &association, &mut writer);
                 }
                 self.write_parameters(message, &mut writer);
             }
@@ -289,6 +296,14 @@ impl<'m> Dhcpv6Server<'m> {
         let open = writer.begin_association(code, association.iaid, preferred / 2, preferred / 5 * 4);
         if code == option::IA_PD {
             writer.status(status::NO_PREFIX_AVAIL);
+            writer.end(open);
+            return;
+        }
+        // §18.3.2: "If the server finds that the prefix on one or more IP addresses [...] is not appropriate for the link to which the client is
+        // connected, the server MUST return the IA to the client with a Status Code option with the value NotOnLink."
+        let is_on_link = |address: Ipv6Addr| self.config.prefix.contains(address.into());
+        if asked == MessageType::Request && !addresses_in(association.options).all(is_on_link) {
+            writer.status(status::NOT_ON_LINK);
             writer.end(open);
             return;
         }
@@ -326,6 +341,14 @@ impl<'m> Dhcpv6Server<'m> {
             }
         }
         writer.end(open);
+    }
+
+    /// The place of what a client has for one of its associations.
+    fn binding(&self, now: Instant, client: Duid, iaid: u32) -> Option<usize> {
+        let is_it = |lease: &Dhcpv6ServerLease| {
+            lease.client == client && lease.iaid == iaid && lease.state(now) == Dhcpv6LeaseState::Bound
+        };
+        self.leases.iter().position(is_it)
     }
 
     fn pool(&self) -> Option<RangeInclusive<Ipv6Addr>> {
@@ -409,12 +432,16 @@ impl<'m> Dhcpv6Server<'m> {
     }
 }
 
+/// A message's IA_NA and IA_PD options.
+fn associations<'a>(message: &Message<'a>) -> impl Iterator<Item = (u16, Association<'a>)> {
+    let of_code = message.options().filter(|(code, _)| matches!(*code, option::IA_NA | option::IA_PD));
+    of_code.filter_map(|(code, value)| Some((code, Association::parse(value)?)))
+}
+
 /// The addresses in all of a message's IA_NA options.
 fn addresses(message: &Message<'_>) -> impl Iterator<Item = Ipv6Addr> {
-    let associations = message.options().filter(|(code, _)| *code == option::IA_NA);
-    associations
-        .filter_map(|(_, value)| Association::parse(value))
-        .flat_map(|association| addresses_in(association.options))
+    let of_addresses = associations(message).filter(|(code, _)| *code == option::IA_NA);
+    of_addresses.flat_map(|(_, association)| addresses_in(association.options))
 }
 
 fn addresses_in(options: Options<'_>) -> impl Iterator<Item = Ipv6Addr> {

@@ -83,13 +83,12 @@ fn s2_leases_are_extended_released_and_declined_by_their_client_only() {
     }
     assert_eq!(server.leases()[0].expires, Instant::from_secs(2_100));
     for kind in [v6::MessageType::Release, v6::MessageType::Decline] {
-        assert_eq!(
-            status(&ask(&mut server, 200, &message(kind, 11, Some(&text), true)).unwrap()),
-            Some(v6::Status::Success)
-        );
+        let reply = ask(&mut server, 200, &message(kind, 11, Some(&text), true)).unwrap();
+        assert_eq!((status(&reply), granted(&reply)), (Some(v6::Status::Success), Err(v6::Status::NoBinding)));
     }
     assert_eq!(server.leases()[0].state(Instant::from_secs(200)), Dhcpv6LeaseState::Bound, "not theirs");
-    ask(&mut server, 200, &message(v6::MessageType::Release, 10, Some(&text), true));
+    let reply = ask(&mut server, 200, &message(v6::MessageType::Release, 10, Some(&text), true)).unwrap();
+    assert_eq!((status(&reply), reply.opts().get(OptionCode::IANA)), (Some(v6::Status::Success), None));
     assert_eq!(server.leases()[0].state(Instant::from_secs(200)), Dhcpv6LeaseState::Ended);
     assert_eq!(request(&mut server, 201, 10), Ok(address), "it finds its address again");
     ask(&mut server, 202, &message(v6::MessageType::Decline, 10, Some(&text), true));
@@ -104,6 +103,19 @@ fn addresses_of_other_links_are_not_confirmed() {
         let reply = ask(&mut server, 0, &message(v6::MessageType::Confirm, 3, Some(address), false)).unwrap();
         assert_eq!(status(&reply), Some(expected));
     }
+    // §18.3.3: without an address there is nothing to confirm, and "the server MUST NOT send a reply".
+    assert_eq!(ask(&mut server, 0, &message(v6::MessageType::Confirm, 3, None, false)), None);
+}
+
+/// §18.3.2: an address of another link is told as that, and no other is given for it; §18.3.1: where it is only wished for, it is.
+#[test]
+fn addresses_of_other_links_are_not_given() {
+    let mut server = new_server();
+    let request = message(v6::MessageType::Request, 3, Some("fd01::1000"), true);
+    assert_eq!(granted(&ask(&mut server, 0, &request).unwrap()), Err(v6::Status::NotOnLink));
+    assert!(server.leases().is_empty());
+    let solicit = message(v6::MessageType::Solicit, 3, Some("fd01::1000"), false);
+    assert!(granted(&ask(&mut server, 0, &solicit).unwrap()).is_ok());
 }
 
 #[test]
