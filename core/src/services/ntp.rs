@@ -155,6 +155,8 @@ pub struct NtpClient {
     failures: u32,
     /// Servers that refuse to be asked, by their places.
     refused: u8,
+    /// Servers that want to be asked less often: each gets the whole interval before its next question.
+    limited: u8,
     time: Option<TimeOfDay>,
     is_new: bool,
     counters: NtpCounters,
@@ -171,6 +173,7 @@ impl NtpClient {
             skipped: 0,
             failures: 0,
             refused: 0,
+            limited: 0,
             time: None,
             is_new: false,
             counters: NtpCounters::default(),
@@ -283,6 +286,7 @@ impl NtpClient {
         if matches!(&packet.reference_id, b"DENY" | b"RSTR") {
             self.refused |= 1 << self.place();
         } else {
+            self.limited |= 1 << self.place();
             self.config.interval = self.interval().backed_off(1).min(Duration::from_secs(1 << 17));
         }
         self.fail(now);
@@ -296,6 +300,9 @@ impl NtpClient {
         self.failures = self.failures.saturating_add(1);
         self.skipped = self.skipped.wrapping_add(1);
         self.due = now + pause + Duration::from_micros(random);
+        if self.limited & (1 << self.place()) != 0 {
+            self.due = self.due.max(now + self.interval());
+        }
     }
 
     fn interval(&self) -> Duration {
@@ -422,6 +429,29 @@ mod tests {
             client.handle(now, sent.server, &kiss);
         }
         assert_eq!((client.next_timeout(), client.transmit(now + Duration::from_secs(9_999))), (None, None));
+    }
+
+    /// RFC 5905 §7.4: "the client MUST immediately reduce its polling interval to that server and continue to reduce it each time".
+    #[test]
+    fn a_server_that_is_asked_too_often_is_asked_less_often() {
+        for count in [1, 2] {
+            let servers = SERVERS[..count].iter().map(|server| server.parse().unwrap()).collect();
+            let config = NtpClientConfig { seed: [5, 6], servers, interval: Duration::from_secs(64) };
+            let mut client = NtpClient::new(Instant::ZERO, config);
+            let (mut asked, mut now) = ([Instant::ZERO; 2], Instant::ZERO);
+            for round in 0..4 {
+                for last in &mut asked[..count] {
+                    let sent = client.transmit(now).unwrap();
+                    assert!(round == 0 || now.since(*last) >= Duration::from_secs(64 << round), "{round} {now:?}");
+                    *last = now;
+                    let mut kiss = answered(&sent, MIDNIGHT);
+                    kiss[1] = 0;
+                    kiss[12..16].copy_from_slice(b"RATE");
+                    client.handle(now, sent.server, &kiss);
+                    now = client.next_timeout().unwrap();
+                }
+            }
+        }
     }
 
     #[test]
