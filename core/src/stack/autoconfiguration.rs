@@ -12,7 +12,7 @@ use super::ip_input::Packet;
 use super::neighbor::NeighborState;
 use super::neighbor_discovery::ALL_ROUTERS;
 use super::routes::{Route, RouteOrigin};
-use crate::address::Prefix;
+use crate::address::{Prefix, bits};
 use crate::counters::DropReason;
 use crate::event::InterfaceId;
 use crate::pool::Pool;
@@ -394,9 +394,7 @@ impl Stack<'_> {
                 }
                 // RFC 8981 §3.4: never beyond a temporary address's own time.
                 AddressOrigin::Temporary => {
-                    let preferred_until = preferred_until
-                        .min(entry.made + TEMP_PREFERRED_LIFETIME)
-                        .min(entry.preferred_until.max(self.now));
+                    let preferred_until = preferred_until.min(entry.made + longest_preferred(entry.prefix.address));
                     let valid_until = valid_until.min(entry.made + TEMP_VALID_LIFETIME);
                     self.prolong_advertised(place, preferred_until, valid_until);
                 }
@@ -436,7 +434,7 @@ impl Stack<'_> {
         interface: InterfaceId,
         prefix: Prefix,
         origin: AddressOrigin,
-        (preferred_until, valid_until): (Instant, Instant),
+        (mut preferred_until, valid_until): (Instant, Instant),
         conflicts: u8,
     ) {
         let (IpAddr::V6(network), mac) = (prefix.address, self.mac(interface)) else { return };
@@ -455,6 +453,9 @@ impl Stack<'_> {
             (_, InterfaceIdentifiers::Stable) => stable_identifier(&self.address_secret, network, mac, conflicts),
         };
         let address = IpAddr::V6(with_identifier(network, identifier));
+        if origin == AddressOrigin::Temporary {
+            preferred_until = preferred_until.min(self.now + longest_preferred(address));
+        }
         let options = AddressOptions { preferred_until, valid_until, detection: None, on_link: false, origin };
         if self.add_address_with(self.now, interface, Prefix { address, length: 64 }, options).is_ok()
             && let Some(place) = self.place_of(interface, address)
@@ -469,14 +470,10 @@ impl Stack<'_> {
         if !config.is_some_and(|config| config.temporary) {
             return;
         }
-        // DESYNC_FACTOR: at most 0.4 * TEMP_PREFERRED_LIFETIME, so that not all hosts change theirs at once.
-        let desync = self.neighbor_random.below(TEMP_PREFERRED_LIFETIME.as_micros() / 5 * 2);
-        let preferred = Duration::from_micros(TEMP_PREFERRED_LIFETIME.as_micros() - desync);
-        let preferred_until = lifetimes.0.min(self.now + preferred);
-        // "A temporary address is created only if this calculated preferred lifetime is greater than REGEN_ADVANCE".
-        if preferred_until.since(self.now) > REGEN_ADVANCE {
+        // "A temporary address is created only if this calculated preferred lifetime is greater than REGEN_ADVANCE", which its own time is.
+        if lifetimes.0.since(self.now) > REGEN_ADVANCE {
             let valid_until = lifetimes.1.min(self.now + TEMP_VALID_LIFETIME);
-            self.make_address(interface, prefix, AddressOrigin::Temporary, (preferred_until, valid_until), conflicts);
+            self.make_address(interface, prefix, AddressOrigin::Temporary, (lifetimes.0, valid_until), conflicts);
         }
     }
 
@@ -656,6 +653,13 @@ fn with_identifier(network: Ipv6Addr, identifier: u64) -> Ipv6Addr {
     let mut octets = network.octets();
     octets[8..].copy_from_slice(&identifier.to_be_bytes());
     Ipv6Addr::from(octets)
+}
+
+/// How long a temporary address may be preferred (RFC 8981 §3.4): TEMP_PREFERRED_LIFETIME without DESYNC_FACTOR, which is at most 0.4 of it, and here is made of
+/// the address itself, as random, so that not all hosts change theirs at once.
+fn longest_preferred(address: IpAddr) -> Duration {
+    let longest = TEMP_PREFERRED_LIFETIME.as_micros();
+    Duration::from_micros(longest - bits(address) as u64 % (longest / 5 * 2))
 }
 
 /// RFC 7217 §5: RID = F(Prefix, Net_Iface, Network_ID, DAD_Counter, secret_key).

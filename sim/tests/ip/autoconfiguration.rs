@@ -328,6 +328,36 @@ fn stable_addresses_are_stable_and_temporary_ones_are_not() {
     assert!((7..=13).contains(&seen.len()), "{} in a week", seen.len());
 }
 
+/// RFC 8981 §3.4: an advertisement prolongs temporary addresses, too, until a day has passed less what sets hosts apart. Routers whose prefixes
+/// are theirs for a short time only advertise them so.
+#[test]
+fn temporary_addresses_are_prolonged_with_their_prefix() {
+    let mut temporary = Autoconfiguration::default();
+    temporary.temporary = true;
+    let mut host = host_with(temporary, [1, 2]);
+    let mut seen = Vec::new();
+    let mut days = Vec::new();
+    for _ in 0..3 * 24 * 6 {
+        advertise_prefix(&mut host, prefix("2001:db8:1::", HOUR, HOUR / 2));
+        host.pass(Duration::from_secs(600));
+        let all = made(&host, "2001:db8:1::/64");
+        let temporary = all.iter().filter(|entry| entry.origin == AddressOrigin::Temporary);
+        let preferred: Vec<_> = temporary.filter(|entry| entry.state == Preferred).map(|entry| entry.prefix).collect();
+        assert!(!preferred.is_empty(), "{:?}", host.now);
+        for prefix in preferred {
+            if !seen.contains(&prefix) {
+                seen.push(prefix);
+                days.push(host.now);
+            }
+        }
+    }
+    let apart: Vec<_> = days.windows(2).map(|pair| pair[1].since(pair[0]).as_secs() / 3_600).collect();
+    assert!(seen.len() >= 3 && apart.iter().all(|hours| (14..=24).contains(hours)), "{apart:?}");
+    // What a router does not advertise any more is not preferred any more.
+    host.pass(Duration::from_secs(1_801));
+    assert!(made(&host, "2001:db8:1::/64").iter().all(|entry| entry.state != Preferred));
+}
+
 /// RFC 7217 §6: another is tried when somebody has the address.
 #[test]
 fn n1_a_made_address_that_somebody_has_is_replaced() {
