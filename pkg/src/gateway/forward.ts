@@ -127,7 +127,7 @@ function builtin<Name extends keyof NodeModules>(name: Name): NodeModules[Name] 
 /** The forwarded ports of a gateway. */
 export class Forwards {
   readonly #context: ForwardContext;
-  readonly #open = new Set<TcpForward | UdpForward>();
+  readonly #open = new Set<PortForward>();
   #isClosed = false;
 
   constructor(context: ForwardContext) {
@@ -152,7 +152,7 @@ export class Forwards {
       65_535,
     );
     if (this.#isClosed) throw new TypeError("forward: the gateway is closed");
-    const begin = protocol === "tcp" ? TcpForward.listen : UdpForward.bind;
+    const begin = protocol === "tcp" ? TcpForward.listen : UdpForward.listen;
     const forward = await begin(this.#context, { host, port }, target, most, (ended) =>
       this.#open.delete(ended),
     );
@@ -179,28 +179,57 @@ interface Listen {
   port: number;
 }
 
-class TcpForward implements Forward {
-  readonly protocol = "tcp";
+/** Called when a forward is closed. */
+type Ended = (forward: PortForward) => void;
+
+/** What both kinds have in common: what they listen on is a socket of this computer. */
+abstract class PortForward implements Forward {
+  abstract readonly protocol: "tcp" | "udp";
   readonly address: SocketAddress;
-  readonly to: { readonly hostname: string; readonly port: number };
-  readonly #context: ForwardContext;
-  readonly #server: NetServer;
-  readonly #clients = new Set<NetSocket>();
-  readonly #ended: (forward: TcpForward) => void;
+  readonly to: Forward["to"];
+  protected readonly context: ForwardContext;
+  readonly #ended: Ended;
   #closing: Promise<void> | null = null;
 
-  private constructor(
+  constructor(
     context: ForwardContext,
-    server: NetServer,
+    listening: { address(): { address: string; port: number } },
     to: Forward["to"],
-    ended: (forward: TcpForward) => void,
+    ended: Ended,
   ) {
-    const { address, port } = server.address();
+    const { address, port } = listening.address();
     this.address = { address, port };
     this.to = to;
-    this.#context = context;
-    this.#server = server;
+    this.context = context;
     this.#ended = ended;
+  }
+
+  abstract get connections(): number;
+
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      this.end(resolve);
+      this.#ended(this);
+    });
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Ends what is carried, and stops listening; calls `closed` when the port is free. */
+  protected abstract end(closed: () => void): void;
+}
+
+class TcpForward extends PortForward {
+  readonly protocol = "tcp";
+  readonly #server: NetServer;
+  readonly #clients = new Set<NetSocket>();
+
+  private constructor(context: ForwardContext, server: NetServer, to: Forward["to"], ended: Ended) {
+    super(context, server, to, ended);
+    this.#server = server;
     server.on("connection", (client) => this.#carry(client));
     server.on("error", (error) => context.failed(error));
   }
@@ -211,7 +240,7 @@ class TcpForward implements Forward {
     listen: Listen,
     to: Forward["to"],
     most: number,
-    ended: (forward: TcpForward | UdpForward) => void,
+    ended: Ended,
   ): Promise<TcpForward> {
     const server = builtin("node:net").createServer({ allowHalfOpen: true, noDelay: true });
     server.maxConnections = most;
@@ -239,7 +268,7 @@ class TcpForward implements Forward {
     const gone = new AbortController();
     client.on("error", (error) => gone.abort(error));
     client.on("close", () => gone.abort(new Error("the client is gone")));
-    const { clock, connect } = this.#context;
+    const { clock, connect } = this.context;
     // Until it is open nothing is read: the client's data waits in its own socket.
     const socket = await connect(this.to.hostname, this.to.port, gone.signal);
     const connection = new Connection(socket, clock, Number.POSITIVE_INFINITY);
@@ -253,17 +282,9 @@ class TcpForward implements Forward {
     }
   }
 
-  close(): Promise<void> {
-    this.#closing ??= new Promise((resolve) => {
-      this.#server.close(() => resolve());
-      for (const client of [...this.#clients]) client.resetAndDestroy();
-      this.#ended(this);
-    });
-    return this.#closing;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  protected end(closed: () => void): void {
+    this.#server.close(closed);
+    for (const client of [...this.#clients]) client.resetAndDestroy();
   }
 }
 
@@ -316,42 +337,33 @@ interface Session {
   timer: unknown;
 }
 
-class UdpForward implements Forward {
+class UdpForward extends PortForward {
   readonly protocol = "udp";
-  readonly address: SocketAddress;
-  readonly to: { readonly hostname: string; readonly port: number };
-  readonly #context: ForwardContext;
   readonly #socket: DatagramSocket;
   readonly #most: number;
   /** In the order in which they were used. */
   readonly #sessions = new Map<string, Session>();
-  readonly #ended: (forward: UdpForward) => void;
-  #closing: Promise<void> | null = null;
 
   private constructor(
     context: ForwardContext,
     socket: DatagramSocket,
     to: Forward["to"],
     most: number,
-    ended: (forward: UdpForward) => void,
+    ended: Ended,
   ) {
-    const { address, port } = socket.address();
-    this.address = { address, port };
-    this.to = to;
-    this.#context = context;
+    super(context, socket, to, ended);
     this.#socket = socket;
     this.#most = most;
-    this.#ended = ended;
     socket.on("message", (data, from) => this.#received(data, from));
   }
 
-  static async bind(
+  static async listen(
     this: void,
     context: ForwardContext,
     { host, port }: Listen,
     to: Forward["to"],
     most: number,
-    ended: (forward: TcpForward | UdpForward) => void,
+    ended: Ended,
   ): Promise<UdpForward> {
     const socket = builtin("node:dgram").createSocket(host.includes(":") ? "udp6" : "udp4");
     let reject = (error: unknown): void => context.failed(error);
@@ -372,7 +384,7 @@ class UdpForward implements Forward {
     try {
       const session = this.#sessionOf(from);
       session.socket.send(data, {
-        remoteAddress: this.#context.resolve(this.to.hostname),
+        remoteAddress: this.context.resolve(this.to.hostname),
         remotePort: this.to.port,
       });
     } catch {
@@ -384,13 +396,13 @@ class UdpForward implements Forward {
     const key = check.hostPort(from.address, from.port);
     let session = this.#sessions.get(key);
     if (session === undefined) {
-      const socket = this.#context.stack.bindUdp({ port: 0 });
+      const socket = this.context.stack.bindUdp({ port: 0 });
       session = { socket, timer: null };
       socket.onready = () => this.#answered(key, socket, from);
     }
     this.#touch(key, session);
     const [oldest] = this.#sessions;
-    if (oldest !== undefined && this.#sessions.size > this.#most) this.#end(...oldest);
+    if (oldest !== undefined && this.#sessions.size > this.#most) this.#forget(...oldest);
     return session;
   }
 
@@ -406,29 +418,21 @@ class UdpForward implements Forward {
   }
 
   #touch(key: string, session: Session): void {
-    const { clock } = this.#context;
+    const { clock } = this.context;
     if (session.timer !== null) clock.clearTimer(session.timer);
-    session.timer = clock.setTimer(() => this.#end(key, session), UDP_IDLE_TIME);
+    session.timer = clock.setTimer(() => this.#forget(key, session), UDP_IDLE_TIME);
     this.#sessions.delete(key);
     this.#sessions.set(key, session);
   }
 
-  #end(key: string, session: Session): void {
-    this.#context.clock.clearTimer(session.timer);
+  #forget(key: string, session: Session): void {
+    this.context.clock.clearTimer(session.timer);
     this.#sessions.delete(key);
     void session.socket.close();
   }
 
-  close(): Promise<void> {
-    this.#closing ??= new Promise((resolve) => {
-      for (const [key, session] of [...this.#sessions]) this.#end(key, session);
-      this.#ended(this);
-      this.#socket.close(resolve);
-    });
-    return this.#closing;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  protected end(closed: () => void): void {
+    for (const [key, session] of [...this.#sessions]) this.#forget(key, session);
+    this.#socket.close(closed);
   }
 }
