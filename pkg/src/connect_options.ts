@@ -15,6 +15,8 @@ import type {
 const DEFAULT_BACKLOG = 511;
 /** What the module takes for a local address when there is a choice, or when all are meant. */
 export const ANY = "";
+/** All addresses of both families, or of IPv6 only. */
+const ANY_IPV6 = "::";
 
 /** A connection to be made. */
 export interface ConnectPlan {
@@ -59,7 +61,7 @@ export function connectPlan(
 /** A listener to be made. */
 export interface ListenPlan {
   port: number;
-  /** {@link ANY} for all addresses. */
+  /** {@link ANY} for all addresses of both families. */
   hostname: string;
   backlog: number;
   allowHalfOpen: boolean;
@@ -70,10 +72,13 @@ export interface ListenPlan {
 /** Checks what `listen` is called with. */
 export function listenPlan(options: ListenOptions): ListenPlan {
   const given = check.options("options", options);
+  const hostname =
+    given.hostname === undefined ? ANY_IPV6 : check.address("options.hostname", given.hostname);
+  const ipv6Only = check.boolean("options.ipv6Only", given.ipv6Only, false);
   return {
     port: check.port("options.port", given.port, 0),
-    hostname:
-      given.hostname === undefined ? ANY : check.address("options.hostname", given.hostname),
+    // All of IPv6 includes IPv4 unless it is said not to, as systems have it.
+    hostname: hostname === ANY_IPV6 && !ipv6Only ? ANY : hostname,
     backlog:
       given.backlog === undefined
         ? DEFAULT_BACKLOG

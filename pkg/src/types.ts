@@ -517,8 +517,10 @@ export interface Socket {
 export interface ListenOptions {
   /** 0 lets the stack choose. */
   port: number;
-  /** One of the stack's addresses, or `"0.0.0.0"` for all of IPv4; by default all of both families. */
+  /** One of the stack's addresses, or `"0.0.0.0"` for all of IPv4; by default all of both families, as with `"::"`. */
   hostname?: string;
+  /** Where all addresses are meant, those of IPv6 only: connections over IPv4 are refused. By default false. */
+  ipv6Only?: boolean;
   /** Connections that may wait to be accepted. By default 511, as in Node. */
   backlog?: number;
   /** As in {@link ConnectOptions}, for each accepted socket. */

@@ -493,3 +493,25 @@ test("an end that was told of is read, although a changed receiveLowat tells of 
   assert.equal(client.tryRead(into), 0);
   net.engine.close();
 });
+
+test("a listener for IPv6 only refuses IPv4, one for all addresses does not", async () => {
+  const { engine, a, b } = await twoStacks();
+  for (const [options, refused] of [
+    [{ ipv6Only: true }, "10.0.0.2"],
+    [{ hostname: "::", ipv6Only: true }, "10.0.0.2"],
+    [{ hostname: "0.0.0.0" }, "fd00::2"],
+    [{ hostname: "::" }, null],
+    [{}, null],
+  ]) {
+    const listener = b.listen({ port: 80, ...options });
+    for (const hostname of ["10.0.0.2", "fd00::2"]) {
+      const client = a.connect({ hostname, port: 80 });
+      if (hostname === refused) await assert.rejects(client.opened, hasCode("ECONNREFUSED"));
+      else await client.opened;
+      client.abort();
+    }
+    await listener.close();
+  }
+  assert.throws(() => b.listen({ port: 80, ipv6Only: 1 }), TypeError);
+  engine.close();
+});

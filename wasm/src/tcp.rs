@@ -1,6 +1,6 @@
 //! TCP sockets.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use ethertab::time::Duration;
 use ethertab::{CloseReason, ConnectError, ConnectOptions, Endpoint, ListenError, ListenOptions, RecvError, SendError};
@@ -44,14 +44,12 @@ pub fn connect(now: f64, host: u32, port: u16, local_port: u16, timeout: f64, fa
 }
 
 /// Starts to listen and returns the listener's number. It is given an address and `settings` numbers. Without an address it listens on all of
-/// them, with `0.0.0.0` on all of IPv4, on port 0 where the stack likes. The settings are those of the connections, as with [`connect`].
+/// them, with `0.0.0.0` on all of IPv4, with `::` on all of IPv6, on port 0 where the stack likes. The settings are those of the connections, as with [`connect`].
 #[wasm_bindgen]
 pub fn listen(host: u32, port: u16, backlog: u16, fast_open: u16, settings: u32) -> i32 {
     attempt(|engine, numbers| {
         let mut given = numbers.given();
-        // All of IPv6 includes IPv4, as systems have it; all of IPv4 is that.
-        let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let local = Endpoint { address: given.optional().filter(|address| *address != any6), port };
+        let local = Endpoint { address: given.optional(), port };
         let host = engine.host(host);
         let (stack, _) = engine.stack_mut(host)?;
         let tcp = settings::changed(&stack.config().tcp, given.rest(settings));

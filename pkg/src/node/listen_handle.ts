@@ -66,7 +66,6 @@ export class ListenHandle {
   /** Begins to listen; the code of an error says why not. */
   static listen(host: NodeHost, target: ListenTarget): ListenHandle | string {
     const { address, port, backlog } = target;
-    const isAny = address === null || address === ANY_IPV6;
     const handles = listening.get(host.stack) ?? new Set();
     listening.set(host.stack, handles);
     for (const handle of handles) if (handle.#isInTheWayOf(target)) return "EADDRINUSE";
@@ -74,7 +73,8 @@ export class ListenHandle {
       port,
       backlog: Math.min(Math.max(1, backlog), 65_535),
       allowHalfOpen: true,
-      ...(isAny ? {} : { hostname: address }),
+      hostname: address ?? ANY_IPV6,
+      ipv6Only: target.ipv6Only,
     }) as ListenerImpl;
     if (listener.over !== null) return codeOf(listener.over);
     const handle = new ListenHandle(host, listener, target);
@@ -107,14 +107,9 @@ export class ListenHandle {
   readonly #task = (): void => {
     const socket = this.#accepted.shift();
     if (socket === undefined || this.#isClosed) return;
-    const family = socket.remote.address.includes(":") ? "IPv6" : "IPv4";
     const isDual = this.#families === "both";
-    if (isDual || this.#families === family) {
-      const handle = nobody.runInAsyncScope(() => TcpHandle.of(this.#host, socket, isDual));
-      this.#resource.runInAsyncScope(() => this.onconnection?.(handle));
-    } else {
-      socket.abort();
-    }
+    const handle = nobody.runInAsyncScope(() => TcpHandle.of(this.#host, socket, isDual));
+    this.#resource.runInAsyncScope(() => this.onconnection?.(handle));
     this.#wake();
   };
 
