@@ -106,6 +106,7 @@ export class NetSocket extends Duplex {
       assertInt32("options.typeOfService", typeOfService, 0, 255);
     }
     if (given.fd !== undefined) {
+      assertInt32("fd", given.fd, 0);
       throw nodeError(TypeError, "ERR_INVALID_FD_TYPE", "Unsupported fd type: of another stack");
     }
     const { handle, onread, noDelay, keepAlive, pauseOnCreate, manualStart, signal, ...streams } =

@@ -98,6 +98,7 @@ export class TcpHandle {
 
   /** Begins to connect. Tells at once what cannot even be tried. */
   connect(target: ConnectTarget, tcp: TcpOptions, done: Completion): string | null {
+    if (this.#connecting !== null) return "EALREADY";
     const { address, port, localAddress, localPort } = target;
     const socket = this.#host.stack.connect(
       { hostname: address, port },

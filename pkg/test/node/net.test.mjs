@@ -9,6 +9,8 @@ import "./scenarios/arguments.mjs";
 import "./scenarios/datagrams.mjs";
 import "./scenarios/corners.mjs";
 import "./scenarios/suite.mjs";
+import "./scenarios/callbacks.mjs";
+import "./scenarios/http.mjs";
 import "./scenarios/surface.mjs";
 
 runAll();
