@@ -39,6 +39,7 @@ export function connectPlan(
 ): ConnectPlan {
   const given = check.options("options", options);
   const remote = targetOf(address);
+  checkTlsOnly(given);
   return {
     remote,
     signal: check.abortSignal("options.signal", given.signal),
@@ -56,6 +57,14 @@ export function connectPlan(
     localPort:
       given.localPort === undefined ? 0 : check.port("options.localPort", given.localPort, 0),
   };
+}
+
+/** "May be specified if and only if secureTransport is `on` or `starttls`", but for their defaults. */
+function checkTlsOnly({ secureTransport = "off", sni, alpn }: Partial<ConnectOptions>): void {
+  if (secureTransport !== "off") return;
+  const option = sni === undefined || sni === null ? (alpn?.length ? "alpn" : null) : "sni";
+  if (option === null) return;
+  throw new TypeError(`options.${option} needs options.secureTransport to be "on" or "starttls"`);
 }
 
 /** A listener to be made. */
@@ -105,6 +114,13 @@ function targetOf(address: ConnectTarget | string): SocketAddress {
   const { hostname, port } =
     typeof address === "string" ? splitAddress(address) : check.options("address", address);
   const host = check.string("address.hostname", hostname);
+  // Brackets are those of IPv6 in URLs.
+  if (host === "" || /^\[[^:]*\]$/.test(host)) {
+    throw invalid('address.hostname must be a name or an address like "10.0.2.15"', hostname);
+  }
+  if (typeof port === "number" && !(Number.isInteger(port) && port >= 1 && port <= 65_535)) {
+    throw invalid("address.port must be an integer from 1 to 65535", port);
+  }
   const number = check.port("address.port", port);
   return { address: check.addressLiteral(host) ?? host, port: number };
 }
@@ -119,11 +135,15 @@ export function failureOf(remote: SocketAddress, signal: AbortSignal | null): Er
   return null;
 }
 
+/** "`connect` may throw a SocketError. One case where this can happen is if the input address is incorrectly formatted." */
+function invalid(expected: string, value: unknown): SocketError {
+  return new SocketError("EINVAL", `${expected}, got ${check.show(value)}`);
+}
+
 function splitAddress(text: string): ConnectTarget {
   const [, hostname, port] = /^(\[[^\]]+\]|[^:]+):(\d{1,5})$/.exec(text) ?? [];
   if (hostname === undefined || !(Number(port) >= 1 && Number(port) <= 65_535)) {
-    const message = `address must be like "10.0.2.15:80" or "[fd00::2]:80", got ${check.show(text)}`;
-    throw new SocketError("EINVAL", message);
+    throw invalid('address must be like "10.0.2.15:80" or "[fd00::2]:80"', text);
   }
   return { hostname, port: Number(port) };
 }

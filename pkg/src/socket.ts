@@ -89,7 +89,6 @@ export class SocketImpl implements Socket, Restable {
   place = -1;
   listedAt = -1;
   readonly remote: SocketAddress;
-  readonly upgraded = false;
   readonly secureTransport: "off" | "starttls";
   readonly allowHalfOpen: boolean;
   #onready: ((socket: Socket) => void) | null = null;
@@ -149,6 +148,10 @@ export class SocketImpl implements Socket, Restable {
       // What happened before it was accepted was told to nobody.
       this.#checkEnd();
     }
+  }
+
+  get upgraded(): boolean {
+    return this.#isHandedOver;
   }
 
   get opened(): Promise<SocketInfo> {

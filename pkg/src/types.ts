@@ -469,7 +469,7 @@ export interface Socket {
   readonly opened: Promise<SocketInfo>;
   /** Resolves when the connection has ended in good order, rejects with the {@link SocketError} that ended it. */
   readonly closed: Promise<void>;
-  /** Whether it comes of {@link startTls}. */
+  /** Whether {@link startTls} was called of it; true too of the socket that it returned. */
   readonly upgraded: boolean;
   /** As it was made. */
   readonly secureTransport: "off" | "on" | "starttls";

@@ -318,6 +318,8 @@ test("startTls changes to TLS over the same connection, at both ends", async () 
   await writer.write(Buffer.from("STARTTLS\n"));
   assert.equal(Buffer.from((await reader.read()).value).toString(), "OK\n");
   const upgraded = socket.startTls({ expectedServerHostname: "shop.test", tls: { ca: root.cert } });
+  // "the original socket "upgraded" attribute is set to true"
+  assert.equal(socket.upgraded && upgraded.upgraded, true);
   await socket.closed;
   assert.equal((await reader.read()).done, true);
   await assert.rejects(writer.write(Buffer.from("x")));

@@ -203,7 +203,8 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
   }
 
   startTls(): never {
-    throw new SocketError("EINVAL", 'startTls needs secureTransport: "starttls"');
+    const message = `startTls: the socket was made with secureTransport "off"`;
+    throw new SocketError("ERR_INVALID_STATE", message);
   }
 
   // Streams.
