@@ -63,6 +63,7 @@ export interface FetchSettings {
 
 const BUFFER_LIMIT = 16 * 1024 * 1024;
 const MOST_BUFFERED = 1024 ** 3;
+/** What URLs of http: mean where they have no port. */
 export const HTTP_PORT = 80;
 const PORTS = [HTTP_PORT, "1024-3305", "3307-5899", "5910-65535"];
 /** Its flows are refused where nobody ends TLS. */
