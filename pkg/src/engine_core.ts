@@ -31,6 +31,8 @@ const LONGEST_IN_BATCH = 66_000;
 const SHORT = 64;
 /** The same for batches of frames, which are copied by the word. */
 const SHORT_BATCH = 512;
+/** As many frames as fit. */
+const ALL = 0xffff_ffff;
 /** Bytes of a number and of a word in the module's memory. */
 const DOUBLE = 8;
 const WORD = 4;
@@ -496,7 +498,7 @@ export class EngineCore implements Engine {
 
   /** Brings what waits at an external port into the network of another engine, as one batch. Returns whether frames may have stayed for want of room. */
   passFrames(port: number, to: EngineCore, at: number): boolean {
-    const length = this.ask((wasm, lately) => wasm.take_frames(lately, port, 0xffff_ffff));
+    const length = this.#take(port, ALL);
     if (length > 0) {
       const into = to.#stage(at, length);
       this.#follow();
@@ -533,11 +535,21 @@ export class EngineCore implements Engine {
    * Takes up to `most` frames that wait at an external port, as one batch: each frame has its length in 32 bits before
    * it and begins at a multiple of four. The array is good until the next call into the module.
    */
-  takeFrames(port: number, most = 0xffff_ffff): Uint8Array<ArrayBuffer> {
-    // Frames leave when the engine was last told the time, which is when they were made.
-    const length = this.ask((wasm, lately) => wasm.take_frames(lately, port, most));
+  takeFrames(port: number, most = ALL): Uint8Array<ArrayBuffer> {
+    const length = this.#take(port, most);
     const at = this.#buffers.egress;
     return this.bytes.subarray(at, at + length);
+  }
+
+  /** Moves frames to the egress buffer; returns the batch's length. */
+  #take(port: number, most: number): number {
+    if (this.#over !== null) throw this.#over;
+    try {
+      // Frames leave when the engine was last told the time, which is when they were made.
+      return this.#wasm.take_frames(this.#now, port, most);
+    } catch (error) {
+      throw this.#translate(error, undefined);
+    }
   }
 
   /** Whether a batch that `takeFrames` gave may have left frames behind for want of room. */
@@ -589,6 +601,7 @@ export class EngineCore implements Engine {
     this.#wake = "pumping";
     const isBounded = this.clock.defer === undefined;
     let until = Number.POSITIVE_INFINITY;
+    let deadline = Number.POSITIVE_INFINITY;
     try {
       do {
         this.#again = false;
@@ -598,7 +611,10 @@ export class EngineCore implements Engine {
           until = this.#spent(now) + TURN_BUDGET;
         }
         this.#dispatch(this.#advance(now));
-        if (this.#looks && !this.#again) this.#again = this.#isDue();
+        if (!this.#again) {
+          deadline = this.ask(nextTimeout);
+          this.#again = this.#looks && deadline <= this.#now;
+        }
       } while (
         this.#again &&
         this.#over === null &&
@@ -616,11 +632,12 @@ export class EngineCore implements Engine {
         this.#news += 1;
         guarded(observer);
       }
-      // An observer may have found a trap, or closed the engine.
+      // An observer may have found a trap, or closed the engine; or have given it work.
       if (this.#over !== null) return;
+      deadline = this.ask(nextTimeout);
     }
     if (this.#again) this.#schedule();
-    else this.#arm();
+    else this.#arm(deadline);
   }
 
   /** Takes in the frames that were brought, and does what is due. Returns how many events there are. */
@@ -666,8 +683,7 @@ export class EngineCore implements Engine {
     return this.#over === null && this.ask(nextTimeout) <= this.#now;
   }
 
-  #arm(): void {
-    const deadline = this.ask(nextTimeout);
+  #arm(deadline: number): void {
     if (deadline === Number.POSITIVE_INFINITY) {
       this.#disarm();
       return;
