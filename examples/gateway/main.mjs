@@ -1,13 +1,10 @@
-// A gateway and one machine on a switch. The machine finds a web server of the gateway by its name, and the gateway
-// fetches from the machine. The machine is a second stack here; `v86Port(emulator)` in its place plugs in a Linux.
+// A gateway and one machine on a switch. The machine asks for an address and finds a web server of the gateway by its name, and the
+// gateway fetches from the machine. The machine is a second stack here; `v86Port(emulator)` in its place plugs in a Linux.
 
 import assert from "node:assert/strict";
 import { createGateway, createStack, createSwitch } from "ethertab";
 
-const gateway = await createGateway({
-  network: "10.0.2.0/24",
-  dns: { hosts: { "machine.test": "10.0.2.15" } },
-});
+const gateway = await createGateway({ network: "10.0.2.0/24" });
 gateway.serve("http://shop.test", async (request, { remote }) => {
   const { pathname } = new URL(request.url);
   return new Response(`${pathname} for ${remote.address}\n`);
@@ -15,18 +12,15 @@ gateway.serve("http://shop.test", async (request, { remote }) => {
 gateway.addEventListener("request", ({ detail }) => console.log("request:", detail));
 
 const machine = await createStack({ hostname: "machine" });
+const nic = machine.addInterface({ dhcp: true });
 const lan = await createSwitch();
 lan.plug(gateway);
-// A fixed address: stacks have no DHCP client. A virtual machine asks the gateway for one.
-lan.plug(machine.addInterface({ addresses: ["10.0.2.15/24"], gateway: "10.0.2.2" }));
+lan.plug(nic);
 
-// The machine asks for the address of shop.test: a DNS question in one datagram.
-const resolver = machine.bindUdp();
-const name = ["shop", "test"].flatMap((label) => [label.length, ...Buffer.from(label)]);
-const question = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...name, 0, 0, 1, 0, 1];
-resolver.send(Uint8Array.from(question), { remoteAddress: gateway.address, remotePort: 53 });
-const { data: answer } = await resolver.receive();
-const hostname = answer.slice(-4).join("."); // the last field of the answer is the address
+// The gateway lends the machine an address (DHCP), and knows it by its name from then on.
+await nic.configured;
+console.log("the machine's lease:", nic.lease);
+const [hostname] = await machine.resolve("shop.test");
 assert.equal(hostname, gateway.address);
 
 // It fetches a page from there, over a socket.
@@ -36,7 +30,7 @@ await writer.write(Buffer.from("GET /hats HTTP/1.0\r\nHost: shop.test\r\n\r\n"))
 const page = await new Response(socket.readable).text();
 await writer.close();
 console.log(page);
-assert.match(page, /^HTTP\/1\.1 200 .*\n\/hats for 10\.0\.2\.15\n$/s);
+assert.match(page, /^HTTP\/1\.1 200 .*\n\/hats for 10\.0\.2\.\d+\n$/s);
 
 // The machine has a web server of its own, for one request; the gateway knows its name.
 const listener = machine.listen({ port: 8000 });
@@ -47,9 +41,9 @@ const served = listener.accept().then(async ({ readable, writable }) => {
   await server.write(Buffer.from("HTTP/1.0 200 OK\r\n\r\nhello from the machine\n"));
   await server.close();
 });
-const response = await gateway.fetch("http://machine.test:8000/");
+const response = await gateway.fetch("http://machine:8000/");
 assert.equal(await response.text(), "hello from the machine\n");
-console.log("http://machine.test:8000/ answered with", response.status);
+console.log("http://machine:8000/ answered with", response.status);
 await served;
 
 console.log(gateway.counters().http);

@@ -53,6 +53,7 @@ await assert.rejects(here.ping("10.0.0.2", { timeout: 100 }), { code: "ETIMEDOUT
 console.log(`the hook has dropped ${toWorker.counters.filtered} frame(s)`);
 
 // What was recorded comes again, for a port that listens.
+seen.stop();
 const recording = replayPort(await seen.pcapng(), { speed: Number.POSITIVE_INFINITY });
 const listener = await createStack({ hostname: "listener" });
 plug(listener.addInterface({ addresses: ["10.0.0.9/24"] }), recording);

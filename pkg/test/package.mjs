@@ -1,19 +1,17 @@
 // The package as its users get it: packed, installed in an empty folder, used with no Rust in PATH.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve as resolvePath } from "node:path";
+import { dirname, join, resolve as resolvePath } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { install, pack, run } from "./packed.mjs";
 import { programOf, snippets } from "./readme.mjs";
 
-const run = promisify(execFile);
-const source = fileURLToPath(new URL("..", import.meta.url));
 /** The entries that are WebAssembly, and have no types. */
 const MODULES = ["ethertab.wasm", "services.wasm", "tls.wasm"];
 /** The entries that are for Node alone. */
@@ -26,18 +24,8 @@ let files;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "ethertab-package-"));
   environment = await withoutRust();
-  const packed = await run("npm", ["pack", "--json", "--pack-destination", folder], {
-    cwd: source,
-    maxBuffer: 16 * 1024 * 1024,
-  });
-  const [{ filename, files: list }] = JSON.parse(packed.stdout);
-  tarball = join(folder, basename(filename));
-  files = list.map(({ path }) => path);
-  await writeFile(join(folder, "package.json"), '{ "private": true, "type": "module" }\n');
-  await run("npm", ["install", "--no-audit", "--no-fund", tarball], {
-    cwd: folder,
-    env: environment,
-  });
+  ({ tarball, files } = await pack(folder));
+  await install(tarball, folder, environment);
 });
 after(() => rm(folder, { recursive: true, force: true }));
 

@@ -111,7 +111,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "examples",
-        about: "each example, run as its README says",
+        about: "each example, run as its README says, beside the packed npm package",
         quick: true,
         needs: &[Package],
         run: examples,
@@ -452,20 +452,12 @@ fn js(run: &Run<'_>) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Programs that check themselves and end with status 0.
+/// The one in Rust here, those in JavaScript beside the packed package.
 fn examples(run: &Run<'_>) -> Result<Counts> {
     let mut counts = run.check("world", &mut run.cargo(&["run", "--quiet", "--package", "ethertab-example-world"]))?;
-    for example in ["two-stacks", "tcp-trace", "gateway", "ports", "node", "tls"] {
-        let mut node = Command::new("node");
-        node.current_dir(&run.project.root).arg(format!("examples/{example}/main.mjs"));
-        counts += run.check(example, &mut node)?;
-    }
-    let mut node = Command::new("node");
-    node.current_dir(&run.project.root).args(["--test", "examples/testing-node/shop.test.mjs"]);
-    counts += run.check("testing-node", &mut node)?;
-    for example in ["testing-vitest", "testing-jest"] {
-        counts += run.check(example, &mut run.npm_script(&format!("examples/{example}"), "test"))?;
-    }
+    let mut command = Command::new("node");
+    command.current_dir(&run.project.root).args(["--test", "pkg/test/examples.mjs"]);
+    counts += run.tests("npm pack, npm install, each example", &mut command, Counts::from_node)?;
     Ok(counts)
 }
 

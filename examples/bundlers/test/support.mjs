@@ -1,19 +1,17 @@
 /** The packed package, a web server for what was built, and a browser. */
 
-import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { chromium } from "playwright-core";
+import { launchChromium } from "../../../pkg/test/chromium.mjs";
+import { pack, run } from "../../../pkg/test/packed.mjs";
 
-export const run = promisify(execFile);
+export { run };
 
 /** The folder of the example. */
 export const example = fileURLToPath(new URL("..", import.meta.url));
-const source = fileURLToPath(new URL("../../../pkg", import.meta.url));
 
 /** What the page and the program say when all went well. */
 export const EXPECTED = "1048576 bytes came back; hello, http://shop.test/x";
@@ -28,15 +26,11 @@ const TYPES = {
 export async function installPacked() {
   const folder = await mkdtemp(join(tmpdir(), "ethertab-bundlers-"));
   try {
-    const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], {
-      cwd: source,
-      maxBuffer: 16 * 1024 * 1024,
-    });
-    const [{ filename }] = JSON.parse(stdout);
+    const { tarball } = await pack(folder);
     const target = join(example, "node_modules", "ethertab");
     await rm(target, { recursive: true, force: true });
     await mkdir(target, { recursive: true });
-    await run("tar", ["-xzf", join(folder, filename), "--strip-components=1", "-C", target]);
+    await run("tar", ["-xzf", tarball, "--strip-components=1", "-C", target]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -64,18 +58,7 @@ export async function serve(folder, pages = {}) {
 
 /** A browser, and what its pages come to say. */
 export async function launch() {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  const browser = await launchChromium();
   return {
     close: () => browser.close(),
     /** What the page at `url` shows in the end, and the errors that it has reported. */

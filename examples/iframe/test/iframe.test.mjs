@@ -1,14 +1,11 @@
-/** A frame of a page in Chromium browses the web server of a Linux guest; CHROMIUM names another browser than Debian's. */
+/** A frame of a page in Chromium browses the web server of a Linux guest. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { launchChromium } from "../../../pkg/test/chromium.mjs";
 import { defaultFolder } from "../../v86/guest/node.mjs";
 import { startServer } from "../../v86/test/server.mjs";
-
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
 
 /** Two origins of one site: browsers refuse service workers to frames of other sites. All these names mean loopback. */
 const PAGE_HOST = "page.lab.localhost";
@@ -46,8 +43,7 @@ let site;
 before(async () => {
   vm = await startVmOrigin();
   server = await startServer(defaultFolder, { script: "/iframe/page.mjs" });
-  const args = [...FLAGS, "--js-flags=--liftoff-only"];
-  browser = await chromium.launch({ executablePath: CHROMIUM, args });
+  browser = await launchChromium("--js-flags=--liftoff-only");
   page = await browser.newPage();
   pageUrl = server.url.replace("127.0.0.1", PAGE_HOST);
   await page.goto(pageUrl);

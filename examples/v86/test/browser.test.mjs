@@ -1,13 +1,11 @@
-/** The end-to-end suite in headless Chromium; CHROMIUM names another browser than Debian's. */
+/** The end-to-end suite in headless Chromium. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { launchChromium } from "../../../pkg/test/chromium.mjs";
 import { defaultFolder } from "../guest/node.mjs";
 import { startRemote } from "./processes.mjs";
 import { runs } from "./scenarios.mjs";
 import { startServer } from "./server.mjs";
-
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 let browser;
 let remote;
@@ -15,20 +13,10 @@ let server;
 before(async () => {
   remote = await startRemote();
   server = await startServer(defaultFolder);
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      // V8's baseline compiler alone: the optimizing one takes more time than it saves in runs this short.
-      "--js-flags=--liftoff-only",
-    ],
-  });
+  browser = await launchChromium(
+    // V8's baseline compiler alone: the optimizing one takes more time than it saves in runs this short.
+    "--js-flags=--liftoff-only",
+  );
 });
 after(async () => {
   await browser?.close();

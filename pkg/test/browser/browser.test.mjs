@@ -1,4 +1,4 @@
-/** The package in headless Chromium, in a page and in a worker; CHROMIUM names another browser than Debian's. */
+/** The package in headless Chromium, in a page and in a worker. */
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -6,12 +6,11 @@ import { createServer } from "node:http";
 import net from "node:net";
 import { extname } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
 import { WebSocketServer } from "ws";
+import { launchChromium } from "../chromium.mjs";
 import { wispJsServer } from "../wisp_support.mjs";
 import { nodeTls } from "./tls_judge.mjs";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** How many each place has. */
 const SCENARIOS = 4;
 const PORTS = 9;
@@ -66,18 +65,7 @@ before(async () => {
   });
   await new Promise((resolve) => source.listen(0, "127.0.0.1", resolve));
   sourcePort = source.address().port;
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  browser = await launchChromium();
 });
 after(async () => {
   await browser?.close();

@@ -1,4 +1,4 @@
-/** The page in Chromium, served as `npx ethertab` serves it; CHROMIUM names another browser than Debian's. */
+/** The page in Chromium, served as `npx ethertab` serves it. */
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -7,10 +7,8 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** The guest's image and its saved states. */
 export const guestFolder = process.env.ETHERTAB_GUEST ?? path.join(root, ".build/guest");
@@ -52,20 +50,7 @@ export async function serve(...options) {
   };
 }
 
-export function launch() {
-  return chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-}
+export { launchChromium as launch } from "../../../pkg/test/chromium.mjs";
 
 /**
  * Opens a page, lets `use` work with it, and holds it to what every page owes: no error or warning in the console, and
