@@ -5,7 +5,7 @@
 #
 # FOLDER (default: .build/guest of the repository) receives bzImage, initrd.gz,
 # bios.bin, vgabios.bin and VERSIONS. The guest is busybox, which has no client
-# of DHCPv6, so one of Debian's, and the drivers of v86's two network cards;
+# of DHCPv6 or NTP, so Debian's, and the drivers of v86's two network cards;
 # each PACKAGE adds its programs and their libraries.
 #
 # apt runs with folders of its own under FOLDER/.cache: nothing is installed and
@@ -91,10 +91,10 @@ start_apt
 kernel=$(apt-cache pkgnames linux-image- | grep -E "^linux-image-[0-9.-]+-$flavour\$" | sort -V | tail -n 1)
 [ -n "$kernel" ] || fail "no package linux-image-*-$flavour for i386; Debian 12 has one (SOURCES=FILE)"
 
-# The client of DHCPv6, and its libraries without all that their packages name.
-client="wide-dhcpv6-client libfl2 libc6"
-say "fetching $kernel, busybox-static, seabios, $client${*:+, $*}"
-base=$(fetch plain "$kernel" busybox-static seabios $client)
+# The clients of DHCPv6 and NTP, and their libraries without all that their packages name.
+clients="wide-dhcpv6-client libfl2 rdate libbsd0 libmd0 libc6"
+say "fetching $kernel, busybox-static, seabios, $clients${*:+, $*}"
+base=$(fetch plain "$kernel" busybox-static seabios $clients)
 extra=
 [ $# -eq 0 ] || extra=$(fetch closure "$@")
 
@@ -111,11 +111,13 @@ cp "$here/root/init" "$root/init"
 cp "$here/root/etc/"* "$root/etc/"
 cp "$(only "$tree/base" -path '*/bin/busybox' -type f)" "$root/bin/busybox"
 cp "$(only "$tree/base" -path '*/sbin/dhcp6c' -type f)" "$root/usr/sbin/dhcp6c"
-chmod 755 "$root/init" "$root/etc/"*.sh "$root/bin/busybox" "$root/usr/sbin/dhcp6c"
+cp "$(only "$tree/base" -path '*bin/rdate' -type f)" "$root/usr/bin/rdate"
+chmod 755 "$root/init" "$root/etc/"*.sh "$root/bin/busybox" "$root/usr/sbin/dhcp6c" "$root/usr/bin/rdate"
 ln -s busybox "$root/bin/sh"
 echo 'root:x:0:0:root:/root:/bin/sh' > "$root/etc/passwd"
 echo 'root:x:0:' > "$root/etc/group"
 echo '127.0.0.1 localhost' > "$root/etc/hosts"
+echo 'ntp 123/udp' > "$root/etc/services"
 
 # The kernel package carries no modules.dep, so the order is given here.
 order='virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci

@@ -81,6 +81,12 @@ async function isRestored(env, nic) {
   assert.equal(await (await vm.fetch("/")).text(), "saved\n");
   next.serve("http://shop.test", () => new Response("hello again"));
   assert.equal(await again.check("wget -q -O - http://shop.test/"), "hello again");
+
+  // Its clock is the snapshot's, here an older one's, until it asks the gateway's.
+  await again.check("date -s @1000000000");
+  await again.check(`/usr/bin/rdate -n ${next.address}`);
+  const seconds = Number(await again.check("date +%s"));
+  assert.approximately(seconds, Date.now() / 1_000, 3_600);
   assert.isTrue(
     next.leases().some((lease) => lease.address === address && lease.state === "bound"),
   );
