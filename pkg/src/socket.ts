@@ -10,6 +10,7 @@ import { fieldsOf, type Why } from "./records.js";
 import { type Restable, RestingSocket, restNever, restSoon } from "./resting.js";
 import { readableOf, writableOf } from "./socket_streams.js";
 import { tcpSettings, tcpValues } from "./tcp_options.js";
+import { upgradeOf } from "./tls/upgrade.js";
 import type {
   ConnectionInfo,
   Socket,
@@ -405,17 +406,7 @@ export class SocketImpl implements Socket, Restable {
   }
 
   startTls(options?: StartTlsOptions): Socket {
-    const { upgrade } = this.#start;
-    if (!upgrade) {
-      const message = `startTls: the socket was made with secureTransport "off"`;
-      throw new SocketError("ERR_INVALID_STATE", message);
-    }
-    if (this.#phase === "over") {
-      throw this.#error ?? new SocketError("ERR_INVALID_STATE", "startTls: the socket is closed");
-    }
-    if (this.#finSent) {
-      throw new SocketError("ERR_INVALID_STATE", "startTls: the socket was shut down");
-    }
+    const upgrade = upgradeOf(this.#start.upgrade, this.end, this.#finSent);
     return upgrade(() => this.#handOver(), options);
   }
 

@@ -492,7 +492,7 @@ export class StackImpl implements Stack, Dependent {
     const plan = connectPlan(address, options);
     const { remote, localPort, connectTimeout, fastOpen, localAddress, settings } = plan;
     const { allowHalfOpen, signal } = plan;
-    const security = clientSecurity(this.engine, options ?? {}, remote.address, plan);
+    const security = clientSecurity<SocketImpl>(this.engine, options ?? {}, remote.address, plan);
     this.#assertOpen();
     const begin = (address: string): number | Error =>
       this.#tryConnect(
@@ -563,7 +563,7 @@ export class StackImpl implements Stack, Dependent {
 
   /** A socket, or one with TLS over it. */
   #secured(
-    security: Security,
+    security: Security<SocketImpl>,
     id: SocketStart["id"],
     remote: SocketAddress,
     how: SocketManner,
@@ -578,7 +578,7 @@ export class StackImpl implements Stack, Dependent {
   listen(options: ListenOptions): Listener {
     const { port, hostname, backlog, fastOpen, allowHalfOpen, settings } = listenPlan(options);
     const how = { allowHalfOpen, signal: null };
-    const security = serverSecurity(this.engine, options, how);
+    const security = serverSecurity<SocketImpl>(this.engine, options, how);
     this.#assertOpen();
     const listener = new ListenerImpl(
       this.engine,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { createStack, plug, SocketError } from "ethertab";
+import { createAuthority, createStack, plug, SocketError } from "ethertab";
 import { createStackWorker } from "ethertab/worker";
 import { pattern, readAll, until, writeAll } from "./support.mjs";
 
@@ -35,6 +35,112 @@ async function pairOf(kind, options = {}) {
 }
 
 for (const kind of Object.keys(KINDS)) {
+  test(`${kind}: TLS at either end, and what is wrong with it`, async () => {
+    const { a, b, close } = await pairOf(kind);
+    const authority = await createAuthority();
+    const asked = [];
+    const select = ({ servername }) => {
+      asked.push(servername);
+      return authority.issue(servername);
+    };
+    for (const [from, to, hostname] of [
+      [a, b, "10.0.0.2"],
+      [b, a, "fd00::1"],
+    ]) {
+      const listener = to.listen({ port: 443, tls: { select, alpn: ["echo"] } });
+      await listener.listening;
+      const client = from.connect(
+        { hostname, port: 443 },
+        { secureTransport: "on", sni: "shop.test", alpn: ["echo"], tls: { ca: authority.cert } },
+      );
+      const server = await listener.accept();
+      const bytes = pattern(2_000_000);
+      const echo = server.readable.pipeTo(server.writable);
+      const [echoed] = await Promise.all([
+        readAll(client.readable),
+        writeAll(client.writable, bytes),
+      ]);
+      assert.equal(Buffer.compare(echoed, bytes), 0);
+      const { alpn, tls } = await client.opened;
+      assert.deepEqual([alpn, tls.protocol, tls.servername], ["echo", "TLSv1.3", "shop.test"]);
+      await Promise.all([echo, client.closed, server.closed]);
+
+      const wrong = from.connect(
+        { hostname, port: 443 },
+        { secureTransport: "on", tls: { ca: authority.cert }, sni: "other.test" },
+      );
+      const refused = await listener.accept();
+      await wrong.opened;
+      const left = assert.rejects(refused.closed, { code: "ECONNRESET" });
+      wrong.abort();
+      await assert.rejects(wrong.closed, { code: "ABORT_ERR" });
+      await left;
+      const untrusting = from.connect(
+        { hostname, port: 443 },
+        { secureTransport: "on", tls: { ca: (await createAuthority()).cert }, sni: "shop.test" },
+      );
+      const told = (await listener.accept()).opened;
+      await Promise.all([
+        assert.rejects(untrusting.opened, { code: "UNABLE_TO_VERIFY_LEAF_SIGNATURE" }),
+        assert.rejects(untrusting.closed, { code: "UNABLE_TO_VERIFY_LEAF_SIGNATURE" }),
+        assert.rejects(told, { code: "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA" }),
+      ]);
+      await listener.close();
+    }
+    assert.deepEqual(new Set(asked), new Set(["shop.test", "other.test"]));
+    const bad = a.listen({ port: 444, tls: { cert: "nothing", key: "nothing" } });
+    await assert.rejects(bad.listening, TypeError);
+    await assert.rejects(bad.accept(), TypeError);
+    assert.throws(() => a.connect("10.0.0.2:443", { tls: {} }), /options\.tls needs/);
+    await close();
+  });
+
+  test(`${kind}: startTls, at either end, before and after the connection is open`, async () => {
+    const { a, b, close } = await pairOf(kind);
+    const authority = await createAuthority();
+    const tls = { ca: authority.cert };
+    for (const [from, to, hostname] of [
+      [a, b, "10.0.0.2"],
+      [b, a, "10.0.0.1"],
+    ]) {
+      const listener = to.listen({
+        port: 25,
+        secureTransport: "starttls",
+        tls: authority.issue("mail.test"),
+      });
+      await listener.listening;
+      for (const isEarly of [false, true]) {
+        const plain = from.connect({ hostname, port: 25 }, { secureTransport: "starttls" });
+        const options = { expectedServerHostname: "mail.test", tls };
+        const early = isEarly ? plain.startTls(options) : null;
+        const accepted = await listener.accept();
+        if (!isEarly) {
+          await plain.writable.getWriter().write(Buffer.from("STARTTLS"));
+          const { value } = await accepted.readable.getReader().read();
+          assert.equal(Buffer.from(value).toString(), "STARTTLS");
+        }
+        const server = accepted.startTls();
+        const client = early ?? plain.startTls(options);
+        await Promise.all([plain.opened, plain.closed, accepted.closed]);
+        assert.deepEqual([plain.secureTransport, plain.upgraded], ["starttls", true]);
+        assert.throws(() => plain.startTls(options), { code: "ERR_INVALID_STATE" });
+        const bytes = pattern(300_000);
+        const echo = server.readable.pipeTo(server.writable);
+        const [echoed] = await Promise.all([
+          readAll(client.readable),
+          writeAll(client.writable, bytes),
+        ]);
+        assert.equal(Buffer.compare(echoed, bytes), 0);
+        assert.equal(client.upgraded, true);
+        assert.equal((await client.opened).tls.protocol, "TLSv1.3");
+        await Promise.all([echo, client.closed, server.closed]);
+      }
+      await listener.close();
+    }
+    assert.throws(() => a.connect("10.0.0.2:9").startTls(), { code: "ERR_INVALID_STATE" });
+    await close();
+  });
+
   test(`${kind}: bytes go both ways, connecting and accepting, and the ends are told`, async () => {
     const { a, b, close } = await pairOf(kind);
     for (const [from, to, hostname] of [

@@ -2,11 +2,11 @@
 
 import * as check from "../arguments.js";
 import type { EngineCore } from "../engine_core.js";
-import type { SocketImpl, SocketStart } from "../socket.js";
 import type { ConnectOptions, ListenOptions, Socket, StartTlsOptions } from "../types.js";
 import { clientContext, serverContext } from "./context.js";
 import { Tls } from "./module.js";
 import { TlsSocketImpl, type TlsStart } from "./socket.js";
+import type { Transport } from "./transport.js";
 
 /** Web IDL has a TypeError for words that an enumeration has not. */
 function checkKind(kind: unknown): void {
@@ -17,16 +17,16 @@ function checkKind(kind: unknown): void {
 }
 
 /** What becomes of a connection when it is made. */
-export interface Security {
+export interface Security<T extends Transport> {
   /** What the application gets: the socket, or one with TLS over it. */
-  over(socket: SocketImpl): Socket;
-  /** See {@link SocketStart}. */
-  readonly upgrade: NonNullable<SocketStart["upgrade"]> | null;
+  over(socket: T): T | TlsSocketImpl;
+  /** Makes a socket with TLS of what this one was; null where that was not asked for. */
+  readonly upgrade: ((successor: () => T, options: StartTlsOptions | undefined) => Socket) | null;
   /** Rejects if no connection can ever be made so; null if that is not to be expected. */
   readonly ready: Promise<void> | null;
 }
 
-const PLAIN: Security = { over: (socket) => socket, upgrade: null, ready: null };
+const PLAIN = { over: <T>(socket: T): T => socket, upgrade: null, ready: null };
 
 /** How a connection differs from another. */
 interface How {
@@ -35,15 +35,15 @@ interface How {
 }
 
 /**
- * What becomes of a connection that is opened.
+ * What becomes of a connection that is opened. Without an engine, as of a stack in another thread, time is the platform's.
  * @throws {TypeError | RangeError} that names what is wrong with which option.
  */
-export function clientSecurity(
-  engine: EngineCore,
+export function clientSecurity<T extends Transport>(
+  engine: EngineCore | null,
   given: Partial<ConnectOptions>,
   host: string,
   how: How,
-): Security {
+): Security<T> {
   const { secureTransport = "off", sni, alpn, tls } = given;
   checkKind(secureTransport);
   if (secureTransport === "off") {
@@ -51,7 +51,7 @@ export function clientSecurity(
     throw new TypeError(`options.tls needs options.secureTransport to be "on" or "starttls"`);
   }
   const name = sni === undefined ? host : check.string("options.sni", sni);
-  const begin = (transport: SocketImpl, side: TlsStart["side"], upgraded: boolean) =>
+  const begin = (transport: Transport, side: TlsStart["side"], upgraded: boolean) =>
     new TlsSocketImpl({ engine, transport, side, ...how, upgraded, secureTransport });
   if (secureTransport === "on") {
     const client = clientContext("options.tls", tls, name, alpn);
@@ -77,11 +77,11 @@ export function clientSecurity(
  * What becomes of connections that are accepted.
  * @throws {TypeError | RangeError} that names what is wrong with which option.
  */
-export function serverSecurity(
-  engine: EngineCore,
+export function serverSecurity<T extends Transport>(
+  engine: EngineCore | null,
   given: Partial<ListenOptions>,
   how: How,
-): Security {
+): Security<T> {
   const { tls } = given;
   const { secureTransport = tls === undefined ? "off" : "on" } = given;
   checkKind(secureTransport);
@@ -93,7 +93,7 @@ export function serverSecurity(
     throw new TypeError(`options.secureTransport "${secureTransport}" needs options.tls`);
   }
   const server = serverContext("options.tls", tls);
-  const begin = (transport: SocketImpl, upgraded: boolean) =>
+  const begin = (transport: Transport, upgraded: boolean) =>
     new TlsSocketImpl({ engine, transport, side: { server }, ...how, upgraded, secureTransport });
   const ready = certificatesReady(engine, server.usual);
   return secureTransport === "on"
@@ -103,7 +103,7 @@ export function serverSecurity(
 
 /** Looks at the certificates before a client comes. */
 async function certificatesReady(
-  engine: EngineCore,
+  engine: EngineCore | null,
   usual: ReturnType<typeof serverContext>["usual"],
 ): Promise<void> {
   const module = await Tls.load(engine);

@@ -12,14 +12,16 @@ export type Transport = Pick<
   | "closed"
   | "remote"
   | "local"
-  | "onready"
   | "tryRead"
   | "tryWrite"
   | "writableBytes"
   | "shutdown"
   | "close"
   | "abort"
->;
+> & {
+  /** TLS does not look at what it is called with: sockets have types of their own. */
+  onready: ((socket: never) => void) | null;
+};
 
 /** Two streams of bytes, one each way. */
 export interface StreamPair {

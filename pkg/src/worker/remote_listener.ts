@@ -5,11 +5,12 @@ import { Arrivals } from "../arrivals.js";
 import { deferred, guarded } from "../engine_core.js";
 import { SocketError, type SocketErrorOptions, withEnds } from "../errors.js";
 import { tcpValues } from "../tcp_options.js";
+import type { Security } from "../tls/secure.js";
 import type { SocketAddress, TcpOptions, TcpSettings } from "../types.js";
 import { type Channel, received, type Target } from "./channel.js";
 import { ACCEPTS, Credit } from "./flow_control.js";
 import type { Accepted } from "./hosted_sockets.js";
-import { RemoteSocket } from "./remote_socket.js";
+import { RemoteSocket, securedBy } from "./remote_socket.js";
 import type { WorkerListener, WorkerSocket } from "./types.js";
 
 /** See {@link WorkerListener}. */
@@ -19,6 +20,7 @@ export class RemoteListener implements WorkerListener, Target {
   onready: ((listener: WorkerListener) => void) | null = null;
   readonly #channel: Channel;
   readonly #number: number;
+  readonly #security: Security<RemoteSocket>;
   readonly #listening = deferred<SocketAddress>();
   readonly #closing = deferred<void>();
   readonly #arrivals = new Arrivals<WorkerSocket>(
@@ -29,8 +31,11 @@ export class RemoteListener implements WorkerListener, Target {
   readonly #accepted: Credit;
   #address: SocketAddress | null = null;
 
-  constructor(channel: Channel, number: number) {
+  constructor(channel: Channel, number: number, security: Security<RemoteSocket>) {
     this.#channel = channel;
+    this.#security = security;
+    // Told once it is known where it listens.
+    security.ready?.catch(() => {});
     this.#number = number;
     this.listening = this.#listening.promise;
     this.closed = this.#closing.promise;
@@ -42,7 +47,7 @@ export class RemoteListener implements WorkerListener, Target {
     switch (what) {
       case "listening":
         this.#address = value;
-        this.#listening.resolve(value);
+        this.#listens(value);
         return;
       case "accepted":
         this.#accept(value);
@@ -55,9 +60,25 @@ export class RemoteListener implements WorkerListener, Target {
     if (onready !== null) guarded(() => onready(this));
   }
 
+  #listens(address: SocketAddress): void {
+    const { ready } = this.#security;
+    if (ready === null) {
+      this.#listening.resolve(address);
+      return;
+    }
+    ready.then(
+      () => this.#listening.resolve(address),
+      (error: Error) => {
+        if (this.#arrivals.end === null) this.#channel.tell(this.#number, "close");
+        this.fail(error);
+      },
+    );
+  }
+
   #accept({ number, remote, local, allowHalfOpen }: Accepted): void {
+    const { upgrade } = this.#security;
     const start = { channel: this.#channel, number, remote, allowHalfOpen, signal: null };
-    const socket = new RemoteSocket(start);
+    const socket = new RemoteSocket({ ...start, upgrade });
     socket.isOpenWith(local);
     if (this.#arrivals.end !== null) {
       socket.abort();
@@ -72,10 +93,11 @@ export class RemoteListener implements WorkerListener, Target {
     return { localAddress: address && hostPort(address.address, address.port) };
   }
 
-  #next(): RemoteSocket | null {
-    const socket = this.#waiting.shift() ?? null;
-    if (socket !== null) this.#accepted.take(1);
-    return socket;
+  #next(): WorkerSocket | null {
+    const socket = this.#waiting.shift();
+    if (socket === undefined) return null;
+    this.#accepted.take(1);
+    return securedBy(this.#security, socket);
   }
 
   onChannelOver(error: Error): void {

@@ -5,10 +5,14 @@ import { deferred, guarded } from "../engine_core.js";
 import { SocketError, type SocketErrorCode, withEnds } from "../errors.js";
 import { readableOf, type StreamSocket, writableOf } from "../socket_streams.js";
 import { tcpValues } from "../tcp_options.js";
+import type { Security } from "../tls/secure.js";
+import { upgradeOf } from "../tls/upgrade.js";
 import type {
   ConnectionInfo,
+  Socket,
   SocketAddress,
   SocketInfo,
+  StartTlsOptions,
   TcpOptions,
   TcpSettings,
 } from "../types.js";
@@ -29,6 +33,8 @@ export interface RemoteStart {
   local?: SocketAddress | null;
   allowHalfOpen: boolean;
   signal: AbortSignal | null;
+  /** As in {@link Security}. */
+  upgrade: Security<RemoteSocket>["upgrade"];
 }
 
 /** See {@link WorkerSocket}. */
@@ -36,26 +42,29 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
   readonly remote: SocketAddress;
   readonly opened: Promise<SocketInfo>;
   readonly closed: Promise<void>;
-  readonly upgraded = false;
-  readonly secureTransport = "off";
+  readonly secureTransport: "off" | "starttls";
   readonly allowHalfOpen: boolean;
   onready: ((socket: WorkerSocket) => void) | null = null;
+  readonly #start: RemoteStart;
   readonly #channel: Channel;
   readonly #number: number;
   readonly #signal: AbortSignal | null;
   readonly #opening = deferred<SocketInfo>();
   readonly #closing = deferred<void>();
   #local: SocketAddress | null = null;
-  #isOpen = false;
+  /** What is known of the connection since it is open. */
+  #info: SocketInfo | null = null;
+  /** What has the connection, if another socket does. */
+  #successor: RemoteSocket | null = null;
   #isOver = false;
   #error: Error | null = null;
   /** Whether `close` has ended it, and what that was called with. */
   #isDismissed = false;
   #reason: unknown = undefined;
   /** What has come and was not read, and how much that is. */
-  readonly #arrived: Uint8Array<ArrayBuffer>[] = [];
+  #arrived: Uint8Array<ArrayBuffer>[] = [];
   #arrivedBytes = 0;
-  readonly #read: Credit;
+  #read: Credit;
   /** Whether the peer's stream has ended behind what has come, and whether that was read. */
   #hasEnd = false;
   #ended = false;
@@ -68,7 +77,10 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
   #readable: ReturnType<typeof readableOf> | null = null;
   #writable: ReturnType<typeof writableOf> | null = null;
 
-  constructor({ channel, number, remote, local, allowHalfOpen, signal }: RemoteStart) {
+  constructor(start: RemoteStart) {
+    const { channel, number, remote, local, allowHalfOpen, signal } = start;
+    this.#start = start;
+    this.secureTransport = start.upgrade === null ? "off" : "starttls";
     this.#channel = channel;
     this.#number = number;
     this.#signal = signal;
@@ -85,6 +97,10 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
       this.#onAbort = () => this.abort(signal.reason);
       signal.addEventListener("abort", this.#onAbort, { once: true });
     }
+  }
+
+  get upgraded(): boolean {
+    return this.#successor !== null;
   }
 
   // What the stack's thread tells.
@@ -120,7 +136,7 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
 
   #open({ info, local }: Opened): void {
     this.#local = local;
-    this.#isOpen = true;
+    this.#info = info;
     this.#opening.resolve(info);
     this.#writable?.proceed();
   }
@@ -132,7 +148,7 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
 
   /** The connection could not be begun, or the thread does not take it. */
   fail(error: Error): void {
-    this.#finish(error);
+    (this.#successor ?? this).#finish(error);
   }
 
   onChannelOver(error: Error): void {
@@ -164,11 +180,12 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
     this.#isOver = true;
     this.#error = error;
     this.#channel.remove(this.#number);
-    this.#arrived.length = 0;
+    this.#arrived = [];
     this.#arrivedBytes = 0;
     if (this.#onAbort !== null) this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#onAbort = null;
-    if (!this.#isOpen) this.#opening.reject(error ?? this.#dismissal());
+    if (this.#info === null && this.#successor === null)
+      this.#opening.reject(error ?? this.#dismissal());
     if (error === null) this.#closing.resolve();
     else this.#closing.reject(error);
     this.#readable?.finish(error);
@@ -202,9 +219,30 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
     await this.close().catch(() => {});
   }
 
-  startTls(): never {
-    const message = `startTls: the socket was made with secureTransport "off"`;
-    throw new SocketError("ERR_INVALID_STATE", message);
+  startTls(options?: StartTlsOptions): Socket {
+    const upgrade = upgradeOf(this.#start.upgrade, this.end, this.#finSent);
+    return upgrade(() => this.#handOver(), options);
+  }
+
+  /** Ends this socket in good order, and gives its connection to another. */
+  #handOver(): RemoteSocket {
+    const arrived = this.#arrived;
+    const arrivedBytes = this.#arrivedBytes;
+    // The channel finds the other from now on.
+    const successor = new RemoteSocket({ ...this.#start, upgrade: null });
+    this.#successor = successor;
+    this.#finish(null);
+    this.#channel.add(this.#number, successor);
+    successor.#arrived = arrived;
+    successor.#arrivedBytes = arrivedBytes;
+    successor.#read = this.#read;
+    successor.#room = this.#room;
+    successor.#hasEnd = this.#hasEnd;
+    successor.#isDone = this.#isDone;
+    if (this.#info !== null) successor.#open({ info: this.#info, local: this.#local });
+    else successor.opened.then(this.#opening.resolve, this.#opening.reject);
+    queueMicrotask(() => successor.#checkEnd());
+    return successor;
   }
 
   // Streams.
@@ -352,4 +390,9 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
       local,
     });
   }
+}
+
+/** What the application gets: `info` and `tcpSettings` of TLS tell what those below it do, which is a promise. */
+export function securedBy(security: Security<RemoteSocket>, socket: RemoteSocket): WorkerSocket {
+  return security.over(socket) as WorkerSocket;
 }

@@ -5,6 +5,7 @@ import { connectPlan, listenPlan } from "../connect_options.js";
 import { deferred } from "../engine_core.js";
 import { SocketError } from "../errors.js";
 import { messagePort } from "../ports/message.js";
+import { clientSecurity, serverSecurity } from "../tls/secure.js";
 import type {
   ConnectOptions,
   ConnectTarget,
@@ -29,7 +30,7 @@ import {
   type Welcome,
 } from "./protocol.js";
 import { RemoteListener } from "./remote_listener.js";
-import { RemoteSocket } from "./remote_socket.js";
+import { RemoteSocket, securedBy } from "./remote_socket.js";
 import { RemoteUdp } from "./remote_udp.js";
 import type {
   WorkerInterfaceOptions,
@@ -201,13 +202,10 @@ for (const property of NIC_PROPERTIES) {
   });
 }
 
-/** TLS is not spoken across threads: certificates and functions that choose them stay where they are. */
-function plainOnly(options: ConnectOptions | ListenOptions | undefined): void {
-  const { secureTransport = "off", tls } = options ?? {};
-  check.oneOf("options.secureTransport", ["off"], secureTransport);
-  if (tls !== undefined) {
-    throw new TypeError("options.tls is for stacks in this thread: use wrapTls or acceptTls");
-  }
+/** TLS is spoken in this thread, where certificates and the functions that choose them are: what the other needs to know of. */
+function plain<T extends ConnectOptions | ListenOptions>(options: T): T {
+  const { secureTransport, sni, alpn, tls, ...rest } = options as ConnectOptions;
+  return rest as T;
 }
 
 /** See {@link WorkerStack}; its methods are added below. */
@@ -331,24 +329,27 @@ class RemoteStack implements Target {
   }
 
   connect(address: ConnectTarget | string, options: ConnectOptions = {}): WorkerSocket {
-    const { remote, allowHalfOpen, signal } = connectPlan(address, options);
-    plainOnly(options);
+    const plan = connectPlan(address, options);
+    const { remote, allowHalfOpen, signal } = plan;
+    const security = clientSecurity<RemoteSocket>(null, options, remote.address, plan);
     const number = this.#next();
-    const { sent } = withoutSignal([options]);
-    const start = { channel: this.#channel, number, remote, allowHalfOpen, signal };
+    const { sent } = withoutSignal([plain(options)]);
+    const { upgrade } = security;
+    const start = { channel: this.#channel, number, remote, allowHalfOpen, signal, upgrade };
     const socket = new RemoteSocket(start);
-    if (socket.end !== null) return socket;
+    const given = securedBy(security, socket);
+    if (socket.end !== null) return given;
     const target = { hostname: remote.address, port: remote.port };
     this.call("connect", [number, target, ...sent]).catch((error) => socket.fail(error));
-    return socket;
+    return given;
   }
 
   listen(options: ListenOptions): WorkerListener {
-    listenPlan(options);
-    plainOnly(options);
+    const { allowHalfOpen } = listenPlan(options);
+    const security = serverSecurity<RemoteSocket>(null, options, { allowHalfOpen, signal: null });
     const number = this.#next();
-    const listener = new RemoteListener(this.#channel, number);
-    this.call("listen", [number, options]).catch((error) => listener.fail(error));
+    const listener = new RemoteListener(this.#channel, number, security);
+    this.call("listen", [number, plain(options)]).catch((error) => listener.fail(error));
     return listener;
   }
 
