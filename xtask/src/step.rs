@@ -189,7 +189,9 @@ impl<'a> Progress<'a> {
         } else if self.printed.get().elapsed() >= PLAIN_TICK {
             self.printed.set(Instant::now());
             let line: String = line.chars().take(100).collect();
-            println!("[{}] ... {:.0} s: {line}", self.name, self.started.elapsed().as_secs_f64());
+            // Some programs, such as wasm-opt, say nothing while they work.
+            let separator = if line.is_empty() { "" } else { ": " };
+            println!("[{}] ... {:.0} s{separator}{line}", self.name, self.started.elapsed().as_secs_f64());
         }
     }
 
