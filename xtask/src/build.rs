@@ -66,6 +66,8 @@ const OPTIMIZER_FLAGS: &[&str] = &[
     "-O3",
     // Again until nothing gets smaller.
     "--converge",
+    // Functions of one crate and module are alike, and compress better beside each other: 0.6 KB.
+    "--reorder-functions-by-name",
     // What the compiler has left out of line because it is rare stays there, unless it is tiny.
     "--one-caller-inline-max-function-size=50",
     // No table is in the first kilobyte, where the stack ends: small constants can be offsets of loads and stores.

@@ -23,6 +23,12 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_LINKER: &str = "/usr/bin/wasm-ld-19";
 
+/// Options that begin with `-Z` are for nightly compilers unless this says otherwise.
+const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
+
+/// Panics say what was wrong but not in which file and line, which were 3 KB after brotli: the trap's stack has the functions.
+const SMALLER: &[&str] = &["-Zlocation-detail=none"];
+
 /// `rustup target add` tries again for minutes when it cannot reach its server.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -62,14 +68,15 @@ impl Toolchain {
         let (mut command, target_dir) = match self {
             Self::Active => {
                 let own = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target"));
-                (Command::new(cargo()), root.join(own))
+                let mut command = Command::new(cargo());
+                command.env(BOOTSTRAP.0, BOOTSTRAP.1);
+                (command, root.join(own))
             }
             Self::Debian => {
                 let mut command = Command::new(DEBIAN_CARGO);
                 command
                     .env("RUSTC", DEBIAN_RUSTC)
-                    // -Zbuild-std is for nightly compilers unless this says otherwise.
-                    .env("RUSTC_BOOTSTRAP", "1")
+                    .env(BOOTSTRAP.0, BOOTSTRAP.1)
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER);
                 (command, root.join("target-wasm"))
             }
@@ -88,12 +95,21 @@ impl Toolchain {
         (command, target_dir)
     }
 
-    /// What the compiler is told besides what all are.
+    /// What the compiler is told besides what all are, where it understands that.
     pub(crate) fn flags(self) -> &'static [&'static str] {
+        let understands = |rustc| {
+            let mut probe = Command::new(rustc);
+            probe
+                .env_remove("LD_LIBRARY_PATH")
+                .env(BOOTSTRAP.0, BOOTSTRAP.1)
+                .args(SMALLER)
+                .args(["--print", "sysroot"]);
+            probe.output().is_ok_and(|output| output.status.success())
+        };
         match self {
-            Self::Active => &[],
-            // Panics say what was wrong but not in which file and line, which were 3 KB after brotli: the trap's stack has the functions.
-            Self::Debian => &["-Zlocation-detail=none"],
+            Self::Active if understands("rustc") => SMALLER,
+            Self::Debian if understands(DEBIAN_RUSTC) => SMALLER,
+            _ => &[],
         }
     }
 
