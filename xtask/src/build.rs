@@ -318,7 +318,15 @@ fn bind(compiled: &Path, name: &str, bound: &Path, folder: &Path) -> Result<()> 
 /// Builds the Linux guest and its saved states, and returns whether it is there. Where it cannot be built that is said,
 /// and an error only with `CI=true`.
 pub(crate) fn guest(project: &Project) -> Result<bool> {
-    let built = build_guest(project);
+    is_there(project, build_guest(project))
+}
+
+/// The same with the programs that tests give to it.
+pub(crate) fn guest_for_tests(project: &Project) -> Result<bool> {
+    is_there(project, build_guest(project).and_then(|()| build_programs(project)))
+}
+
+fn is_there(project: &Project, built: Result<()>) -> Result<bool> {
     match built {
         Err(error) if !project.ci => {
             project.steps.note("guest", &format!("no Linux guest, going on without: {error:#}"));
@@ -332,8 +340,7 @@ fn build_guest(project: &Project) -> Result<()> {
     setup::npm(project)?;
     let inputs = Inputs { paths: &["examples/v86/guest", "examples/v86/package.json"], facts: &[] };
     let image = format!("{GUEST_FOLDER}/bzImage");
-    let programs = format!("{PROGRAMS_FOLDER}/initrd.gz");
-    project.steps.when_changed("guest", &inputs, &[&image, &programs], || {
+    project.steps.when_changed("guest", &inputs, &[&image], || {
         if !setup::is_debian() {
             bail!("it is made of Debian packages, by a script that needs Debian");
         }
@@ -342,21 +349,24 @@ fn build_guest(project: &Project) -> Result<()> {
         project.steps.command("guest", "build.sh (Linux from Debian packages)", &mut script)?;
         let mut snapshot = Command::new("node");
         snapshot.current_dir(&project.root).args(["--liftoff-only", "examples/v86/guest/snapshot.mjs", GUEST_FOLDER]);
-        project.steps.command("guest-state", "booting the guest to save its state", &mut snapshot)?;
-        build_programs(project)
+        project.steps.command("guest-state", "booting the guest to save its state", &mut snapshot)
     })
 }
 
 /// An image with sshd, OpenSSL, curl, Redis and Mosquitto, whose programs a test gives to the guest: in the guest's own image they would make all pages that load it larger.
 fn build_programs(project: &Project) -> Result<()> {
-    let cache = project.root.join(GUEST_FOLDER).join(".cache/archives");
-    if cache.is_dir() {
-        // Most packages are the same.
-        copy_folder(&cache, &project.root.join(PROGRAMS_FOLDER).join(".cache/archives"))?;
-    }
-    let mut script = Command::new("sh");
-    script.current_dir(&project.root).args(["examples/v86/guest/build.sh", PROGRAMS_FOLDER]).args(PROGRAMS);
-    project.steps.command("guest-programs", "build.sh (sshd, OpenSSL, curl, Redis, Mosquitto)", &mut script)
+    let inputs = Inputs { paths: &["examples/v86/guest"], facts: &PROGRAMS };
+    let image = format!("{PROGRAMS_FOLDER}/initrd.gz");
+    project.steps.when_changed("guest-programs", &inputs, &[&image], || {
+        let cache = project.root.join(GUEST_FOLDER).join(".cache/archives");
+        if cache.is_dir() {
+            // Most packages are the same.
+            copy_folder(&cache, &project.root.join(PROGRAMS_FOLDER).join(".cache/archives"))?;
+        }
+        let mut script = Command::new("sh");
+        script.current_dir(&project.root).args(["examples/v86/guest/build.sh", PROGRAMS_FOLDER]).args(PROGRAMS);
+        project.steps.command("guest-programs", "build.sh (sshd, OpenSSL, curl, Redis, Mosquitto)", &mut script)
+    })
 }
 
 /// Copies a folder with all that is in it.

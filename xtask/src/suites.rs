@@ -312,7 +312,7 @@ fn run_suite(run: &Run<'_>, suite: &Suite, provided: &mut Provided) -> Counts {
 fn provide(project: &Project, need: Need) -> Result<Option<String>> {
     match need {
         Package => build::package(project).map(|()| None),
-        Guest => Ok((!build::guest(project)?).then(|| "there is no Linux guest".to_owned())),
+        Guest => Ok((!build::guest_for_tests(project)?).then(|| "there is no Linux guest".to_owned())),
         Tap if !setup::is_root() => Ok(Some("making network namespaces and TAP devices takes root".to_owned())),
         Tap => Ok((!Path::new("/dev/net/tun").exists()).then(|| "there is no /dev/net/tun".to_owned())),
         Program(name) => Ok(setup::find_program(name).is_none().then(|| format!("{name} is not installed"))),
