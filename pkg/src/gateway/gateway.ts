@@ -280,7 +280,7 @@ export class Gateway extends GatewayEventTarget {
   /**
    * A WebSocket to a server in the network, with the interface of the platform's: `ws:` and `wss:` URLs, by address or by a name that the
    * gateway knows. What it fails with is the `error` of its `error` event.
-   * @throws {DOMException} SyntaxError, as the platform does, for a URL or protocols that are none; {@link TypeError} or {@link RangeError} that names what is wrong
+   * @throws {DOMException} SyntaxError, as the platform does, for a URL or protocols that are none; a TypeError or RangeError that names what is wrong
    * with `options`.
    */
   webSocket(url: string | URL, protocols?: string | string[], options?: SecureOptions): WebSocket {

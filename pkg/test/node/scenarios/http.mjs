@@ -182,8 +182,10 @@ scenario("http: the body waits for 100-continue", async (run) => {
 scenario("http: an upgrade gives the socket away, with what came with it", async (run) => {
   const { web, server } = await serve(run, () => {});
   const seen = run.lane("server");
+  let other;
   web.on("upgrade", (request, socket, head) => {
     seen("upgrade", request.headers.upgrade, head);
+    other = socket;
     socket.write(
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nfirst",
     );
@@ -199,8 +201,9 @@ scenario("http: an upgrade gives the socket away, with what came with it", async
   socket.on("data", (chunk) => note("data", chunk.toString()));
   socket.write("echo");
   await when(socket, "data");
+  const closed = [when(socket, "close"), when(other, "close")];
   socket.end();
-  await when(socket, "close");
+  await Promise.all(closed);
 });
 
 scenario("http: CONNECT makes a tunnel", async (run) => {
