@@ -47,6 +47,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "chrony", program: "chronyd", purpose: "tests against Linux" },
     Package { name: "nftables", program: "nft", purpose: "the benchmark of Linux's forwarding" },
     Package { name: "postgresql", program: "pg_createcluster", purpose: "tests of libraries over ethertab/node" },
+    Package { name: "qemu-system-x86", program: "qemu-system-x86_64", purpose: "tests of ports" },
+    Package { name: "passt", program: "passt", purpose: "tests of ports" },
     Package { name: "cpio", program: "cpio", purpose: "the Linux guest" },
     Package { name: "binutils", program: "readelf", purpose: "the Linux guest" },
 ];
