@@ -95,7 +95,7 @@ export function clock(argument: string, value: unknown): Clock {
     if (typeof given[name] !== "function")
       throw wrongType(`${argument}.${name}`, "a function", given[name]);
   }
-  for (const name of ["date", "defer"]) callback(`${argument}.${name}`, given[name]);
+  for (const name of ["date", "defer", "hold"]) callback(`${argument}.${name}`, given[name]);
   return value as Clock;
 }
 

@@ -87,6 +87,8 @@ export class EngineCore implements Engine {
   readonly services: LazyModule | null;
   /** Where its sockets have TLS from; null for the package's own file. */
   readonly tls: LazyModule | null;
+  /** Fills what its TLS draws at random, in a world; null for the platform's randomness. */
+  random: ((bytes: Uint8Array) => void) | null = null;
   /** Where the bytes of one call are: what is sent goes there, what is received comes from there. */
   readonly scratch: number;
   readonly scratchCapacity: number;
@@ -120,6 +122,12 @@ export class EngineCore implements Engine {
   readonly #pumpSoon = (): void => this.#pump();
   readonly #turnEnds = (): void => {
     this.#turnBegan = null;
+  };
+  /** What its clock calls when the module has something to do: that the program is told of anything then is among the {@link news}. */
+  readonly onDeadline = (): void => {
+    this.#timer = null;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    if (this.#wake === "asleep") this.#pump();
   };
   #timer: unknown = null;
   #timerAt = Number.POSITIVE_INFINITY;
@@ -702,14 +710,7 @@ export class EngineCore implements Engine {
       return;
     }
     this.#timerAt = deadline;
-    this.#timer = this.clock.setTimer(
-      () => {
-        this.#timer = null;
-        this.#timerAt = Number.POSITIVE_INFINITY;
-        if (this.#wake === "asleep") this.#pump();
-      },
-      Math.min(delay, LONGEST_DELAY),
-    );
+    this.#timer = this.clock.setTimer(this.onDeadline, Math.min(delay, LONGEST_DELAY));
     holdProgram(this.#timer, this.#holders > 0);
   }
 

@@ -175,6 +175,8 @@ export class StackImpl implements Stack, Dependent {
   readonly engine: EngineCore;
   readonly trace: TraceImpl;
   readonly closed: Promise<void>;
+  /** @internal Milliseconds since 1970, by which certificates are judged: hosts of a world may have a clock of their own. */
+  date: () => number = () => this.engine.date();
   readonly #host: number;
   readonly #seed: Seed;
   /** Interfaces that were given a MAC address here. */
@@ -492,7 +494,11 @@ export class StackImpl implements Stack, Dependent {
     const plan = connectPlan(address, options);
     const { remote, localPort, connectTimeout, fastOpen, localAddress, settings } = plan;
     const { allowHalfOpen, signal } = plan;
-    const security = clientSecurity<SocketImpl>(this.engine, options ?? {}, remote.address, plan);
+    const security = clientSecurity<SocketImpl>(this.engine, options ?? {}, remote.address, {
+      allowHalfOpen,
+      signal,
+      date: this.date,
+    });
     this.#assertOpen();
     const begin = (address: string): number | Error =>
       this.#tryConnect(
@@ -578,7 +584,7 @@ export class StackImpl implements Stack, Dependent {
   listen(options: ListenOptions): Listener {
     const { port, hostname, backlog, fastOpen, allowHalfOpen, settings } = listenPlan(options);
     const how = { allowHalfOpen, signal: null };
-    const security = serverSecurity<SocketImpl>(this.engine, options, how);
+    const security = serverSecurity<SocketImpl>(this.engine, options, { ...how, date: this.date });
     this.#assertOpen();
     const listener = new ListenerImpl(
       this.engine,

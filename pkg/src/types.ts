@@ -64,6 +64,11 @@ export interface Clock {
    * an engine that nobody holds any more stay open: when they are collected depends on the machine, too.
    */
   defer?(work: () => void): void;
+  /**
+   * What the engine goes on with when something has come that takes none of this time, such as a module that is loaded: a virtual clock stands still until then. By default
+   * the promise itself.
+   */
+  hold?<T>(promise: Promise<T>): Promise<T>;
 }
 
 /** How an engine is made. */

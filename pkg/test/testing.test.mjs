@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { performance as imported } from "node:perf_hooks";
 import { test } from "node:test";
 import { scheduler, setTimeout as sleepImported } from "node:timers/promises";
 import { createWorld, rewind, SimulationError, simulate, WorldStuckError } from "ethertab/testing";
@@ -112,6 +113,38 @@ test("where nothing is due, until and run reject with who waits for what", async
     world.until(() => false, { limit: "1h" }),
     /not in the time allowed/,
   );
+});
+
+test("timers of the process are among what is waited for, and what to do about them is told", async (t) => {
+  const { world } = await pair(t, { fakeTimers: true });
+  const timers = [setTimeout(() => {}, 7_200_000), setInterval(() => {}, 1_800_000)];
+  await assert.rejects(
+    world.until(() => false, { limit: "1h" }),
+    ({ waits }) => {
+      assert.deepEqual(waits, ["setInterval, due at 5400 s", "setTimeout, due at 7200 s"]);
+      return true;
+    },
+  );
+  for (const timer of timers) clearTimeout(timer);
+  world.close();
+  const other = await pair(t);
+  const real = setTimeout(() => {}, 60_000);
+  await assert.rejects(
+    other.world.until(() => false),
+    /use world\.clock, or createWorld\(\{ fakeTimers: true \}\)/,
+  );
+  clearTimeout(real);
+});
+
+test("a socket's timeout is in virtual time, and who waits for it goes on", async (t) => {
+  const { world, a, b } = await pair(t);
+  b.net.createServer(() => {}).listen(7);
+  const socket = a.net.connect(7, b.address);
+  await world.run(once(socket, "connect"));
+  const began = world.clock.now();
+  socket.setTimeout(90_000);
+  await world.run(once(socket, "timeout"));
+  assert.equal(Math.round(world.clock.now() - began), 90_000);
 });
 
 test("names that are asked for are among what is waited for", async (t) => {
@@ -483,6 +516,34 @@ test("timers and dates of the process are the world's with fakeTimers", async (t
   await scheduler.wait(1);
 });
 
+test("marks and measures are at the world's times with fakeTimers", async (t) => {
+  const { world } = await pair(t, { fakeTimers: true });
+  const up = process.uptime();
+  for (const face of [performance, imported]) {
+    const from = world.clock.now();
+    face.mark("from", { detail: 1 });
+    await world.step("5s");
+    face.mark("to");
+    assert.equal(face.measure("both", "from", "to").duration, 5_000);
+    await world.step("1s");
+    assert.equal(face.measure("since", "from").duration, 6_000);
+    assert.equal(face.measure("by options", { start: "to" }).duration, 1_000);
+    assert.equal(face.measure("given", { start: 1, duration: 2 }).duration, 2);
+    assert.equal(face.measure("all").duration, world.clock.now());
+    const [entry] = face.getEntriesByName("from");
+    assert.equal(entry.startTime, from);
+    assert.equal(entry.detail, 1);
+    assert.equal(face.timeOrigin, Date.UTC(2026, 0, 1));
+    face.clearMarks();
+    face.clearMeasures();
+    assert.deepEqual(face.getEntriesByName("from"), []);
+  }
+  assert.equal(process.uptime() - up, 12);
+  world.close();
+  assert.ok(imported.timeOrigin > Date.UTC(2026, 0, 2));
+  assert.ok(Math.abs(imported.mark("real").startTime - imported.now()) < 60_000);
+});
+
 test("one world has the timers, also of two that are made at once, and none that could not be made", async () => {
   await assert.rejects(createWorld({ fakeTimers: true, test: {} }), TypeError);
   await assert.rejects(createWorld({ fakeTimers: true, failures: 5 }), TypeError);
@@ -541,6 +602,9 @@ test("a scenario runs with many seeds, and the one that fails says which it is",
     return true;
   });
   assert.deepEqual(seen, [1n, 2n, 3n, 10n, 11n, 12n]);
+  // A world that is stuck has said its seed already.
+  const stuck = simulate({ seed: 5, failures: null }, () => new Promise(() => {}));
+  await assert.rejects(stuck, ({ message }) => message.split("world of seed 5").length === 2);
 });
 
 test("the capture of a failed test is written, also if its world was closed before", async (t) => {
@@ -574,6 +638,18 @@ test("the capture of a failed test is written, also if its world was closed befo
     assert.match(told(), new RegExp(`ETHERTAB_SEED=${seed}; what was sent is in`));
     assert.deepEqual(await readFile(join(folder, `seed-${seed}.pcapng`)), Buffer.from(capture));
   }
+  // Another test of this run with the same seed leaves what is there, and says which test it is.
+  const named = { ...node, name: "another test" };
+  await createWorld({ seed: 2, test: named, failures: folder });
+  hooks.finished();
+  const file = join(folder, "seed-2-2.pcapng");
+  assert.ok(told().startsWith("another test: world of seed 2: ") && told().includes(file));
+  assert.ok((await readFile(file)).length < (await readFile(join(folder, "seed-2.pcapng"))).length);
+  // That of an earlier run is replaced.
+  await utimes(join(folder, "seed-2.pcapng"), 1, 1);
+  await createWorld({ seed: 2, test: node, failures: folder });
+  hooks.finished();
+  assert.ok(told().includes(join(folder, "seed-2.pcapng")));
   // What was not captured cannot be written.
   const world = await createWorld({ seed: 3, test: node, failures: folder, capture: false });
   world.close();

@@ -83,12 +83,12 @@ function watchTest(test: TestContext, world: WorldImpl, report: FailureReport): 
   world.onclose = () => report.keep();
   if (typeof test.onTestFailed === "function") {
     // Vitest.
-    test.onTestFailed(() => report.print());
+    test.onTestFailed(() => report.print(test.task?.name));
     test.onTestFinished?.(() => world.close());
   } else if (typeof test.after === "function") {
     // node:test, whose contexts say whether the test has passed.
     test.after(() => {
-      if (test.passed === false) report.print();
+      if (test.passed === false) report.print(test.name);
       world.onclose = null;
       world.close();
     });

@@ -1,12 +1,15 @@
 /** What is told of a failure: the seed that makes it come again, and a capture. */
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as check from "../arguments.js";
 import type { WorldImpl } from "./world.js";
 
 /** Where captures go if nothing else is said. */
 const FOLDER = "ethertab-failures";
+
+/** When this process began: what is older is of another run. */
+const { timeOrigin: BEGAN } = performance;
 
 /** How a run comes again. */
 export function seedText(seed: bigint): string {
@@ -64,10 +67,10 @@ export class FailureReport {
     const { seed } = this.#world;
     const told = seedText(seed);
     if (this.#folder === null || !this.#world.capture.isOn) return told;
-    const file = join(this.#folder, `seed-${seed}.pcapng`);
     try {
+      const capture = this.#kept ?? this.#world.capture.pcapng();
       mkdirSync(this.#folder, { recursive: true });
-      writeFileSync(file, this.#kept ?? this.#world.capture.pcapng());
+      const file = writeAs(join(this.#folder, `seed-${seed}`), ".pcapng", capture);
       return `${told}; what was sent is in ${file}`;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -75,8 +78,9 @@ export class FailureReport {
     }
   }
 
-  print(): void {
-    console.error(this.text);
+  /** With the name of the test that has failed, where it is known. */
+  print(name?: string): void {
+    console.error(name === undefined ? this.text : `${name}: ${this.text}`);
   }
 
   /**
@@ -96,5 +100,21 @@ export class FailureReport {
   printFor(error: unknown): void {
     const shown = error instanceof Error ? `${error.message}${error.stack}` : "";
     if (!shown.includes(this.text)) this.print();
+  }
+}
+
+/** Writes a file under a name of its own: several tests of a run may fail in worlds of the same seed. What an earlier run has left is replaced. Returns the name. */
+function writeAs(name: string, extension: string, bytes: Uint8Array): string {
+  for (let number = 1; ; number += 1) {
+    const file = `${name}${number === 1 ? "" : `-${number}`}${extension}`;
+    const known = statSync(file, { throwIfNoEntry: false });
+    if (known !== undefined && known.mtimeMs >= BEGAN) continue;
+    try {
+      writeFileSync(file, bytes, { flag: known === undefined ? "wx" : "w" });
+      return file;
+    } catch (error) {
+      // Another process of this run was faster.
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
   }
 }

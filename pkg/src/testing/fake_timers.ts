@@ -1,6 +1,7 @@
 /** The process's own timers and dates on a world's clock, by @sinonjs/fake-timers. */
 
 import { syncBuiltinESMExports } from "node:module";
+import perfHooks from "node:perf_hooks";
 import timersPromises, { scheduler } from "node:timers/promises";
 import type { FakeMethod, withGlobal } from "@sinonjs/fake-timers";
 import type { OtherTimers } from "./scheduler.js";
@@ -22,7 +23,7 @@ type Installed = ReturnType<ReturnType<typeof withGlobal>["install"]>;
 
 /** What is read of the library's own table of timers, since it has no call that tells when the next one is due. */
 interface Inside {
-  readonly timers?: Map<unknown, { readonly callAt: number }>;
+  readonly timers?: Map<unknown, { readonly callAt: number; readonly type: string }>;
   readonly timerHeap?: { peek(): { readonly callAt: number } | undefined };
 }
 
@@ -87,8 +88,13 @@ export class FakeTimers implements OtherTimers {
     // Its function is not among those of the module, which the library replaces.
     const { wait } = scheduler;
     scheduler.wait = (delay, options) => timersPromises.setTimeout(delay, undefined, options);
+    const restorePerformance = replacePerformance(start);
+    const { uptime } = process;
+    process.uptime = () => performance.now() / 1_000;
     this.#restore = () => {
       isOver = true;
+      process.uptime = uptime;
+      restorePerformance();
       AbortSignal.timeout = timeout;
       scheduler.wait = wait;
       // The library keeps notes for the end at its own functions.
@@ -110,6 +116,14 @@ export class FakeTimers implements OtherTimers {
     return (next - this.#start) * MICROSECONDS;
   }
 
+  list(): { due: number; label: string }[] {
+    const timers = this.#clock.timers?.values() ?? [];
+    return Array.from(timers, ({ callAt = Number.POSITIVE_INFINITY, type = "Timeout" }) => ({
+      due: (callAt - this.#start) * MICROSECONDS,
+      label: type === "Interval" ? "setInterval" : "setTimeout",
+    }));
+  }
+
   moved(now: number): void {
     const to = this.#start + Math.floor(now / MICROSECONDS);
     // Not over what is due: that is run by `fire`.
@@ -126,6 +140,42 @@ export class FakeTimers implements OtherTimers {
     if (installed === this) installed = null;
     this.#restore();
   }
+}
+
+/**
+ * Marks and measures are the platform's, at the clock's times: the library's own have none. Both faces of `performance` have them, the global one, which the library has replaced, and
+ * that of `node:perf_hooks`. Returns what undoes it.
+ */
+function replacePerformance(start: number): () => void {
+  const real = perfHooks.performance;
+  const mark: Performance["mark"] = (name, options) =>
+    Performance.prototype.mark.call(real, name, { startTime: real.now(), ...options });
+  const measure = (
+    name: string,
+    from?: string | PerformanceMeasureOptions,
+    to?: string,
+  ): PerformanceMeasure => {
+    const given: PerformanceMeasureOptions =
+      typeof from === "object" ? from : { ...(from && { start: from }), ...(to && { end: to }) };
+    const isWhole = given.start !== undefined && given.duration !== undefined;
+    const span = isWhole || given.end !== undefined ? given : { ...given, end: real.now() };
+    return Performance.prototype.measure.call(real, name, span);
+  };
+  const replaced = Object.entries({ mark, measure, timeOrigin: start });
+  for (const [name, value] of replaced) {
+    Object.defineProperty(real, name, { configurable: true, writable: true, value });
+  }
+  const faked: object = globalThis.performance;
+  if (faked !== real) {
+    for (const name of Object.getOwnPropertyNames(Performance.prototype)) {
+      const value: unknown = Reflect.get(real, name);
+      if (typeof value !== "function" || name === "now" || name === "constructor") continue;
+      Object.defineProperty(faked, name, { configurable: true, value: value.bind(real) });
+    }
+  }
+  return () => {
+    for (const [name] of replaced) Reflect.deleteProperty(real, name);
+  };
 }
 
 /** What a timer of the library's lacks. */

@@ -118,6 +118,7 @@ export class HostImpl implements Host, Node {
       ...(tcp && { tcp }),
       ...(limits && { limits }),
     });
+    stack.date = () => this.clock.date();
     stack.addInterface({ medium: "loopback", name: `${this.name}:lo` });
     this.#world.names.serve(stack, this, SERVER_ADDRESS);
     return { stack, killed: new AbortController() };

@@ -19,6 +19,11 @@ export class Random {
     return bits ^ (bits >> 31n);
   }
 
+  /** Fills the array. */
+  fill(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; at += 1) bytes[at] = Number(this.next() & 255n);
+  }
+
   /** From 0 to 1, without 1. */
   number(): number {
     return Number(this.next() >> 11n) / 2 ** 53;

@@ -10,7 +10,7 @@
 
 import { macrotask } from "../clock.js";
 import type { Clock } from "../types.js";
-import { TimerQueue, type Waiting } from "./timer_queue.js";
+import { TimerQueue } from "./timer_queue.js";
 
 /** Turns of the event loop without a call into the world after which the program waits for something. */
 const QUIET_TURNS = 8;
@@ -28,6 +28,8 @@ export interface OtherTimers {
   moved(now: number): void;
   /** Runs one that is due. */
   fire(): void;
+  /** Those that wait, by what they were set with. */
+  list(): { due: number; label: string }[];
 }
 
 /** What the scheduler needs of its world. */
@@ -36,6 +38,8 @@ export interface Surroundings {
   news(): number;
   /** Who waits for what, a line each. */
   waits(): string[];
+  /** Whether a timer's callback is the engine's own, of which the program learns by {@link news} alone. */
+  isDeadline(callback: () => void): boolean;
 }
 
 /** What somebody waits for. */
@@ -109,13 +113,15 @@ export class Scheduler {
     return {
       now: () => this.#now / MICROSECONDS,
       date: () => start + this.#now / MICROSECONDS,
-      setTimer: (callback, delay) => this.#add(callback, delay, false, "engine"),
+      setTimer: (callback, delay) =>
+        this.#add(callback, delay, !this.#surroundings.isDeadline(callback), null),
       clearTimer: (timer) => this.#timers.cancel(timer),
       defer: (work) => {
         this.#calls += 1;
         this.#works.push(work);
         if (this.#driving) this.#flushSoon();
       },
+      hold: (promise) => this.#whenHeld(promise),
     };
   }
 
@@ -130,9 +136,23 @@ export class Scheduler {
     this.#timers.cancel(timer);
   }
 
-  #add(callback: () => void, delay: number, isOfProgram: boolean, label: string): unknown {
+  #add(callback: () => void, delay: number, yields: boolean, label: string | null): unknown {
     const due = this.#now + Math.max(0, Math.round(delay * MICROSECONDS));
-    return this.#timers.add({ due, callback, isOfProgram, label });
+    return this.#timers.add({ due, callback, yields, label });
+  }
+
+  /**
+   * As the promise, but at the same moment of a run whether that has settled already or takes a while: when all else that is due now is done. Time stands still meanwhile.
+   */
+  #whenHeld<T>(promise: Promise<T>): Promise<T> {
+    promise.catch(() => {});
+    return new Promise((resolve, reject) => {
+      const goOn = (): void => {
+        this.hold(promise, "what is loaded");
+        promise.then(resolve, reject);
+      };
+      this.#add(goOn, 0, true, null);
+    });
   }
 
   /** Time stands still until the promise has settled. */
@@ -310,7 +330,7 @@ export class Scheduler {
       const newest = [...this.#goals].at(-1);
       newest?.settle(
         new WorldStuckError(
-          `${newest.what}: nothing is due any more at ${this.#showNow()}. What happens outside of the world (files, thread pool, real sockets) has to be held: world.hold(promise)`,
+          `${newest.what}: nothing is due any more at ${this.#showNow()}. ${this.#hint()}`,
           this.#surroundings.waits(),
         ),
       );
@@ -322,13 +342,21 @@ export class Scheduler {
     this.#fire();
   }
 
-  /** Runs the engine's timers that are due, and at most one of the program's, which has its turn then. */
+  /** Why the world may not know what somebody waits for. */
+  #hint(): string {
+    const held =
+      "What happens outside of the world (files, thread pool, real sockets) has to be held: world.hold(promise)";
+    if (this.others !== null) return held;
+    return `${held}. Timers of the process are outside of it, too: use world.clock, or createWorld({ fakeTimers: true })`;
+  }
+
+  /** Runs the engine's deadlines that are due, and at most one timer of others, who have their turn then. */
   #fire(): void {
     for (;;) {
       const timer = this.#timers.take(this.#now);
       if (timer === null) break;
       timer.callback();
-      if (!timer.isOfProgram) continue;
+      if (!timer.yields) continue;
       this.#calls += 1;
       return;
     }
@@ -340,10 +368,9 @@ export class Scheduler {
 
   /** The timers of the program that wait, and what time is held for. */
   waits(): string[] {
-    const timers = this.#timers
-      .list()
-      .filter(({ isOfProgram }) => isOfProgram)
-      .sort((a: Waiting, b: Waiting) => a.due - b.due)
+    const timers = [...this.#timers.list(), ...(this.others?.list() ?? [])]
+      .filter(({ label }) => label !== null)
+      .sort((a, b) => a.due - b.due)
       .map(({ label, due }) => `${label}, due at ${show(due)}`);
     return [...timers, ...[...this.#holds].map(({ label }) => `world.hold: ${label}`)];
   }

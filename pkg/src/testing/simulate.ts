@@ -3,7 +3,7 @@
 import * as check from "../arguments.js";
 import type { DurationLike } from "../types.js";
 import { chosenSeed, worldOf } from "./create.js";
-import { FailureReport } from "./failure.js";
+import { FailureReport, seedText } from "./failure.js";
 import { seedOf } from "./random.js";
 import type { RunOptions, World, WorldOptions } from "./types.js";
 import type { WorldImpl } from "./world.js";
@@ -25,7 +25,9 @@ export class SimulationError extends Error {
   readonly seed: bigint;
 
   constructor(seed: bigint, text: string, cause: unknown) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const told = cause instanceof Error ? cause.message : String(cause);
+    // A world that is stuck has said of which seed it is.
+    const reason = told.replace(`\n(${seedText(seed)})`, "");
     super(`${reason}\n(${text})`, { cause });
     this.name = "SimulationError";
     this.seed = seed;

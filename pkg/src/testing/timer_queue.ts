@@ -5,10 +5,10 @@ export interface Waiting {
   /** Microseconds of virtual time. */
   readonly due: number;
   readonly callback: () => void;
-  /** Whether it is the program's own, and not the engine's. */
-  readonly isOfProgram: boolean;
-  /** Who waits, for messages. */
-  readonly label: string;
+  /** Whether the program has its turn after it. */
+  readonly yields: boolean;
+  /** Who waits, for messages; null for what is not told of. */
+  readonly label: string | null;
 }
 
 interface Entry extends Waiting {
@@ -26,9 +26,9 @@ export class TimerQueue {
   #cancelled = 0;
 
   add(timer: Waiting): unknown {
-    const { due, callback, isOfProgram, label } = timer;
+    const { due, callback, yields, label } = timer;
     const order = this.#arrivals;
-    const entry: Entry = { due, callback, isOfProgram, label, order, isCancelled: false };
+    const entry: Entry = { due, callback, yields, label, order, isCancelled: false };
     this.#arrivals += 1;
     this.#heap.push(entry);
     this.#rise(this.#heap.length - 1);

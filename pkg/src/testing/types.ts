@@ -76,6 +76,8 @@ export interface TestContext {
   after?(callback: () => unknown): void;
   /** node:test: whether the test has passed. */
   readonly passed?: boolean;
+  /** Vitest: the test, which has a name. */
+  readonly task?: { readonly name: string };
   /** Vitest: calls back if the test fails. */
   onTestFailed?(callback: () => unknown): void;
   /** Vitest: calls back at the test's end. */

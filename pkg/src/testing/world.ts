@@ -155,10 +155,13 @@ export class WorldImpl implements World {
     const scheduler = new Scheduler({
       news: () => world?.engine.news ?? 0,
       waits: () => world?.waits() ?? [],
+      isDeadline: (callback) => callback === world?.engine.onDeadline,
     });
     const clock = scheduler.engineClock(settings.start);
     const seed = randomFor(settings.seed, "engine").next();
     const engine = (await createEngine({ ...modules, clock, seed })) as EngineCore;
+    const random = randomFor(settings.seed, "tls");
+    engine.random = (bytes) => random.fill(bytes);
     try {
       const services = await Services.load(engine);
       world = new WorldImpl(settings, scheduler, engine, services);

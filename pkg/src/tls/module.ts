@@ -18,7 +18,8 @@ export const tlsModule = new LazyModule(
 /** Configurations that are kept for those who come with the same, and with them their sessions, which can be resumed. */
 const KEPT_CONFIGS = 64;
 
-const instances = new WeakMap<LazyModule, Promise<Tls>>();
+/** By the module, or by the engine that has randomness of its own. */
+const instances = new WeakMap<object, Promise<Tls>>();
 
 /** Something in the module that has to know when that traps. */
 export interface Dependent {
@@ -59,26 +60,29 @@ export class Tls {
   /** @throws {EngineError} if the module cannot be loaded. */
   static async load(engine: EngineCore | null): Promise<Tls> {
     const module = engine?.tls ?? tlsModule;
+    const random = engine?.random ?? null;
+    const owner = engine === null || random === null ? module : engine;
     for (;;) {
-      let loading = instances.get(module);
+      let loading = instances.get(owner);
       if (loading === undefined) {
-        loading = Tls.#instantiate(module);
-        instances.set(module, loading);
+        loading = Tls.#instantiate(module, random);
+        instances.set(owner, loading);
       }
       try {
-        const tls = await loading;
+        const tls = await (engine?.clock.hold?.(loading) ?? loading);
         if (tls.#over === null) return tls;
       } catch (error) {
-        if (instances.get(module) === loading) instances.delete(module);
+        if (instances.get(owner) === loading) instances.delete(owner);
         throw error;
       }
       // It has trapped: the first to see that makes the next one.
-      if (instances.get(module) === loading) instances.delete(module);
+      if (instances.get(owner) === loading) instances.delete(owner);
     }
   }
 
-  static async #instantiate(module: LazyModule): Promise<Tls> {
-    const wasm = createBindings();
+  static async #instantiate(module: LazyModule, random: EngineCore["random"]): Promise<Tls> {
+    const own = random === null ? undefined : { crypto: { getRandomValues: random } };
+    const wasm = createBindings(own);
     const memory = await module.instantiate(wasm);
     return new Tls(wasm, memory);
   }

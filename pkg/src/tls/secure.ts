@@ -32,6 +32,8 @@ const PLAIN = { over: <T>(socket: T): T => socket, upgrade: null, ready: null };
 interface How {
   allowHalfOpen: boolean;
   signal: AbortSignal | null;
+  /** See {@link TlsStart}. */
+  date?: () => number;
 }
 
 /**

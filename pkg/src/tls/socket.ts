@@ -58,6 +58,8 @@ const LINGERS = 24;
 export interface TlsStart {
   /** For time and timers; null for what runs over streams of unknown origin. */
   engine: EngineCore | null;
+  /** Milliseconds since 1970, by which certificates are judged; by default the engine's. */
+  date?: () => number;
   transport: Transport;
   side: { client: ClientContext } | { server: ServerContext };
   allowHalfOpen: boolean;
@@ -199,7 +201,8 @@ export class TlsSocketImpl implements Socket, Dependent {
 
   /** Milliseconds since 1970. */
   #now(): number {
-    return this.#start.engine?.date() ?? Date.now();
+    const { date, engine } = this.#start;
+    return date?.() ?? engine?.date() ?? Date.now();
   }
 
   #call<T>(operation: (wasm: Bindings) => T): T {

@@ -1,7 +1,7 @@
 /** Connections of a stack for HTTP, with TLS where the URL wants it. */
 
 import * as check from "../../arguments.js";
-import type { EngineCore } from "../../engine_core.js";
+import type { StackImpl } from "../../stack.js";
 import { type ClientContext, clientContext } from "../../tls/context.js";
 import { TlsSocketImpl } from "../../tls/socket.js";
 import type { Socket, Stack, TlsOptions } from "../../types.js";
@@ -56,8 +56,10 @@ export async function openOver(
 }
 
 function secured(stack: Stack, transport: Socket, client: ClientContext): Socket {
+  const { engine, date } = stack as StackImpl;
   return new TlsSocketImpl({
-    engine: stack.engine as EngineCore,
+    engine,
+    date,
     transport,
     side: { client },
     allowHalfOpen: true,
