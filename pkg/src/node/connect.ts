@@ -8,6 +8,7 @@ import {
   assertFunction,
   assertInt32,
   assertNumber,
+  assertString,
   blockedError,
   nodeError,
   portOf,
@@ -15,6 +16,7 @@ import {
   wrongType,
 } from "./errors.js";
 import type { NodeHost } from "./host.js";
+import { ListenHandle } from "./listen_handle.js";
 import type { NetSocket } from "./socket.js";
 import { TcpHandle } from "./tcp_handle.js";
 
@@ -46,6 +48,9 @@ type LookupCallback = (
 ) => void;
 /** Looks a name up as `dns.lookup` does. */
 export type Lookup = (host: string, options: LookupOptions, callback: LookupCallback) => void;
+
+/** Before version 22 of Node the lookup is the first that looks at a host. */
+const hostArgument = Number.parseInt(process.versions.node, 10) < 22 ? "hostname" : "options.host";
 
 /** What all attempts of one `connect` have in common. */
 interface Plan {
@@ -80,6 +85,7 @@ export function connectSocket(socket: NetSocket, host: NodeHost, options: Connec
   const { blockList } = options;
   const plan: Plan = { socket, host, port, localAddress, localPort, blockList };
   const name = options.host || "localhost";
+  assertString(hostArgument, name);
   const literal = net.isIP(name);
   if (literal === 4 || literal === 6) {
     process.nextTick(() => {
@@ -248,6 +254,11 @@ function begin(
     socket.emit("connectionAttempt", address, port, family);
     return blockedError(address);
   }
+  const isTaken =
+    localPort !== undefined &&
+    localPort > 0 &&
+    ListenHandle.isListening(plan.host, localAddress ?? ANY_OF[family], localPort);
+  if (isTaken) return addressError("EADDRINUSE", "bind", localAddress, localPort);
   const failure = handle.connect(target, {}, (code) =>
     done(code === null ? null : late(code, plan, address, localAddress)),
   );

@@ -7,7 +7,7 @@ import type { Stack } from "../types.js";
 import { codeOf } from "./errors.js";
 import type { Hold, NodeHost } from "./host.js";
 import { post } from "./phases.js";
-import { type AddressInfo, addressInfo, TcpHandle } from "./tcp_handle.js";
+import { type AddressInfo, addressInfo, bareAddress, TcpHandle } from "./tcp_handle.js";
 
 /** Where a server listens. */
 export interface ListenTarget {
@@ -16,6 +16,8 @@ export interface ListenTarget {
   port: number;
   backlog: number;
   ipv6Only: boolean;
+  /** Others that say so, too, may have the same port. */
+  reusePort: boolean;
 }
 
 const ANY_IPV4 = "0.0.0.0";
@@ -42,21 +44,36 @@ export class ListenHandle {
   readonly #listener: ListenerImpl;
   readonly #address: AddressInfo;
   readonly #families: Families;
+  /** Of an IPv4 address that is written as one of IPv6. */
+  readonly #isMapped: boolean;
   readonly #resource = new AsyncResource("TCPSERVERWRAP");
   readonly #hold: Hold;
   readonly #backlog: number;
+  readonly #reusesPort: boolean;
+  /** The handles that share the listener, this one among them, in the order in which they are given connections. */
+  readonly #sharers: ListenHandle[];
   /** Connections that wait for their task. */
   readonly #accepted: SocketImpl[] = [];
   #isClosed = false;
-  onconnection: ((handle: TcpHandle) => void) | null = null;
+  /** Called with no error, as libuv does: what counts comes second. */
+  onconnection: ((error: 0, handle: TcpHandle) => void) | null = null;
 
-  private constructor(host: NodeHost, listener: ListenerImpl, target: ListenTarget) {
+  private constructor(
+    host: NodeHost,
+    listener: ListenerImpl,
+    target: ListenTarget,
+    sharers: ListenHandle[],
+  ) {
     this.#host = host;
     this.#backlog = target.backlog;
     this.#listener = listener;
-    const address = target.address ?? ANY_IPV6;
+    const address = (target.address ?? ANY_IPV6).replace(/%.*/, "");
     this.#address = addressInfo({ address, port: listener.address?.port ?? 0 }, false);
-    this.#families = familiesOf(address, target.ipv6Only);
+    this.#families = familiesOf(bareAddress(address), target.ipv6Only);
+    this.#isMapped = address.includes(":") && this.#families === "IPv4";
+    this.#sharers = sharers;
+    this.#reusesPort = target.reusePort;
+    sharers.push(this);
     listener.runInBackground();
     listener.onready = () => this.#wake();
     this.#hold = host.hold();
@@ -68,25 +85,58 @@ export class ListenHandle {
     const { address, port, backlog } = target;
     const handles = listening.get(host.stack) ?? new Set();
     listening.set(host.stack, handles);
+    if (target.reusePort) {
+      const sharer = [...handles].find((handle) => handle.#shares(target));
+      if (sharer !== undefined) {
+        const handle = new ListenHandle(host, sharer.#listener, target, sharer.#sharers);
+        handles.add(handle);
+        return handle;
+      }
+    }
     for (const handle of handles) if (handle.#isInTheWayOf(target)) return "EADDRINUSE";
     const listener = host.stack.listen({
       port,
-      backlog: Math.min(Math.max(1, backlog), 65_535),
+      backlog: Math.min(Math.max(1, Math.trunc(Number(backlog)) || 0), 65_535),
       allowHalfOpen: true,
-      hostname: address ?? ANY_IPV6,
+      hostname: bareAddress(address ?? ANY_IPV6),
       ipv6Only: target.ipv6Only,
     }) as ListenerImpl;
     if (listener.over !== null) return codeOf(listener.over);
-    const handle = new ListenHandle(host, listener, target);
+    const handle = new ListenHandle(host, listener, target, []);
     handles.add(handle);
     return handle;
   }
 
+  /** Whether a server has this port, so that no connection can be made from it. */
+  static isListening(host: NodeHost, address: string, port: number): boolean {
+    const target = { address, port, backlog: 0, ipv6Only: false, reusePort: false };
+    const handles = [...(listening.get(host.stack) ?? [])];
+    return handles.some(
+      (handle) =>
+        handle.#isInTheWayOf(target) ||
+        (handle.#address.port === port && bareAddress(handle.#address.address) === address),
+    );
+  }
+
+  #shares({ address, port, ipv6Only }: ListenTarget): boolean {
+    const bare = bareAddress(address ?? ANY_IPV6);
+    return (
+      this.#reusesPort &&
+      port === this.#address.port &&
+      bare === bareAddress(this.#address.address) &&
+      familiesOf(bare, ipv6Only) === this.#families
+    );
+  }
+
   #isInTheWayOf({ address, port, ipv6Only }: ListenTarget): boolean {
     if (port !== this.#address.port) return false;
-    const other = familiesOf(address ?? ANY_IPV6, ipv6Only);
+    const other = familiesOf(bareAddress(address ?? ANY_IPV6), ipv6Only);
     const isApart = other !== this.#families && other !== "both" && this.#families !== "both";
-    return !isApart && (isWildcard(address ?? ANY_IPV6) || isWildcard(this.#address.address));
+    return (
+      !isApart &&
+      (isWildcard(bareAddress(address ?? ANY_IPV6)) ||
+        isWildcard(bareAddress(this.#address.address)))
+    );
   }
 
   /**
@@ -94,12 +144,15 @@ export class ListenHandle {
    * it. No more than the backlog wait here.
    */
   #wake(): void {
-    if (this.#host.stack.over !== null) this.#hold.open = false;
-    while (!this.#isClosed && this.#accepted.length < this.#backlog) {
-      const socket = this.#listener.tryAccept() as SocketImpl | null;
-      if (socket === null) return;
-      this.#accepted.push(socket);
-      post("poll", this.#task);
+    if (this.#host.stack.over !== null)
+      for (const handle of this.#sharers) handle.#hold.open = false;
+    for (;;) {
+      const next = this.#sharers.find((handle) => handle.#accepted.length < handle.#backlog);
+      const socket = next === undefined ? null : (this.#listener.tryAccept() as SocketImpl | null);
+      if (next === undefined || socket === null) return;
+      next.#accepted.push(socket);
+      post("poll", next.#task);
+      this.#sharers.push(...this.#sharers.splice(this.#sharers.indexOf(next), 1));
     }
   }
 
@@ -107,9 +160,9 @@ export class ListenHandle {
   readonly #task = (): void => {
     const socket = this.#accepted.shift();
     if (socket === undefined || this.#isClosed) return;
-    const isDual = this.#families === "both";
+    const isDual = this.#families === "both" || this.#isMapped;
     const handle = nobody.runInAsyncScope(() => TcpHandle.of(this.#host, socket, isDual));
-    this.#resource.runInAsyncScope(() => this.onconnection?.(handle));
+    this.#resource.runInAsyncScope(() => this.onconnection?.(0, handle));
     this.#wake();
   };
 
@@ -117,9 +170,15 @@ export class ListenHandle {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#hold.open = false;
-    this.#listener.onready = null;
     listening.get(this.#host.stack)?.delete(this);
-    void this.#listener.close();
+    this.#sharers.splice(this.#sharers.indexOf(this), 1);
+    const [successor] = this.#sharers;
+    if (successor !== undefined) {
+      this.#listener.onready = () => successor.#wake();
+    } else {
+      this.#listener.onready = null;
+      void this.#listener.close();
+    }
     for (const socket of this.#accepted.splice(0)) socket.abort();
   }
 

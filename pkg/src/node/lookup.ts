@@ -1,6 +1,13 @@
 /** `dns.lookup` over a stack's resolver. */
 
-import { getDefaultResultOrder, type LookupAddress, type LookupOptions } from "node:dns";
+import {
+  ADDRCONFIG,
+  ALL,
+  getDefaultResultOrder,
+  type LookupAddress,
+  type LookupOptions,
+  V4MAPPED,
+} from "node:dns";
 import { isIP } from "node:net";
 import { LookupError } from "../resolver.js";
 import type { StackImpl } from "../stack.js";
@@ -75,7 +82,7 @@ function questionOf(options: LookupOptions | number | undefined | null): Questio
   > & {
     order?: unknown;
   };
-  if (hints !== undefined && hints !== null) assertNumber("options.hints", hints);
+  if (hints !== undefined && hints !== null) checkHints(hints);
   if (family !== undefined && family !== null) {
     const number = family === "IPv4" ? 4 : family === "IPv6" ? 6 : family;
     question.family = oneOf("options.family", FAMILIES, number) as 0 | 4 | 6;
@@ -92,6 +99,12 @@ function questionOf(options: LookupOptions | number | undefined | null): Questio
     question.order = oneOf("options.order", ORDERS, order) as Order;
   }
   return question;
+}
+
+function checkHints(hints: unknown): void {
+  assertNumber("options.hints", hints);
+  const flags = hints >>> 0;
+  if ((flags & ~(ADDRCONFIG | ALL | V4MAPPED)) !== 0) throw wrongValue("hints", flags);
 }
 
 /** In the order that was asked for; `verbatim` is that of RFC 6724, in which the stack's resolver gives them. */

@@ -15,7 +15,7 @@ import {
   wrongValue,
 } from "./errors.js";
 import type { NodeHost } from "./host.js";
-import { ListenHandle } from "./listen_handle.js";
+import { ListenHandle, type ListenTarget } from "./listen_handle.js";
 import type { NetSocket, SocketOptions } from "./socket.js";
 import type { AddressInfo, TcpHandle } from "./tcp_handle.js";
 
@@ -43,9 +43,21 @@ interface ListenOptions {
   fd?: number;
   backlog?: number;
   ipv6Only?: boolean;
+  reusePort?: boolean;
   signal?: AbortSignal;
   _handle?: unknown;
   handle?: unknown;
+}
+
+/** Node has `reusePort` from version 22 on. */
+const sharesPorts = Number.parseInt(process.versions.node, 10) >= 22;
+
+/** Before version 22 of Node no connections at all could not be told from any number of them. */
+const zeroIsMost = Number.parseInt(process.versions.node, 10) >= 22;
+
+function isMost(maxConnections: number | undefined): maxConnections is number {
+  if (maxConnections === undefined || maxConnections === null) return false;
+  return zeroIsMost || maxConnections !== 0;
 }
 
 type ConnectionListener = (socket: NetSocket) => void;
@@ -132,9 +144,14 @@ export class NetServer extends EventEmitter {
     const { port, path, host } = options;
     if (typeof port === "number" || typeof port === "string") {
       const number = portOf("options.port", port);
-      const most = options.backlog || backlog || DEFAULT_BACKLOG;
-      if (host) this.#listenByName(number, host, most, options.ipv6Only === true);
-      else this.#bind(null, number, most, options.ipv6Only === true);
+      const how = {
+        port: number,
+        backlog: options.backlog || backlog || DEFAULT_BACKLOG,
+        ipv6Only: options.ipv6Only === true,
+        reusePort: sharesPorts && Boolean(options.reusePort),
+      };
+      if (host) this.#listenByName(host, how);
+      else this.#bind({ ...how, address: null });
       return this;
     }
     if (typeof path === "string" && path !== "") {
@@ -158,17 +175,18 @@ export class NetServer extends EventEmitter {
     this.once("close", () => signal.removeEventListener("abort", onAbort));
   }
 
-  #listenByName(port: number, name: string, backlog: number, ipv6Only: boolean): void {
+  #listenByName(name: string, how: Omit<ListenTarget, "address">): void {
     const listening = this.#listenings;
     this.#host.lookup(name, {}, (error, address) => {
       if (listening !== this.#listenings) return;
       if (error) this.emit("error", error);
-      else this.#bind(address as string, port, backlog, ipv6Only);
+      else this.#bind({ ...how, address: address as string });
     });
   }
 
-  #bind(address: string | null, port: number, backlog: number, ipv6Only: boolean): void {
-    const handle = ListenHandle.listen(this.#host, { address, port, backlog, ipv6Only });
+  #bind(target: ListenTarget): void {
+    const { address, port } = target;
+    const handle = ListenHandle.listen(this.#host, target);
     if (typeof handle === "string") {
       this.#fail(explainedError(handle, "listen", address ?? "::", port));
       return;
@@ -182,7 +200,7 @@ export class NetServer extends EventEmitter {
   #begin(): void {
     const handle = this._handle;
     if (handle === null) return;
-    handle.onconnection = (connection) => this.#accept(connection);
+    handle.onconnection = (_, connection) => this.#accept(connection);
     listenTrace.asyncEnd.publish({ server: this });
     if (this._unref) this.unref();
     process.nextTick(() => {
@@ -201,7 +219,7 @@ export class NetServer extends EventEmitter {
       handle.close();
       return;
     }
-    if (maxConnections && this._connections >= maxConnections) {
+    if (isMost(maxConnections) && this._connections >= maxConnections) {
       const { local, remote } = handle;
       this.emit("drop", {
         localAddress: local?.address,

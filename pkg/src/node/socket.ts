@@ -1,6 +1,6 @@
 /** `net.Socket` over a stack: a Duplex over a {@link TcpHandle}, whose events come in the order of Node's own. */
 
-import { Socket } from "node:net";
+import * as net from "node:net";
 import { addAbortSignal, Duplex, type DuplexOptions } from "node:stream";
 import { type ConnectOptions, connectSocket } from "./connect.js";
 import {
@@ -21,7 +21,7 @@ import { type AddressInfo, TcpHandle } from "./tcp_handle.js";
 /** What is read into, instead of `data` events. */
 interface OnRead {
   buffer: Uint8Array | (() => Uint8Array);
-  callback(count: number, buffer: Uint8Array): boolean;
+  callback(this: NetSocket, count: number, buffer: Uint8Array): boolean;
 }
 
 /** What `new Socket()` takes. */
@@ -76,7 +76,7 @@ export class NetSocket extends Duplex {
   _parent: unknown = null;
   _host: string | null = null;
   _hadError = false;
-  _aborted = false;
+  readonly #signal: AbortSignal | undefined;
   #peername: AddressInfo | null = null;
   #sockname: AddressInfo | null = null;
   #timer: IdleTimer | null = null;
@@ -124,7 +124,11 @@ export class NetSocket extends Duplex {
     if (hasTypeOfService) this.#typeOfService = typeOfService;
     this.#onRead = isOnRead(onread) ? onread : null;
     this.on("end", onEnd);
-    if (signal !== undefined) this.#destroyWith(signal);
+    if (signal !== undefined) {
+      assertSignal("signal", signal);
+      addAbortSignal(signal, this);
+    }
+    this.#signal = signal;
     if (handle === undefined) return;
     this._useHandle(handle);
     if (given.readable === false) return;
@@ -132,15 +136,9 @@ export class NetSocket extends Duplex {
     else if (!manualStart) this.read(0);
   }
 
-  #destroyWith(signal: AbortSignal): void {
-    assertSignal("signal", signal);
-    addAbortSignal(signal, this);
-    const onAbort = () => {
-      this._aborted = true;
-    };
-    if (signal.aborted) process.nextTick(onAbort);
-    else signal.addEventListener("abort", onAbort, { once: true });
-    this.once("close", () => signal.removeEventListener("abort", onAbort));
+  /** @internal No more addresses are tried. */
+  get _aborted(): boolean {
+    return this.#signal?.aborted ?? false;
   }
 
   /** Takes another handle: a new one, or the next attempt's. */
@@ -171,8 +169,9 @@ export class NetSocket extends Duplex {
     const onRead = this.#onRead;
     const filled = this.#buffer;
     if (onRead === null || filled === null) return false;
-    const wantsMore = onRead.callback(count, filled) !== false;
-    const next = typeof onRead.buffer === "function" ? onRead.buffer() : filled;
+    const wantsMore = onRead.callback.call(this, count, filled) !== false;
+    const { buffer } = onRead;
+    const next = typeof buffer === "function" ? buffer() : filled;
     if (next instanceof Uint8Array) {
       this.#buffer = next;
       this._handle?.useBuffer(next);
@@ -393,7 +392,8 @@ export class NetSocket extends Duplex {
 
   setNoDelay(noDelay?: boolean): this {
     const enable = noDelay === undefined || Boolean(noDelay);
-    if (this._handle !== null && enable !== this.#noDelay) this._handle.setNoDelay(enable);
+    // A handle of somebody else's need not have it.
+    if (enable !== this.#noDelay) this._handle?.setNoDelay?.(enable);
     this.#noDelay = enable;
     return this;
   }
@@ -512,7 +512,7 @@ export class NetSocket extends Duplex {
 const endWaitsForConnect = Number.parseInt(process.versions.node, 10) < 22;
 
 /** Node has these from version 24 on. */
-const hasTypeOfService = "setTypeOfService" in Socket.prototype;
+const hasTypeOfService = "setTypeOfService" in net.Socket.prototype;
 if (!hasTypeOfService) {
   Reflect.deleteProperty(NetSocket.prototype, "setTypeOfService");
   Reflect.deleteProperty(NetSocket.prototype, "getTypeOfService");
@@ -549,12 +549,21 @@ function isOnRead(value: unknown): value is OnRead {
   return isBuffer && typeof callback === "function";
 }
 
+/** The symbol by which Node knows arguments that it has understood, where it lets others see it. */
+const normalized = Object.getOwnPropertySymbols(
+  (net as { _normalizeArgs?: (args: unknown[]) => object })._normalizeArgs?.([]) ?? {},
+)[0];
+
+function isNormalized(args: unknown): args is unknown[] {
+  return Array.isArray(args) && (normalized === undefined || normalized in args);
+}
+
 /** The arguments of `connect` in Node's forms: options, a port and a host, or a path, with a callback at the end. */
 export function connectArguments(args: unknown[]): [ConnectOptions, (() => void) | null] {
   const last = args.at(-1);
   const callback = typeof last === "function" ? (last as () => void) : null;
-  // Node's own modules give arguments on as they were understood once.
-  if (Array.isArray(args[0])) return connectArguments(args[0]);
+  // Node's own modules give arguments on as they were understood once, and mark them as such.
+  if (isNormalized(args[0])) return connectArguments(args[0]);
   const [first, second] = args;
   if (args.length === 0) return [{}, null];
   if (typeof first === "object" && first !== null) return [first as ConnectOptions, callback];

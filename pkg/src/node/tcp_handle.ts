@@ -4,6 +4,7 @@
  */
 
 import { AsyncResource } from "node:async_hooks";
+import { canonicalIp } from "../ip.js";
 import type { SocketImpl } from "../socket.js";
 import type { SocketAddress, TcpOptions } from "../types.js";
 import { codeOf } from "./errors.js";
@@ -99,21 +100,54 @@ export class TcpHandle {
   /** Begins to connect. Tells at once what cannot even be tried. */
   connect(target: ConnectTarget, tcp: TcpOptions, done: Completion): string | null {
     if (this.#connecting !== null) return "EALREADY";
-    const { address, port, localAddress, localPort } = target;
-    const socket = this.#host.stack.connect(
-      { hostname: address, port },
-      {
-        allowHalfOpen: true,
-        tcp,
-        ...(localAddress === undefined ? {} : { localAddress }),
-        ...(localPort === undefined ? {} : { localPort }),
-      },
-    ) as SocketImpl;
-    if (socket.end !== null) return codeOf(socket.end.error);
+    const hostname = hostOf(target.address);
+    this.#isDual = target.address.includes(":") && !hostname.includes(":");
+    if (target.port === 0) {
+      this.#refuse(done);
+      return null;
+    }
+    const socket = this.#open(hostname, target, tcp);
+    if (typeof socket === "string") return socket;
     this.#take(socket);
     this.#connecting = done;
     this.#keep();
     return null;
+  }
+
+  /** Nobody listens at port 0, and no segment is sent to find out. */
+  #refuse(done: Completion): void {
+    this.#connecting = done;
+    this.#keep();
+    this.#later("poll", this.#resource, () => {
+      this.#connecting = null;
+      this.#keep();
+      if (!this.#isClosed) done("ECONNREFUSED");
+    });
+  }
+
+  /** A connection that begins, or what a system says if it cannot. */
+  #open(hostname: string, target: ConnectTarget, tcp: TcpOptions): SocketImpl | string {
+    const { stack } = this.#host;
+    const zone = isLinkLocal(hostname) ? target.address.split("%")[1] : undefined;
+    const link = stack.interfaces.find(({ name }) => name === zone);
+    if (zone !== undefined && link === undefined) return "EINVAL";
+    const { port, localPort, localAddress = link && linkLocalOf(link.addresses) } = target;
+    try {
+      const socket = stack.connect(
+        { hostname, port },
+        {
+          allowHalfOpen: true,
+          tcp,
+          ...(localAddress === undefined ? {} : { localAddress: bareAddress(localAddress) }),
+          ...(localPort === undefined ? {} : { localPort }),
+        },
+      ) as SocketImpl;
+      return socket.end === null ? socket : codeOf(socket.end.error);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      // RFC 9293 §3.9.2.3: "MUST reject as an error a local OPEN call for an invalid remote IP address (e.g., a broadcast or multicast address)".
+      return isLinkLocal(hostname) ? "EINVAL" : "ENETUNREACH";
+    }
   }
 
   // Tasks.
@@ -247,7 +281,7 @@ export class TcpHandle {
    */
   write(chunks: Buffer[], done: Completion): boolean | string {
     const socket = this.#socket;
-    if (socket === null) return "EBADF";
+    if (socket === null || this.#isClosed) return "EBADF";
     for (const { length } of chunks) this.bytesWritten += length;
     const left = chunks.slice();
     const code = this.#put(socket, left);
@@ -404,6 +438,23 @@ export class TcpHandle {
     return address === null ? null : addressInfo(address, this.#isDual);
   }
 }
+
+/** Systems take connecting to no address in particular for connecting to themselves. */
+const OWN: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+
+/** The address without its zone; IPv4 that is mapped is IPv4. */
+export const bareAddress = (address: string) => canonicalIp(address.replace(/%.*/, ""));
+
+function hostOf(address: string): string {
+  const bare = bareAddress(address);
+  return OWN[bare] ?? bare;
+}
+
+const isLinkLocal = (address: string) => /^fe[89ab]/.test(address);
+
+/** Of an interface's addresses, `fe80::1/64` and the like. */
+const linkLocalOf = (addresses: readonly string[]) =>
+  addresses.find(isLinkLocal)?.replace(/\/.*/, "");
 
 /** An address as Node shows it: on a socket of both families, IPv4's are mapped (RFC 4291 §2.5.5.2). */
 export function addressInfo({ address, port }: SocketAddress, isDual: boolean): AddressInfo {

@@ -5,6 +5,7 @@ import "./scenarios/connecting.mjs";
 import "./scenarios/ending.mjs";
 import "./scenarios/moving.mjs";
 import "./scenarios/serving.mjs";
+import "./scenarios/addresses.mjs";
 import "./scenarios/arguments.mjs";
 import "./scenarios/datagrams.mjs";
 import "./scenarios/corners.mjs";

@@ -171,6 +171,24 @@ scenario("onread with a buffer for each read", async (run) => {
   note("made", made);
 });
 
+scenario("onread's callback is called as the socket's", async (run) => {
+  const note = run.lane("client");
+  const onread = {
+    buffer() {
+      note("buffer", this === onread, this?.constructor?.name);
+      return Buffer.alloc(4);
+    },
+    callback(count) {
+      note("callback", this === client, count);
+      this.pause();
+      setImmediate(() => this.resume());
+    },
+  };
+  const server = await run.listen({}, (socket) => run.track(socket).end("0123456789"));
+  const client = run.connect(server, { onread });
+  await when(client, "close");
+});
+
 scenario("onread that returns false pauses", async (run) => {
   const note = run.lane("client");
   const { client, peer } = await run.pair(

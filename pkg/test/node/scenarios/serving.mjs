@@ -54,6 +54,33 @@ scenario("closing waits for connections", async (run) => {
   order("left", server._connections);
 });
 
+scenario("a port that servers share", async (run) => {
+  const note = run.lane("server");
+  // Which of them is given a connection is chance on some systems.
+  const hello = (socket) => socket.end("hello");
+  const where = { host: run.address, reusePort: true };
+  const first = await run.listen({}, hello, where);
+  const { port } = first.address();
+  const second = run.track(run.server.createServer(hello));
+  const outcome = await new Promise((resolve) => {
+    second.on("error", resolve);
+    second.listen({ ...where, port }, () => resolve("listening"));
+  });
+  note("second", outcome);
+  const third = run.track(run.server.createServer());
+  third.listen({ host: run.address, port });
+  const [error] = await when(third, "error");
+  note("third", error);
+  for (let count = 0; count < 8; count += 1) {
+    const client = watch(note, run.connect(first));
+    await when(client, "close");
+  }
+  first.close();
+  await when(first, "close");
+  if (!second.listening) return;
+  await when(watch(note, run.connect(second)), "close");
+});
+
 scenario("the port is taken", async (run) => {
   const server = await run.listen({});
   const note = run.lane("other");

@@ -1,6 +1,7 @@
 // What Node's own tests of `net` look at, and the other scenarios do not.
 
 import { AsyncLocalStorage } from "node:async_hooks";
+import { getEventListeners } from "node:events";
 import { BlockList } from "node:net";
 import { attempt, ends, scenario, state, turns, watch, when } from "../runner.mjs";
 
@@ -62,6 +63,65 @@ scenario("a port of one's own that is taken", async (run) => {
   const second = run.connect(server, { localPort, localAddress: run.own });
   watch(note, second);
   await when(second, "close");
+});
+
+scenario("a signal is listened to once", async (run) => {
+  const note = run.lane("signal");
+  const server = await run.listen({}, (socket) => run.track(socket).resume());
+  const { signal } = new AbortController();
+  const client = run.connect(server, { signal });
+  note("connecting", getEventListeners(signal, "abort").length);
+  await when(client, "connect");
+  const aborted = AbortSignal.abort();
+  const late = run.track(new run.client.Socket({ signal: aborted }));
+  late.on("error", (error) => note("error", error));
+  note("aborted before", getEventListeners(aborted, "abort").length);
+  await when(late, "close");
+});
+
+scenario("arguments that were understood already are marked, others are none", async (run) => {
+  const note = run.lane("client");
+  const server = await run.listen({}, (socket) => socket.end());
+  const { port } = server.address();
+  const plain = [{ port, host: run.address }, () => note("never")];
+  note(
+    "plain",
+    attempt(() => new run.client.Socket().connect(plain)),
+  );
+  const socket = run.track(new run.client.Socket());
+  const understood = run.client._normalizeArgs([
+    { port, host: run.address },
+    () => note("connect"),
+  ]);
+  socket.connect(understood).resume();
+  await when(socket, "close");
+});
+
+scenario("hints and hosts that are none", async (run) => {
+  const note = run.lane("thrown");
+  const bad = [
+    { host: 5 },
+    { host: true },
+    { host: {} },
+    { hints: "all" },
+    { hints: 0x1000 },
+    { hints: -1 },
+  ];
+  for (const options of bad) {
+    note(
+      JSON.stringify(options),
+      attempt(() => run.client.connect({ port: 80, ...options })),
+    );
+  }
+});
+
+scenario("a handle that was closed takes no writes", async (run) => {
+  const note = run.lane("client");
+  const { client } = await run.pair();
+  client.on("error", (error) => note("error", error));
+  client._handle.close();
+  client.write("nowhere", (error) => note("written", error));
+  await turns();
 });
 
 scenario("arguments of connect that are wrong", async (run) => {
@@ -237,7 +297,7 @@ scenario("sockets that are not destroyed by themselves", async (run) => {
   note("state", state(client));
 });
 
-scenario("maxConnections of 0 and of 1, and more once one is closed", async (run) => {
+scenario("maxConnections of 1, and more once one is closed", async (run) => {
   const note = run.lane("server");
   const server = await run.listen({}, (socket) => {
     note("connection");
@@ -257,6 +317,19 @@ scenario("maxConnections of 0 and of 1, and more once one is closed", async (run
   await when(third, "connect");
   await turns(30);
   note("connections", server._connections);
+});
+
+scenario("maxConnections of 0", async (run) => {
+  const note = run.lane("server");
+  const server = await run.listen({}, (socket) => {
+    note("connection");
+    run.track(socket).end();
+  });
+  server.maxConnections = 0;
+  server.on("drop", ({ remoteFamily }) => note("drop", remoteFamily));
+  const client = run.connect(server);
+  client.on("error", () => {}).resume();
+  await when(client, "close");
 });
 
 scenario("listening in the callback of close", async (run) => {
