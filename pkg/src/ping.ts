@@ -16,7 +16,7 @@ const LARGEST = 65_507;
 
 /** What `ping_result` of the module tells: an answer, or why there is none, or nothing of these when time is out. */
 type Outcome =
-  | PingReply
+  | Omit<PingReply, "address">
   | { rtt: null; reporter: string | null; exceeded: boolean | null; why: Why | null };
 
 const RESULT = fieldsOf(PING_RESULT);
@@ -33,21 +33,31 @@ export interface Echo {
   signal: AbortSignal | null;
 }
 
-/** Sends an echo request and waits for the answer. */
+/** Where it is done. */
+export interface Pinging {
+  engine: EngineCore;
+  host: number;
+  /** What ends with the stack. */
+  open: Set<{ close(error: Error): unknown }>;
+  /** The addresses of a name. */
+  resolve: (hostname: string, options: { signal?: AbortSignal }) => Promise<string[]>;
+}
+
+/** Sends an echo request to the first address of a host and waits for the answer. */
 export async function ping(
-  engine: EngineCore,
-  host: number,
-  address: string,
+  { engine, host, open, resolve }: Pinging,
+  hostname: string,
   options: PingOptions | undefined,
-  open: Set<{ close(error: Error): unknown }>,
 ): Promise<PingReply> {
-  const to = check.address("address", address);
+  const name = check.string("hostname", hostname);
   const given = check.options("options", options);
   const size =
     given.size === undefined ? DEFAULT_SIZE : check.integer("options.size", given.size, 0, LARGEST);
   const timeout = check.duration("options.timeout", given.timeout ?? DEFAULT_TIMEOUT);
   const ttl = given.ttl === undefined ? 0 : check.integer("options.ttl", given.ttl, 1, 255);
   const signal = check.abortSignal("options.signal", given.signal);
+  const named = signal === null ? {} : { signal };
+  const to = check.addressLiteral(name) ?? (await resolve(name, named))[0] ?? name;
   const outcome = await echo(engine, host, { to, size, timeout, ttl, signal }, open);
   return replyOf(to, timeout, outcome);
 }
@@ -108,7 +118,9 @@ export async function echo(
 }
 
 function replyOf(to: string, timeout: number, outcome: Outcome): PingReply {
-  if (outcome.rtt !== null) return { rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
+  if (outcome.rtt !== null) {
+    return { address: to, rtt: outcome.rtt, ttl: outcome.ttl, size: outcome.size };
+  }
   const { why, reporter } = outcome;
   const ends = { remoteAddress: to };
   if (why === null) {

@@ -540,17 +540,16 @@ export class StackImpl implements Stack, Dependent {
     connect: (wasm: Bindings, now: number) => number,
     remoteAddress: () => string,
   ): number | Error {
+    const ends = () => ({ remoteAddress: remoteAddress() });
     try {
-      const id = this.engine.call(
-        connect,
-        () => `connect to ${remoteAddress()}`,
-        () => ({ remoteAddress: remoteAddress() }),
-      );
+      const id = this.engine.call(connect, () => `connect to ${remoteAddress()}`, ends);
       this.engine.wake();
       return id;
     } catch (error) {
-      if (!(error instanceof SocketError)) throw error;
-      return error;
+      if (error instanceof SocketError) return error;
+      // The arguments have been checked; what is wrong with the address depends on the stack, such as which link a link-local one is on.
+      if (error instanceof RangeError) return new SocketError("EINVAL", error.message, ends());
+      throw error;
     }
   }
 
@@ -653,9 +652,15 @@ export class StackImpl implements Stack, Dependent {
     return socket;
   }
 
-  async ping(address: string, options?: PingOptions): Promise<PingReply> {
+  async ping(hostname: string, options?: PingOptions): Promise<PingReply> {
     this.#assertOpen();
-    return ping(this.engine, this.#host, address, options, this.#others);
+    const pinging = {
+      engine: this.engine,
+      host: this.#host,
+      open: this.#others,
+      resolve: (name: string, within: { signal?: AbortSignal }) => this.resolve(name, within),
+    };
+    return ping(pinging, hostname, options);
   }
 
   traceroute(

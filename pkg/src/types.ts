@@ -576,7 +576,7 @@ export interface Listener extends AsyncIterable<Socket> {
 export interface PingOptions {
   /** Payload bytes, by default 56. */
   size?: number;
-  /** By default 5000. */
+  /** How long the answer is waited for, once the address is known: by default 5000. */
   timeout?: DurationLike;
   /** TTL or hop limit, 1 to 255; by default the stack's, which is 64. */
   ttl?: number;
@@ -586,6 +586,8 @@ export interface PingOptions {
 
 /** The answer to a ping. */
 export interface PingReply {
+  /** The address that was asked. */
+  address: string;
   /** Milliseconds, with fractions. */
   rtt: number;
   /** Time to live, or hop limit, of the answer. */
@@ -698,8 +700,11 @@ export interface Stack {
   listen(options: ListenOptions): Listener;
   /** Throws a {@link SocketError} (EADDRINUSE) when the port is taken. */
   bindUdp(options?: UdpOptions): UdpSocket;
-  /** Sends an ICMP echo request and waits for the answer. Rejects with a {@link SocketError} (ETIMEDOUT, EHOSTUNREACH, ...). */
-  ping(address: string, options?: PingOptions): Promise<PingReply>;
+  /**
+   * Sends an ICMP echo request to an address, or the first one of a name, and waits for the answer. Rejects with a {@link SocketError}
+   * (ETIMEDOUT, EHOSTUNREACH, ENOTFOUND, ...).
+   */
+  ping(hostname: string, options?: PingOptions): Promise<PingReply>;
   /**
    * The routers on the way to a host, one hop after the other until the host is reached, is said to be unreachable, or `maxHops` are over:
    * `for await (const { hop, probes } of stack.traceroute("10.0.2.15"))`. Takes a name, too. Iterating throws a {@link SocketError} (ENETUNREACH,

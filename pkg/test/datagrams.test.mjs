@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SocketError } from "ethertab";
+import { createStack, functionPort, plug, SocketError } from "ethertab";
 import { ManualClock, pattern, settle, twoStacks, until } from "./support.mjs";
 
 const hasCode = (code) => (error) => error instanceof SocketError && error.code === code;
@@ -111,10 +111,9 @@ test("broadcast with a chosen destination MAC, as a DHCP server sends it", async
 test("ping answers, over both families, and names what failed", async () => {
   const { engine, a } = await twoStacks({ impairment: { latency: 3 } });
   for (const address of ["10.0.0.2", "fd00::2"]) {
-    const { rtt, ttl, size } = await a.ping(address, { size: 100 });
+    const { rtt, ...reply } = await a.ping(address, { size: 100 });
     assert.ok(rtt >= 6 && rtt < 1_000, `${rtt} ms`);
-    assert.equal(ttl, 64);
-    assert.equal(size, 100);
+    assert.deepEqual(reply, { address, ttl: 64, size: 100 });
   }
   const controller = new AbortController();
   const aborted = assert.rejects(
@@ -123,6 +122,40 @@ test("ping answers, over both families, and names what failed", async () => {
   );
   controller.abort();
   await aborted;
+  engine.close();
+});
+
+test("ping takes a name, and the signal ends its lookup, too", async () => {
+  const { engine, a } = await twoStacks();
+  a.addInterface({ medium: "loopback" });
+  assert.match((await a.ping("localhost")).address, /^(127\.0\.0\.1|::1)$/);
+  await assert.rejects(a.ping("nobody.example"), hasCode("ENOTFOUND"));
+  const asking = await createStack({ engine, dns: ["10.0.0.2"] });
+  plug(asking.addInterface({ addresses: ["10.0.0.3/24"] }), functionPort({ send() {} }));
+  const controller = new AbortController();
+  const aborted = assert.rejects(
+    asking.ping("somebody.example", { signal: controller.signal }),
+    hasCode("ABORT_ERR"),
+  );
+  controller.abort();
+  await aborted;
+  engine.close();
+});
+
+test("without a loopback interface nothing reaches the host itself, and errors say so", async () => {
+  const { engine, a } = await twoStacks();
+  const isClear = (error) =>
+    hasCode("ENETUNREACH")(error) && /without a loopback interface/.test(error.message);
+  const udp = a.bindUdp();
+  for (const address of ["127.0.0.1", "::1", "10.0.0.1", "fd00::1"]) {
+    const socket = a.connect({ hostname: address, port: 80 });
+    const closed = assert.rejects(socket.closed, isClear);
+    await assert.rejects(socket.opened, isClear);
+    await closed;
+    await assert.rejects(a.ping(address), isClear);
+    const to = { remoteAddress: address, remotePort: 9 };
+    assert.throws(() => udp.send(new Uint8Array(1), to), isClear);
+  }
   engine.close();
 });
 

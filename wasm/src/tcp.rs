@@ -220,7 +220,7 @@ pub fn connection_report(socket: u32) -> i32 {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let code = match error {
-            ConnectError::NoRoute(_) => "ENETUNREACH",
+            ConnectError::NoRoute(_) | ConnectError::BadAddress(_) => "ENETUNREACH",
             ConnectError::AddressNotAvailable(_) => "EADDRNOTAVAIL",
             ConnectError::AddressInUse(_) | ConnectError::PortsExhausted => "EADDRINUSE",
             ConnectError::TooManyConnections => "EMFILE",

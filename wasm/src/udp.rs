@@ -262,7 +262,7 @@ impl From<UdpSendError> for Failure {
     fn from(error: UdpSendError) -> Self {
         let code = match error {
             UdpSendError::TooLong { .. } => "EMSGSIZE",
-            UdpSendError::NoRoute(_) => "ENETUNREACH",
+            UdpSendError::NoRoute(_) | UdpSendError::BadAddress(_) => "ENETUNREACH",
             UdpSendError::QueueFull => "ENOBUFS",
             UdpSendError::BroadcastProhibited => "EACCES",
             _ => "EINVAL",
@@ -274,7 +274,7 @@ impl From<UdpSendError> for Failure {
 impl From<PingError> for Failure {
     fn from(error: PingError) -> Self {
         let code = match error {
-            PingError::NoRoute(_) => "ENETUNREACH",
+            PingError::NoRoute(_) | PingError::BadAddress(_) => "ENETUNREACH",
             PingError::TooLong { .. } => "EMSGSIZE",
             PingError::TooMany => "EMFILE",
             _ => "EINVAL",

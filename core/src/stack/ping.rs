@@ -80,7 +80,7 @@ pub enum PingError {
     NoRoute(IpAddr),
     /// The address is link-local, and which link is meant cannot be told.
     Scope(ScopeError),
-    /// The address is a group, or one of ours.
+    /// The address is a group, or one of ours and there is no loopback interface.
     BadAddress(IpAddr),
     /// The payload is longer than any can be.
     TooLong {
@@ -98,7 +98,7 @@ impl PingError {
             PingError::NoRoute(address) => ErrorText::address("no route to {}", address),
             PingError::Scope(error) => error.text(),
             PingError::BadAddress(address) => {
-                ErrorText::address("{} cannot be pinged: it is a group or our own", address)
+                ErrorText::address("{} cannot be pinged: a group, or our own without a loopback interface", address)
             }
             PingError::TooLong { max } => ErrorText::number("the payload is too long: at most {} bytes", max as u32),
             PingError::TooMany => ErrorText::plain("too many echo requests are under way"),

@@ -16,7 +16,7 @@ pub enum ConnectError {
     NoRoute(IpAddr),
     /// The remote address is link-local, and which link is meant cannot be told.
     Scope(ScopeError),
-    /// The remote address or port cannot be connected to: a group, our own address, or port 0.
+    /// The remote address or port cannot be connected to: a group, port 0, or our own address without a loopback interface.
     BadAddress(SocketAddr),
     /// The local address is not one of ours.
     AddressNotAvailable(IpAddr),
@@ -34,7 +34,9 @@ impl ConnectError {
         match *self {
             ConnectError::NoRoute(address) => ErrorText::address("no route to {}", address),
             ConnectError::Scope(error) => error.text(),
-            ConnectError::BadAddress(address) => ErrorText::endpoint("cannot connect to {}", address),
+            ConnectError::BadAddress(address) => {
+                ErrorText::endpoint("cannot connect to {}: a group, or our own without a loopback interface", address)
+            }
             ConnectError::AddressNotAvailable(address) => {
                 ErrorText::address("{} is not an address of this host", address)
             }

@@ -172,7 +172,9 @@ impl UdpSendError {
             }
             UdpSendError::NoRoute(address) => ErrorText::address("no route to {}", address),
             UdpSendError::QueueFull => ErrorText::plain("the send queue is full"),
-            UdpSendError::BadAddress(address) => ErrorText::endpoint("cannot send to {}", address),
+            UdpSendError::BadAddress(address) => {
+                ErrorText::endpoint("cannot send to {}: no host, or our own without a loopback interface", address)
+            }
             UdpSendError::Scope(error) => error.text(),
             UdpSendError::BroadcastProhibited => ErrorText::plain("the socket must not send to broadcast addresses"),
         }

@@ -345,11 +345,8 @@ export class HostImpl implements Host, Node {
     return this.stack.bindUdp(options);
   }
 
-  async ping(host: string, options?: PingOptions): Promise<PingReply> {
-    const literal = check.addressLiteral(check.string("host", host));
-    const { stack } = this;
-    const address = literal ?? (await stack.resolve(host))[0] ?? host;
-    return stack.ping(address, options);
+  ping(hostname: string, options?: PingOptions): Promise<PingReply> {
+    return this.stack.ping(hostname, options);
   }
 
   resolve(hostname: string): Promise<string[]> {
