@@ -6,10 +6,7 @@
 pub(crate) struct Certificate<'a> {
     /// The issuer's name with its tag and length.
     pub(crate) issuer: &'a [u8],
-    /// Seconds since 1970.
-    pub(crate) not_before: u64,
-    /// Seconds since 1970.
-    pub(crate) not_after: u64,
+    pub(crate) validity: Validity,
     /// The subject's name with its tag and length.
     pub(crate) subject: &'a [u8],
     /// The bits of the public key.
@@ -18,6 +15,13 @@ pub(crate) struct Certificate<'a> {
     pub(crate) subject_key_identifier: Option<&'a [u8]>,
     /// Whether the key may sign certificates.
     pub(crate) is_authority: bool,
+}
+
+/// From when until when a certificate is valid, both included: seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: u64,
+    pub(crate) not_after: u64,
 }
 
 /// An attribute of a name.
@@ -100,9 +104,8 @@ impl<'a> Certificate<'a> {
         let _serial_number = fields.next()?;
         let _algorithm = fields.expect(SEQUENCE)?;
         let (_, _, issuer) = fields.next()?;
-        let mut validity = Elements(fields.expect(SEQUENCE)?);
-        let not_before = time(&mut validity)?;
-        let not_after = time(&mut validity)?;
+        let mut times = Elements(fields.expect(SEQUENCE)?);
+        let validity = Validity { not_before: time(&mut times)?, not_after: time(&mut times)? };
         let (_, _, subject) = fields.next()?;
         let mut key = Elements(fields.expect(SEQUENCE)?);
         let _algorithm = key.expect(SEQUENCE)?;
@@ -121,8 +124,7 @@ impl<'a> Certificate<'a> {
         };
         Some(Self {
             issuer,
-            not_before,
-            not_after,
+            validity,
             subject,
             public_key,
             subject_key_identifier: extensions.subject_key_identifier,
@@ -313,8 +315,8 @@ mod tests {
         let made = params.self_signed(&key).unwrap();
         let certificate = Certificate::parse(made.der()).unwrap();
         assert!(certificate.is_self_issued());
-        assert_eq!(certificate.not_before, 946_598_400);
-        assert_eq!(certificate.not_after, 2_556_230_400);
+        assert_eq!(certificate.validity.not_before, 946_598_400);
+        assert_eq!(certificate.validity.not_after, 2_556_230_400);
         assert_eq!(certificate.public_key, rcgen::PublicKeyData::der_bytes(&key));
         assert_eq!(certificate.subject_key_identifier, Some(&params.key_identifier(&key)[..]));
         assert!(certificate.is_authority);

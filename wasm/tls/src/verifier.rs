@@ -1,19 +1,20 @@
 //! Who is trusted. webpki decides; what it would not accept but people use is added: a certificate that is itself among the trusted
 //! ones, as `openssl req -x509` makes them. Whom webpki would believe everything is left out: to it each trusted certificate is an
-//! authority, also that of a server, whose key would then be good for any name.
+//! authority, also that of a server, whose key would then be good for any name, and it trusts an authority for ever, whose
+//! certificate has expired.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
-use crate::der;
+use crate::der::{self, Validity};
 
 /// A code and a sentence.
 pub(crate) type Reason = (&'static str, &'static str);
@@ -35,7 +36,7 @@ fn explained(mut error: Error, end_entity: &CertificateDer<'_>, intermediates: &
     if is_other && der::is_self_issued(end_entity) {
         error = CertificateError::UnknownIssuer.into();
     }
-    if matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer)) {
+    if is_unknown_issuer(&error) {
         REASON.set(Some(if der::is_self_issued(end_entity) {
             ("DEPTH_ZERO_SELF_SIGNED_CERT", "the certificate is self-signed and not among those that are trusted")
         } else if intermediates.iter().any(|certificate| der::is_self_issued(certificate)) {
@@ -49,36 +50,130 @@ fn explained(mut error: Error, end_entity: &CertificateDer<'_>, intermediates: &
     error
 }
 
-/// Certificates that are trusted for themselves.
-#[derive(Debug)]
-struct Pinned(Vec<CertificateDer<'static>>);
+fn is_unknown_issuer(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer))
+}
 
-impl Pinned {
-    /// Whether the certificate is one of them: None if it is not, or whether it is valid at this time.
-    fn check(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Option<Result<(), Error>> {
-        if !self.0.contains(certificate) {
-            return None;
-        }
-        let Some(fields) = der::Certificate::parse(certificate) else {
-            return Some(Err(CertificateError::BadEncoding.into()));
-        };
-        let now = now.as_secs();
-        Some(if now < fields.not_before {
-            Err(CertificateError::NotValidYet.into())
-        } else if now > fields.not_after {
-            Err(CertificateError::Expired.into())
-        } else {
-            Ok(())
-        })
+/// Whether it is the time of a certificate.
+fn check_time(validity: Validity, now: UnixTime) -> Result<(), CertificateError> {
+    let now = now.as_secs();
+    if now < validity.not_before {
+        Err(CertificateError::NotValidYet)
+    } else if now > validity.not_after {
+        Err(CertificateError::Expired)
+    } else {
+        Ok(())
     }
 }
 
-/// Whom a client trusts.
+/// An authority, and the time of its certificate: webpki does not look at that.
+#[derive(Debug)]
+struct Authority {
+    anchor: TrustAnchor<'static>,
+    validity: Validity,
+}
+
+/// Who is trusted.
 #[derive(Debug)]
 struct Trusted {
-    /// None if there is no authority among them.
-    webpki: Option<Arc<WebPkiServerVerifier>>,
-    pinned: Pinned,
+    /// For the certificates that they have signed.
+    authorities: Vec<Authority>,
+    /// For themselves.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    /// Some of the certificates may be such that they cannot be read, as in lists of authorities, but not all.
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+        let mut authorities = Vec::new();
+        let mut has_others = false;
+        for certificate in &certificates {
+            let Some(fields) = der::Certificate::parse(certificate) else { continue };
+            if !fields.is_authority {
+                has_others = true;
+                continue;
+            }
+            let mut store = RootCertStore::empty();
+            store.add_parsable_certificates([certificate.clone()]);
+            let validity = fields.validity;
+            authorities.extend(store.roots.into_iter().map(|anchor| Authority { anchor, validity }));
+        }
+        if authorities.is_empty() && !has_others {
+            return Err("tls.ca has no certificate that can be read".to_owned());
+        }
+        Ok(Self { authorities, certificates })
+    }
+
+    /// Whether a certificate is trusted: `verify` says whether one of these authorities vouches for it.
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        verify: impl Fn(RootCertStore) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.certificates.contains(end_entity) {
+            let fields = der::Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
+            return Ok(check_time(fields.validity, now)?);
+        }
+        let (valid, others): (Vec<_>, Vec<_>) =
+            self.authorities.iter().partition(|authority| check_time(authority.validity, now).is_ok());
+        let vouches = |authorities: &[&Authority]| {
+            if authorities.is_empty() {
+                return Err(CertificateError::UnknownIssuer.into());
+            }
+            verify(authorities.iter().map(|authority| authority.anchor.clone()).collect())
+        };
+        let Err(error) = vouches(&valid) else { return Ok(()) };
+        if is_unknown_issuer(&error) {
+            for authority in others {
+                match vouches(&[authority]) {
+                    Ok(()) => check_authority(authority, now)?,
+                    Err(error) if is_unknown_issuer(&error) => {}
+                    // The chain has a fault besides, of which OpenSSL tells then, too.
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(explained(error, end_entity, intermediates))
+    }
+}
+
+/// Notes that it is an authority's certificate that is not valid at this time.
+fn check_authority(authority: &Authority, now: UnixTime) -> Result<(), CertificateError> {
+    check_time(authority.validity, now).inspect_err(|error| {
+        REASON.set(Some(match error {
+            CertificateError::Expired => ("CERT_HAS_EXPIRED", "the certificate of its authority has expired"),
+            _ => ("CERT_NOT_YET_VALID", "the certificate of its authority is not yet valid"),
+        }));
+    })
+}
+
+/// What both kinds of verifiers think of signatures.
+macro_rules! signatures_by_algorithms {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
 }
 
 /// What a client thinks of a server's certificate.
@@ -93,18 +188,9 @@ impl Servers {
     /// Trusts who has one of these certificates, or one of an authority among them.
     pub(crate) fn trusting(
         certificates: Vec<CertificateDer<'static>>,
-        provider: &Arc<CryptoProvider>,
+        provider: &CryptoProvider,
     ) -> Result<Self, String> {
-        let webpki = match authorities(&certificates)? {
-            Some(roots) => Some(
-                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
-                    .build()
-                    .map_err(|error| error.to_string())?,
-            ),
-            None => None,
-        };
-        let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { trusted: Some(Trusted { webpki, pinned: Pinned(certificates) }), algorithms })
+        Ok(Self { trusted: Some(Trusted::new(certificates)?), ..Self::unverified(provider) })
     }
 
     /// Trusts anybody.
@@ -119,57 +205,32 @@ impl ServerCertVerifier for Servers {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(Trusted { webpki, pinned }) = &self.trusted else {
+        let Some(trusted) = &self.trusted else {
             return Ok(ServerCertVerified::assertion());
         };
-        if let Some(checked) = pinned.check(end_entity, now) {
-            checked?;
-            let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
-            rustls::client::verify_server_name(&parsed, server_name)?;
-            return Ok(ServerCertVerified::assertion());
-        }
-        let checked = match webpki {
-            Some(webpki) => webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
-        };
-        checked.map_err(|error| explained(error, end_entity, intermediates))
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.algorithms.all;
+        trusted.verify(end_entity, intermediates, now, |roots| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)
+        })?;
+        verify_server_name(&parsed, server_name)?;
+        Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures_by_algorithms!();
 }
 
 /// What a server thinks of a client's certificate.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    /// None if there is no authority among those that are trusted.
-    webpki: Option<Arc<dyn ClientCertVerifier>>,
-    pinned: Pinned,
+    trusted: Trusted,
     /// The names of those that are trusted, which clients are told.
     subjects: Vec<DistinguishedName>,
     is_mandatory: bool,
+    provider: Arc<CryptoProvider>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -180,18 +241,11 @@ impl Clients {
         is_mandatory: bool,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
-        let webpki = match authorities(&certificates)? {
-            Some(roots) => Some(
-                WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-                    .build()
-                    .map_err(|error| error.to_string())?,
-            ),
-            None => None,
-        };
         let parsed = certificates.iter().filter_map(|certificate| der::Certificate::parse(certificate));
         let subjects = parsed.map(|certificate| certificate.subject.to_vec().into()).collect();
         let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { webpki, pinned: Pinned(certificates), subjects, is_mandatory, algorithms })
+        let provider = Arc::clone(provider);
+        Ok(Self { trusted: Trusted::new(certificates)?, subjects, is_mandatory, provider, algorithms })
     }
 }
 
@@ -210,56 +264,16 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(checked) = self.pinned.check(end_entity, now) {
-            return checked.map(|()| ClientCertVerified::assertion());
-        }
-        let checked = match &self.webpki {
-            Some(webpki) => webpki.verify_client_cert(end_entity, intermediates, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
-        };
-        checked.map_err(|error| explained(error, end_entity, intermediates))
+        self.trusted.verify(end_entity, intermediates, now, |roots| {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+                .build()
+                .map_err(|error| Error::General(error.to_string()))?;
+            verifier.verify_client_cert(end_entity, intermediates, now).map(drop)
+        })?;
+        Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Those of the certificates that may sign others; None if there are none. Some may be such that they cannot be read, as in lists of
-/// authorities, but not all.
-fn authorities(certificates: &[CertificateDer<'static>]) -> Result<Option<Arc<RootCertStore>>, String> {
-    let parsed = certificates.iter().filter_map(|one| Some((one, der::Certificate::parse(one)?)));
-    let (mut roots, mut has_others) = (RootCertStore::empty(), false);
-    for (certificate, fields) in parsed {
-        if !fields.is_authority {
-            has_others = true;
-        } else {
-            roots.add_parsable_certificates([certificate.clone()]);
-        }
-    }
-    match roots.is_empty() {
-        false => Ok(Some(Arc::new(roots))),
-        true if has_others => Ok(None),
-        true => Err("tls.ca has no certificate that can be read".to_owned()),
-    }
+    signatures_by_algorithms!();
 }
 
 #[cfg(test)]
@@ -277,8 +291,20 @@ mod tests {
         is_ca: IsCa,
         by: Option<&Issuer<'static, KeyPair>>,
     ) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+        make_valid(name, is_ca, by, [1_000_000_000, 2_000_000_000])
+    }
+
+    /// The same, valid between two times in seconds since 1970.
+    fn make_valid(
+        name: &str,
+        is_ca: IsCa,
+        by: Option<&Issuer<'static, KeyPair>>,
+        validity: [i64; 2],
+    ) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        [params.not_before, params.not_after] =
+            validity.map(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).unwrap());
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = is_ca;
@@ -321,6 +347,49 @@ mod tests {
             assert_eq!(is_believed(&[&server], &forged, "bank.test"), [false, false]);
             assert_eq!(is_believed(&[&server, &authority], &forged, "bank.test"), [false, false]);
             assert_eq!(is_believed(&[&server, &authority], &issued, "shop.test"), [true, true]);
+        }
+    }
+
+    #[test]
+    fn an_authority_is_believed_while_its_certificate_is_valid() {
+        const CA: IsCa = IsCa::Ca(BasicConstraints::Unconstrained);
+        const EXPIRED: [i64; 2] = [1_000_000_000, 1_699_999_999];
+        const EARLY: [i64; 2] = [1_700_000_001, 2_000_000_000];
+        let provider = Arc::new(ring::default_provider());
+        let error = |ca: &[&CertificateDer<'static>], shown: &CertificateDer<'static>| {
+            take_reason();
+            let ca: Vec<_> = ca.iter().map(|certificate| (*certificate).clone()).collect();
+            let servers = Servers::trusting(ca.clone(), &provider).unwrap();
+            let clients = Clients::trusting(ca, true, &provider).unwrap();
+            let name = ServerName::try_from("shop.test").unwrap();
+            let by_client = servers.verify_server_cert(shown, &[], &name, &[], now()).map(drop);
+            let reason = take_reason();
+            assert_eq!(by_client, clients.verify_client_cert(shown, &[], now()).map(drop));
+            assert_eq!(reason, take_reason());
+            (by_client.map_err(|error| format!("{error:?}")), reason.map(|(code, _)| code))
+        };
+        for (validity, which, code) in
+            [(EXPIRED, "Expired", "CERT_HAS_EXPIRED"), (EARLY, "NotValidYet", "CERT_NOT_YET_VALID")]
+        {
+            let (outdated, key) = make_valid("authority.test", CA, None, validity);
+            let (issued, _) = make("shop.test", IsCa::NoCa, Some(&key));
+            assert_eq!(error(&[&outdated], &issued), (Err(format!("InvalidCertificate({which})")), Some(code)));
+            // The same authority with a new certificate, as they are prolonged, and one that has nothing to do with it.
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, "authority.test");
+            params.is_ca = CA;
+            let prolonged = params.self_signed(key.key()).unwrap().der().clone();
+            assert_eq!(error(&[&outdated, &prolonged], &issued), (Ok(()), None));
+            let (other, _) = make("other.test", CA, None);
+            assert_eq!(error(&[&outdated, &other], &issued).1, Some(code));
+            let (stranger, _) = make("shop.test", IsCa::NoCa, Some(&make("stranger.test", CA, None).1));
+            assert_eq!(error(&[&outdated], &stranger).1, Some("UNABLE_TO_VERIFY_LEAF_SIGNATURE"));
+            // The fault of the certificate itself is told first.
+            let (early, _) = make_valid("shop.test", IsCa::NoCa, Some(&key), EARLY);
+            let (told, reason) = error(&[&outdated], &early);
+            assert!(told.unwrap_err().contains("NotValidYetContext"));
+            assert_eq!(reason, None);
         }
     }
 
