@@ -14,24 +14,28 @@ const SOON = 500;
 /** The platform's, whatever a test puts in its place later. */
 const { setTimeout: later } = globalThis;
 
-/** A socket that may rest. */
-export interface Restable extends Sink, Member {
-  abort(reason: unknown): void;
-  /** What waits on it, in words. */
-  waits(): string[];
-  /** Ends without telling those who wait. */
-  vanish(error: Error): void;
+/** Something on which perhaps nothing waits any more. */
+export interface Idle {
   /** Its place among those that are looked at soon; -1 while it is none of them. */
   listedAt: number;
   /** Rests, if nothing waits on it. */
   restIfIdle(): void;
 }
 
-const listed: Restable[] = [];
+/** A socket that may rest. */
+export interface Restable extends Sink, Member, Idle {
+  abort(reason: unknown): void;
+  /** What waits on it, in words. */
+  waits(): string[];
+  /** Ends without telling those who wait. */
+  vanish(error: Error): void;
+}
+
+const listed: Idle[] = [];
 let isDue = false;
 
 /** Looks at the socket soon: something that waited on it has come. */
-export function restSoon(socket: Restable): void {
+export function restSoon(socket: Idle): void {
   socket.listedAt = listed.push(socket) - 1;
   if (isDue) return;
   isDue = true;
@@ -40,11 +44,11 @@ export function restSoon(socket: Restable): void {
 }
 
 /** It has ended: sockets that come and go are not kept here until they are looked at. */
-export function restNever(socket: Restable): void {
+export function restNever(socket: Idle): void {
   const at = socket.listedAt;
   if (at < 0) return;
   socket.listedAt = -1;
-  const last = listed.pop() as Restable;
+  const last = listed.pop() as Idle;
   if (last === socket) return;
   listed[at] = last;
   last.listedAt = at;

@@ -25,6 +25,11 @@ export interface TlsCommonOptions {
   maxVersion?: TlsVersion;
   /** Rejects with ETIMEDOUT if the handshake takes longer. By default two minutes, as in Node. */
   handshakeTimeout?: DurationLike;
+  /**
+   * Called with each line that `SSLKEYLOGFILE` would get, its end included, as Node's event `keylog` tells them: with those lines Wireshark reads what a
+   * capture has of the connection, and so can anybody else who has both.
+   */
+  keylog?: (line: string) => void;
 }
 
 /** How a client speaks TLS. */

@@ -3,27 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { pattern, readAll, twoStacks, until } from "./support.mjs";
+import { collectAll, collected, pattern, readAll, twoStacks, until } from "./support.mjs";
 
 const options = { skip: globalThis.gc === undefined && "needs --expose-gc" };
-
-/** Lets the collector run until `condition` holds; fails after ten seconds. */
-async function collected(condition) {
-  const end = Date.now() + 10_000;
-  while (!condition()) {
-    assert.ok(Date.now() < end, "it was not collected within 10 s");
-    await delay(20);
-    globalThis.gc();
-  }
-}
-
-/** Long enough for what could be collected to be. */
-async function collectAll() {
-  for (let round = 0; round < 40; round += 1) {
-    await delay(20);
-    globalThis.gc();
-  }
-}
 
 test("a forgotten socket sends what was written, then FIN, and is gone", options, async () => {
   const { engine, a, b } = await twoStacks();

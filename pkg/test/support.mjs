@@ -1,6 +1,7 @@
 /** What several tests need: two hosts on a network, a clock that only the test moves, and waiting for a condition. */
 
-import { setImmediate as nextTask } from "node:timers/promises";
+import assert from "node:assert/strict";
+import { setTimeout as delay, setImmediate as nextTask } from "node:timers/promises";
 import { createEngine, createStack, createSwitch, plug } from "ethertab";
 
 /** A clock that stands still until `advance`. */
@@ -121,4 +122,22 @@ export async function writeAll(stream, bytes) {
   const writer = stream.getWriter();
   await writer.write(bytes);
   await writer.close();
+}
+
+/** Lets the collector run until `condition` holds; fails after ten seconds. */
+export async function collected(condition) {
+  const end = Date.now() + 10_000;
+  while (!condition()) {
+    assert.ok(Date.now() < end, "it was not collected within 10 s");
+    await delay(20);
+    globalThis.gc();
+  }
+}
+
+/** Long enough for what could be collected to be. */
+export async function collectAll() {
+  for (let round = 0; round < 40; round += 1) {
+    await delay(20);
+    globalThis.gc();
+  }
 }

@@ -1,12 +1,13 @@
 // TLS of sockets. The judges are Node's own tls and OpenSSL's certificates: what is expected of a client is what Node's client does.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
 import * as tls from "node:tls";
-import { createEngine, createStack, plug } from "ethertab";
+import { acceptTls, capture, createEngine, createStack, plug, wrapTls } from "ethertab";
 import { createNet } from "ethertab/node";
-import { ManualClock, pattern, readAll, twoStacks, writeAll } from "./support.mjs";
+import { ManualClock, pattern, readAll, twoStacks, until, writeAll } from "./support.mjs";
 import { OpenSsl } from "./tls_support.mjs";
 
 const SERVER = "10.0.0.2";
@@ -81,6 +82,25 @@ function client(address, options = {}) {
     ...options,
     tls: { ca, ...rest },
   });
+}
+
+/** A transport as a pair of streams, whose writer gets the chunks themselves. */
+function streamsOver(end) {
+  let wake = () => {};
+  end.onready = () => wake();
+  const readable = new ReadableStream({
+    async pull(controller) {
+      const into = new Uint8Array(64 * 1024);
+      for (;;) {
+        const count = end.tryRead(into);
+        if (count > 0) return controller.enqueue(into.subarray(0, count));
+        await new Promise((resolve) => {
+          wake = resolve;
+        });
+      }
+    },
+  });
+  return { readable, writable: new WritableStream({ write: (chunk) => void end.tryWrite(chunk) }) };
 }
 
 async function body(stream) {
@@ -193,6 +213,46 @@ test("certificates that must not be accepted fail with the code that Node's clie
       const trusting = client(address, { tls: { verify: false } });
       assert.equal((await exchange(trusting, pattern(10))).length, 10);
     });
+  }
+});
+
+test("authorities are trusted while their certificates are valid, as by Node's client and server", async (t) => {
+  const past = { start: "20200101000000Z", end: "20210101000000Z" };
+  const future = { start: "20450101000000Z", end: "20460101000000Z" };
+  for (const [name, dates] of Object.entries({ expired: past, early: future })) {
+    const authority = openssl.authority(`${name}-authority`, dates);
+    const cases = {
+      "a certificate that is valid": openssl.signed(authority, "valid", NAMES),
+      "another that has expired": openssl.signed(authority, "expired", { ...NAMES, ...past }),
+      "another that is not yet valid": openssl.signed(authority, "early", { ...NAMES, ...future }),
+    };
+    for (const [which, pair] of Object.entries(cases)) {
+      await t.test(`${name} authority, ${which}`, async (t) => {
+        const address = await nodeServer(t, pair);
+        for (const ca of [[authority.cert], [root.cert, authority.cert]]) {
+          const [expected] = await once(nodeClient(address, { ca }), "error");
+          assert.match(expected.code, /^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/);
+          await assert.rejects(client(address, { tls: { ca } }).opened, { code: expected.code });
+        }
+        // What a server finds of a client's; Node's goes on and tells the application.
+        const asking = { requestCert: true, ca: authority.cert };
+        let told;
+        const reference = await nodeServer(
+          t,
+          { ...asking, rejectUnauthorized: false },
+          (socket) => {
+            told = socket.authorizationError;
+            socket.end();
+          },
+        );
+        await once(nodeClient(reference, pair).resume(), "end");
+        const own = await ownServer(t, asking);
+        // The client may have opened before it is refused, and then gets the alert or the end of the connection.
+        nodeClient(own, pair).on("error", () => {});
+        await until(() => own.errors.length === 1);
+        assert.equal(own.errors[0].code, told);
+      });
+    }
   }
 });
 
@@ -503,6 +563,110 @@ test("the layer below the streams", async (t) => {
   assert.throws(() => socket.tryWrite(pattern(1)), { code: "EPIPE" });
   await socket.closed;
   assert.equal(socket.tryRead(into), 0);
+});
+
+test("a transport of the caller's own may keep what it is given", async () => {
+  // Records go over two queues of chunks, which keep them.
+  const ends = () => {
+    const queues = [[], []];
+    const waiting = [null, null];
+    const end = (own) => ({
+      opened: Promise.resolve({}),
+      closed: new Promise(() => {}),
+      remote: { address: "", port: 0 },
+      local: null,
+      kept: [],
+      writableBytes: 100_000,
+      set onready(onready) {
+        waiting[own] = onready;
+      },
+      tryRead(into) {
+        this.into = into;
+        const chunk = queues[own].shift();
+        if (chunk === undefined) return -1;
+        into.set(chunk);
+        return chunk.byteLength;
+      },
+      tryWrite(from) {
+        this.kept.push([from, from.slice()]);
+        queues[1 - own].push(from.slice());
+        queueMicrotask(() => waiting[1 - own]?.());
+        return from.byteLength;
+      },
+      shutdown() {},
+      close: async () => {},
+      abort() {},
+    });
+    return [end(0), end(1)];
+  };
+  for (const wrap of [(end) => end, streamsOver]) {
+    const [left, right] = ends();
+    const near = wrapTls(wrap(left), { hostname: "shop.test", tls: { ca: root.cert } });
+    const far = acceptTls(wrap(right), { tls: leaf });
+    far.readable.pipeTo(far.writable).catch(() => {});
+    const reader = near.readable.getReader();
+    const writer = near.writable.getWriter();
+    for (let round = 0; round < 5; round += 1) {
+      const bytes = pattern(1_000, round);
+      await writer.write(bytes);
+      const { value } = await reader.read();
+      assert.equal(Buffer.compare(value, bytes), 0);
+    }
+    const memory = new Set();
+    for (const { kept, into } of [left, right]) {
+      assert.ok(kept.length > 5);
+      for (const [given, copy] of kept) {
+        assert.equal(Buffer.compare(given, copy), 0, "what was given has not changed");
+        memory.add(given.buffer);
+      }
+      if (into !== undefined) memory.add(into.buffer);
+    }
+    // None of it is the module's memory, in which keys are.
+    for (const { byteLength } of memory) assert.ok(byteLength <= 64 * 1024);
+  }
+});
+
+test("secrets are told as by Node, and tshark reads a capture with them", async (t) => {
+  for (const version of ["TLSv1.2", "TLSv1.3"]) {
+    const versions = { minVersion: version, maxVersion: version };
+    const expected = [];
+    const ours = await ownServer(t, versions);
+    const reference = nodeClient(ours, versions);
+    reference.on("keylog", (line) => expected.push(`${line}`));
+    await once(reference, "secureConnect");
+    reference.destroy();
+
+    const lines = { client: [], server: [] };
+    const server = await ownServer(t, {
+      ...versions,
+      select: () => ({ keylog: (line) => lines.server.push(line) }),
+    });
+    const recording = capture(network.nicA);
+    const keylog = (line) => lines.client.push(line);
+    const socket = client(server, { tls: { ...versions, keylog } });
+    const secret = new TextEncoder().encode("GET /what-nobody-else-reads HTTP/1.1\r\n\r\n");
+    await exchange(socket, secret);
+    // A connection of which nothing is to be told, though one before it was.
+    await exchange(client(server, { tls: versions }), secret);
+    const parts = (line) => [line.split(" ")[0], line.split(" ")[2].length];
+    assert.deepEqual(lines.client.map(parts).sort(), expected.map(parts).sort());
+    assert.ok(lines.client.every((line) => lines.server.includes(line)));
+    const pcapng = await recording.pcapng();
+    recording.stop();
+    const files = [openssl.write("c.pcapng", pcapng), openssl.write("keys", lines.client.join(""))];
+    const read = execFileSync(
+      "tshark",
+      ["-r", files[0], "-d", `tcp.port==${server.port},tls`].concat([
+        "-o",
+        `tls.keylog_file:${files[1]}`,
+        "-z",
+        "follow,tls,ascii,0",
+        "-q",
+      ]),
+      { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
+    );
+    assert.match(read, /what-nobody-else-reads/);
+  }
 });
 
 test("what is wrong with options is said where they are given", async () => {

@@ -70,6 +70,18 @@ export class OpenSsl {
     return { cert: this.#read(`${name}.pem`), key: this.#read(`${name}.key`), name };
   }
 
+  /** An authority whose certificate is valid between two dates. */
+  authority(name, dates) {
+    const made = this.selfSigned(name);
+    const file = ["-key", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`];
+    this.#run("req", "-new", ...file);
+    const own = ["-selfsign", "-keyfile", `${name}.key`, "-extensions", "authority"];
+    const period = ["-startdate", dates.start, "-enddate", dates.end];
+    const files = ["-in", `${name}.csr`, "-out", `${name}.pem`];
+    this.#run("ca", "-config", "openssl.cnf", "-batch", "-notext", ...own, ...period, ...files);
+    return { ...made, cert: this.#read(`${name}.pem`) };
+  }
+
   /** A certificate signed by an authority, valid between two dates as in `20200101000000Z`. */
   signed(by, name, { san, rsa = false, authority = false, start, end, usage } = {}) {
     this.#count += 1;

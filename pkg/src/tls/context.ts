@@ -23,8 +23,13 @@ const REQUEST = { no: 0, optional: 1, required: 2 } as const;
 /** Names of protocols that fit in a record: RFC 7301 §3.1. */
 const LONGEST_PROTOCOL = 255;
 
+/** A configuration, and who is told the secrets of its connections. */
+interface Logging extends Configuring {
+  readonly keylog: ((line: string) => void) | null;
+}
+
 /** What a client needs to begin. */
-export interface ClientContext extends Configuring {
+export interface ClientContext extends Logging {
   /** The name that is asked for, and that the certificate must be for. */
   readonly servername: string;
   readonly handshakeTimeout: number;
@@ -39,7 +44,7 @@ export interface ServerContext {
   readonly handshakeTimeout: number;
 }
 
-type Chosen = Configuring | null;
+type Chosen = Logging | null;
 
 /**
  * Checks what a client was given.
@@ -58,10 +63,14 @@ export function clientContext(
   const key = keyOf(argument, given, cert);
   const protocols = protocolsOf("options.alpn", alpn);
   const versions = versionsOf(argument, given);
+  const keylog = check.callback(`${argument}.keylog`, given.keylog);
+  const logsKeys = keylog !== null;
+  const texts = ["client", ...ca, "", ...cert, "", key ?? "", ...protocols];
   return {
     servername,
     handshakeTimeout: handshakeTimeout(argument, given),
-    key: identity(["client", ...ca, "", ...cert, "", key ?? "", ...protocols], versions, verify),
+    keylog,
+    key: identity(texts, versions, verify, logsKeys),
     make: (wasm) =>
       wasm.client_config(
         bytesOf(ca),
@@ -70,6 +79,7 @@ export function clientContext(
         [...protocols],
         versions,
         verify,
+        logsKeys,
       ),
   };
 }
@@ -128,8 +138,16 @@ function chooser(
   const request =
     requestCert === "optional" ? REQUEST.optional : requestCert ? REQUEST.required : REQUEST.no;
   const ca = request === REQUEST.no ? [] : trusted(argument, given.ca);
-  const configuring = (cert: readonly string[], key: string): Configuring => ({
-    key: identity(["server", ...ca, "", ...cert, "", key, ...protocols], versions, request),
+  const keylog = check.callback(`${argument}.keylog`, given.keylog);
+  const logsKeys = keylog !== null;
+  const configuring = (cert: readonly string[], key: string): Logging => ({
+    keylog,
+    key: identity(
+      ["server", ...ca, "", ...cert, "", key, ...protocols],
+      versions,
+      request,
+      logsKeys,
+    ),
     make: (wasm: Bindings) =>
       wasm.server_config(
         bytesOf(ca),
@@ -138,6 +156,7 @@ function chooser(
         [...protocols],
         versions,
         request,
+        logsKeys,
       ),
   });
   if (authority !== undefined) {

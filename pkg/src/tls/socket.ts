@@ -9,10 +9,10 @@ import * as check from "../arguments.js";
 import { holdProgram, realClock } from "../clock.js";
 import { deferred, type EngineCore, guarded } from "../engine_core.js";
 import { reasonOf, SocketError, type SocketErrorCode } from "../errors.js";
-import type { SocketImpl } from "../socket.js";
+import { Outcome } from "../outcome.js";
+import { type Idle, restNever, restSoon } from "../resting.js";
 import { type ReadableSide, readableOf, type WritableSide, writableOf } from "../socket_streams.js";
 import type {
-  Clock,
   ConnectionInfo,
   Socket,
   SocketAddress,
@@ -22,9 +22,10 @@ import type {
   TlsInfo,
   TlsVersion,
 } from "../types.js";
-import type { Bindings } from "../wasm/tls_bindings.js";
 import type { ClientContext, ServerContext } from "./context.js";
-import { type Dependent, Tls } from "./module.js";
+import { Farewell } from "./farewell.js";
+import { type Below, Link, type Owner } from "./link.js";
+import { Tls } from "./module.js";
 import type { Transport } from "./transport.js";
 
 /** Bits of what the module tells of a connection; see `connection.rs`. */
@@ -43,17 +44,6 @@ const WOULD_BLOCK = -1;
 const RECORD = 16 * 1024;
 const OVERHEAD = 32;
 
-/** What is read from the transport in one go. */
-const INTAKE = 32 * 1024;
-
-/**
- * After the end, what the peer still sends is thrown away until it ends as well, for so long at most: a connection that is closed with unread data is
- * reset, and what was sent last might never be read.
- */
-const LINGER = 5_000;
-/** So many times as long, if what was written still waits for room in the transport. */
-const LINGERS = 24;
-
 /** What a TLS connection starts with. */
 export interface TlsStart {
   /** For time and timers; null for what runs over streams of unknown origin. */
@@ -69,10 +59,6 @@ export interface TlsStart {
   secureTransport: Socket["secureTransport"];
 }
 
-/** What the transport may know if it is a socket. */
-type Below = Transport &
-  Partial<Pick<SocketImpl, "info" | "setTcpOptions" | "tcpSettings" | "runInBackground">>;
-
 interface Session {
   protocol: TlsVersion;
   cipher: string;
@@ -82,24 +68,22 @@ interface Session {
   certificates: number;
 }
 
-/** `lingering`: the application is told that it is over, the connection is still being closed. */
-type Phase = "starting" | "handshake" | "choosing" | "open" | "lingering" | "over";
+type Phase = "starting" | "handshake" | "choosing" | "open" | "over";
 
 /** See {@link Socket}. */
-export class TlsSocketImpl implements Socket, Dependent {
+export class TlsSocketImpl implements Socket, Owner, Idle {
+  listedAt = -1;
   readonly opened: Promise<SocketInfo>;
-  readonly closed: Promise<void>;
   readonly upgraded: boolean;
   readonly secureTransport: Socket["secureTransport"];
   readonly allowHalfOpen: boolean;
-  onready: ((socket: Socket) => void) | null = null;
+  #onready: ((socket: Socket) => void) | null = null;
   readonly #start: TlsStart;
   readonly #transport: Below;
-  readonly #clock: Clock;
+  readonly #link: Link;
   readonly #opening = deferred<SocketInfo>();
-  readonly #closing = deferred<void>();
-  #tls: Tls | null = null;
-  #id = 0;
+  readonly #closing = new Outcome<void>();
+  #keylog: ((line: string) => void) | null = null;
   #phase: Phase = "starting";
   #error: Error | null = null;
   #hasEnded = false;
@@ -113,9 +97,6 @@ export class TlsSocketImpl implements Socket, Dependent {
   #hasWaiting = false;
   #transportEnded = false;
   #finSent = false;
-  #closeWhenFlushed = false;
-  /** Records that the transport has not taken. */
-  #unsent: Uint8Array = new Uint8Array(0);
   #timer: unknown = null;
   #onAbort: (() => void) | null = null;
   #readable: ReadableSide | null = null;
@@ -124,27 +105,32 @@ export class TlsSocketImpl implements Socket, Dependent {
   constructor(start: TlsStart) {
     this.#start = start;
     this.#transport = start.transport;
-    this.#clock = start.engine?.clock ?? realClock;
+    this.#link = new Link(start.transport, start.engine?.clock ?? realClock, this);
     this.upgraded = start.upgraded;
     this.secureTransport = start.secureTransport;
     this.allowHalfOpen = start.allowHalfOpen;
     this.opened = this.#opening.promise;
-    this.closed = this.#closing.promise;
     const { signal } = start;
     if (signal?.aborted) {
       this.abort(signal.reason);
       return;
     }
-    if (signal !== null) {
-      this.#onAbort = () => this.abort(signal.reason);
-      signal.addEventListener("abort", this.#onAbort, { once: true });
-    }
-    this.#transport.onready = () => this.#pump();
-    this.#transport.closed.then(
-      () => this.#transportClosed(),
-      (error: Error) => this.#transportFailed(error),
-    );
+    if (signal !== null) this.#watch(signal);
     this.#begin().catch((error: unknown) => this.#fail(error));
+  }
+
+  get closed(): Promise<void> {
+    this.hold();
+    return this.#closing.promise;
+  }
+
+  get onready(): ((socket: Socket) => void) | null {
+    return this.#onready;
+  }
+
+  set onready(onready: ((socket: Socket) => void) | null) {
+    this.#onready = onready;
+    if (onready !== null) this.hold();
   }
 
   get remote(): SocketAddress {
@@ -171,6 +157,38 @@ export class TlsSocketImpl implements Socket, Dependent {
     };
   }
 
+  // Who holds it.
+
+  /** Something waits on the socket: it must not be collected before that has come. */
+  hold(): void {
+    if (this.#phase === "open" && this.#link.isResting) this.#link.hold(this);
+  }
+
+  restIfIdle(): void {
+    const isIdle =
+      this.#phase === "open" &&
+      this.#onready === null &&
+      !this.#closing.isAwaited &&
+      !this.#readable?.holds &&
+      !this.#writable?.holds &&
+      !this.#link.hasUnsent;
+    if (isIdle) this.#link.rest();
+  }
+
+  /** What waited on the socket has come. */
+  #rest(): void {
+    // When memory is collected is no matter of a clock that goes by itself.
+    if (this.#link.clock.defer !== undefined) return;
+    if (this.listedAt < 0 && !this.#link.isResting && this.#phase === "open") restSoon(this);
+  }
+
+  #watch(signal: AbortSignal): void {
+    // A signal may live for longer than the sockets that it is given to.
+    const socket = new WeakRef(this);
+    this.#onAbort = () => socket.deref()?.abort(signal.reason);
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
   // How it begins.
 
   async #begin(): Promise<void> {
@@ -184,19 +202,19 @@ export class TlsSocketImpl implements Socket, Dependent {
     if (!isOpen) return;
     if (this.#phase !== "starting") return;
     const { handshakeTimeout } = "client" in side ? side.client : side.server;
-    this.#timer = this.#clock.setTimer(
+    this.#timer = this.#link.clock.setTimer(
       () => this.#fail(new SocketError("ETIMEDOUT", "the handshake took too long")),
       handshakeTimeout,
     );
     holdProgram(this.#timer, false);
-    this.#id = tls.call((wasm) => {
+    const id = tls.call((wasm) => {
       if ("server" in side) return wasm.server();
       return wasm.client(tls.config(side.client, engine), side.client.servername, this.#now());
     });
-    this.#tls = tls;
-    tls.addDependent(this);
+    if ("client" in side) this.#keylog = side.client.keylog;
+    this.#link.begin(tls, id);
     this.#phase = "handshake";
-    this.#pump();
+    this.pump();
   }
 
   /** Milliseconds since 1970. */
@@ -205,17 +223,12 @@ export class TlsSocketImpl implements Socket, Dependent {
     return date?.() ?? engine?.date() ?? Date.now();
   }
 
-  #call<T>(operation: (wasm: Bindings) => T): T {
-    if (this.#tls === null) throw new TypeError("there is no TLS connection yet");
-    return this.#tls.call(operation);
-  }
-
   /** A server answers what the client has asked for. */
   #choose(): void {
     const { side } = this.#start;
-    if (!("server" in side) || this.#tls === null) return;
-    const [first, ...protocols] = this.#tls.rows<{ name: string | null }>((wasm) =>
-      wasm.client_hello(this.#id),
+    if (!("server" in side)) return;
+    const [first, ...protocols] = this.#link.rows<{ name: string | null }>((wasm, id) =>
+      wasm.client_hello(id),
     );
     const hello = {
       servername: first?.name ?? null,
@@ -240,7 +253,8 @@ export class TlsSocketImpl implements Socket, Dependent {
   }
 
   #answer(chosen: Awaited<ReturnType<ServerContext["choose"]>>, servername: string | null): void {
-    if (this.#phase !== "choosing" || this.#tls === null) return;
+    const { tls } = this.#link;
+    if (this.#phase !== "choosing" || tls === null) return;
     if (chosen === null) {
       const name = servername === null ? "no name" : JSON.stringify(servername);
       this.#refuse(
@@ -253,20 +267,21 @@ export class TlsSocketImpl implements Socket, Dependent {
     }
     let config: number;
     try {
-      config = this.#tls.config(chosen, this.#start.engine);
+      config = tls.config(chosen, this.#start.engine);
     } catch (error) {
       this.#refuse(error);
       return;
     }
+    this.#keylog = chosen.keylog;
     this.#phase = "handshake";
-    this.#note(this.#call((wasm) => wasm.accept_with(this.#id, config, this.#now())));
-    this.#pump();
+    this.#note(this.#link.call((wasm, id) => wasm.accept_with(id, config, this.#now())));
+    this.pump();
   }
 
   /** The client gets an alert. */
   #refuse(error: unknown): void {
     if (this.#phase !== "choosing") return;
-    this.#call((wasm) => wasm.refuse(this.#id));
+    this.#link.call((wasm, id) => wasm.refuse(id));
     this.#fail(error);
   }
 
@@ -282,10 +297,11 @@ export class TlsSocketImpl implements Socket, Dependent {
       tls,
     });
     if (this.#finSent) this.#finish();
+    this.#rest();
   }
 
   #agreed(): TlsInfo {
-    const rows = this.#tls?.rows<Session>((wasm) => wasm.session(this.#id)) ?? [];
+    const rows = this.#link.rows<Session>((wasm, id) => wasm.session(id));
     const [session, ...certificates] = rows;
     if (session === undefined) throw new TypeError("the handshake has not ended");
     const { side } = this.#start;
@@ -304,15 +320,14 @@ export class TlsSocketImpl implements Socket, Dependent {
   // What the transport and the module tell.
 
   /** Does what can be done now, and tells the application. */
-  #pump(): void {
+  pump(): void {
     if (this.#phase === "starting" || this.#phase === "over") return;
     this.#attempt(() => {
-      this.#flush();
-      if (this.#phase === "lingering") return this.#lingerOn();
+      this.#link.flush();
       while (!this.#hasPlaintext && this.#more()) {
         // Until something can be read, or nothing has come.
       }
-      this.#flush();
+      this.#link.flush();
       this.#checkEnd();
     });
     this.#notify();
@@ -329,13 +344,13 @@ export class TlsSocketImpl implements Socket, Dependent {
 
   /** Takes in what has come, a piece of it. False if there was nothing, or it has to wait. */
   #more(): boolean {
-    if (this.#phase === "choosing" || this.#tls === null) return false;
+    if (this.#phase === "choosing") return false;
     if (this.#hasWaiting && !this.#peerFinished) {
       this.#receive(0);
       return true;
     }
     if (this.#transportEnded) return false;
-    const count = this.#takeIn(this.#tls);
+    const count = this.#link.takeIn();
     if (count < 0) return false;
     if (count === 0) {
       this.#transportEnded = true;
@@ -347,30 +362,25 @@ export class TlsSocketImpl implements Socket, Dependent {
     return true;
   }
 
-  /** Brings what has come to the module. Returns what `tryRead` of the transport does. */
-  #takeIn(tls: Tls): number {
-    const transport = this.#transport;
-    if (!(transport instanceof TlsSocketImpl)) return transport.tryRead(tls.bytes(INTAKE));
-    // TLS of the same instance, whose memory may move while that reads.
-    const chunk = transport.tryReadChunk(INTAKE);
-    if (chunk === null) return WOULD_BLOCK;
-    tls.bytes(chunk.byteLength).set(chunk);
-    return chunk.byteLength;
-  }
-
   #receive(count: number): void {
     const wasHandshaking = this.#phase === "handshake";
-    this.#note(this.#call((wasm) => wasm.receive(this.#id, count, this.#now())));
-    if (wasHandshaking) this.#flush();
+    this.#note(this.#link.call((wasm, id) => wasm.receive(id, count, this.#now())));
+    if (wasHandshaking) this.#link.flush();
   }
 
   /** The module's bits. */
   #note(bits: number): void {
+    if (this.#keylog !== null) this.#tellKeys(this.#keylog);
     this.#hasPlaintext = (bits & Bit.plaintext) !== 0;
     this.#hasWaiting = (bits & Bit.waiting) !== 0;
     if (bits & Bit.peerFinished) this.#peerFinished = true;
     if (bits & Bit.hello) this.#choose();
     else if (this.#phase === "handshake" && (bits & Bit.handshaking) === 0) this.#open();
+  }
+
+  #tellKeys(keylog: (line: string) => void): void {
+    const lines = this.#link.call((wasm) => wasm.key_log());
+    for (const line of lines.match(/.*\n/g) ?? []) guarded(() => keylog(line));
   }
 
   /** The peer's stream has ended without its saying so. */
@@ -387,44 +397,11 @@ export class TlsSocketImpl implements Socket, Dependent {
     );
   }
 
-  /** Gives records to the transport, as long as it takes them. */
-  #flush(): void {
-    const tls = this.#tls;
-    if (tls === null || this.#transportOver) return;
-    for (;;) {
-      if (this.#unsent.byteLength > 0) {
-        const taken = this.#transport.tryWrite(this.#unsent);
-        this.#unsent = this.#unsent.subarray(taken);
-        if (this.#unsent.byteLength > 0) return;
-      }
-      const count = tls.call((wasm) => wasm.output(this.#id, tls.scratchSize));
-      if (count === 0) break;
-      // A transport that is TLS of the same instance uses the same buffer.
-      const records =
-        this.#transport instanceof TlsSocketImpl ? tls.bytes(count).slice() : tls.bytes(count);
-      const taken = this.#transport.tryWrite(records);
-      if (taken < count) this.#unsent = records.slice(taken);
-    }
-    if (this.#closeWhenFlushed) {
-      this.#closeWhenFlushed = false;
-      this.#transport.shutdown();
-    }
-  }
-
-  #transportOver = false;
-
-  #transportClosed(): void {
-    // There may be more to read than the application wanted to have.
-    this.#pump();
-    this.#transportOver = true;
-    if (this.#phase === "lingering") this.#release();
-    else if (!this.#hasPlaintext && !this.#hasWaiting) this.#conclude();
-  }
-
-  #transportFailed(error: Error): void {
-    this.#transportOver = true;
-    this.#end(error);
-    this.#release();
+  transportOver(error: Error | null): void {
+    if (error !== null) {
+      this.#end(error);
+      this.#release();
+    } else if (!this.#hasPlaintext && !this.#hasWaiting) this.#conclude();
   }
 
   /** The transport is over, and all was read. */
@@ -438,15 +415,16 @@ export class TlsSocketImpl implements Socket, Dependent {
     this.#readable?.proceed();
     this.#writable?.proceed();
     const { onready } = this;
-    if (onready !== null) guarded(() => onready(this));
+    if (onready === null) this.#rest();
+    else guarded(() => onready(this));
   }
 
   /** Whether both directions have ended in good order. */
   #checkEnd(): void {
     if (!this.#peerFinished || !this.#finSent || this.#hasPlaintext) return;
-    if (this.#closeWhenFlushed || this.#phase !== "open") return;
+    if (this.#link.isEnding || this.#phase !== "open") return;
     this.#end(null);
-    this.#linger();
+    this.#takeLeave(true);
   }
 
   // How it ends.
@@ -454,20 +432,17 @@ export class TlsSocketImpl implements Socket, Dependent {
   onModuleOver(error: Error): void {
     this.#end(error);
     this.#transport.abort(error);
-    this.#phase = "over";
+    this.#release();
   }
 
   /** The connection has failed: the peer gets the alert that says so, if there is one. */
   #fail(reason: unknown): void {
     if (this.#hasEnded) return;
     this.#end(this.#named(reason));
-    if (this.#tls === null || this.#tls.over !== null) {
+    if (this.#link.tls === null) {
       this.#transport.abort(reason);
-      this.#phase = "over";
-      return;
-    }
-    this.#closeWhenFlushed = true;
-    this.#linger();
+      this.#release();
+    } else this.#takeLeave(false);
   }
 
   /** What the module or a part of this has found, with the connection's ends. */
@@ -489,8 +464,9 @@ export class TlsSocketImpl implements Socket, Dependent {
     this.#stopTimer();
     if (this.#onAbort !== null) this.#start.signal?.removeEventListener("abort", this.#onAbort);
     this.#onAbort = null;
+    restNever(this);
     if (!wasOpen) this.#opening.reject(error ?? this.#dismissal());
-    if (error === null) this.#closing.resolve();
+    if (error === null) this.#closing.resolve(() => undefined);
     else this.#closing.reject(error);
     this.#readable?.finish(error);
     this.#writable?.finish(error ?? (this.#isDismissed ? this.#dismissal() : null));
@@ -498,54 +474,21 @@ export class TlsSocketImpl implements Socket, Dependent {
     if (onready !== null) guarded(() => onready(this));
   }
 
-  /** Sends what is left, and waits a little for the peer's end. */
-  #linger(): void {
-    if (this.#phase === "lingering" || this.#phase === "over") return;
-    this.#phase = "lingering";
-    this.#releaseLater(LINGERS);
-    try {
-      this.#flush();
-      this.#lingerOn();
-    } catch {
-      this.#release();
-    }
-  }
-
-  #releaseLater(times: number): void {
-    this.#timer = this.#clock.setTimer(() => {
-      const isWaitedFor = this.#error === null && this.#unsent.byteLength > 0;
-      if (isWaitedFor && times > 1) this.#releaseLater(times - 1);
-      else this.#release();
-    }, LINGER);
-    holdProgram(this.#timer, false);
-  }
-
-  /** Throws away what comes, and closes after its end. */
-  #lingerOn(): void {
-    if (this.#tls === null) return;
-    while (!this.#transportEnded) {
-      const count = this.#takeIn(this.#tls);
-      if (count < 0) return;
-      this.#transportEnded = count === 0;
-    }
-    if (this.#unsent.byteLength === 0) this.#release();
-  }
-
-  /** Lets go of the transport and of what is in the module. */
-  #release(): void {
+  /** The rest is done without this socket. */
+  #takeLeave(isInOrder: boolean): void {
     if (this.#phase === "over") return;
     this.#phase = "over";
+    new Farewell(this.#link, isInOrder);
+  }
+
+  #release(): void {
+    this.#phase = "over";
     this.#stopTimer();
-    this.#transport.onready = null;
-    this.#transport.close().catch(() => {});
-    const tls = this.#tls;
-    if (tls === null || tls.over !== null) return;
-    tls.removeDependent(this);
-    tls.call((wasm) => wasm.free_connection(this.#id));
+    this.#link.release();
   }
 
   #stopTimer(): void {
-    if (this.#timer !== null) this.#clock.clearTimer(this.#timer);
+    if (this.#timer !== null) this.#link.clock.clearTimer(this.#timer);
     this.#timer = null;
   }
 
@@ -563,12 +506,9 @@ export class TlsSocketImpl implements Socket, Dependent {
       this.#release();
       return this.closed;
     }
-    if (!this.#finSent) {
-      this.#finSent = true;
-      this.#finish();
-    }
+    this.#finSent = true;
     this.#end(null);
-    this.#linger();
+    this.#takeLeave(true);
     return this.closed;
   }
 
@@ -658,13 +598,13 @@ export class TlsSocketImpl implements Socket, Dependent {
   ): T {
     if (this.#error !== null) throw this.#error;
     if (this.#ended || this.#hasEnded) return otherwise.end;
-    const tls = this.#tls;
+    const { tls } = this.#link;
     if (this.#phase !== "open" || tls === null) return otherwise.nothing;
     const asked = Math.min(most, tls.scratchSize);
     try {
       for (;;) {
         if (this.#hasPlaintext) {
-          const count = tls.call((wasm) => wasm.read(this.#id, asked));
+          const count = this.#link.call((wasm, id) => wasm.read(id, asked));
           this.#hasPlaintext = count === asked;
           if (count > 0) {
             const given = give(tls.bytes(count));
@@ -678,7 +618,7 @@ export class TlsSocketImpl implements Socket, Dependent {
           return otherwise.end;
         }
         if (!this.#more()) return otherwise.nothing;
-        this.#flush();
+        this.#link.flush();
       }
     } catch (error) {
       this.#fail(error);
@@ -688,10 +628,10 @@ export class TlsSocketImpl implements Socket, Dependent {
 
   /** After the caller has got what it asked for, the end that is behind it may be seen. */
   #goOnSoon(): void {
-    if (!this.#peerFinished && !this.#transportOver) return;
+    if (!this.#peerFinished && !this.#link.isOver) return;
     queueMicrotask(() => {
       if (this.#phase !== "open") return;
-      if (this.#transportOver && !this.#hasPlaintext && !this.#hasWaiting) this.#conclude();
+      if (this.#link.isOver && !this.#hasPlaintext && !this.#hasWaiting) this.#conclude();
       else this.#attempt(() => this.#checkEnd());
     });
   }
@@ -702,22 +642,23 @@ export class TlsSocketImpl implements Socket, Dependent {
     if (this.#hasEnded || this.#finSent) {
       throw this.writeError;
     }
-    const tls = this.#tls;
+    const { tls } = this.#link;
     if (this.#phase !== "open" || tls === null) return 0;
     let taken = 0;
     try {
-      while (taken < source.byteLength && this.#unsent.byteLength === 0) {
+      while (taken < source.byteLength && !this.#link.hasUnsent) {
         const piece = source.subarray(taken, taken + RECORD);
         tls.bytes(piece.byteLength).set(piece);
-        const count = tls.call((wasm) => wasm.write(this.#id, piece.byteLength));
+        const count = this.#link.call((wasm, id) => wasm.write(id, piece.byteLength));
         taken += count;
-        this.#flush();
+        this.#link.flush();
         if (count < piece.byteLength) break;
       }
     } catch (error) {
       this.#fail(error);
       throw this.#error ?? error;
     }
+    if (this.#link.hasUnsent) this.hold();
     return taken;
   }
 
@@ -730,21 +671,20 @@ export class TlsSocketImpl implements Socket, Dependent {
 
   /** Tells the peer that nothing follows, and then ends the transport's stream. */
   #finish(): void {
-    this.#call((wasm) => wasm.finish(this.#id));
-    this.#closeWhenFlushed = true;
-    this.#flush();
+    this.#link.finish();
+    if (this.#link.hasUnsent) this.hold();
     // In a microtask: who calls this is not told within the call.
     queueMicrotask(() => this.#attempt(() => this.#checkEnd()));
   }
 
   get readableBytes(): number {
-    if (this.#phase !== "open" || this.#tls === null || !this.#hasPlaintext) return 0;
-    return this.#call((wasm) => wasm.readable_bytes(this.#id));
+    if (this.#phase !== "open" || !this.#hasPlaintext) return 0;
+    return this.#link.call((wasm, id) => wasm.readable_bytes(id));
   }
 
   get writableBytes(): number {
     if (this.#phase !== "open" || this.#hasEnded || this.#finSent) return 0;
-    if (this.#unsent.byteLength > 0) return 0;
+    if (this.#link.hasUnsent) return 0;
     // The last record may wait here.
     return (Math.floor(this.#transport.writableBytes / (RECORD + OVERHEAD)) + 1) * RECORD;
   }

@@ -125,7 +125,8 @@ class StreamTransport implements Transport {
     );
   }
 
-  tryWrite(from: Uint8Array): number {
+  /** The stream gets the bytes themselves: they must be nobody else's. */
+  tryWrite(from: Uint8Array<ArrayBuffer>): number {
     if (this.#failure !== null) throw this.#failure;
     if (this.#writeEnded) {
       throw new SocketError("EPIPE", "the stream below TLS was written after its end");
@@ -133,7 +134,7 @@ class StreamTransport implements Transport {
     if (this.#isWriting || from.byteLength === 0) return 0;
     this.#isWriting = true;
     // The next waits until the stream has done with this one, which is its back-pressure.
-    this.#writer.write(from.slice()).then(
+    this.#writer.write(from).then(
       () => {
         this.#isWriting = false;
         this.#tell();

@@ -10,6 +10,7 @@ use rustls::{CipherSuite, ClientConfig, ServerConfig, SupportedProtocolVersion, 
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::failure::Failure;
+use crate::key_log::Lines;
 use crate::state::{self, GivenTime};
 use crate::verifier::{Clients, Servers};
 
@@ -29,6 +30,7 @@ const NO_CERTIFICATE: u32 = 0;
 const OPTIONAL_CERTIFICATE: u32 = 1;
 
 /// Makes the configuration of clients. Each of `ca`, `cert` and `key` is PEM or DER; `verify` false trusts anybody.
+/// With `logs_keys` the secrets of its connections are told by [`key_log`](crate::key_log::key_log).
 ///
 /// # Errors
 /// With what is wrong with which.
@@ -40,6 +42,7 @@ pub fn client_config(
     alpn: Vec<String>,
     versions: u32,
     verify: bool,
+    logs_keys: bool,
 ) -> Result<u32, Failure> {
     let provider = provider();
     let verifier = if verify {
@@ -57,6 +60,9 @@ pub fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
+    if logs_keys {
+        config.key_log = Arc::new(Lines);
+    }
     Ok(add(Config::Client(Arc::new(config))))
 }
 
@@ -73,6 +79,7 @@ pub fn server_config(
     alpn: Vec<String>,
     versions: u32,
     request: u32,
+    logs_keys: bool,
 ) -> Result<u32, Failure> {
     let provider = provider();
     let builder = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(GivenTime))
@@ -86,6 +93,9 @@ pub fn server_config(
     };
     let mut config = builder.with_single_cert(certificates("cert", &cert)?, private_key(&key)?)?;
     config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
+    if logs_keys {
+        config.key_log = Arc::new(Lines);
+    }
     config.ignore_client_order = true;
     Ok(add(Config::Server(Arc::new(config))))
 }

@@ -15,5 +15,6 @@ pub mod config;
 pub mod connection;
 mod der;
 pub mod failure;
+pub mod key_log;
 pub mod state;
 mod verifier;
