@@ -317,6 +317,29 @@ test("an upload that is too long to be held is a 413, and what can be streamed i
   assert.equal(egress.counters().uploadsTooLarge, 1);
 });
 
+for (const { what, options, status } of [
+  { what: "a 413", options: { upload: "buffer", bufferLimit: MIB }, status: 413 },
+  {
+    what: "a 502",
+    options: { fetch: () => Promise.reject(new TypeError("no network")) },
+    status: 502,
+  },
+]) {
+  test(`RFC 9112 §9.6: ${what} reaches a guest that sends all of a long body before it reads`, async (t) => {
+    const { guest } = await network(t, options);
+    const socket = guest.connect({ hostname: "web.test", port });
+    const writer = socket.writable.getWriter();
+    const fields = `Host: web.test:${port}\r\nContent-Length: ${LARGE.length}\r\n`;
+    await writer.write(Buffer.from(`POST /echo HTTP/1.1\r\n${fields}\r\n`));
+    for (let at = 0; at < LARGE.length; at += MIB) {
+      await writer.write(LARGE.subarray(at, at + MIB));
+    }
+    const answer = await new Response(socket.readable).text();
+    assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
+    await socket.closed;
+  });
+}
+
 test("redirects by hand, a proxy against CORS, and http upgraded", async (t) => {
   const asked = [];
   const recording = (url, init) => {

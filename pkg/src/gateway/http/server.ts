@@ -67,9 +67,12 @@ const WHOLE_BODY_LIMIT = 64 * 1024 * 1024;
 const HANDLER_FAILED = "The handler of this page failed.\n";
 /** An unread rest of a request's body that is not worth a new connection. */
 const DISCARD_LIMIT = 256 * 1024;
-/** What is read after the last response, so that a reset does not overtake it (RFC 9112 §9.6). */
-const LINGER_BYTES = 1024 * 1024;
-const LINGER_TIME = 2_000;
+/**
+ * For how long what a peer still sends is read after the last response, in all and from piece to piece, in milliseconds. RFC 9112 §9.6: a server that closes while more is coming
+ * has its peer's stack answer by a reset, which may erase the response before it was read.
+ */
+const LINGER_TIME = 30_000;
+const LINGER_PAUSE = 2_000;
 
 /** Serves one accepted connection, which came in by `port`, until it ends. Never rejects. */
 export async function serveConnection(
@@ -374,14 +377,14 @@ function checkResponse(response: unknown): Response {
   return response as Response;
 }
 
-/** Half-closes, and reads on until the peer has closed too. */
+/** Half-closes, and reads on until the peer has closed too, however much it still sends. */
 async function linger(connection: Connection, clock: Clock): Promise<void> {
   connection.shutdown();
   const deadline = clock.now() + LINGER_TIME;
-  for (let bytes = 0; bytes < LINGER_BYTES; bytes += connection.buffered.length) {
+  for (let left = LINGER_TIME; left > 0; left = deadline - clock.now()) {
     connection.consume(connection.buffered.length);
     try {
-      if (!(await connection.fill(Math.max(deadline - clock.now(), 0)))) return;
+      if (!(await connection.fill(Math.min(left, LINGER_PAUSE)))) return;
     } catch {
       return;
     }
