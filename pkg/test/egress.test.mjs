@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createEngine, createStack, createSwitch, functionPort, SocketError } from "ethertab";
+import { Rules } from "../dist/gateway/egress/rules.js";
 import { createGateway, noEgress } from "../dist/gateway/index.js";
 import { ManualClock, readAll, settle, until } from "./support.mjs";
 
@@ -176,6 +177,53 @@ test("the first rule that fits counts: names, networks, ports and protocols", as
   socket.send(bytes("x"), { remoteAddress: "203.0.113.1", remotePort: 9000 });
   await until(() => errors.length > 0, "the refusal");
   assert.deepEqual(errors, ["ECONNREFUSED"]);
+});
+
+test("whom rules mean, however a name or an address is written", () => {
+  const fits = (host, { hostname, address = null }, egress = { name: "some" }) => {
+    const rules = new Rules([{ host, egress }]);
+    return rules.find({ protocol: "tcp", hostname, address, port: 80 }) === egress;
+  };
+  const byName = {
+    "example.test": ["example.test"],
+    "Example.TEST.": ["example.test"],
+    "*.Example.test.": ["a.example.test", "a.b.example.test"],
+    "bücher.test": ["xn--bcher-kva.test"],
+    "BÜCHER.Test.": ["xn--bcher-kva.test"],
+    "*.bücher.test": ["a.xn--bcher-kva.test"],
+    "xn--bcher-kva.test": ["xn--bcher-kva.test"],
+    "bücher。test": ["xn--bcher-kva.test"],
+    "straße.test": ["xn--strae-oqa.test"],
+    "_dmarc.example.test": ["_dmarc.example.test"],
+  };
+  for (const [host, names] of Object.entries(byName)) {
+    for (const hostname of names) assert.ok(fits(host, { hostname }), `${host}: ${hostname}`);
+    for (const hostname of ["test", "other.test", "xexample.test", "example.test.other"]) {
+      assert.ok(!fits(host, { hostname }), `${host}: not ${hostname}`);
+    }
+  }
+  for (const host of ["bü*er.test", "a..test", ".test", "", "a b.test", "a/b", "ü\u0000.test"]) {
+    assert.throws(() => fits(host, { hostname: "x.test" }), RangeError, host);
+  }
+  // RFC 4291 §2.5.5.2: a mapped address is one of IPv4.
+  const same = ["10.1.2.3", "::ffff:10.1.2.3", "::FFFF:0A01:0203"];
+  const embedded = [
+    "64:ff9b::10.1.2.3",
+    "64:ff9b:1::10.1.2.3",
+    "::10.1.2.3",
+    "2002:a01:203::1",
+    "2a00::5efe:10.1.2.3",
+    "2001:0:a01:203::1",
+  ];
+  const others = ["11.1.2.3", "::ffff:11.1.2.3", "64:ff9b::11.1.2.3", "2a00::1"];
+  for (const host of ["10.0.0.0/8", "10.1.2.3", "::ffff:10.1.2.3", "[::ffff:10.0.0.0]/104"]) {
+    const all = (addresses, ...egress) =>
+      addresses.map((address) => fits(host, { hostname: address, address }, ...egress));
+    assert.deepEqual(all(same), [true, true, true], host);
+    assert.deepEqual(new Set(all(embedded)), new Set([false]), host);
+    assert.deepEqual(new Set(all([...same, ...embedded], noEgress())), new Set([true]), host);
+    assert.deepEqual(new Set([...all(others), ...all(others, noEgress())]), new Set([false]), host);
+  }
 });
 
 test("an egress that looks names up is asked, and flows to its addresses have their names", async (t) => {
@@ -520,7 +568,9 @@ test("serveTcp and serveUdp: at an address of the network, outside it, and at na
     "10.0.2.2:2222": "own 10.0.2.2 2222 10.0.2.15",
   };
   for (const [address, answer] of Object.entries(cases)) assert.equal(await ask(address), answer);
-  assert.throws(() => gateway.serveTcp("db.test:22", greet("again")), /served already/);
+  for (const again of ["db.test:22", "DB.Test.:22"]) {
+    assert.throws(() => gateway.serveTcp(again, greet("again")), /served already/, again);
+  }
   assert.throws(() => gateway.serveTcp("10.0.2.2:2222", greet("again")), hasCode("EADDRINUSE"));
   // A served origin at the same name is found at the same address.
   const origin = gateway.serve("http://db.test", () => new Response("web"));

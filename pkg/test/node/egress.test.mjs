@@ -417,7 +417,7 @@ test("a name of `hosts` leads where `allow` has the name itself or the address, 
   const open = await listen(t, (socket) => socket.end("open"));
   const other = await listen(t, (socket) => socket.end("not for guests"));
   const { guest, egress } = await network(t, {
-    hosts: { "db.test": "127.0.0.1" },
+    hosts: { "DB.Test.": "127.0.0.1" },
     allow: ["*", { host: "db.test", port: open }],
   });
   const { readable } = guest.connect(`db.test:${open}`);

@@ -80,7 +80,7 @@ export abstract class GuestFlow {
 
   leadsTo(hostname: string, port: number = this.local.port): boolean {
     return this.place.leadsTo(
-      check.string("hostname", hostname).toLowerCase(),
+      check.string("hostname", hostname).toLowerCase().replace(/\.$/, ""),
       check.port("port", port),
     );
   }

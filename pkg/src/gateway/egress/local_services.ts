@@ -2,6 +2,7 @@
 
 import * as check from "../../arguments.js";
 import type { Datagram, Socket, SocketAddress } from "../../types.js";
+import { plainName } from "./prefixes.js";
 
 /** What a handler is told of a connection. */
 export interface TcpServiceContext {
@@ -37,7 +38,7 @@ export type LocalService =
 
 /** Where a service is: `"10.0.2.100:22"`, `"[fd00::100]:22"` or `"db.test:5432"`. */
 export interface ServiceAddress {
-  /** In lower case. */
+  /** As names are asked for: in small letters, in ASCII, without a dot at the end. */
   hostname: string;
   port: number;
   isLiteral: boolean;
@@ -64,11 +65,13 @@ export function serviceAddress(
       `${argument} must be like "10.0.2.100:22" or "db.test:5432", got ${check.show(value)}`,
     );
   if (parts.hostname === undefined) throw wrong();
-  const hostname = check.string(`${argument}.hostname`, parts.hostname).toLowerCase();
+  const text = check.string(`${argument}.hostname`, parts.hostname);
   const port = check.port(`${argument}.port`, parts.port);
-  const literal = check.addressLiteral(hostname);
-  if (literal === null && !NAME.test(hostname)) throw wrong();
-  return { hostname: literal ?? hostname, port, isLiteral: literal !== null };
+  const literal = check.addressLiteral(text);
+  if (literal !== null) return { hostname: literal, port, isLiteral: true };
+  const hostname = plainName(argument, text);
+  if (!NAME.test(hostname)) throw wrong();
+  return { hostname, port, isLiteral: false };
 }
 
 /** The services that flows are looked for in. */

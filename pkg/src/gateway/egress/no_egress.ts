@@ -12,6 +12,13 @@ export interface NoEgressOptions {
   answer?: "unreachable" | "refuse" | "drop";
 }
 
+const made = new WeakSet<Egress>();
+
+/** Whether an egress is one that {@link noEgress} has made. */
+export function leadsNowhere(egress: Egress): boolean {
+  return made.has(egress);
+}
+
 /**
  * An egress that leads nowhere: a gateway without others has this one, and rules end certain flows with it. Names that only it could carry do not exist.
  * @throws {TypeError | RangeError} that names the option.
@@ -24,5 +31,7 @@ export function noEgress(options?: NoEgressOptions): Egress {
     else if (answer === "drop") flow.drop();
     else flow.unreachable("network");
   };
-  return { name: "none", tcp: end, udp: end, resolve: () => null };
+  const egress: Egress = { name: "none", tcp: end, udp: end, resolve: () => null };
+  made.add(egress);
+  return egress;
 }

@@ -1,7 +1,7 @@
 /** Networks of both families as sets of addresses, and which addresses are not those of the public Internet. */
 
 import * as check from "../../arguments.js";
-import { type IpNumbers, parseIp, prefixNumbers } from "../../ip.js";
+import { type IpNumbers, parseIp } from "../../ip.js";
 
 /** IPv4 addresses are mapped (RFC 4291 §2.5.5.2), and so are the lengths of their prefixes. */
 const MAPPED_BITS = 96;
@@ -29,17 +29,21 @@ export class PrefixSet {
 }
 
 function prefixOf(text: string, argument: string): Prefix {
-  const whole = text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`;
-  try {
-    const [a = 0, b = 0, c = 0, d = 0, length = 0] = prefixNumbers(whole);
-    const bits = isIpv4([a, b, c, d]) && !text.includes(":") ? length + MAPPED_BITS : length;
-    return { numbers: [a, b, c, d], bits };
-  } catch (cause) {
+  const isMapped = !text.includes(":");
+  const longest = isMapped ? 32 : 128;
+  const [address = "", length = String(longest), ...more] = text.split("/");
+  const numbers = parseIp(address);
+  if (
+    numbers === null ||
+    !/^\d{1,3}$/.test(length) ||
+    Number(length) > longest ||
+    more.length > 0
+  ) {
     throw new RangeError(
       `${argument} must be an address or a network like "10.0.0.0/8", got ${check.show(text)}`,
-      { cause },
     );
   }
+  return { numbers, bits: Number(length) + (isMapped ? MAPPED_BITS : 0) };
 }
 
 function contains({ numbers, bits }: Prefix, address: IpNumbers): boolean {
@@ -155,8 +159,9 @@ export class HostSet {
     const isAddress = (text: string): boolean => parseIp(bare(text).split("/")[0] ?? "") !== null;
     this.#prefixes = new PrefixSet(texts.filter(isAddress).map(bare), argument);
     const names = texts.filter((text) => !isAddress(text));
-    this.#names = names.map((text) => globOf(argument, text));
-    this.#wholeNames = new Set(names.map((text) => text.toLowerCase().replace(/\.$/, "")));
+    const plain = names.map((text) => plainName(argument, text));
+    this.#names = plain.map(globOf);
+    this.#wholeNames = new Set(plain);
     this.hasNames = names.length > 0;
   }
 
@@ -181,20 +186,32 @@ function bare(text: string): string {
   return text.replace(/^\[(.*)\]/, "$1");
 }
 
-const GLOB = /^[a-z0-9_*.-]{1,253}$/i;
+const GLOB = /^[a-z0-9_*.-]{1,253}$/;
+const BEYOND_ASCII = /[^\0-\x7f]/;
 
-/** A pattern in which `*` stands for anything. */
-function globOf(argument: string, text: string): RegExp {
-  if (!GLOB.test(text)) {
+/**
+ * A name or glob as names are asked for: in small letters, without a dot at its end, and each label in ASCII (RFC 5890 §2.3.2.1).
+ * @throws {RangeError} that names `argument`.
+ */
+export function plainName(argument: string, text: string): string {
+  const labels = text.split(/[.\u3002]/).map((label) => {
+    if (!BEYOND_ASCII.test(label)) return label.toLowerCase();
+    // The A-label tells nothing of parts of the name, so that no glob can.
+    const url = `http://${label}.invalid`;
+    if (label.includes("*") || !URL.canParse(url)) return "";
+    return new URL(url).hostname.replace(/\.invalid$/, "");
+  });
+  const plain = labels.join(".").replace(/\.$/, "");
+  if (!GLOB.test(plain) || plain.split(".").includes("")) {
     throw new RangeError(
       `${argument} must be a name like "*.example.com", an address or a network, got ${check.show(text)}`,
     );
   }
-  const pattern = text
-    .toLowerCase()
-    .replace(/\.$/, "")
-    .replace(/\*+/g, "*")
-    .replace(/[.-]/g, "\\$&")
-    .replaceAll("*", ".*");
+  return plain;
+}
+
+/** A pattern in which `*` stands for anything. */
+function globOf(name: string): RegExp {
+  const pattern = name.replace(/\*+/g, "*").replace(/[.-]/g, "\\$&").replaceAll("*", ".*");
   return new RegExp(`^${pattern}$`);
 }

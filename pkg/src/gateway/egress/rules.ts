@@ -2,8 +2,8 @@
 
 import * as check from "../../arguments.js";
 import { parseIp } from "../../ip.js";
-import { noEgress } from "./no_egress.js";
-import { HostSet } from "./prefixes.js";
+import { leadsNowhere, noEgress } from "./no_egress.js";
+import { embeddedIpv4, HostSet } from "./prefixes.js";
 import type { Egress, EgressRule } from "./types.js";
 
 /** What rules look at. */
@@ -64,14 +64,21 @@ export class Rules {
   }
 }
 
+/**
+ * What leads nowhere does so in each form in which an address of IPv6 may be translated to one of IPv4; what leads anywhere does so only as it is, since others may have an
+ * address of IPv6 in which one of IPv4 stands.
+ */
 function fits(rule: Rule, { protocol, hostname, address, port }: Destination): boolean {
   if (rule.protocol !== null && rule.protocol !== protocol) return false;
   if (rule.ports !== null && !rule.ports.some(([from, to]) => port >= from && port <= to)) {
     return false;
   }
-  if (rule.hosts === null || rule.hosts.hasName(hostname)) return true;
+  const { hosts } = rule;
+  if (hosts === null || hosts.hasName(hostname)) return true;
   const numbers = address === null ? null : parseIp(address);
-  return numbers !== null && rule.hosts.hasAddress(numbers);
+  if (numbers === null) return false;
+  const forms = leadsNowhere(rule.egress) ? embeddedIpv4(numbers) : [];
+  return [numbers, ...forms].some((form) => hosts.hasAddress(form));
 }
 
 function ruleOf(rule: EgressRule, index: number): Rule {

@@ -5,6 +5,7 @@ import * as check from "../../arguments.js";
 import { realClock } from "../../clock.js";
 import { SocketError } from "../../errors.js";
 import { isStandIn } from "../../gateway/egress/names.js";
+import { plainName } from "../../gateway/egress/prefixes.js";
 import type { Egress, EgressFlow, EgressUdpFlow } from "../../gateway/egress/types.js";
 import type { DurationLike } from "../../types.js";
 import { connectFirst, interleaved, type Outcome } from "./attempts.js";
@@ -105,7 +106,7 @@ function hostsOf(
     const key = `${argument}[${JSON.stringify(name)}]`;
     const list = typeof value === "string" ? [value] : check.strings(key, value);
     hosts.set(
-      name.toLowerCase(),
+      plainName(key, name),
       list.map((address) => check.address(key, address)),
     );
   }
