@@ -168,13 +168,14 @@ export class Guest {
       );
     }
     const result = this.#queue.then(async () => {
-      const begin = `BEGIN${id}\n`;
-      const end = new RegExp(`\nEND${id}:(\\d+)\n`);
+      // The terminal writes the ends of lines by themselves, and the kernel may say something before one.
+      const begin = `BEGIN${id}`;
+      const end = new RegExp(`\nEND${id}:(\\d+)\\D`);
       const done = this.#until(
         (text) => {
           const start = text.indexOf(begin);
           if (start < 0) return undefined;
-          const output = text.slice(start + begin.length - 1);
+          const output = text.slice(start + begin.length);
           const match = end.exec(output);
           return match
             ? { output: output.slice(1, match.index), status: Number(match[1]) }
