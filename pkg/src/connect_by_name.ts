@@ -100,19 +100,9 @@ class Race {
         this.#timer.set(next.due ?? Number.POSITIVE_INFINITY, true);
         return;
       }
-      const id = this.#begun(next.address);
+      const id = this.#wanted.begin(next.address);
       if (id instanceof Error) this.#failed(id);
       else this.#watch(id);
-    }
-  }
-
-  /** An address to which no connection can be begun has failed as any other, and the next is tried. */
-  #begun(address: string): number | Error {
-    try {
-      return this.#wanted.begin(address);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      return new SocketError("EADDRNOTAVAIL", error.message, { cause: error });
     }
   }
 

@@ -143,7 +143,12 @@ test("neighbours, datagrams, pings and frames tell every field", async () => {
   const network = await twoStacks();
   const { a, b, nicA, nicB } = network;
   const captured = capture(nicB);
-  assertFields(await a.ping("10.0.0.2", { size: 10 }), { rtt: positive, ttl: 64, size: 10 });
+  assertFields(await a.ping("10.0.0.2", { size: 10 }), {
+    address: "10.0.0.2",
+    rtt: positive,
+    ttl: 64,
+    size: 10,
+  });
   a.addNeighbor(nicA, "10.0.0.9", "02:00:00:00:00:09");
   const neighbors = new Map(a.neighbors().map((neighbor) => [neighbor.address, neighbor]));
   assertFields(neighbors.get("10.0.0.2"), {

@@ -77,7 +77,10 @@ export interface TestContext {
   /** node:test: whether the test has passed. */
   readonly passed?: boolean;
   /** Vitest: the test, which has a name. */
-  readonly task?: { readonly name: string };
+  readonly task?: {
+    /** What the test is called. */
+    readonly name: string;
+  };
   /** Vitest: calls back if the test fails. */
   onTestFailed?(callback: () => unknown): void;
   /** Vitest: calls back at the test's end. */
