@@ -39,9 +39,16 @@ export interface OwnServices {
   readonly resolver: Resolver;
 }
 
+/** The stack that it is of. */
+type Owner = Stack & {
+  readonly engine: EngineCore;
+  readonly over: Error | null;
+  goneOn(): Promise<void>;
+};
+
 /** See the module's comment. */
 export class Configuration {
-  readonly #stack: Stack & { readonly engine: EngineCore; readonly over: Error | null };
+  readonly #stack: Owner;
   readonly #host: number;
   readonly #seed: readonly [high: number, low: number];
   readonly #dns: Names;
@@ -54,7 +61,7 @@ export class Configuration {
   readonly #mdns = new Map<NicImpl, MdnsImpl>();
 
   constructor(
-    stack: Stack & { readonly engine: EngineCore; readonly over: Error | null },
+    stack: Owner,
     host: number,
     seed: readonly [high: number, low: number],
     dns: Names,
@@ -69,7 +76,8 @@ export class Configuration {
 
   /** Loads the module, once. */
   services(): Promise<OwnServices> {
-    this.#own ??= Services.load(this.#stack.engine).then((services) => {
+    this.#own ??= Services.load(this.#stack.engine).then(async (services) => {
+      await this.#stack.goneOn();
       if (this.#stack.over !== null) throw this.#stack.over;
       this.#resolver = new Resolver(this.#stack, services, this.#seed);
       const own = { services, resolver: this.#resolver };
@@ -187,6 +195,14 @@ export class Configuration {
       return wasm.sort_destinations(this.#host, addresses.length);
     });
     return sorted.map(({ address }) => address);
+  }
+
+  /** The stack has vanished: who waits for a name waits for ever. */
+  vanish(): void {
+    this.#own?.then(
+      ({ resolver }) => resolver.vanish(),
+      () => {},
+    );
   }
 
   /** The stack has ended. */

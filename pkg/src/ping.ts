@@ -102,6 +102,12 @@ export async function echo(
       if (engine.over === null) engine.call((wasm) => wasm.ping_cancel(id));
       reject(withEnds(error, ends));
     },
+    /** Who waits for it waits for ever. */
+    vanish(): void {
+      ended = true;
+      engine.removeSink(id);
+      open.delete(waiting);
+    },
     waits: () => [`ping ${to}`],
   };
   const onAbort = (): void => {

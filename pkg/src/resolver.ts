@@ -167,6 +167,13 @@ export class Resolver {
     ];
   }
 
+  /** Those who wait for answers wait for ever. */
+  vanish(): void {
+    this.#timer.clear();
+    this.#lookups.clear();
+    this.#asked.clear();
+  }
+
   close(error: Error): void {
     this.#timer.clear();
     for (const { settle } of this.#lookups.values()) settle.reject(error);

@@ -189,6 +189,7 @@ export class StackImpl implements Stack, Dependent {
   readonly #closing = deferred<void>();
   readonly #configuration: Configuration;
   #over: Error | null = null;
+  #hasVanished = false;
 
   constructor(
     engine: EngineCore,
@@ -344,6 +345,7 @@ export class StackImpl implements Stack, Dependent {
     resolver.configure(servers, []);
     this.#others.add({
       waits: () => resolver.waits(),
+      vanish: () => resolver.vanish(),
       close: (error) => {
         resolver.close(error);
         services.close();
@@ -356,6 +358,7 @@ export class StackImpl implements Stack, Dependent {
   async #services(): Promise<OwnServices> {
     this.#assertOpen();
     const own = await this.#configuration.services();
+    await this.goneOn();
     this.#assertOpen();
     return own;
   }
@@ -757,12 +760,24 @@ export class StackImpl implements Stack, Dependent {
     if (this.over !== null) return;
     for (const nic of this.#nics.values()) nic.unplug();
     this.#over = error;
+    this.#hasVanished = true;
+    this.#configuration.vanish();
     for (const socket of this.#sockets.all()) socket.vanish(error);
     for (const other of this.#others) other.vanish?.(error);
     this.engine.call((wasm, now) => wasm.close_host(now, this.#host));
     this.#end(error);
     this.engine.wake();
     this.engine.removeDependent(this);
+  }
+
+  /** @internal Whether {@link vanish} has ended it. */
+  get hasVanished(): boolean {
+    return this.#hasVanished;
+  }
+
+  /** @internal What had begun before the stack has vanished goes on no more after it: that never resolves. */
+  async goneOn(): Promise<void> {
+    if (this.#hasVanished) await new Promise(() => {});
   }
 
   onEngineOver(error: Error): void {

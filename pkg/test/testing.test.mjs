@@ -683,20 +683,37 @@ test("a world without a test says how a failure comes again", async (t) => {
   assert.throws(() => world.capture.expect("silence", () => true).never(), saysSo);
 });
 
+/** What a program writes to its standard error. */
+async function complaints(program) {
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: import.meta.dirname,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  return (await child.stderr.setEncoding("utf8").toArray()).join("");
+}
+
+test("an error that ends a scenario from outside of it tells of its world", async () => {
+  const text = await complaints(`
+    import { simulate } from "ethertab/testing";
+    await simulate({ seed: 30, seeds: 2, failures: null }, async (world) => {
+      world.cable(world.host("a"), world.host("b"));
+      if (world.seed === 31n) world.host("a").net.connect(80, world.host("b").address);
+      await world.clock.sleep("1h");
+    });
+  `);
+  assert.match(text, /^world of seed 31: run again with ETHERTAB_SEED=31\n/);
+  assert.match(text, /connect ECONNREFUSED/);
+});
+
 test("an error that ends the program tells of the worlds that are open", async () => {
-  const program = `
+  const text = await complaints(`
     import { createWorld } from "ethertab/testing";
     const closed = await createWorld({ seed: 20, failures: null });
     closed.close();
     const world = await createWorld({ seed: 21, failures: null });
     await world.step("1s");
     throw new RangeError("the end");
-  `;
-  const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
-    cwd: import.meta.dirname,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const text = (await child.stderr.setEncoding("utf8").toArray()).join("");
+  `);
   assert.match(text, /^world of seed 21: run again with ETHERTAB_SEED=21\n/);
   assert.match(text, /RangeError: the end/);
   assert.doesNotMatch(text, /seed 20/);

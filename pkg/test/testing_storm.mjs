@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
+import http from "node:http";
 import { fileURLToPath } from "node:url";
 import { createWorld } from "ethertab/testing";
 
@@ -20,6 +21,10 @@ export async function storm(seed) {
       return new Response(`${(await request.text()).length}`);
     });
     c.net.createServer((socket) => socket.pipe(socket)).listen(7);
+    c.serve(
+      80,
+      http.createServer((request, response) => request.pipe(response)),
+    );
     await world.run(async () => {
       const talk = async (round) => {
         const body = "x".repeat(20_000 * (round + 1));
@@ -36,7 +41,15 @@ export async function storm(seed) {
         }
         socket.destroy();
       };
-      await Promise.all([talk(0), talk(1), talk(2), echo()]);
+      const post = () =>
+        new Promise((resolve, reject) => {
+          const { agent } = a;
+          const request = http.request("http://c/", { method: "POST", agent }, (response) => {
+            response.resume().on("end", resolve);
+          });
+          request.on("error", reject).end("y".repeat(50_000));
+        });
+      await Promise.all([post(), post(), talk(0), talk(1), talk(2), echo()]);
     });
     await world.step("10s");
     return createHash("sha256").update(world.capture.pcapng()).digest("hex");

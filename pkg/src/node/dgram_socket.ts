@@ -152,6 +152,8 @@ export class DgramSocket extends EventEmitter {
     this.#assertRunning();
     if (this.#binding !== "unbound") throw alreadyBound();
     this.#binding = "binding";
+    const { stack } = this.#host;
+    const began = !stack.hasVanished;
     const callback = args.at(-1);
     if (typeof callback === "function") this.#onceBound(callback as () => void);
     const [first, second] = args;
@@ -162,7 +164,7 @@ export class DgramSocket extends EventEmitter {
     const address = typeof given.address === "string" ? given.address : "";
     const port = Number(given.port) || 0;
     this.#resolve(address || ANY[this.type], (error, ip) => {
-      if (this.#isClosed) return;
+      if (this.#isClosed || (began && stack.hasVanished)) return;
       const failure = error ?? this.#open(ip, port);
       if (failure === null) return;
       this.#binding = "unbound";

@@ -365,7 +365,10 @@ export class NetSocket extends Duplex {
     this.#timer?.clear();
     this.#timer = null;
     if (span > 0) {
-      this.#timer = new IdleTimer(this.#host.clock, span, () => this._onTimeout());
+      const { clock, stack } = this.#host;
+      this.#timer = new IdleTimer(clock, span, () => {
+        if (!stack.hasVanished) this._onTimeout();
+      });
     }
     if (callback !== undefined) {
       assertFunction("callback", callback);

@@ -74,8 +74,12 @@ export class TcpHandle {
   /** Bytes that were read before the task that tells of them. */
   #early: Uint8Array<ArrayBuffer> | null = null;
 
+  /** Whether the stack was there when this was made: if it has vanished since, nothing comes of what had begun. */
+  readonly #began: boolean;
+
   constructor(host: NodeHost) {
     this.#host = host;
+    this.#began = !host.stack.hasVanished;
     this.#hold = host.hold();
   }
 
@@ -100,6 +104,7 @@ export class TcpHandle {
   /** Begins to connect. Tells at once what cannot even be tried. */
   connect(target: ConnectTarget, tcp: TcpOptions, done: Completion): string | null {
     if (this.#connecting !== null) return "EALREADY";
+    if (this.#began && this.#host.stack.hasVanished) return null;
     const hostname = hostOf(target.address);
     this.#isDual = target.address.includes(":") && !hostname.includes(":");
     if (target.port === 0) {

@@ -271,6 +271,7 @@ export class HostImpl implements Host, Node {
 
   fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response> {
     const { parser } = this.#world.services;
+    if (this.stack.over !== null) return Promise.reject(this.stack.over);
     this.#faces.pool ??= this.#newPool(this.stack);
     const secure = (hostname: string) => secureBy("init.tls", init?.tls, hostname);
     return fetchOver({ parser, pool: this.#faces.pool, secure }, input, init);
@@ -282,7 +283,10 @@ export class HostImpl implements Host, Node {
       stallTimeout: Number.POSITIVE_INFINITY,
       // The program is kept running by whoever lets time go on.
       hold: () => {},
-      connect: (target, signal) => openOver(stack, target, signal),
+      connect: async (target, signal) => {
+        await stack.goneOn();
+        return openOver(stack, target, signal);
+      },
     });
   }
 
@@ -296,7 +300,18 @@ export class HostImpl implements Host, Node {
     }
     const server = this.net.createServer((socket) => handler.emit("connection", socket));
     server.listen(number);
-    return { close: () => void server.close() };
+    // Node takes the date from where no fake timers reach, and then no two runs have the same bytes.
+    const date = (_: http.IncomingMessage, response: http.ServerResponse): void => {
+      if (!response.sendDate) return;
+      response.setHeader("Date", new Date(this.clock.date()).toUTCString());
+    };
+    handler.prependListener("request", date);
+    return {
+      close: () => {
+        server.close();
+        handler.off("request", date);
+      },
+    };
   }
 
   #serveHandler(port: number, handler: Handler): { close(): void } {

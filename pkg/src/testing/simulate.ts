@@ -63,10 +63,14 @@ export async function simulate<T>(options: SimulateOptions, scenario: Scenario<T
 async function once<T>(options: SimulateOptions, seed: bigint, scenario: Scenario<T>): Promise<T> {
   const { limit, ...rest } = options;
   const world = await worldOf(rest, seed);
+  // An error that nobody catches may end the test before the scenario has ended.
+  const report = new FailureReport(world, options.failures);
+  world.report = report;
+  world.tells = false;
   try {
     return await world.run(() => scenario(world), limit === undefined ? {} : { limit });
   } catch (error) {
-    throw new SimulationError(seed, new FailureReport(world, options.failures).text, error);
+    throw new SimulationError(seed, report.text, error);
   } finally {
     world.close();
   }

@@ -118,6 +118,8 @@ export class WorldImpl implements World {
   #over: Error | null = null;
   /** Tells of failures of a world that belongs to no test. */
   report: FailureReport | null = null;
+  /** Whether errors of {@link run} and its like tell of it, and not who runs the world. */
+  tells = true;
   /** Called when the world is about to be closed. */
   onclose: (() => void) | null = null;
 
@@ -138,7 +140,7 @@ export class WorldImpl implements World {
     this.faults = new FaultsOfWorld(this);
     this.capture = new CaptureOfWorld(engine, services, settings.start, settings.capture);
     this.capture.owners = (address) => this.owner(address)?.name ?? null;
-    this.capture.onfailure = (error) => this.report?.add(error);
+    this.capture.onfailure = (error) => this.#tell(error);
     this.names = new NameServer(services, {
       lookup: (name) => this.#lookup(name),
       reverse: (name) => this.#reverse(name),
@@ -415,9 +417,13 @@ export class WorldImpl implements World {
       return await work();
     } catch (error) {
       if (error instanceof WorldStuckError) tell(error, seedText(this.seed));
-      else this.report?.add(error);
+      else this.#tell(error);
       throw error;
     }
+  }
+
+  #tell(error: unknown): void {
+    if (this.tells) this.report?.add(error);
   }
 
   /** Begins what goes on by itself, and stops at a time: what has begun goes on when the world is let go on. */
