@@ -25,11 +25,13 @@ export function createHttpsAgent(stack: Stack, options?: https.AgentOptions): ht
   const net = createNet(stack);
   class Agent extends https.Agent {
     override createConnection(given: https.RequestOptions, made?: Made): Duplex | null | undefined {
-      // TLS has an end of its own, and what is under it must not end by itself when the peer's comes.
-      const under = { ...given, allowHalfOpen: true };
-      const socket = net.connect(under as NetConnectOpts);
+      const socket = net.connect(given as NetConnectOpts);
       // Node's own method does the rest: sessions that are taken up again, and whether the name is right.
-      return super.createConnection({ ...given, socket } as https.RequestOptions, made);
+      const secure = super.createConnection({ ...given, socket } as https.RequestOptions, made);
+      // TLS has an end of its own, and what is under it must not end by itself when the peer's comes. TLS's socket, which takes this over from
+      // the one under it as it is made, does.
+      socket.allowHalfOpen = true;
+      return secure;
     }
   }
   return new Agent(options);

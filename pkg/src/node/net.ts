@@ -14,6 +14,12 @@ export type Net = typeof net;
 /** What Node tells of its own sockets is told of these as well. */
 const clientSockets = channel("net.client.socket");
 
+/** Arguments as Node's own functions give them on, which programs see that look at what `connect` is called with. */
+function understood(args: unknown[]): unknown {
+  const { _normalizeArgs: normalize } = net as { _normalizeArgs?: (args: unknown[]) => unknown };
+  return normalize?.(args) ?? connectArguments(args);
+}
+
 /** A class that can be called without `new` too, as Node's. */
 function callable<T extends abstract new (...args: never[]) => object>(type: T): T {
   return new Proxy(type, {
@@ -56,7 +62,7 @@ export function createNet(stack: Stack): Net {
     if ((options as ConnectOptions).timeout) {
       socket.setTimeout((options as { timeout: number }).timeout);
     }
-    return socket.connect(...args);
+    return socket.connect(understood(args));
   };
 
   const shape = {

@@ -13,5 +13,6 @@ import "./scenarios/suite.mjs";
 import "./scenarios/callbacks.mjs";
 import "./scenarios/http.mjs";
 import "./scenarios/surface.mjs";
+import "./scenarios/tls.mjs";
 
 runAll();
