@@ -3,6 +3,7 @@
 import * as check from "../arguments.js";
 import { FailureReport } from "./failure.js";
 import { seedOf } from "./random.js";
+import { watchJest, watchTest } from "./runner.js";
 import type { TestContext, World, WorldOptions } from "./types.js";
 import { WorldImpl, type WorldSettings } from "./world.js";
 
@@ -15,7 +16,10 @@ const LONGEST_FRAME = 65_535 + 18;
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const world = await worldOf(options, chosenSeed() ?? seedOf("options.seed", options.seed));
   // With a test, its end tells of the failure.
-  if (options.test === undefined) world.report = new FailureReport(world, options.failures);
+  if (options.test === undefined) {
+    world.report = new FailureReport(world, options.failures);
+    reportJest(world, world.report);
+  }
   return world;
 }
 
@@ -46,7 +50,7 @@ export async function worldOf(options: WorldOptions, seed: bigint): Promise<Worl
   });
   try {
     const report = new FailureReport(world, given.failures);
-    if (given.test !== undefined) watchTest(given.test, world, report);
+    if (given.test !== undefined) reportTest(given.test, world, report);
     return world;
   } catch (error) {
     world.onclose = null;
@@ -78,23 +82,20 @@ function captureOf(capture: WorldOptions["capture"]): WorldSettings["capture"] {
 }
 
 /** Reports the failure of a test, and closes its world at the end. */
-function watchTest(test: TestContext, world: WorldImpl, report: FailureReport): void {
-  // The test may close it itself before it is known to have failed, and Vitest calls at the end first, and then of the failure.
+function reportTest(test: TestContext, world: WorldImpl, report: FailureReport): void {
+  // The test may close it itself before it is known to have failed.
   world.onclose = () => report.keep();
-  if (typeof test.onTestFailed === "function") {
-    // Vitest.
-    test.onTestFailed(() => report.print(test.task?.name));
-    test.onTestFinished?.(() => world.close());
-  } else if (typeof test.after === "function") {
-    // node:test, whose contexts say whether the test has passed.
-    test.after(() => {
-      if (test.passed === false) report.print(test.name);
-      world.onclose = null;
-      world.close();
-    });
-  } else {
-    throw new TypeError(
-      "options.test must be what the runner hands to the test: `t` of node:test, or the context of Vitest. With others, use simulate",
-    );
-  }
+  watchTest(test, {
+    onFailed: (name) => report.print(name),
+    onOver: () => world.close(),
+  });
+}
+
+/** In Jest: reports the failure of a test whose errors have not told of the world. */
+function reportJest(world: WorldImpl, report: FailureReport): void {
+  const stop = watchJest({
+    onFailed: (name, errors) => report.printFor(errors, name),
+    onOver: () => !world.isClosed,
+  });
+  if (stop !== null) world.onclose = () => report.keep();
 }

@@ -96,10 +96,12 @@ export class FailureReport {
     }
   }
 
-  /** Prints it for an error that ends the program, which may have been told of it already. */
-  printFor(error: unknown): void {
-    const shown = error instanceof Error ? `${error.message}${error.stack}` : "";
-    if (!shown.includes(this.text)) this.print();
+  /** Prints it for errors that end the program or its test, and may have told of it already. */
+  printFor(errors: readonly unknown[], name?: string): void {
+    const shown = errors
+      .map((error) => (error instanceof Error ? `${error.message}${error.stack}` : ""))
+      .join("");
+    if (!shown.includes(this.text)) this.print(name);
   }
 }
 

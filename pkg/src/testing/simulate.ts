@@ -5,7 +5,8 @@ import type { DurationLike } from "../types.js";
 import { chosenSeed, worldOf } from "./create.js";
 import { FailureReport, seedText } from "./failure.js";
 import { seedOf } from "./random.js";
-import type { RunOptions, World, WorldOptions } from "./types.js";
+import { watchJest, watchTest } from "./runner.js";
+import type { RunOptions, TestContext, World, WorldOptions } from "./types.js";
 import type { WorldImpl } from "./world.js";
 
 const MOST_SEEDS = 1_000_000;
@@ -14,7 +15,7 @@ const MOST_SEEDS = 1_000_000;
 export type Scenario<T = unknown> = (world: World) => Promise<T> | T;
 
 /** How a scenario is run. */
-export interface SimulateOptions extends Omit<WorldOptions, "test">, RunOptions {
+export interface SimulateOptions extends WorldOptions, RunOptions {
   /** How many worlds it is run in, of seeds from `seed` on, one after the other. By default 1. */
   seeds?: number;
 }
@@ -46,7 +47,7 @@ export class SimulationError extends Error {
  * @returns what the scenario returned, of each seed.
  */
 export async function simulate<T>(options: SimulateOptions, scenario: Scenario<T>): Promise<T[]> {
-  const { seeds = 1, seed = 1, ...rest } = check.options("options", options);
+  const { seeds = 1, seed = 1, test, ...rest } = check.options("options", options);
   if (check.callback("scenario", scenario) === null) {
     throw new TypeError("scenario must be a function, got nothing");
   }
@@ -54,25 +55,75 @@ export async function simulate<T>(options: SimulateOptions, scenario: Scenario<T
   const chosen = chosenSeed();
   const first = chosen ?? seedOf("options.seed", seed);
   const results: T[] = [];
-  for (let number = 0n; number < (chosen === null ? BigInt(count) : 1n); number += 1n) {
-    results.push(await once(rest, BigInt.asUintN(64, first + number), scenario));
+  const simulation = new Simulation(rest, test);
+  try {
+    for (let number = 0n; number < (chosen === null ? BigInt(count) : 1n); number += 1n) {
+      results.push(await simulation.once(BigInt.asUintN(64, first + number), scenario));
+    }
+    return results;
+  } finally {
+    simulation.end();
   }
-  return results;
 }
 
-async function once<T>(options: SimulateOptions, seed: bigint, scenario: Scenario<T>): Promise<T> {
-  const { limit, ...rest } = options;
-  const world = await worldOf(rest, seed);
-  // An error that nobody catches may end the test before the scenario has ended.
-  const report = new FailureReport(world, options.failures);
-  world.report = report;
-  world.tells = false;
-  try {
-    return await world.run(() => scenario(world), limit === undefined ? {} : { limit });
-  } catch (error) {
-    throw new SimulationError(seed, report.text, error);
-  } finally {
-    world.close();
+/** The worlds of one call. Its test may be over before it, as when its time is up: then no error has told of the world. */
+class Simulation {
+  readonly #options: SimulateOptions;
+  /** What ends being told of the test. */
+  readonly #unwatch: (() => void) | null = null;
+  #world: WorldImpl | null = null;
+  #report: FailureReport | null = null;
+  #isTestOver = false;
+
+  constructor(options: SimulateOptions, test: TestContext | undefined) {
+    this.#options = options;
+    if (test !== undefined) {
+      watchTest(test, {
+        onFailed: (name) => this.#report?.print(name),
+        onOver: () => this.#stop(),
+      });
+      return;
+    }
+    let isTold = false;
+    this.#unwatch = watchJest({
+      onFailed: (name, errors) => {
+        this.#report?.printFor(errors, name);
+        isTold = true;
+      },
+      onOver: () => !isTold,
+    });
+  }
+
+  async once<T>(seed: bigint, scenario: Scenario<T>): Promise<T> {
+    const { limit, ...rest } = this.#options;
+    const world = await worldOf(rest, seed);
+    // An error that nobody catches may end the test before the scenario has ended.
+    const report = new FailureReport(world, rest.failures);
+    world.report = report;
+    world.tells = false;
+    this.#world = world;
+    this.#report = report;
+    if (this.#isTestOver) this.#stop();
+    try {
+      return await world.run(() => scenario(world), limit === undefined ? {} : { limit });
+    } catch (error) {
+      throw new SimulationError(seed, report.text, error);
+    } finally {
+      // The test may be known to have failed after its end only.
+      if (!this.#isTestOver) this.#report = null;
+      world.close();
+    }
+  }
+
+  /** The test is over, and its worlds with it. */
+  #stop(): void {
+    this.#isTestOver = true;
+    this.#report?.keep();
+    this.#world?.close();
+  }
+
+  end(): void {
+    this.#unwatch?.();
   }
 }
 

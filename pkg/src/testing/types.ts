@@ -45,8 +45,8 @@ export interface WorldOptions {
    */
   fakeTimers?: boolean;
   /**
-   * What the test runner hands to the test: `t` of node:test, the context of Vitest. If the test fails, the seed is printed and the capture written, and
-   * at its end the world is closed.
+   * What the test runner hands to the test or to its `beforeEach`: `t` of node:test, the context of Vitest. If the test fails, the seed is printed and the capture written, and
+   * at its end the world is closed. Jest hands nothing and needs none: if a test fails there, the same is told of the worlds that were open in it.
    */
   test?: TestContext;
   /** What is captured; `false` for nothing. By default the last 16 MiB of frames, whole. */

@@ -45,7 +45,7 @@ const onIdle = (): void => {
 };
 
 const onUncaught = (error: unknown): void => {
-  for (const world of open) world.report?.printFor(error);
+  for (const world of open) world.report?.printFor([error]);
 };
 
 /** One listener for all of them: Node warns of many. */
@@ -478,6 +478,11 @@ export class WorldImpl implements World {
 
   #assertOpen(): void {
     if (this.#over !== null) throw this.#over;
+  }
+
+  /** Whether it is over. */
+  get isClosed(): boolean {
+    return this.#over !== null;
   }
 
   close(): void {
