@@ -2,12 +2,20 @@
 
 import type { Clock } from "./types.js";
 
+// The platform's, whatever a test puts in their place later: fake timers hold up programs, not networks.
+const { setTimeout: later, clearTimeout: never, queueMicrotask: microtask } = globalThis;
+
+export { microtask };
+
+/** Milliseconds of the platform's own clock, which never goes back. */
+export const monotonic: () => number = performance.now.bind(performance);
+
 /** Time since the page or process began, and the platform's timers. */
 export const realClock: Clock = {
-  now: () => performance.now(),
+  now: monotonic,
   // A part of a millisecond would be cut off, and the timer early.
-  setTimer: (callback, delay) => setTimeout(callback, Math.ceil(delay)),
-  clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  setTimer: (callback, delay) => later(callback, Math.ceil(delay)),
+  clearTimer: (timer) => never(timer as ReturnType<typeof setTimeout>),
 };
 
 /** What Node's timers have beyond the standard. */
@@ -46,7 +54,7 @@ export const macrotask: (task: Task) => void = (() => {
 export function reportUncaught(error: unknown): void {
   if (typeof reportError === "function") reportError(error);
   else
-    queueMicrotask(() => {
+    microtask(() => {
       throw error;
     });
 }

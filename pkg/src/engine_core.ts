@@ -7,7 +7,7 @@
  * that timers, rendering and input are never starved. One timer is armed for the next deadline. Nothing polls.
  */
 
-import { holdProgram, macrotask, realClock, reportUncaught } from "./clock.js";
+import { holdProgram, macrotask, monotonic, realClock, reportUncaught } from "./clock.js";
 import { EngineError, SocketError, type SocketErrorOptions } from "./errors.js";
 import type { LazyModule } from "./module.js";
 import { FAILURE } from "./names.js";
@@ -600,7 +600,7 @@ export class EngineCore implements Engine {
 
   /** The time that work is measured by, in milliseconds: the engine's, just read, if that is real. */
   #spent(now: number): number {
-    return this.clock === realClock ? now / 1_000 : performance.now();
+    return this.clock === realClock ? now / 1_000 : monotonic();
   }
 
   #pump(): void {

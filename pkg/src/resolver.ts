@@ -1,5 +1,6 @@
 /** A stack's resolver: core's state machine, and a socket of its own for each query that it sends. */
 
+import { microtask } from "./clock.js";
 import { deferred, type EngineCore } from "./engine_core.js";
 import { SocketError } from "./errors.js";
 import type { Services } from "./services.js";
@@ -232,7 +233,7 @@ export class Resolver {
   #hear({ query, address, port }: RawQuery, message: Uint8Array): void {
     if (this.#engine.over !== null || this.#services.over !== null) return;
     this.#services.call((wasm, now) => wasm.handle_query(now, query, address, port, message));
-    queueMicrotask(() => this.#run());
+    microtask(() => this.#run());
   }
 
   #sendByUdp(sent: RawQuery): void {

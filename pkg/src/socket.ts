@@ -1,6 +1,7 @@
 /** TCP connections: the layer without streams, and the promises that say how a connection fares. */
 
 import * as check from "./arguments.js";
+import { microtask } from "./clock.js";
 import { type Ends, type EngineCore, guarded } from "./engine_core.js";
 import { SocketError, type SocketErrorCode, withEnds } from "./errors.js";
 import type { Members } from "./members.js";
@@ -522,7 +523,7 @@ export class SocketImpl implements Socket, Restable {
 
   /** After the caller has got what it asked for. */
   #checkEndSoon(): void {
-    queueMicrotask(() => {
+    microtask(() => {
       if (this.#engine.over === null) this.#checkEnd();
     });
   }

@@ -4,7 +4,7 @@
  */
 
 import * as check from "./arguments.js";
-import { macrotask } from "./clock.js";
+import { macrotask, microtask } from "./clock.js";
 import type { SocketImpl } from "./socket.js";
 
 /** What streams need of a socket, which may be in another thread. */
@@ -222,7 +222,7 @@ export function writableOf(socket: StreamSocket): WritableSide {
         // The sink's `abort` is called only after the write that waits, which may wait for ever. In a microtask: a stream
         // that is failed from within its own `abort` breaks an assertion of Node's.
         const { signal } = controller;
-        signal.addEventListener("abort", () => queueMicrotask(() => socket.abort(signal.reason)));
+        signal.addEventListener("abort", () => microtask(() => socket.abort(signal.reason)));
       },
       write(chunk) {
         const from = unlessBroken(() => check.bytes("chunk", chunk));

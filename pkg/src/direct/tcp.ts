@@ -1,6 +1,7 @@
 /** `TCPSocket` and `TCPServerSocket`. The steps are those of https://wicg.github.io/direct-sockets/, in their order. */
 
 import * as check from "../arguments.js";
+import { microtask } from "../clock.js";
 import type { Listener, Socket, TcpOptions } from "../types.js";
 import type { WorkerListener, WorkerSocket } from "../worker/types.js";
 import { DirectSocket, type Settle } from "./lifetime.js";
@@ -217,7 +218,7 @@ function writableOf(socket: Socket | WorkerSocket, sides: Sides): WritableStream
       // take what came of them for all.
       const { signal } = controller;
       signal.addEventListener("abort", () => {
-        if (isWriting) queueMicrotask(() => socket.abort(signal.reason));
+        if (isWriting) microtask(() => socket.abort(signal.reason));
       });
     },
     async write(chunk) {

@@ -17,6 +17,7 @@ import {
 } from "./errors.js";
 import type { NodeHost } from "./host.js";
 import { ListenHandle } from "./listen_handle.js";
+import { nextTick } from "./phases.js";
 import type { NetSocket } from "./socket.js";
 import { TcpHandle } from "./tcp_handle.js";
 
@@ -88,7 +89,7 @@ export function connectSocket(socket: NetSocket, host: NodeHost, options: Connec
   assertString(hostArgument, name);
   const literal = net.isIP(name);
   if (literal === 4 || literal === 6) {
-    process.nextTick(() => {
+    nextTick(() => {
       if (socket.connecting) attemptOne(plan, { address: name, family: literal });
     });
     return;
@@ -146,7 +147,7 @@ function unusable(address: unknown, family: unknown, options: ConnectOptions): E
 
 /** Not before the listeners of `error` are there. */
 function failSoon(socket: NetSocket, error: Error): void {
-  process.nextTick(() => socket.destroy(error));
+  nextTick(() => socket.destroy(error));
 }
 
 function lookUpOne(

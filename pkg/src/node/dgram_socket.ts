@@ -24,7 +24,7 @@ import {
 } from "./errors.js";
 import type { Hold, NodeHost } from "./host.js";
 import type { Lookup } from "./lookup.js";
-import { post } from "./phases.js";
+import { nextTick, post } from "./phases.js";
 import { type AddressInfo, addressInfo } from "./tcp_handle.js";
 
 /** What `createSocket` takes. */
@@ -302,11 +302,11 @@ export class DgramSocket extends EventEmitter {
       const failure = error ?? this.#refusal(ip) ?? this.#connectTo(ip, port, name);
       if (failure === null) {
         this.#connection = "connected";
-        process.nextTick(() => this.emit("connect"));
+        nextTick(() => this.emit("connect"));
         return;
       }
       this.#connection = "disconnected";
-      process.nextTick(() => {
+      nextTick(() => {
         if (done === undefined) {
           this.emit("error", failure);
           return;
@@ -326,7 +326,7 @@ export class DgramSocket extends EventEmitter {
     if (this.#binding !== "unbound") throw alreadyBound();
     const port = portOf("options.port", options.port ?? 0);
     const address = numeric("options.address", options.address || ANY[this.type], "bindSync");
-    const failure = this.#open(address, port, (told) => process.nextTick(told));
+    const failure = this.#open(address, port, (told) => nextTick(told));
     if (failure !== null) throw failure;
     return this.address();
   }
@@ -342,7 +342,7 @@ export class DgramSocket extends EventEmitter {
     const failure = this.#refusal(ip) ?? this.#connectTo(ip, number, ip);
     if (failure !== null) throw failure;
     this.#connection = "connected";
-    process.nextTick(() => this.emit("connect"));
+    nextTick(() => this.emit("connect"));
   }
 
   #connectTo(ip: string, port: number, name: string): Error | null {
@@ -398,8 +398,8 @@ export class DgramSocket extends EventEmitter {
     this.#resolve(name, (error, ip) => {
       const failure = error ?? this.#refusal(ip);
       if (failure === null) this.#put(bytes, unmapped(ip), port, name, callback);
-      else if (callback !== undefined) process.nextTick(callback, failure);
-      else process.nextTick(() => this.emit("error", failure));
+      else if (callback !== undefined) nextTick(callback, failure);
+      else nextTick(() => this.emit("error", failure));
     });
   }
 
@@ -423,8 +423,8 @@ export class DgramSocket extends EventEmitter {
       (code) => addressError(code, "send", name || undefined, port),
     );
     if (callback === undefined) return;
-    if (failure === null) process.nextTick(callback, null, bytes.length);
-    else process.nextTick(callback, failure);
+    if (failure === null) nextTick(callback, null, bytes.length);
+    else nextTick(callback, failure);
   }
 
   sendto(
@@ -462,7 +462,7 @@ export class DgramSocket extends EventEmitter {
     this.#isClosed = true;
     this.#hold.open = false;
     void this.#udp?.close();
-    process.nextTick(() => this.emit("close"));
+    nextTick(() => this.emit("close"));
     return this;
   }
 

@@ -18,6 +18,7 @@ import {
   wrongValue,
 } from "./errors.js";
 import { NodeHost } from "./host.js";
+import { afterEvents } from "./phases.js";
 
 /** The shape of `node:dns`. */
 export type Dns = typeof dns;
@@ -185,8 +186,8 @@ function withCallback(method: (...args: unknown[]) => Promise<unknown>) {
     assertFunction("callback", callback);
     const tell = callback as Callback;
     method.apply(this, args.slice(0, args.length > 2 ? 2 : 1)).then(
-      (found) => setImmediate(tell, null, found),
-      (error) => setImmediate(tell, error),
+      (found) => afterEvents(tell, null, found),
+      (error) => afterEvents(tell, error),
     );
     return {};
   };
@@ -261,8 +262,8 @@ export function createDns(stack: Stack): Dns {
     const service = SERVICES[number] ?? String(number);
     // An address without a name is its own, as with getnameinfo.
     reverse(questions, address).then(
-      (names) => setImmediate(callback, null, (names as string[])[0] ?? address, service),
-      () => setImmediate(callback, null, address, service),
+      (names) => afterEvents(callback, null, (names as string[])[0] ?? address, service),
+      () => afterEvents(callback, null, address, service),
     );
     return {};
   };

@@ -6,6 +6,9 @@ import { StackImpl } from "../stack.js";
 import type { Clock, Stack } from "../types.js";
 import { type Lookup, lookupOf } from "./lookup.js";
 
+// The platform's, whatever a test puts in their place later.
+const { setInterval, clearInterval } = globalThis;
+
 /** As long as timers go. The interval does nothing: that it is there is what counts. */
 const HOLDING = 2 ** 31 - 1;
 

@@ -20,6 +20,7 @@ import {
   wrongType,
   wrongValue,
 } from "./errors.js";
+import { afterEvents, nextTick } from "./phases.js";
 
 /** What `getaddrinfo` says where there is no such name; its number in libuv is that of EAI_NONAME... */
 const NOT_FOUND = { errno: -3008, code: "ENOTFOUND" };
@@ -130,8 +131,8 @@ export function lookupOf(stack: StackImpl): Lookup {
     const { all, family, order } = question;
     if (!hostname || literal !== 0) {
       const known = literal === 0 ? [] : [{ address: hostname, family: literal }];
-      if (all) process.nextTick(tell, null, known);
-      else process.nextTick(tell, null, hostname || null, literal || (family === 6 ? 6 : 4));
+      if (all) nextTick(tell, null, known);
+      else nextTick(tell, null, hostname || null, literal || (family === 6 ? 6 : 4));
       return {};
     }
     // Told in a task of its own, as what a system call answers.
@@ -139,10 +140,10 @@ export function lookupOf(stack: StackImpl): Lookup {
       (addresses) => {
         const found = ordered(addresses, order);
         const [first] = found;
-        if (all) setImmediate(tell, null, found);
-        else setImmediate(tell, null, first?.address, first?.family);
+        if (all) afterEvents(tell, null, found);
+        else afterEvents(tell, null, first?.address, first?.family);
       },
-      (error) => setImmediate(tell, lookupError(error, hostname)),
+      (error) => afterEvents(tell, lookupError(error, hostname)),
     );
     return {};
   };

@@ -4,6 +4,12 @@
  * `process.nextTick` and promises run between any two.
  */
 
+// The platform's, whatever a test puts in their place later.
+const { setImmediate } = globalThis;
+const { nextTick } = process;
+
+export { nextTick, setImmediate as afterEvents };
+
 export type Task = () => void;
 
 /** When in a turn a task runs. */

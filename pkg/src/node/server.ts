@@ -16,6 +16,7 @@ import {
 } from "./errors.js";
 import type { NodeHost } from "./host.js";
 import { ListenHandle, type ListenTarget } from "./listen_handle.js";
+import { nextTick } from "./phases.js";
 import type { NetSocket, SocketOptions } from "./socket.js";
 import type { AddressInfo, TcpHandle } from "./tcp_handle.js";
 
@@ -168,7 +169,7 @@ export class NetServer extends EventEmitter {
     assertSignal("options.signal", signal);
     const onAbort = () => void this.close();
     if (signal.aborted) {
-      process.nextTick(onAbort);
+      nextTick(onAbort);
       return;
     }
     signal.addEventListener("abort", onAbort, { once: true });
@@ -203,14 +204,14 @@ export class NetServer extends EventEmitter {
     handle.onconnection = (_, connection) => this.#accept(connection);
     listenTrace.asyncEnd.publish({ server: this });
     if (this._unref) this.unref();
-    process.nextTick(() => {
+    nextTick(() => {
       if (this._handle !== null) this.emit("listening");
     });
   }
 
   #fail(error: Error): void {
     listenTrace.error.publish({ server: this, error });
-    process.nextTick(() => this.emit("error", error));
+    nextTick(() => this.emit("error", error));
   }
 
   #accept(handle: TcpHandle): void {
@@ -266,7 +267,7 @@ export class NetServer extends EventEmitter {
   }
 
   getConnections(callback: (error: Error | null, count: number) => void): this {
-    process.nextTick(callback, null, this._connections);
+    nextTick(callback, null, this._connections);
     return this;
   }
 
@@ -291,7 +292,7 @@ export class NetServer extends EventEmitter {
 
   _emitCloseIfDrained(): void {
     if (this._handle !== null || this._connections > 0) return;
-    process.nextTick(() => this.emit("close"));
+    nextTick(() => this.emit("close"));
   }
 
   ref(): this {

@@ -15,6 +15,7 @@ import {
   wrongValue,
 } from "./errors.js";
 import { IdleTimer, type NodeHost } from "./host.js";
+import { nextTick } from "./phases.js";
 import type { NetServer } from "./server.js";
 import { type AddressInfo, TcpHandle } from "./tcp_handle.js";
 
@@ -296,7 +297,7 @@ export class NetSocket extends Duplex {
     const handle = this._handle;
     if (handle === null) {
       callback(error);
-      process.nextTick(() => this.emit("close"));
+      nextTick(() => this.emit("close"));
     } else {
       const onClose = () => this.emit("close", error !== null);
       this.#bytesRead = handle.bytesRead;
@@ -534,7 +535,7 @@ function writeAfterEnd(this: NetSocket, ...args: unknown[]): boolean {
   const error = Object.assign(new Error("This socket has been ended by the other party"), {
     code: "EPIPE",
   });
-  if (callback !== undefined) process.nextTick(callback as WriteCallback, error);
+  if (callback !== undefined) nextTick(callback as WriteCallback, error);
   this.destroy(error);
   return false;
 }

@@ -1,6 +1,7 @@
 /** A recording as a port: what was captured once goes into the network again. */
 
 import * as check from "../arguments.js";
+import { microtask } from "../clock.js";
 import { deferred, type EngineCore, guarded } from "../engine_core.js";
 import { DueTimer } from "../timer.js";
 import type { RecordedPacket, ReplayPort, ReplayPortOptions, ReplayReport } from "../types.js";
@@ -81,7 +82,7 @@ class ReplayPortImpl extends ExternalPort implements ReplayPort {
     this.#timer = new DueTimer(engine, () => void this.#play(engine));
     this.#shift = null;
     // Not before the port is plugged in.
-    queueMicrotask(() => void this.#play(engine));
+    microtask(() => void this.#play(engine));
     return id;
   }
 

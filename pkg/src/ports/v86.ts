@@ -7,6 +7,7 @@
  */
 
 import * as check from "../arguments.js";
+import { realClock } from "../clock.js";
 import { eachFrame } from "../engine_core.js";
 import type { Port, V86Emulator, V86PortOptions } from "../types.js";
 import { ExternalPort } from "./port_base.js";
@@ -100,7 +101,7 @@ export class V86Port extends ExternalPort {
   /** A frame that was taken from the engine and did not fit. */
   #held: Uint8Array<ArrayBuffer> | null = null;
   #delivering = false;
-  #retry: ReturnType<typeof setTimeout> | null = null;
+  #retry: unknown = null;
 
   constructor(emulator: V86Emulator, index: number, name: string) {
     super(name);
@@ -191,7 +192,7 @@ export class V86Port extends ExternalPort {
   /** For an emulator without the place to hook: looks again in a moment, only while something waits. */
   #retryLater(): void {
     if (this.#retry !== null) return;
-    this.#retry = setTimeout(() => {
+    this.#retry = realClock.setTimer(() => {
       this.#retry = null;
       this.onFrames();
     }, 1);
@@ -206,7 +207,7 @@ export class V86Port extends ExternalPort {
     this.#emulator.remove_listener(this.#sendEvent, this.#onSend);
     this.#unhook?.();
     this.#unhook = null;
-    if (this.#retry !== null) clearTimeout(this.#retry);
+    if (this.#retry !== null) realClock.clearTimer(this.#retry);
     this.#retry = null;
     this.#card = null;
     this.onclosed?.();

@@ -6,7 +6,7 @@
  */
 
 import * as check from "../arguments.js";
-import { holdProgram, realClock } from "../clock.js";
+import { holdProgram, microtask, realClock } from "../clock.js";
 import { deferred, type EngineCore, guarded } from "../engine_core.js";
 import { reasonOf, SocketError, type SocketErrorCode } from "../errors.js";
 import { Outcome } from "../outcome.js";
@@ -629,7 +629,7 @@ export class TlsSocketImpl implements Socket, Owner, Idle {
   /** After the caller has got what it asked for, the end that is behind it may be seen. */
   #goOnSoon(): void {
     if (!this.#peerFinished && !this.#link.isOver) return;
-    queueMicrotask(() => {
+    microtask(() => {
       if (this.#phase !== "open") return;
       if (this.#link.isOver && !this.#hasPlaintext && !this.#hasWaiting) this.#conclude();
       else this.#attempt(() => this.#checkEnd());
@@ -674,7 +674,7 @@ export class TlsSocketImpl implements Socket, Owner, Idle {
     this.#link.finish();
     if (this.#link.hasUnsent) this.hold();
     // In a microtask: who calls this is not told within the call.
-    queueMicrotask(() => this.#attempt(() => this.#checkEnd()));
+    microtask(() => this.#attempt(() => this.#checkEnd()));
   }
 
   get readableBytes(): number {

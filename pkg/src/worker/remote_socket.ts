@@ -1,6 +1,7 @@
 /** A connection of a stack in another thread. */
 
 import * as check from "../arguments.js";
+import { microtask } from "../clock.js";
 import { deferred, guarded } from "../engine_core.js";
 import { SocketError, type SocketErrorCode, withEnds } from "../errors.js";
 import { readableOf, type StreamSocket, writableOf } from "../socket_streams.js";
@@ -241,7 +242,7 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
     successor.#isDone = this.#isDone;
     if (this.#info !== null) successor.#open({ info: this.#info, local: this.#local });
     else successor.opened.then(this.#opening.resolve, this.#opening.reject);
-    queueMicrotask(() => successor.#checkEnd());
+    microtask(() => successor.#checkEnd());
     return successor;
   }
 
@@ -287,7 +288,7 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
     if (this.#ended || this.#isOver) return true;
     if (!this.#hasEnd || this.#arrivedBytes > 0) return false;
     this.#ended = true;
-    queueMicrotask(() => this.#checkEnd());
+    microtask(() => this.#checkEnd());
     return true;
   }
 
@@ -321,7 +322,7 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
     else this.#arrived[0] = first.subarray(most);
     this.#arrivedBytes -= taken.byteLength;
     this.#read.take(taken.byteLength);
-    if (this.#isDone) queueMicrotask(() => this.#checkEnd());
+    if (this.#isDone) microtask(() => this.#checkEnd());
     return taken;
   }
 

@@ -7,10 +7,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import * as https from "node:https";
+import * as nodeNet from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import * as tls from "node:tls";
+import { install } from "@sinonjs/fake-timers";
 import { createHttpAgent, createHttpsAgent, createNet } from "ethertab/node";
 import { pattern, twoStacks } from "../support.mjs";
 
@@ -216,4 +218,35 @@ test("net: what Linux's loopback carries, stacks carry: 16 MiB both ways", async
   assert.equal(Buffer.compare(await body(socket), sent), 0);
   server.close();
   await once(server, "close");
+});
+
+test("fake timers of a test hold up the program, not the network", async (t) => {
+  // Node's own as the judge.
+  const pairs = [
+    { connect: clientNet.connect, server: serverNet.createServer(), host: SERVER },
+    { connect: nodeNet.connect, server: nodeNet.createServer(), host: "127.0.0.1" },
+  ];
+  for (const { server, host } of pairs) {
+    server.on("connection", (socket) => socket.pipe(socket));
+    server.listen(0, host);
+    await once(server, "listening");
+  }
+  // Node itself waits for process.nextTick as it is.
+  const frozen = install({ now: 0, toNotFake: ["nextTick"] });
+  t.after(() => {
+    frozen.uninstall();
+    for (const { server } of pairs) server.close();
+  });
+  for (const { connect, server, host } of pairs) {
+    const socket = connect(server.address().port, host);
+    socket.write("all the same");
+    const [data] = await once(socket, "data");
+    assert.equal(String(data), "all the same");
+    socket.setTimeout(1);
+    await once(socket, "timeout");
+    socket.destroy();
+    await once(socket, "close");
+  }
+  await assert.rejects(network.a.ping("10.0.0.77", { timeout: 20 }), { code: "ETIMEDOUT" });
+  assert.equal(Date.now(), 0);
 });

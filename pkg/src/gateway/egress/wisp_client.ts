@@ -1,6 +1,6 @@
 /** The client's side of a Wisp connection: the handshake, the streams, and connecting again. */
 
-import { holdProgram } from "../../clock.js";
+import { holdProgram, microtask } from "../../clock.js";
 import { guarded } from "../../engine_core.js";
 import type { Backoff } from "../../ports/backoff.js";
 import type { Clock } from "../../types.js";
@@ -212,7 +212,7 @@ export class WispClient implements StreamHost {
     this.#openTimers.set(stream, timer);
     this.#waiting.add(stream);
     // The caller has it in hand before it is told of anything.
-    if (this.#state === "open") queueMicrotask(() => this.#request(stream));
+    if (this.#state === "open") microtask(() => this.#request(stream));
     return stream;
   }
 

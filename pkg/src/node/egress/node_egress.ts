@@ -2,7 +2,7 @@
 
 import net from "node:net";
 import * as check from "../../arguments.js";
-import { realClock } from "../../clock.js";
+import { monotonic, realClock } from "../../clock.js";
 import { SocketError } from "../../errors.js";
 import { isStandIn } from "../../gateway/egress/names.js";
 import { plainName } from "../../gateway/egress/prefixes.js";
@@ -278,7 +278,7 @@ class NodeEgressImpl implements NodeEgress {
   #wasRefused(port: string): boolean {
     const until = this.#refusedPorts.get(port) ?? 0;
     this.#refusedPorts.delete(port);
-    return until > performance.now();
+    return until > monotonic();
   }
 
   #rememberRefused(port: string): void {
@@ -286,6 +286,6 @@ class NodeEgressImpl implements NodeEgress {
     if (this.#refusedPorts.size >= MOST_REFUSED && oldest !== undefined) {
       this.#refusedPorts.delete(oldest);
     }
-    this.#refusedPorts.set(port, performance.now() + REFUSED_FOR);
+    this.#refusedPorts.set(port, monotonic() + REFUSED_FOR);
   }
 }

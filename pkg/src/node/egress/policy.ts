@@ -2,6 +2,7 @@
 
 import { networkInterfaces } from "node:os";
 import * as check from "../../arguments.js";
+import { monotonic } from "../../clock.js";
 import { embeddedIpv4, HostSet, isPublic } from "../../gateway/egress/prefixes.js";
 import { portRanges } from "../../gateway/egress/rules.js";
 import { ipText, parseIp } from "../../ip.js";
@@ -81,7 +82,7 @@ export class Policy {
 
   /** Whether an address is one of this computer's interfaces. */
   #isOwn(address: string): boolean {
-    const now = performance.now();
+    const now = monotonic();
     if (now - this.#looked > OWN_FOR) {
       this.#looked = now;
       const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);

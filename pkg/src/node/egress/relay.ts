@@ -1,6 +1,7 @@
 /** Between a guest's connection and one of this computer's: bytes, their ends, resets and back-pressure, both ways. */
 
 import type { Socket as NodeSocket } from "node:net";
+import { realClock } from "../../clock.js";
 import type { Socket } from "../../types.js";
 
 /** The most that is read of the guest at once, in bytes. */
@@ -17,8 +18,8 @@ export function reset(host: NodeSocket): void {
     return;
   }
   host.resetAndDestroy();
-  const timer = setTimeout(() => host.destroy(), RESET_PATIENCE);
-  host.once("close", () => clearTimeout(timer));
+  const timer = realClock.setTimer(() => host.destroy(), RESET_PATIENCE);
+  host.once("close", () => realClock.clearTimer(timer));
 }
 
 /** Joins two open connections. Each ends as the other does. */
