@@ -94,9 +94,9 @@ async function start(options: EngineOptions): Promise<EngineCore> {
   const services =
     servicesWasm === undefined ? null : new LazyModule("services_bg.wasm", () => servicesWasm);
   const tls = tlsWasm === undefined ? null : new LazyModule("tls_bg.wasm", () => tlsWasm);
-  const memory = await module.instantiate(bindings);
+  const exports = await module.instantiate(bindings);
   try {
-    return new EngineCore(bindings, memory, { services, tls }, clock, poolBytes, seed);
+    return new EngineCore(bindings, exports, { services, tls }, clock, poolBytes, seed);
   } catch (error) {
     if (!(error instanceof WebAssembly.RuntimeError)) throw error;
     throw new EngineError(`no engine with ${poolBytes} bytes of payload memory could be made`, {

@@ -61,6 +61,12 @@ export interface Dependent {
   onEngineOver(error: Error): void;
 }
 
+/** What the module exports, as much as is needed beside its bindings. */
+type Exports = Pick<
+  ReturnType<Bindings["initSync"]>,
+  "memory" | "__wbindgen_malloc" | "__wbindgen_free"
+>;
+
 /** Where the buffers are that frames, bytes and numbers cross in, and how long those are that are written here. */
 interface Buffers {
   ingress: number;
@@ -95,6 +101,7 @@ export class EngineCore implements Engine {
   readonly closed: Promise<void>;
   readonly #wasm: Bindings;
   readonly #memory: WebAssembly.Memory;
+  readonly #exports: Exports;
   readonly #origin: number;
   /** By number, which the module keeps small. A map that changes all the time would keep what it has forgotten from young collections. */
   readonly #sinks: (Sink | undefined)[] = [];
@@ -137,7 +144,7 @@ export class EngineCore implements Engine {
 
   constructor(
     bindings: Bindings,
-    memory: WebAssembly.Memory,
+    exports: Exports,
     { services, tls }: { services: LazyModule | null; tls: LazyModule | null },
     clock: Clock,
     poolBytes: number,
@@ -148,6 +155,8 @@ export class EngineCore implements Engine {
     this.tls = tls;
     this.#wasm = bindings;
     this.#origin = clock.now();
+    const { memory } = exports;
+    this.#exports = exports;
     this.#memory = memory;
     const at = bindings.create(poolBytes, ...seed);
     const [
@@ -174,6 +183,12 @@ export class EngineCore implements Engine {
 
   get memoryBytes(): number {
     return this.#memory.buffer.byteLength;
+  }
+
+  /** Makes room for so many bytes beside the payload memory, in one piece. Nothing is written, and so no page of them taken. */
+  reserve(bytes: number): void {
+    const { __wbindgen_malloc: allocate, __wbindgen_free: free } = this.#exports;
+    free(allocate(bytes, ALIGNMENT), bytes, ALIGNMENT);
   }
 
   get blocksInUse(): number {

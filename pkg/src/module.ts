@@ -9,8 +9,8 @@ const HINT =
   '; if a bundler has left the file behind, say where it is (`init({ wasm })`), or import "ethertab/inline"';
 
 /** What wasm-bindgen makes for a module, before it has an instance. */
-interface Bindings {
-  initSync(from: { module: WebAssembly.Module }): { readonly memory: WebAssembly.Memory };
+interface Bindings<E> {
+  initSync(from: { module: WebAssembly.Module }): E;
 }
 
 /** A WebAssembly module that is loaded and compiled when it is first needed, once for all its instances. */
@@ -33,14 +33,14 @@ export class LazyModule {
   }
 
   /**
-   * Gives bindings an instance of the module and returns its memory.
+   * Gives bindings an instance of the module and returns what that exports.
    * @throws {EngineError} that names the file. The next call tries to load it again.
    */
-  async instantiate(bindings: Bindings): Promise<WebAssembly.Memory> {
+  async instantiate<E>(bindings: Bindings<E>): Promise<E> {
     this.#compiled ??= this.#load();
     const compiled = this.#compiled;
     try {
-      return bindings.initSync({ module: await compiled }).memory;
+      return bindings.initSync({ module: await compiled });
     } catch (error) {
       if (this.#compiled === compiled) this.#compiled = undefined;
       const reason = error instanceof Error ? error.message : String(error);

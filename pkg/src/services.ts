@@ -43,7 +43,7 @@ export class Services {
   /** @throws {EngineError} if the module cannot be loaded. */
   static async load(engine: EngineCore): Promise<Services> {
     const wasm = createBindings();
-    const memory = await (engine.services ?? servicesModule).instantiate(wasm);
+    const { memory } = await (engine.services ?? servicesModule).instantiate(wasm);
     return new Services(engine, { wasm, reader: new RowReader(memory) });
   }
 

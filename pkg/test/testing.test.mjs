@@ -84,6 +84,16 @@ test("an hour of talk takes no time to speak of, and step may be called in a run
   assert.ok(world.clock.now() >= 3_600_000);
 });
 
+test("the memory of a small world does not grow, which JavaScript's collector would take for garbage", async (t) => {
+  const { world, a, b } = await pair(t);
+  const { memoryBytes } = world.engine;
+  b.serve(80, () => new Response("hello"));
+  for (let times = 0; times < 100; times += 1) {
+    await world.run(async () => (await a.fetch("http://b/")).text());
+  }
+  assert.equal(world.engine.memoryBytes, memoryBytes);
+});
+
 test("where nothing is due, until and run reject with who waits for what", async (t) => {
   const { world, a, b } = await pair(t);
   const listener = b.listen({ port: 7 });

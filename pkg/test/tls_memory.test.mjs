@@ -14,7 +14,8 @@ async function whileGrowing(run) {
   const grown = new Map();
   const { instantiate } = LazyModule.prototype;
   LazyModule.prototype.instantiate = async function (bindings) {
-    const memory = await instantiate.call(this, bindings);
+    const exports = await instantiate.call(this, bindings);
+    const { memory } = exports;
     let calls = 0;
     const grow = () => {
       const { buffer } = memory;
@@ -32,7 +33,7 @@ async function whileGrowing(run) {
         return result;
       };
     }
-    return memory;
+    return exports;
   };
   try {
     await run();

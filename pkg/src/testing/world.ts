@@ -36,6 +36,11 @@ import { ProgramClock } from "./world_clock.js";
 /** How long `run` and `until` go on at most, in milliseconds of virtual time, if not said otherwise. */
 const LIMIT = 24 * 60 * 60 * 1_000;
 const MICROSECONDS = 1_000;
+/**
+ * Bytes that a world's hosts and its capture have before the memory has to grow: more than those of a small test. JavaScript's collector takes each growth for
+ * garbage of the whole memory's size, and begins to collect.
+ */
+const ROOM = 8 * 1024 * 1024;
 
 /** Worlds that are open. */
 const open = new Set<WorldImpl>();
@@ -164,6 +169,7 @@ export class WorldImpl implements World {
     const engine = (await createEngine({ ...modules, clock, seed })) as EngineCore;
     const random = randomFor(settings.seed, "tls");
     engine.random = (bytes) => random.fill(bytes);
+    engine.reserve(ROOM);
     try {
       const services = await Services.load(engine);
       world = new WorldImpl(settings, scheduler, engine, services);

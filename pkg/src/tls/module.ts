@@ -83,7 +83,7 @@ export class Tls {
   static async #instantiate(module: LazyModule, random: EngineCore["random"]): Promise<Tls> {
     const own = random === null ? undefined : { crypto: { getRandomValues: random } };
     const wasm = createBindings(own);
-    const memory = await module.instantiate(wasm);
+    const { memory } = await module.instantiate(wasm);
     return new Tls(wasm, memory);
   }
 
