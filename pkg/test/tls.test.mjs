@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { Duplex } from "node:stream";
 import { after, before, test } from "node:test";
 import * as tls from "node:tls";
 import { acceptTls, capture, createEngine, createStack, plug, wrapTls } from "ethertab";
@@ -484,6 +485,80 @@ test("what is no TLS, nobody there, and too slow a peer", async (t) => {
   );
   const before = client(address, { signal: AbortSignal.abort() });
   await assert.rejects(before.opened, { code: "ABORT_ERR" });
+});
+
+/** The first message of Node's client. */
+function clientHello(options) {
+  return new Promise((resolve) => {
+    const below = new Duplex({ read() {}, write: (chunk) => resolve(chunk) });
+    tls.connect({ socket: below, ...options }).on("error", () => {});
+  });
+}
+
+test("what does not belong into a handshake ends it at once, by an alert", async (t) => {
+  const hello = Object.fromEntries(
+    await Promise.all(
+      ["TLSv1.2", "TLSv1.3"].map(async (version) => [
+        version,
+        await clientHello({ minVersion: version, maxVersion: version }),
+      ]),
+    ),
+  );
+  const data = Buffer.from([23, 3, 3, 0, 32, ...new Array(32).fill(7)]);
+  const serverHello = Buffer.from([22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3, ...new Array(36).fill(0)]);
+  const closeNotify = Buffer.from([21, 3, 3, 0, 2, 1, 0]);
+  const [unexpected, undecodable] = [10, 50];
+  // What the client sends, in pieces that arrive one by one; the alert in the clear, if there is one; the error here.
+  const cases = [
+    ["data", "TLSv1.3", [data], unexpected, "ERR_SSL_UNEXPECTED_MESSAGE"],
+    ["a server's message", "TLSv1.3", [serverHello], unexpected, "ERR_SSL_UNEXPECTED_MESSAGE"],
+    [
+      "an unknown kind",
+      "TLSv1.3",
+      [Buffer.of(99, 3, 3, 0, 1, 1)],
+      undecodable,
+      "ERR_SSL_WRONG_VERSION_NUMBER",
+    ],
+    ["an alert, which has no answer", "TLSv1.3", [closeNotify], null, "ERR_SSL_UNEXPECTED_MESSAGE"],
+    ...["TLSv1.2", "TLSv1.3"].flatMap((version) => {
+      const first = hello[version];
+      // In TLS 1.3 the server's alert is encrypted by then, and what comes is expected to be.
+      const [alert, code] =
+        version === "TLSv1.2"
+          ? [unexpected, "ERR_SSL_UNEXPECTED_MESSAGE"]
+          : [null, "ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC"];
+      return [
+        ["data behind the first message", version, [Buffer.concat([first, data])], alert, code],
+        ["data after it", version, [first, data], alert, code],
+      ];
+    }),
+  ];
+  for (const [name, version, pieces, alert, code] of cases) {
+    await t.test(`${name}, ${version}`, async (t) => {
+      const address = await ownServer(t, { minVersion: version, maxVersion: version });
+      const socket = network.a.connect(address, { allowHalfOpen: true });
+      const writer = socket.writable.getWriter();
+      const reader = socket.readable.getReader();
+      let got = Buffer.alloc(0);
+      for (const [i, piece] of pieces.entries()) {
+        await writer.write(piece);
+        if (i === pieces.length - 1) break;
+        got = Buffer.concat([got, (await reader.read()).value]);
+      }
+      // Its end comes while this end is open.
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        got = Buffer.concat([got, value]);
+      }
+      const last = got.subarray(-7);
+      const isAlert = last.length === 7 && last.readUInt8(0) === 21 && last.readUInt16BE(3) === 2;
+      assert.deepEqual(isAlert ? [...last.subarray(5)] : null, alert === null ? null : [2, alert]);
+      await until(() => address.errors.length > 0);
+      assert.equal(address.errors[0].code, code);
+      await writer.close();
+    });
+  }
 });
 
 test("who does not read holds the sender back, with little kept in between", async (t) => {

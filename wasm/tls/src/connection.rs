@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use ethertab_wasm_shared::Rows;
 use rustls::pki_types::ServerName;
-use rustls::server::{Accepted, Acceptor};
-use rustls::{ClientConnection, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
+use rustls::{
+    AlertDescription, ClientConnection, ContentType, Error, HandshakeKind, ProtocolVersion, ServerConnection,
+};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::config::Config;
@@ -82,7 +84,7 @@ pub fn receive(connection: u32, count: u32, now: f64) -> Result<u32, Failure> {
     state::with(|State { scratch, connections, .. }| {
         let connection = &mut connections[connection as usize];
         connection.receive(&scratch[..count as usize])?;
-        Ok(connection.bits())
+        connection.bits()
     })
 }
 
@@ -122,26 +124,21 @@ pub fn accept_with(connection: u32, config: u32, now: f64) -> Result<u32, Failur
                 open.set_buffer_limit(Some(WRITE_LIMIT));
                 connection.phase = Phase::Open(Box::new(ServerConnection::into(open)));
             }
-            Err((error, mut alert)) => {
-                let mut bytes = Vec::new();
-                // Writing to a vector does not fail.
-                let _ = alert.write_all(&mut bytes);
-                connection.phase = Phase::Refused(bytes);
+            Err((error, alert)) => {
+                connection.phase = Phase::Refused(queued_alert(&error, alert));
                 return Err(error.into());
             }
         }
         connection.receive(&[])?;
-        Ok(connection.bits())
+        connection.bits()
     })
 }
 
 /// A server refuses what the client asks for: there is an alert to send, that the name is not known here.
 #[wasm_bindgen]
 pub fn refuse(connection: u32) {
-    /// A fatal alert, as a record of its own that is not encrypted (RFC 8446 §5.1 and §6).
-    const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-    state::with(|state| state.connections[connection as usize].phase = Phase::Refused(ALERT.to_vec()));
+    let alert = fatal_alert(AlertDescription::UnrecognisedName);
+    state::with(|state| state.connections[connection as usize].phase = Phase::Refused(alert));
 }
 
 /// Puts what is to be sent into the scratch buffer, at most `most` bytes, and returns how many it is: call it until that is 0.
@@ -227,6 +224,34 @@ pub fn session(connection: u32) -> Rows {
     rows
 }
 
+/// What a client whose first message is not accepted is told.
+fn queued_alert(error: &Error, mut alert: AcceptedAlert) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing to a vector does not fail.
+    let _ = alert.write_all(&mut bytes);
+    if !bytes.is_empty() {
+        return bytes;
+    }
+    // rustls has none for each error. RFC 8446 §6.2: "Whenever an implementation encounters a fatal error condition, it SHOULD send an
+    // appropriate fatal alert and MUST close the connection without sending or receiving any additional data."
+    fatal_alert(match error {
+        // An alert is not answered: "both parties MUST immediately close the connection".
+        Error::InappropriateMessage { got_type: ContentType::Alert, .. } => return bytes,
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
+        }
+        Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        Error::PeerIncompatible(_) => AlertDescription::HandshakeFailure,
+        Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
+        _ => AlertDescription::InternalError,
+    })
+}
+
+/// A fatal alert, as a record of its own that is not encrypted (RFC 8446 §5.1 and §6).
+fn fatal_alert(description: AlertDescription) -> Vec<u8> {
+    vec![21, 3, 3, 0, 2, 2, description.into()]
+}
+
 /// Forgets a connection.
 #[wasm_bindgen]
 pub fn free_connection(connection: u32) {
@@ -270,10 +295,8 @@ impl Connection {
                             self.phase = Phase::Choosing(Box::new(accepted));
                             break;
                         }
-                        Err((error, mut alert)) => {
-                            let mut bytes = Vec::new();
-                            let _ = alert.write_all(&mut bytes);
-                            self.phase = Phase::Refused(bytes);
+                        Err((error, alert)) => {
+                            self.phase = Phase::Refused(queued_alert(&error, alert));
                             return Err(error.into());
                         }
                     }
@@ -316,23 +339,23 @@ impl Connection {
         open.reader().read(room).map_or(WOULD_BLOCK, |count| count as i32)
     }
 
-    fn bits(&mut self) -> u32 {
+    /// What is to be done next. What came behind a client's first message is looked at here, when the connection has its
+    /// configuration: it may be what the connection fails of.
+    fn bits(&mut self) -> Result<u32, Failure> {
         let bit = |condition, bit| if condition { bit } else { 0 };
         let waiting = bit(!self.waiting.is_empty(), WAITING);
-        match &mut self.phase {
+        Ok(match &mut self.phase {
             Phase::Hello(_) => waiting | HANDSHAKING,
             Phase::Choosing(_) => waiting | HANDSHAKING | HELLO,
             Phase::Refused(_) => WANTS_OUTPUT,
             Phase::Open(open) => {
-                let mut bits =
-                    waiting | bit(open.is_handshaking(), HANDSHAKING) | bit(open.wants_write(), WANTS_OUTPUT);
-                // Without packets this tells the state only.
-                if let Ok(state) = open.process_new_packets() {
-                    bits |= bit(state.peer_has_closed(), PEER_FINISHED);
-                    bits |= bit(state.plaintext_bytes_to_read() > 0, PLAINTEXT);
-                }
-                bits
+                let state = open.process_new_packets()?;
+                waiting
+                    | bit(open.is_handshaking(), HANDSHAKING)
+                    | bit(open.wants_write(), WANTS_OUTPUT)
+                    | bit(state.peer_has_closed(), PEER_FINISHED)
+                    | bit(state.plaintext_bytes_to_read() > 0, PLAINTEXT)
             }
-        }
+        })
     }
 }
