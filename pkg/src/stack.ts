@@ -586,7 +586,10 @@ export class StackImpl implements Stack, Dependent {
   listen(options: ListenOptions): Listener {
     const { port, hostname, backlog, fastOpen, allowHalfOpen, settings } = listenPlan(options);
     const how = { allowHalfOpen, signal: null };
-    const security = serverSecurity<SocketImpl>(this.engine, options, { ...how, date: this.date });
+    const security = serverSecurity<SocketImpl>(this.engine, options, backlog, {
+      ...how,
+      date: this.date,
+    });
     this.#assertOpen();
     const listener = new ListenerImpl(
       this.engine,

@@ -526,7 +526,10 @@ export interface ListenOptions {
   hostname?: string;
   /** Where all addresses are meant, those of IPv6 only: connections over IPv4 are refused. By default false. */
   ipv6Only?: boolean;
-  /** Connections that may wait to be accepted. By default 511, as in Node. */
+  /**
+   * Connections that may wait to be accepted. By default 511, as in Node. With `tls` as many handshakes may be unfinished at a time: the oldest is reset when one more
+   * begins.
+   */
   backlog?: number;
   /** As in {@link ConnectOptions}, for each accepted socket. */
   allowHalfOpen?: boolean;

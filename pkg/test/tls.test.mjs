@@ -561,6 +561,41 @@ test("what does not belong into a handshake ends it at once, by an alert", async
   }
 });
 
+test("handshakes that go no further give way to newer ones, the oldest first", async () => {
+  const listener = network.b.listen({ port: 0, backlog: 4, tls: leaf });
+  const address = { hostname: SERVER, port: (await listener.listening).port };
+  const early = client(address);
+  const served = await listener.accept();
+  await early.opened;
+  const half = [];
+  for (let i = 0; i < 10; i += 1) {
+    const socket = network.a.connect(address);
+    await socket.opened;
+    socket.tryWrite(Uint8Array.of(22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3));
+    half.push({ socket, accepted: await listener.accept() });
+  }
+  for (const { socket, accepted } of half.slice(0, 6)) {
+    await assert.rejects(accepted.opened, { code: "ETIMEDOUT" });
+    await assert.rejects(socket.closed, { code: "ECONNRESET" });
+  }
+  // Who has something to say gets through, and who has got through stays.
+  const good = client(address);
+  const other = await listener.accept();
+  await Promise.all([good.opened, other.opened]);
+  await assert.rejects(half[6].accepted.opened, { code: "ETIMEDOUT" });
+  for (const { socket } of half.slice(7)) assert.notEqual(socket.info(), null);
+  for (const [end, peer] of [
+    [early, served],
+    [good, other],
+  ]) {
+    const echoed = echo(peer);
+    assert.equal(Buffer.compare(await exchange(end, pattern(1_000)), pattern(1_000)), 0);
+    await echoed;
+  }
+  for (const { socket } of half.slice(7)) socket.abort();
+  await listener.close();
+});
+
 test("who does not read holds the sender back, with little kept in between", async (t) => {
   let written = 0;
   const address = await ownServer(t, {}, async (socket) => {

@@ -82,6 +82,7 @@ export function clientSecurity<T extends Transport>(
 export function serverSecurity<T extends Transport>(
   engine: EngineCore | null,
   given: Partial<ListenOptions>,
+  backlog: number,
   how: How,
 ): Security<T> {
   const { tls } = given;
@@ -95,12 +96,42 @@ export function serverSecurity<T extends Transport>(
     throw new TypeError(`options.secureTransport "${secureTransport}" needs options.tls`);
   }
   const server = serverContext("options.tls", tls);
-  const begin = (transport: Transport, upgraded: boolean) =>
-    new TlsSocketImpl({ engine, transport, side: { server }, ...how, upgraded, secureTransport });
+  const handshakes = new Handshakes(backlog);
+  const begin = (transport: Transport, upgraded: boolean) => {
+    const side = { server };
+    const start = { engine, transport, side, ...how, upgraded, secureTransport };
+    return handshakes.added(new TlsSocketImpl(start));
+  };
   const ready = certificatesReady(engine, server.usual);
   return secureTransport === "on"
     ? { over: (socket) => begin(socket, false), upgrade: null, ready }
     : { over: (socket) => socket, upgrade: (successor) => begin(successor(), true), ready };
+}
+
+/**
+ * The handshakes of a listener that have not ended. They are bounded as connections are that wait to be accepted: the oldest gives way to the next
+ * one, so that clients who begin and say nothing more do not keep others out.
+ */
+class Handshakes {
+  readonly #most: number;
+  /** The oldest first. */
+  readonly #unfinished = new Set<TlsSocketImpl>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  added(socket: TlsSocketImpl): TlsSocketImpl {
+    this.#unfinished.add(socket);
+    const ended = (): void => void this.#unfinished.delete(socket);
+    socket.opened.then(ended, ended);
+    if (this.#unfinished.size > this.#most) {
+      const [oldest] = this.#unfinished;
+      if (oldest !== undefined) this.#unfinished.delete(oldest);
+      oldest?.giveWay();
+    }
+    return socket;
+  }
 }
 
 /** Looks at the certificates before a client comes. */

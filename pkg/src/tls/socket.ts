@@ -512,6 +512,19 @@ export class TlsSocketImpl implements Socket, Owner, Idle {
     return this.closed;
   }
 
+  /** Ends at once what has not opened yet, in favour of others. */
+  giveWay(): void {
+    if (this.#phase === "open" || this.#hasEnded) return;
+    const error = this.#failure(
+      "ETIMEDOUT",
+      "the handshake took too long: newer ones took its place",
+    );
+    this.#end(error);
+    // A reset: who has not got through its handshake for so long may not read its end either.
+    this.#transport.abort(error);
+    this.#release();
+  }
+
   abort(reason?: unknown): void {
     if (this.#hasEnded) return;
     const options = reason === undefined ? undefined : { cause: reason };

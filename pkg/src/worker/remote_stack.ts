@@ -345,8 +345,9 @@ class RemoteStack implements Target {
   }
 
   listen(options: ListenOptions): WorkerListener {
-    const { allowHalfOpen } = listenPlan(options);
-    const security = serverSecurity<RemoteSocket>(null, options, { allowHalfOpen, signal: null });
+    const { allowHalfOpen, backlog } = listenPlan(options);
+    const how = { allowHalfOpen, signal: null };
+    const security = serverSecurity<RemoteSocket>(null, options, backlog, how);
     const number = this.#next();
     const listener = new RemoteListener(this.#channel, number, security);
     this.call("listen", [number, plain(options)]).catch((error) => listener.fail(error));
