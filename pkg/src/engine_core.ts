@@ -126,15 +126,32 @@ export class EngineCore implements Engine {
   #looks = false;
   #news = 0;
   #turnBegan: number | null = null;
-  readonly #pumpSoon = (): void => this.#pump();
+  readonly #pumpSoon = (): void => {
+    leader = this;
+    try {
+      this.#pump(this.now());
+    } finally {
+      leader = null;
+      for (let next = followers.shift(); next !== undefined; next = followers.shift()) {
+        next.#pump(next.#nowOf(this));
+      }
+    }
+  };
   readonly #turnEnds = (): void => {
     this.#turnBegan = null;
+    if (this.#wake !== "asleep" || this.#over !== null) return;
+    try {
+      this.#arm(this.ask(nextTimeout));
+    } catch (error) {
+      // A trap has told everybody already.
+      if (this.#over === null) reportUncaught(error);
+    }
   };
   /** What its clock calls when the module has something to do: that the program is told of anything then is among the {@link news}. */
   readonly onDeadline = (): void => {
     this.#timer = null;
     this.#timerAt = Number.POSITIVE_INFINITY;
-    if (this.#wake === "asleep") this.#pump();
+    if (this.#wake === "asleep") this.#pump(this.now());
   };
   #timer: unknown = null;
   #timerAt = Number.POSITIVE_INFINITY;
@@ -233,6 +250,14 @@ export class EngineCore implements Engine {
   /** Microseconds since this engine was made, never going back. */
   now(): number {
     const now = Math.round((this.clock.now() - this.#origin) * 1_000);
+    if (now > this.#now) this.#now = now;
+    return this.#now;
+  }
+
+  /** The time that another engine has just read, as this one's. */
+  #nowOf(other: EngineCore): number {
+    if (this.clock !== other.clock) return this.now();
+    const now = other.#now + Math.round((other.#origin - this.#origin) * 1_000);
     if (now > this.#now) this.#now = now;
     return this.#now;
   }
@@ -508,6 +533,7 @@ export class EngineCore implements Engine {
   receiveFrame(port: number, frame: Uint8Array): void {
     const padded = (frame.byteLength + ALIGNMENT - 1) & -ALIGNMENT;
     const at = this.#stage(port, ALIGNMENT + padded);
+    this.wake();
     writeU32(this.bytes, at, frame.byteLength);
     this.bytes.set(frame, at + ALIGNMENT);
   }
@@ -515,6 +541,7 @@ export class EngineCore implements Engine {
   /** Brings a batch into the network that another engine's `takeFrames` gave. */
   receiveBatch(port: number, batch: Uint8Array): void {
     const at = this.#stage(port, batch.byteLength);
+    this.wake();
     // Only now, since staging may have moved the memory.
     this.bytes.set(batch, at);
   }
@@ -524,6 +551,7 @@ export class EngineCore implements Engine {
     const length = this.#take(port, ALL);
     if (length > 0) {
       const into = to.#stage(at, length);
+      to.#wakeAfter(this);
       this.#follow();
       const from = this.#buffers.egress;
       if (length > SHORT_BATCH) to.bytes.set(this.#view.subarray(from, from + length), into);
@@ -543,7 +571,6 @@ export class EngineCore implements Engine {
     this.#words[at / WORD] = port;
     this.#words[at / WORD + 1] = length;
     this.#staged += needed;
-    this.wake();
     return at + 2 * ALIGNMENT;
   }
 
@@ -588,6 +615,18 @@ export class EngineCore implements Engine {
     else if (this.#wake === "asleep" && this.#over === null) this.#schedule();
   }
 
+  /**
+   * As {@link wake}, for frames of another engine. They are looked at as soon as that has told everybody, without a microtask and a look at the
+   * clock of their own; what they cause in their turn takes one.
+   */
+  #wakeAfter(other: EngineCore): void {
+    if (leader !== other || this.#wake !== "asleep" || !this.#isFree()) this.wake();
+    else {
+      this.#wake = "microtask";
+      followers.push(this);
+    }
+  }
+
   /** As {@link wake}, after a call that may have given no work. */
   wakeIfDue(): void {
     if (this.#wake === "pumping") this.#looks = true;
@@ -603,7 +642,7 @@ export class EngineCore implements Engine {
     if (this.#turnBegan === null) {
       this.#turnBegan = this.#spent(this.now());
       macrotask(this.#turnEnds);
-    } else if (this.#spent(this.#now) - this.#turnBegan > TURN_BUDGET) {
+    } else if (!this.#isFree()) {
       this.#wake = "macrotask";
       macrotask(this.#pumpSoon);
       return;
@@ -613,36 +652,39 @@ export class EngineCore implements Engine {
     done.then(this.#pumpSoon);
   }
 
+  /** Whether this turn has begun and has time left for work. */
+  #isFree(): boolean {
+    return this.#turnBegan !== null && this.#spent(this.#now) - this.#turnBegan <= TURN_BUDGET;
+  }
+
   /** The time that work is measured by, in milliseconds: the engine's, just read, if that is real. */
   #spent(now: number): number {
     return this.clock === realClock ? now / 1_000 : monotonic();
   }
 
-  #pump(): void {
+  #pump(began: number): void {
     this.#wake = "asleep";
     if (this.#over !== null) return;
     this.#wake = "pumping";
     const isBounded = this.clock.defer === undefined;
-    let until = Number.POSITIVE_INFINITY;
+    const until = isBounded ? this.#spent(began) + TURN_BUDGET : Number.POSITIVE_INFINITY;
+    // At the end of the turn the timer is seen to, which cannot fire before.
+    const isArmedLater = this.#turnBegan !== null && this.clock === realClock;
     let deadline = Number.POSITIVE_INFINITY;
+    let now = began;
     try {
-      do {
+      for (;;) {
         this.#again = false;
         this.#looks = false;
-        const now = this.now();
-        if (isBounded && until === Number.POSITIVE_INFINITY) {
-          until = this.#spent(now) + TURN_BUDGET;
-        }
         this.#dispatch(this.#advance(now));
-        if (!this.#again) {
+        if (!this.#again && (this.#looks || !isArmedLater)) {
           deadline = this.ask(nextTimeout);
           this.#again = this.#looks && deadline <= this.#now;
         }
-      } while (
-        this.#again &&
-        this.#over === null &&
-        (!isBounded || this.#spent(this.#now) < until)
-      );
+        const goesOn = this.#again && this.#over === null;
+        if (!goesOn || (isBounded && this.#spent(this.#now) >= until)) break;
+        now = this.now();
+      }
     } catch (error) {
       // A trap has told everybody already.
       if (this.#over === null) reportUncaught(error);
@@ -657,10 +699,10 @@ export class EngineCore implements Engine {
       }
       // An observer may have found a trap, or closed the engine; or have given it work.
       if (this.#over !== null) return;
-      deadline = this.ask(nextTimeout);
+      if (!isArmedLater) deadline = this.ask(nextTimeout);
     }
     if (this.#again) this.#schedule();
-    else this.#arm(deadline);
+    else if (!isArmedLater) this.#arm(deadline);
   }
 
   /** Takes in the frames that were brought, and does what is due. Returns how many events there are. */
@@ -741,6 +783,10 @@ function made<T extends string | object>(given: Given<T>): T {
 }
 
 const done = Promise.resolve();
+
+/** The engine that works in a microtask or task of its own just now, and those that it has brought frames. */
+let leader: EngineCore | null = null;
+const followers: EngineCore[] = [];
 
 const nextTimeout = (wasm: Bindings): number => wasm.next_timeout();
 

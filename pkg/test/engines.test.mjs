@@ -274,6 +274,39 @@ test("a busy network does not keep timers and other tasks from running", async (
   network.engine.close();
 });
 
+test("promises have their turns while two engines answer each other", async () => {
+  const { one, two, a, b, nicA, nicB } = await twoEngines();
+  plug(nicA, nicB);
+  const { client, server } = await connected({ a, b });
+  const rounds = 200;
+  const byte = new Uint8Array(1);
+  let answered = 0;
+  server.onready = () => {
+    while (server.tryRead(byte) > 0) server.tryWrite(byte);
+  };
+  client.onready = () => {
+    while (client.tryRead(byte) > 0) {
+      answered += 1;
+      if (answered < rounds) client.tryWrite(byte);
+    }
+  };
+  client.tryWrite(byte);
+  let most = 0;
+  for (let waited = 0; answered < rounds; waited += 1) {
+    const before = answered;
+    await Promise.resolve();
+    most = Math.max(most, answered - before);
+    if (answered > before) waited = 0;
+    // The turn of the event loop may have had its share of work for the engines.
+    if (waited % 50 === 49) await settle();
+  }
+  assert.ok(most <= 1, `${most} answers came between two turns`);
+  client.onready = null;
+  server.onready = null;
+  one.close();
+  two.close();
+});
+
 test("a program ends when no socket is open, though neighbour entries have time left", async () => {
   const program = `
     import { createStack, plug } from "ethertab";
