@@ -25,6 +25,8 @@ export default {
   excludeExternals: true,
   disableSources: true,
   validation: { notExported: true, invalidLink: true, notDocumented: true },
+  // What other types are made by; readers have no use for it.
+  intentionallyNotExported: ["Made"],
   intentionallyNotDocumented: [
     ...STACK_METHODS.map((name) => `ethertab/worker.WorkerStack.${name}`),
     ...NIC_METHODS.map((name) => `ethertab/worker.WorkerNic.${name}`),

@@ -11,6 +11,7 @@ import { holdProgram, macrotask, monotonic, realClock, reportUncaught } from "./
 import { EngineError, SocketError, type SocketErrorOptions } from "./errors.js";
 import type { LazyModule } from "./module.js";
 import { FAILURE } from "./names.js";
+import type { ModuleMemory } from "./platform.js";
 import { type Field, fieldsOf, recordOf, recordsOf, type Why } from "./records.js";
 import type { Clock, Engine } from "./types.js";
 import type { Bindings } from "./wasm/ethertab_bindings.js";
@@ -100,7 +101,7 @@ export class EngineCore implements Engine {
   readonly scratchCapacity: number;
   readonly closed: Promise<void>;
   readonly #wasm: Bindings;
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: ModuleMemory;
   readonly #exports: Exports;
   readonly #origin: number;
   /** By number, which the module keeps small. A map that changes all the time would keep what it has forgotten from young collections. */

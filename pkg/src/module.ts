@@ -2,6 +2,7 @@
 
 import { show } from "./arguments.js";
 import { EngineError } from "./errors.js";
+import type { CompiledModule } from "./platform.js";
 import type { WasmSource } from "./types.js";
 
 /** What helps where the file is missing. */
@@ -10,7 +11,7 @@ const HINT =
 
 /** What wasm-bindgen makes for a module, before it has an instance. */
 interface Bindings<E> {
-  initSync(from: { module: WebAssembly.Module }): E;
+  initSync(from: { module: CompiledModule }): E;
 }
 
 /** A WebAssembly module that is loaded and compiled when it is first needed, once for all its instances. */
@@ -18,7 +19,7 @@ export class LazyModule {
   /** For messages. */
   readonly #file: string;
   #source: () => WasmSource;
-  #compiled: Promise<WebAssembly.Module> | undefined;
+  #compiled: Promise<CompiledModule> | undefined;
   /** For messages: where it was last loaded from. */
   #from = "";
 
@@ -51,14 +52,14 @@ export class LazyModule {
     }
   }
 
-  async #load(): Promise<WebAssembly.Module> {
+  async #load(): Promise<CompiledModule> {
     const source = this.#source();
     this.#from = typeof source === "string" || source instanceof URL ? ` from ${source}` : "";
     return compile(source);
   }
 }
 
-async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+async function compile(source: WasmSource): Promise<CompiledModule> {
   const given = await source;
   if (given instanceof WebAssembly.Module) return given;
   if (given instanceof ArrayBuffer || ArrayBuffer.isView(given)) return WebAssembly.compile(given);
@@ -69,7 +70,7 @@ async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   );
 }
 
-async function compileUrl(source: string | URL): Promise<WebAssembly.Module> {
+async function compileUrl(source: string | URL): Promise<CompiledModule> {
   const node = nodeFiles();
   if (node !== null) {
     const isFile =
@@ -84,7 +85,7 @@ function fileOf(source: string | URL): string | URL {
   return typeof source === "string" && source.startsWith("file:") ? new URL(source) : source;
 }
 
-async function compileResponse(response: Response): Promise<WebAssembly.Module> {
+async function compileResponse(response: Response): Promise<CompiledModule> {
   if (!response.ok) {
     throw new Error(`${response.url} answered ${response.status} ${response.statusText}${HINT}`);
   }

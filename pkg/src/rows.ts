@@ -1,17 +1,18 @@
 /** What the services' module tells that is more than one number; see `rows.rs` in `wasm`. */
 
 import { EngineError } from "./errors.js";
+import type { ModuleMemory } from "./platform.js";
 
 /** An array from the module: address and length of the fields' names, then the fields of each row. */
 export type Rows = readonly unknown[];
 
 /** Makes objects of a module's rows. */
 export class RowReader {
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: ModuleMemory;
   /** By their address, at which they stay. */
   readonly #names = new Map<number, readonly string[]>();
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: ModuleMemory) {
     this.#memory = memory;
   }
 

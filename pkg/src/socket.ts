@@ -7,6 +7,7 @@ import { SocketError, type SocketErrorCode, withEnds } from "./errors.js";
 import type { Members } from "./members.js";
 import { CLOSE_REASON, CONNECTION, CONNECTION_END } from "./names.js";
 import { Outcome } from "./outcome.js";
+import type { BufferSource } from "./platform.js";
 import { fieldsOf, type Why } from "./records.js";
 import { type Restable, RestingSocket, restNever, restSoon } from "./resting.js";
 import { readableOf, writableOf } from "./socket_streams.js";

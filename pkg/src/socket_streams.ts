@@ -5,6 +5,7 @@
 
 import * as check from "./arguments.js";
 import { macrotask, microtask } from "./clock.js";
+import type { BufferSource } from "./platform.js";
 import type { SocketImpl } from "./socket.js";
 
 /** What streams need of a socket, which may be in another thread. */

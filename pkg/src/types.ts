@@ -8,6 +8,7 @@
  */
 
 import type { SocketError } from "./errors.js";
+import type { BufferSource, CompiledModule } from "./platform.js";
 import type { Mdns, MdnsOptions } from "./types_mdns.js";
 import type {
   AcceptAnyOptions,
@@ -25,6 +26,7 @@ import type { ConnectionInfo, TcpOptions, TcpSettings, Trace } from "./types_tcp
 import type { TlsInfo, TlsOptions, TlsServerOptions } from "./types_tls.js";
 import type { UdpOptions, UdpSocket } from "./types_udp.js";
 
+export type { BufferSource, ChannelPort, CompiledModule, KeyPair } from "./platform.js";
 export type * from "./types_mdns.js";
 export type * from "./types_network.js";
 export type * from "./types_ports.js";
@@ -46,7 +48,7 @@ export type WasmSource =
   | Response
   | Promise<Response>
   | BufferSource
-  | WebAssembly.Module;
+  | CompiledModule;
 
 /** What an engine takes time from. Give your own to run a network in virtual time. */
 export interface Clock {

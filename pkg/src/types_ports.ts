@@ -128,9 +128,9 @@ export interface WebSocketLike {
   /** Begins to close it. */
   close(code?: number, reason?: string): void;
   /** Listens for `open`, `message`, `error` and `close`. */
-  addEventListener(type: string, listener: (event: never) => void): void;
+  addEventListener(type: string, listener: (event: unknown) => void): void;
   /** Takes that back. */
-  removeEventListener(type: string, listener: (event: never) => void): void;
+  removeEventListener(type: string, listener: (event: unknown) => void): void;
 }
 
 /** How a WebSocket is plugged in. */
@@ -171,13 +171,13 @@ export interface MessageTarget {
   /** Sends a message, where there is no `postMessage`. */
   send?(data: never): void;
   /** Listens for messages, as browsers have it. */
-  addEventListener?(type: string, listener: (event: never) => void): void;
+  addEventListener?(type: string, listener: (event: unknown) => void): void;
   /** Takes that back. */
-  removeEventListener?(type: string, listener: (event: never) => void): void;
+  removeEventListener?(type: string, listener: (event: unknown) => void): void;
   /** Listens for messages, as Node has it. */
-  on?(type: string, listener: (value: never) => void): unknown;
+  on?(type: string, listener: (value: unknown) => void): unknown;
   /** Takes that back. */
-  off?(type: string, listener: (value: never) => void): unknown;
+  off?(type: string, listener: (value: unknown) => void): unknown;
   /** Lets messages come (`MessagePort`). */
   start?(): void;
   /** Ends it; called when the port is closed. */
@@ -205,9 +205,9 @@ export interface NodeStreamLike {
   /** Ends it at once. */
   destroy(): unknown;
   /** Listens for `connect`, `data`, `drain`, `end`, `error` and `close`. */
-  on(event: string, listener: (value: never) => void): unknown;
+  on(event: string, listener: (value: unknown) => void): unknown;
   /** Takes that back. */
-  off(event: string, listener: (value: never) => void): unknown;
+  off(event: string, listener: (value: unknown) => void): unknown;
 }
 
 /** Where a socket is that speaks QEMU's stream: a path, or a port of a host (`"127.0.0.1"` by default). In Node only. */

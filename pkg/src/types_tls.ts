@@ -1,5 +1,6 @@
 /** The types of TLS. */
 
+import type { BufferSource } from "./platform.js";
 import type { DurationLike } from "./types.js";
 
 /** A certificate, or several: PEM as a text or bytes, which may hold several, or DER, which is one. */

@@ -5,6 +5,7 @@
  */
 
 import type { SocketError } from "./errors.js";
+import type { BufferSource } from "./platform.js";
 import type { Nic, SocketAddress } from "./types.js";
 
 /** A datagram that arrived. */

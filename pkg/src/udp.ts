@@ -7,6 +7,7 @@ import { SocketError, withEnds } from "./errors.js";
 import { ipNumbers, optionalIp } from "./ip.js";
 import { DATAGRAM, UDP_ERROR, UDP_SETTINGS } from "./names.js";
 import type { NicImpl } from "./nic.js";
+import type { BufferSource } from "./platform.js";
 import { fieldsOf, type Why } from "./records.js";
 import { count, SettingsTable } from "./settings.js";
 import { Signal } from "./socket.js";

@@ -10,7 +10,7 @@ import { test } from "node:test";
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript")), "tsc.js");
 
 const PAGE = `
-import { createDirectSockets, createGateway, createStack, plug, SocketError } from "ethertab";
+import { createDirectSockets, createGateway, createStack, messagePort, plug, SocketError } from "ethertab";
 import { v86Port } from "ethertab/v86";
 import { createStackWorker, exposeStack } from "ethertab/worker";
 
@@ -34,20 +34,30 @@ for await (const { data, remoteAddress, remotePort } of stack.bindUdp()) {
 }
 const direct = new (createDirectSockets(stack).TCPSocket)("10.0.2.15", 80, { noDelay: true });
 const { readable }: { readable: ReadableStream<Uint8Array<ArrayBuffer>> } = await direct.opened;
-console.log(readable, v86Port, createStackWorker, exposeStack);
+console.log(readable, v86Port, exposeStack);
+const channel = new MessageChannel();
+await Promise.all([createStackWorker(channel.port1), createStackWorker(new Worker("stack.js"))]);
+for (const target of [channel.port2, new Worker("lan.js"), new BroadcastChannel("lan")]) plug(messagePort(target), nic);
 `;
-const NODE = `${PAGE}
+const NODE = `import { connect } from "node:net";
+import { parentPort, Worker } from "node:worker_threads";
+import { qemuPort } from "ethertab";
+${PAGE}
 import { createDgram, createDns, createNet } from "ethertab/node";
 import { createWorld } from "ethertab/testing";
 
 createNet(stack).connect(80, "10.0.2.15").on("data", (data: Buffer) => console.log(data.length));
 const world = await createWorld({ seed: 1 });
 console.log(createDgram(stack), createDns(stack), world.host("a").net);
+plug(qemuPort(connect(5555)), nic);
+if (parentPort !== null) plug(messagePort(parentPort), nic);
 `;
 
 for (const [name, program, lib, types] of [
-  ["a page", PAGE, ["es2023", "dom", "dom.iterable", "dom.asynciterable"], []],
-  ["Node", NODE, ["es2023", "dom", "dom.iterable", "dom.asynciterable"], ["node"]],
+  ["a page", PAGE, ["es2022", "dom", "dom.asynciterable"], []],
+  ["a worker", PAGE, ["esnext", "webworker"], []],
+  ["Node with the DOM", NODE, ["es2023", "dom", "dom.iterable", "dom.asynciterable"], ["node"]],
+  ["Node alone", NODE, ["es2022"], ["node"]],
 ]) {
   test(`the declarations hold in ${name}`, async (t) => {
     // Beside the tests, where the package and the types of Node are found.

@@ -2,6 +2,7 @@
 
 import * as check from "../arguments.js";
 import { microtask } from "../clock.js";
+import type { BufferSource } from "../platform.js";
 import type { Listener, Socket, TcpOptions } from "../types.js";
 import type { WorkerListener, WorkerSocket } from "../worker/types.js";
 import { DirectSocket, type Settle } from "./lifetime.js";

@@ -3,6 +3,7 @@
 import * as check from "../arguments.js";
 import { SocketError } from "../errors.js";
 import { ipNumbers } from "../ip.js";
+import type { BufferSource } from "../platform.js";
 import type { Nic, UdpOptions, UdpSocket } from "../types.js";
 import type { WorkerNic, WorkerUdpSocket } from "../worker/types.js";
 import { DirectSocket, type Settle } from "./lifetime.js";

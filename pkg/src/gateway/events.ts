@@ -37,13 +37,13 @@ export interface GatewayEventTarget extends EventTarget {
   addEventListener<Name extends keyof GatewayEvents>(
     name: Name,
     listener: GatewayListener<Name>,
-    options?: boolean | AddEventListenerOptions,
+    options?: Parameters<EventTarget["addEventListener"]>[2],
   ): void;
   addEventListener(...parameters: Parameters<EventTarget["addEventListener"]>): void;
   removeEventListener<Name extends keyof GatewayEvents>(
     name: Name,
     listener: GatewayListener<Name>,
-    options?: boolean | EventListenerOptions,
+    options?: Parameters<EventTarget["removeEventListener"]>[2],
   ): void;
   removeEventListener(...parameters: Parameters<EventTarget["removeEventListener"]>): void;
 }

@@ -79,7 +79,7 @@ class MessageLink implements Link {
   readonly #events: LinkEvents<PortEnd>;
   #isOver = false;
   /** What was listened to, to be forgotten. */
-  readonly #listening: [type: string, listener: (value: never) => void][] = [];
+  readonly #listening: [type: string, listener: (value: unknown) => void][] = [];
 
   constructor(
     target: MessageTarget,
@@ -116,7 +116,7 @@ class MessageLink implements Link {
   }
 
   #listen<T>(type: string, listener: (value: T) => void): void {
-    const heard = listener as (value: never) => void;
+    const heard = listener as (value: unknown) => void;
     if (typeof this.#target.addEventListener === "function") {
       this.#target.addEventListener(type, heard);
     } else {

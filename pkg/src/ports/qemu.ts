@@ -85,7 +85,7 @@ class NodeStreamLink implements Link {
   #isOver = false;
   #isFull = false;
   #error: Error | null = null;
-  readonly #listening: [event: string, listener: (value: never) => void][] = [];
+  readonly #listening: [event: string, listener: (value: unknown) => void][] = [];
 
   constructor(stream: NodeStreamLike, events: LinkEvents<PortEnd>) {
     this.#stream = stream;
@@ -104,15 +104,15 @@ class NodeStreamLink implements Link {
     this.#listen("end", () => stream.destroy());
     this.#listen("close", () => this.#over());
     // Stays after the end: errors that nobody listens to end the program.
-    stream.on("error", (error: Error) => {
-      this.#error = error;
+    stream.on("error", (error) => {
+      this.#error = error as Error;
     });
     if (stream.connecting !== true) this.#opened();
   }
 
   #listen<T>(event: string, listener: (value: T) => void): void {
-    this.#stream.on(event, listener as (value: never) => void);
-    this.#listening.push([event, listener as (value: never) => void]);
+    this.#stream.on(event, listener as (value: unknown) => void);
+    this.#listening.push([event, listener as (value: unknown) => void]);
   }
 
   #opened(): void {

@@ -3,6 +3,7 @@
 import * as check from "../arguments.js";
 import { microtask } from "../clock.js";
 import { deferred, type EngineCore, guarded } from "../engine_core.js";
+import type { BufferSource } from "../platform.js";
 import { DueTimer } from "../timer.js";
 import type { RecordedPacket, ReplayPort, ReplayPortOptions, ReplayReport } from "../types.js";
 import { nameOf } from "./link_port.js";

@@ -81,11 +81,11 @@ class WebSocketLink implements Link {
     this.#wasOpen = true;
     this.#events.opened();
   };
-  readonly #onMessage = (event: { data: unknown }): void => {
-    this.#events.received(event.data);
+  readonly #onMessage = (event: unknown): void => {
+    this.#events.received((event as { data: unknown }).data);
   };
-  readonly #onClose = (event: { code?: number; reason?: string }): void => {
-    const { code = ABNORMAL, reason = "" } = event;
+  readonly #onClose = (event: unknown): void => {
+    const { code = ABNORMAL, reason = "" } = event as { code?: number; reason?: string };
     this.#stop();
     this.#events.ended({ code, reason, error: this.#errorOf(code, reason) });
   };

@@ -2,6 +2,7 @@
 
 import * as check from "../arguments.js";
 import { SocketError } from "../errors.js";
+import type { BufferSource } from "../platform.js";
 import type { AuthorityOptions, CertificateAuthority, IssuedCertificate } from "../types.js";
 import { Tls } from "./module.js";
 

@@ -1,6 +1,7 @@
 /** What a caller says about TLS, checked, as what the module makes a configuration of. */
 
 import * as check from "../arguments.js";
+import type { BufferSource } from "../platform.js";
 import type {
   Certificates,
   TlsCommonOptions,

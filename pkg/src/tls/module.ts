@@ -6,6 +6,7 @@
 import type { EngineCore } from "../engine_core.js";
 import { EngineError, SocketError, type SocketErrorCode } from "../errors.js";
 import { LazyModule } from "../module.js";
+import type { ModuleMemory } from "../platform.js";
 import { RowReader, type Rows } from "../rows.js";
 import { type Bindings, createBindings } from "../wasm/tls_bindings.js";
 
@@ -38,7 +39,7 @@ export class Tls {
   readonly scratch: number;
   readonly scratchSize: number;
   readonly #wasm: Bindings;
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: ModuleMemory;
   readonly #reader: RowReader;
   readonly #dependents = new Set<Dependent>();
   /** By what they are made of, the one that was used last at the end. */
@@ -48,7 +49,7 @@ export class Tls {
   #view: Uint8Array<ArrayBuffer>;
   #over: Error | null = null;
 
-  private constructor(wasm: Bindings, memory: WebAssembly.Memory) {
+  private constructor(wasm: Bindings, memory: ModuleMemory) {
     this.#wasm = wasm;
     this.#memory = memory;
     this.#reader = new RowReader(memory);

@@ -10,6 +10,7 @@ import { holdProgram, microtask, realClock } from "../clock.js";
 import { deferred, type EngineCore, guarded } from "../engine_core.js";
 import { reasonOf, SocketError, type SocketErrorCode } from "../errors.js";
 import { Outcome } from "../outcome.js";
+import type { BufferSource } from "../platform.js";
 import { type Idle, restNever, restSoon } from "../resting.js";
 import { type ReadableSide, readableOf, type WritableSide, writableOf } from "../socket_streams.js";
 import type {

@@ -1,5 +1,6 @@
 /** What both threads know of each other. */
 
+import type { ChannelPort } from "../platform.js";
 import type { StackOptions } from "../types.js";
 
 /** Marks the message by which a thread asks for a stack. */
@@ -8,7 +9,7 @@ export const HELLO = "ethertab:stack";
 /** The message by which a thread asks for a stack. */
 export interface Hello {
   [HELLO]: {
-    port: MessagePort;
+    port: ChannelPort;
     options: StackOptions;
   };
 }

@@ -4,6 +4,7 @@ import * as check from "../arguments.js";
 import { microtask } from "../clock.js";
 import { deferred, guarded } from "../engine_core.js";
 import { SocketError, type SocketErrorCode, withEnds } from "../errors.js";
+import type { BufferSource } from "../platform.js";
 import { readableOf, type StreamSocket, writableOf } from "../socket_streams.js";
 import { tcpValues } from "../tcp_options.js";
 import type { Security } from "../tls/secure.js";

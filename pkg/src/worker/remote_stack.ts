@@ -45,15 +45,15 @@ import type {
 /** A worker, or what else a thread is reached by: a shared worker's port, a worker of Node. */
 export interface WorkerTarget {
   /** Sends a message, and what moves with it. */
-  postMessage(message: unknown, transfer: Transferable[]): void;
+  postMessage(message: unknown, transfer: never): void;
   /** Listens for messages and errors, as browsers have it. */
-  addEventListener?(type: string, listener: (event: never) => void): void;
+  addEventListener?(type: string, listener: (event: unknown) => void): void;
   /** Takes that back. */
-  removeEventListener?(type: string, listener: (event: never) => void): void;
+  removeEventListener?(type: string, listener: (event: unknown) => void): void;
   /** Listens for messages and errors, as Node has it. */
-  on?(type: string, listener: (value: never) => void): unknown;
+  on?(type: string, listener: (value: unknown) => void): unknown;
   /** Takes that back. */
-  off?(type: string, listener: (value: never) => void): unknown;
+  off?(type: string, listener: (value: unknown) => void): unknown;
   /** Lets messages come (`MessagePort`). */
   start?(): void;
 }
@@ -84,7 +84,7 @@ export async function createStackWorker(
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const hello: Hello = { [HELLO]: { port: port2, options: sent[0] as StackOptions } };
-    worker.postMessage(hello, [port2]);
+    worker.postMessage(hello, [port2] as never);
     const welcome = await settled.promise;
     if ("refused" in welcome) throw received(welcome.refused);
     const stack = new RemoteStack(port1, welcome.hostname, gone.forget);
@@ -108,13 +108,14 @@ function watch(
   let listener = first;
   const over = (text: string, cause?: unknown): void =>
     listener(new SocketError("ABORT_ERR", text, cause === undefined ? {} : { cause }));
-  const events: [string, (event: { message?: string; error?: unknown }) => void][] = [
+  const events: [string, (event: unknown) => void][] = [
     // In browsers also for errors that the worker survives, which say so by their message.
     [
       "error",
       (event) => {
         if (worker.on !== undefined || listener === first) {
-          over(`the worker of the stack has failed: ${event.message ?? "its script"}`, event.error);
+          const { message = "its script", error } = event as { message?: string; error?: unknown };
+          over(`the worker of the stack has failed: ${message}`, error);
         }
       },
     ],

@@ -4,6 +4,7 @@ import * as check from "../arguments.js";
 import { Arrivals } from "../arrivals.js";
 import { deferred, guarded } from "../engine_core.js";
 import { SocketError, type SocketErrorOptions, withEnds } from "../errors.js";
+import type { BufferSource } from "../platform.js";
 import type {
   DatagramTarget,
   GroupSources,

@@ -1,5 +1,6 @@
 /** The types of a stack in a worker: those of a stack, except that what is told at once there is promised here. */
 
+import type { BufferSource } from "../platform.js";
 import type {
   ConnectionInfo,
   ConnectOptions,

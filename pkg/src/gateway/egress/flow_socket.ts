@@ -2,6 +2,7 @@
 
 import { guarded } from "../../engine_core.js";
 import { SocketError } from "../../errors.js";
+import type { BufferSource } from "../../platform.js";
 import {
   type ReadableSide,
   readableOf,

@@ -2,6 +2,7 @@
 
 import * as check from "../../arguments.js";
 import { realClock } from "../../clock.js";
+import type { KeyPair } from "../../platform.js";
 import { backoffOf } from "../../ports/backoff.js";
 import type { Clock, DurationLike, ReconnectOptions } from "../../types.js";
 import type { Egress } from "./types.js";
@@ -26,7 +27,7 @@ export interface WispEgressOptions {
   /** For servers that ask for it (version 2). */
   password?: WispPassword;
   /** Ed25519 keys of WebCrypto, for servers that know the public one (version 2). The public key must be extractable. */
-  key?: CryptoKeyPair;
+  key?: KeyPair;
   /**
    * A class with the interface of `WebSocket`, such as that of the `ws` package; needed in Node 20. By default the platform's `WebSocketStream`, which can
    * hold a server back, or `WebSocket`, which cannot.

@@ -1,6 +1,7 @@
 /** The extensions of Wisp version 2: what a client answers to those that a server offers. */
 
 import * as check from "../../arguments.js";
+import type { KeyPair } from "../../platform.js";
 import { Extension, type ExtensionEntry } from "./wisp_packets.js";
 
 /** Who the client is, to a server that asks for a user name and a password. */
@@ -15,7 +16,7 @@ export interface WispPassword {
 export interface WispCredentials {
   password: WispPassword | null;
   /** An Ed25519 key pair, whose public key must be extractable: the server is told its hash. */
-  key: CryptoKeyPair | null;
+  key: KeyPair | null;
 }
 
 /** What a server's INFO means to this client. */
@@ -43,7 +44,7 @@ const LONGEST_MOTD = 64 * 1024;
 /** Checks what a user gave. */
 export function credentialsOf(
   password: WispPassword | undefined,
-  key: CryptoKeyPair | undefined,
+  key: KeyPair | undefined,
 ): WispCredentials {
   return {
     password: password === undefined ? null : passwordOf(password),
@@ -67,7 +68,7 @@ function passwordOf(given: WispPassword): WispPassword {
   };
 }
 
-function keyOf(given: CryptoKeyPair): CryptoKeyPair {
+function keyOf(given: KeyPair): KeyPair {
   const { privateKey, publicKey } = check.options("options.key", given);
   const fits =
     typeof CryptoKey === "function" &&
@@ -139,7 +140,7 @@ function passwordMetadata(credentials: WispPassword): Uint8Array {
 
 async function signed(
   challenge: Uint8Array<ArrayBuffer>,
-  { privateKey, publicKey }: CryptoKeyPair,
+  { privateKey, publicKey }: KeyPair,
 ): Promise<Uint8Array> {
   const { subtle } = crypto;
   const [raw, signature] = await Promise.all([

@@ -106,16 +106,19 @@ class SocketLink implements WispLink {
   #timer: unknown = null;
   #error = "";
 
-  readonly #listeners = {
+  readonly #listeners: Record<string, (event: unknown) => void> = {
     open: () => this.#events.opened(),
-    message: ({ data }: { data: unknown }) => {
+    message: (event) => {
+      const { data } = event as { data: unknown };
       const isBinary = data instanceof ArrayBuffer || ArrayBuffer.isView(data);
       this.#events.received(isBinary ? check.bytes("message", data) : null);
     },
-    error: (event: { message?: unknown }) => {
-      if (typeof event.message === "string") this.#error = event.message;
+    error: (event) => {
+      const { message } = event as { message?: unknown };
+      if (typeof message === "string") this.#error = message;
     },
-    close: ({ code, reason }: { code?: number; reason?: string }) => {
+    close: (event) => {
+      const { code, reason } = event as { code?: number; reason?: string };
       this.#stop();
       this.#events.ended(endText(code, reason === "" ? this.#error : reason));
     },

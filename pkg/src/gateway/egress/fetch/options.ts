@@ -23,7 +23,7 @@ export interface FetchEgressOptions {
    */
   redirect?: "follow" | "manual";
   /** Whether the page's own cookies are sent: by default `"omit"`, since guests are not the page's user. */
-  credentials?: RequestCredentials;
+  credentials?: "include" | "omit" | "same-origin";
   /**
    * How the bodies of requests are sent. `"auto"`: as a stream in Node; in a page whole if they fit into `bufferLimit`, else as a stream where the browser has such (to
    * https:// servers that speak HTTP/2). `"buffer"`: always whole. `"stream"`: always as a stream, if the platform can.
@@ -50,8 +50,8 @@ export interface FetchSettings {
   fetch: typeof globalThis.fetch;
   corsProxy: ((url: string) => string | null) | null;
   isUpgrading: boolean;
-  redirect: RequestRedirect;
-  credentials: RequestCredentials;
+  redirect: "error" | "follow" | "manual";
+  credentials: "include" | "omit" | "same-origin";
   upload: "auto" | "buffer" | "stream";
   bufferLimit: number;
   ports: readonly (readonly [first: number, last: number])[];
