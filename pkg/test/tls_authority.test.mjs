@@ -290,10 +290,18 @@ test("curl is a client of a gateway's https", async (t) => {
     [["--tlsv1.3"], [], `GET ${url} 0`],
     [["--tls-max", "1.2"], [], `GET ${url} 0`],
     [["--tlsv1.3"], body, `POST ${url} 500000`],
+    // Offers the protocol http/1.0, and no other.
+    [["--http1.0"], [], `GET ${url} 0`],
+    [["--http1.0"], body, `POST ${url} 500000`],
   ]) {
     const { stdout } = await run("curl", ["-sS", ...to, ...ca, ...version, ...more, url]);
     assert.equal(stdout, answer);
   }
   // 60: the certificate is not trusted.
   await assert.rejects(run("curl", ["-sS", ...to, url]), { code: 60 });
+  // RFC 7301 §3.2: with no protocol in common the server sends the alert no_application_protocol, 120.
+  const at = ["-connect", `127.0.0.1:${bridge.address().port}`, "-servername", "shop.test"];
+  const h2 = run("openssl", ["s_client", ...at, "-alpn", "h2"]);
+  h2.child.stdin.end();
+  await assert.rejects(h2, /alert number 120/);
 });

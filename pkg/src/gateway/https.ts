@@ -36,7 +36,8 @@ export class Https {
       // Who connects to an address gives no name: the certificate is for that address.
       const fallback = hostname ?? transport.local?.address ?? "localhost";
       const server = serverContext("options.authority", {
-        alpn: ["http/1.1"],
+        // Who offers only protocols that are not here is refused (RFC 7301 §3.2), and `curl --http1.0` offers http/1.0.
+        alpn: ["http/1.1", "http/1.0"],
         select: ({ servername }) => authority.issue(servername ?? fallback),
       });
       return new TlsSocketImpl({
