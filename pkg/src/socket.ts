@@ -1,7 +1,7 @@
 /** TCP connections: the layer without streams, and the promises that say how a connection fares. */
 
 import * as check from "./arguments.js";
-import { microtask } from "./clock.js";
+import { macrotask, microtask } from "./clock.js";
 import { type Ends, type EngineCore, guarded } from "./engine_core.js";
 import { SocketError, type SocketErrorCode, withEnds } from "./errors.js";
 import type { Members } from "./members.js";
@@ -371,8 +371,10 @@ export class SocketImpl implements Socket, Restable {
     if (this.#onAbort !== null) this.#start.signal?.removeEventListener("abort", this.#onAbort);
     this.#onAbort = null;
     if (wasConnecting) this.#opening.reject(error ?? this.#dismissal());
-    if (error === null) this.#closing.resolve(() => undefined);
-    else this.#closing.reject(error);
+    if (error !== null) this.#closing.reject(error);
+    // Cloudflare's sockets tell a little after startTls() has returned, and libraries written for them rely on it.
+    else if (this.#isHandedOver) macrotask(() => this.#closing.resolve(() => undefined));
+    else this.#closing.resolve(() => undefined);
     this.#readable?.finish(error);
     this.#writable?.finish(error ?? (this.#isDismissed ? this.#dismissal() : null));
     restNever(this);

@@ -1,7 +1,7 @@
 /** A connection of a stack in another thread. */
 
 import * as check from "../arguments.js";
-import { microtask } from "../clock.js";
+import { macrotask, microtask } from "../clock.js";
 import { deferred, guarded } from "../engine_core.js";
 import { SocketError, type SocketErrorCode, withEnds } from "../errors.js";
 import type { BufferSource } from "../platform.js";
@@ -188,8 +188,9 @@ export class RemoteSocket implements WorkerSocket, StreamSocket, Target {
     this.#onAbort = null;
     if (this.#info === null && this.#successor === null)
       this.#opening.reject(error ?? this.#dismissal());
-    if (error === null) this.#closing.resolve();
-    else this.#closing.reject(error);
+    if (error !== null) this.#closing.reject(error);
+    else if (this.#successor !== null) macrotask(() => this.#closing.resolve());
+    else this.#closing.resolve();
     this.#readable?.finish(error);
     this.#writable?.finish(error ?? (this.#isDismissed ? this.#dismissal() : null));
     const { onready } = this;
