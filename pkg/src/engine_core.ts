@@ -575,6 +575,12 @@ export class EngineCore implements Engine {
     return at + 2 * ALIGNMENT;
   }
 
+  /** Sends frames that were brought on their way, before something of the network goes. */
+  sendStaged(): void {
+    this.#flushIngress();
+    this.call((wasm, now) => wasm.send_waiting(now));
+  }
+
   #flushIngress(): void {
     const staged = this.#staged;
     if (staged === 0) return;

@@ -8,6 +8,7 @@ import { ADDRESSES, ADVERTISED_NAMES } from "./names.js";
 import { countersOf, noCounters, PortBase } from "./ports/port_base.js";
 import { fieldsOf } from "./records.js";
 import { forwardingSettings, forwardingValues } from "./routing.js";
+import type { Station } from "./source_guard.js";
 import type {
   AddressInfo,
   AdvertiseOptions,
@@ -105,6 +106,10 @@ export class NicImpl extends PortBase implements Nic, Sink {
     return this.addressInfo().map(({ prefix }) => prefix);
   }
 
+  override station(): Station {
+    return this.#engine.over === null ? this : { mac: this.mac, addresses: [] };
+  }
+
   addressInfo(): AddressInfo[] {
     if (this.isClosed) return [];
     const { host, id } = this;
@@ -118,6 +123,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
       return;
     }
     if (this.isClosed) return;
+    this.onaddresses?.();
     const isUsable = ({ origin, state }: AddressInfo) =>
       origin === "advertised" && (state === "preferred" || state === "optimistic");
     if (this.#holds && this.addressInfo().some(isUsable)) this.#configured();
@@ -231,6 +237,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
       this.#engine.give(prefixNumbers(prefix));
       return wasm.add_address(now, host, id, isLeased);
     });
+    this.onaddresses?.();
     this.#engine.wake();
   }
 
@@ -242,6 +249,7 @@ export class NicImpl extends PortBase implements Nic, Sink {
       this.#engine.give(ipNumbers(address));
       return wasm.remove_address(host, id);
     });
+    this.onaddresses?.();
     this.#engine.wake();
   }
 

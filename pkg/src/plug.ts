@@ -152,6 +152,7 @@ function lay(
   return {
     unplug() {
       if (engine.over === null) {
+        for (const end of [first, second]) if (end instanceof BridgePort) end.passRest();
         engine.call((wasm) => wasm.unplug(port));
         engine.wake();
       }
@@ -165,8 +166,7 @@ function lay(
 /** The port itself if it can be attached to the engine and nobody looks at its frames, else one end of a bridge, with the port at the other end. */
 function ownOrBridge(engine: EngineCore, [port, end]: Plugged): PortBase {
   // A port from outside applies its own hook.
-  const isHooked =
-    (port.hook !== null && !(port instanceof ExternalPort)) || (end?.hook ?? null) !== null;
+  const isHooked = (port.isWatched && !(port instanceof ExternalPort)) || end?.isWatched === true;
   const isNear = port.engine === null || port.engine === engine;
   if (isNear && !isHooked) return port;
   const near = new BridgePort(port.name);
@@ -231,6 +231,12 @@ class BridgePort extends ExternalPort {
       const passed = passes(frame);
       if (passed !== null) this.other?.bring(passed);
     });
+  }
+
+  /** What has left the other end comes in here before the cable goes: a host that is about to go has given back its lease. */
+  passRest(): void {
+    this.other?.onFrames();
+    this.attached?.engine.sendStaged();
   }
 
   override detach(): void {

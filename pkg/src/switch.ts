@@ -7,6 +7,7 @@ import { SWITCH_COUNTERS } from "./names.js";
 import { join } from "./plug.js";
 import { countersOf, freePortOf, noCounters, PortBase, portOf } from "./ports/port_base.js";
 import { fieldsOf } from "./records.js";
+import { SourceGuard } from "./source_guard.js";
 import type {
   Pluggable,
   Port,
@@ -51,12 +52,14 @@ export class SwitchImpl implements Switch, Dependent {
   readonly #free: SwitchPort[] = [];
   readonly #all: SwitchPort[] = [];
   readonly #watchers = new Set<PortWatcher>();
+  readonly #guard: SourceGuard;
   #isClosed = false;
 
   constructor(engine: EngineCore, id: number, name: string) {
     this.engine = engine;
     this.name = name;
     this.#id = id;
+    this.#guard = new SourceGuard(() => engine.clock.now());
     engine.addDependent(this);
   }
 
@@ -70,11 +73,13 @@ export class SwitchImpl implements Switch, Dependent {
     const { isolated } = check.options("options", options);
     if (isolated !== undefined) check.boolean("options.isolated", isolated, false);
     const own = this.#free.pop() ?? this.#addPort();
-    own.wanted = far.isolates ? false : isolated;
+    own.wanted = far.isolator === null ? isolated : false;
     this.#plugged.set(far, own);
     own.onUnplugged = () => {
       this.#plugged.delete(far);
       switches.delete(far);
+      this.#trust(far);
+      far.onaddresses = null;
       this.#free.push(own);
       this.#isolate();
     };
@@ -89,11 +94,25 @@ export class SwitchImpl implements Switch, Dependent {
     switches.set(far, this);
   }
 
-  /** Tells the engine which ports are isolated, where that has changed. */
+  /** Tells the engine which ports are isolated, where that has changed, and has their frames looked at. */
   #isolate(): void {
     if (this.engine.over !== null) return;
-    const isolates = [...this.#plugged.keys()].some((far) => far.isolates);
-    for (const port of this.#plugged.values()) port.isolated = port.wanted ?? isolates;
+    const isolators = [...this.#plugged.keys()].flatMap(({ isolator }) => isolator ?? []);
+    const trusted: PortBase[] = [];
+    for (const [far, port] of this.#plugged) {
+      port.isolated = port.wanted ?? isolators.length > 0;
+      if (!port.isolated) trusted.push(far);
+      else if (far.guard === null) far.guard = this.#guard.source();
+    }
+    // After those that are isolated no more have given up what they had.
+    for (const far of trusted) this.#trust(far);
+    this.#guard.trust(trusted, isolators);
+  }
+
+  #trust(far: PortBase): void {
+    if (far.guard !== null) this.#guard.release(far.guard);
+    far.guard = null;
+    far.onaddresses = () => this.#guard.changed();
   }
 
   #addPort(): SwitchPort {
@@ -117,13 +136,19 @@ export class SwitchImpl implements Switch, Dependent {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** Who has which address at the isolated ports. */
+  get guard(): SourceGuard {
+    return this.#guard;
+  }
+
   counters(): Record<string, number> {
     this.#assertOpen();
-    return (
+    const counted =
       this.engine.record<Record<string, number>>(switchCounters, (wasm) =>
         wasm.switch_counters(this.#id),
-      ) ?? {}
-    );
+      ) ?? {};
+    const { spoofed, rogue } = this.#guard.counters;
+    return { ...counted, spoofed: (counted["spoofed"] ?? 0) + spoofed, rogue };
   }
 
   #assertOpen(): void {
@@ -166,6 +191,10 @@ class SwitchPort extends PortBase {
 
   get engine(): EngineCore {
     return this.#engine;
+  }
+
+  get isolated(): boolean {
+    return this.#isolated;
   }
 
   set isolated(isolated: boolean) {

@@ -20,8 +20,8 @@ export interface SwitchOptions {
 export interface SwitchPlugOptions {
   /**
    * No frame passes from an isolated port to another isolated one, as on a private VLAN (RFC 5517): guests at such ports reach only what is
-   * plugged in without it, such as a gateway. Nor does the switch believe a guest there that has the MAC address of a station it
-   * knows elsewhere; its frames are dropped, and counted as `spoofed`. By default false, but true beside a gateway that isolates its guests.
+   * plugged in without it, such as a gateway. Nor does the switch take frames from such a port whose sender has an address that is another's, or that say
+   * what only routers and servers say; they are counted as `spoofed` and `rogue`. By default false, but true beside a gateway that isolates its guests.
    */
   isolated?: boolean;
 }

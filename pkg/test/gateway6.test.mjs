@@ -73,6 +73,7 @@ const ADVERTISE = 2;
 const REQUEST = 3;
 const REPLY = 7;
 const RELEASE = 8;
+const DECLINE = 9;
 const INFORMATION_REQUEST = 11;
 const IA = option(3, ...[0, 0, 0, 5], ...[0, 0, 0, 0], ...[0, 0, 0, 0]);
 
@@ -81,6 +82,9 @@ test("addresses are leased by DHCPv6, remembered, and taken up by the next gatew
   const nic = guest.addInterface({});
   lan.plug(nic);
   const socket = guest.bindUdp({ port: 546 });
+  const told = [];
+  const tell = ({ detail: { kind, lease } }) => told.push([kind, lease.address, lease.state]);
+  gateway.addEventListener("lease6", tell);
   const offer = await ask(socket, nic, SOLICIT, IA, ORDER);
   assert.equal(offer.type, ADVERTISE);
   // Name server fd00::2, and the domain as RFC 1035 §3.1 writes it.
@@ -99,6 +103,12 @@ test("addresses are leased by DHCPv6, remembered, and taken up by the next gatew
   assert.ok(Math.abs(lease.expires - Date.now() - 24 * 3_600_000) < 60_000);
   nic.addAddress(`${lease.address}/128`);
   assert.deepEqual(gateway.counters().dhcp6.replies, 1);
+  await ask(socket, nic, REQUEST, server, option(3, ...offer.options.get(3)));
+  assert.deepEqual(
+    told,
+    [["granted", lease.address, "bound"]],
+    "once: that it is extended is no news",
+  );
   await gateway.close();
 
   const restore = JSON.parse(JSON.stringify([lease]));
@@ -107,8 +117,17 @@ test("addresses are leased by DHCPv6, remembered, and taken up by the next gatew
   assert.equal(next.leases6()[0].address, lease.address);
   const again = await ask(socket, nic, SOLICIT, IA, ORDER);
   const again6 = option(3, ...again.options.get(3));
-  await ask(socket, nic, RELEASE, option(2, ...again.options.get(2)), again6);
+  next.addEventListener("lease6", tell);
+  const holder = option(2, ...again.options.get(2));
+  await ask(socket, nic, RELEASE, holder, again6);
   assert.equal(next.leases6()[0].state, "ended");
+  await ask(socket, nic, REQUEST, holder, again6);
+  await ask(socket, nic, DECLINE, holder, again6);
+  assert.deepEqual(told.slice(1), [
+    ["released", lease.address, "ended"],
+    ["granted", lease.address, "bound"],
+    ["declined", lease.address, "declined"],
+  ]);
   engine.close();
 });
 

@@ -212,6 +212,7 @@ test("counters have their names", async () => {
     stormDropped: 0,
     loopDropped: 0,
     spoofed: 0,
+    rogue: 0,
   });
   const { framesSent, bytesSent, dropped } = nicB.counters;
   assertFields(nicA.counters, {

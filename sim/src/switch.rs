@@ -7,7 +7,8 @@
 //!
 //! A port may be isolated, as those of a private VLAN are (RFC 5517): no frame passes from an isolated port to another one,
 //! whatever its destination. Stations behind isolated ports are not trusted either: none takes the address of a station that is
-//! known elsewhere, or makes the switch forget one, but for those of a port that has many where there is no room.
+//! known elsewhere, or makes the switch forget one, but for those of a port that has many where there is no room. Each has a
+//! flood limit of its own, so that none uses up what the others need to find their router.
 
 use ethertab::time::{Duration, Instant};
 use ethertab::wire::MacAddr;
@@ -27,7 +28,8 @@ pub struct SwitchConfig {
     pub stations: usize,
     /// How long a station that is not heard of is remembered (IEEE 802.1D §7.9.2 recommends 300 s).
     pub ageing: Duration,
-    /// Broadcast, multicast and unknown-station frames forwarded per second; as many may come at once.
+    /// Broadcast, multicast and unknown-station frames forwarded per second, from each isolated port and from all others
+    /// together; as many may come at once.
     pub flood_limit: u32,
 }
 
@@ -80,12 +82,19 @@ pub struct Switch {
     config: SwitchConfig,
     key: (u64, u64),
     sets: Vec<[Option<Station>; WAYS]>,
-    /// Which of the ports are isolated.
-    isolated: Vec<bool>,
-    /// Storm control as a token bucket, in millionths of a frame.
+    /// For each port the flood limit of its own that it has if it is isolated.
+    isolated: Vec<Option<Bucket>>,
+    /// That of all other ports.
+    shared: Bucket,
+    counters: SwitchCounters,
+}
+
+/// Storm control as a token bucket.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// In millionths of a frame.
     tokens: u64,
     refilled: Instant,
-    counters: SwitchCounters,
 }
 
 impl Switch {
@@ -97,8 +106,7 @@ impl Switch {
             key,
             sets: vec![[None; WAYS]; sets],
             isolated: Vec::new(),
-            tokens: u64::from(config.flood_limit) * 1_000_000,
-            refilled: Instant::ZERO,
+            shared: Bucket::full(&config),
             counters: SwitchCounters::default(),
         }
     }
@@ -110,13 +118,13 @@ impl Switch {
 
     /// Tells of a port that the switch has: they are numbered in that order.
     pub(crate) fn add_port(&mut self) {
-        self.isolated.push(false);
+        self.isolated.push(None);
     }
 
     /// Isolates a port, or ends that. Stations that are known behind it stay known.
     pub(crate) fn isolate(&mut self, port: u16, isolated: bool) {
-        if let Some(flag) = self.isolated.get_mut(usize::from(port)) {
-            *flag = isolated;
+        if let Some(bucket) = self.isolated.get_mut(usize::from(port)) {
+            *bucket = isolated.then(|| Bucket::full(&self.config));
         }
     }
 
@@ -126,7 +134,7 @@ impl Switch {
     }
 
     fn is_isolated(&self, port: u16) -> bool {
-        self.isolated.get(usize::from(port)).copied().unwrap_or(false)
+        matches!(self.isolated.get(usize::from(port)), Some(Some(_)))
     }
 
     /// Decides where a frame from `port` goes, and learns where its sender lives.
@@ -159,7 +167,7 @@ impl Switch {
                 self.counters.forwarded += 1;
                 Forward::To(known)
             }
-            None if self.may_flood(now) => {
+            None if self.may_flood(now, port) => {
                 self.counters.flooded += 1;
                 Forward::Flood
             }
@@ -236,15 +244,28 @@ impl Switch {
         SipHasher13::new_with_keys(self.key.0, self.key.1).hash(&mac.0) as usize & (self.sets.len() - 1)
     }
 
-    fn may_flood(&mut self, now: Instant) -> bool {
-        const FRAME: u64 = 1_000_000;
-        let limit = u64::from(self.config.flood_limit);
+    fn may_flood(&mut self, now: Instant, port: u16) -> bool {
+        let own = self.isolated.get_mut(usize::from(port)).and_then(Option::as_mut);
+        own.unwrap_or(&mut self.shared).take(now, &self.config)
+    }
+}
+
+impl Bucket {
+    const FRAME: u64 = 1_000_000;
+
+    fn full(config: &SwitchConfig) -> Self {
+        Bucket { tokens: u64::from(config.flood_limit) * Self::FRAME, refilled: Instant::ZERO }
+    }
+
+    /// Whether one more frame may be flooded.
+    fn take(&mut self, now: Instant, config: &SwitchConfig) -> bool {
+        let limit = u64::from(config.flood_limit);
         let earned = now.since(self.refilled).as_micros().saturating_mul(limit);
-        self.tokens = self.tokens.saturating_add(earned).min(limit * FRAME);
+        self.tokens = self.tokens.saturating_add(earned).min(limit * Self::FRAME);
         self.refilled = self.refilled.max(now);
-        let may = self.tokens >= FRAME;
+        let may = self.tokens >= Self::FRAME;
         if may {
-            self.tokens -= FRAME;
+            self.tokens -= Self::FRAME;
         }
         may
     }
@@ -355,6 +376,25 @@ mod tests {
         assert_eq!(switch.forward(T0, other, &frame(mac(2), mac(3))), Forward::Flood, "to ports that are not isolated");
         switch.isolate(other, false);
         assert_eq!(switch.forward(T0, other, &frame(mac(2), mac(3))), Forward::To(guest));
+    }
+
+    #[test]
+    fn an_isolated_port_has_a_flood_limit_of_its_own() {
+        let mut switch = switch(SwitchConfig { flood_limit: 100, ..SwitchConfig::default() });
+        let (uplink, guest, other) = (0, 1, 2);
+        for port in [guest, other] {
+            switch.isolate(port, true);
+        }
+        let flood = |switch: &mut Switch, port: u16, now| {
+            (0..1_000)
+                .filter(|_| switch.forward(now, port, &frame(MacAddr::BROADCAST, mac(port))) == Forward::Flood)
+                .count()
+        };
+        assert_eq!(flood(&mut switch, guest, T0), 100);
+        assert_eq!(flood(&mut switch, other, T0), 100, "what the other has sent is not counted");
+        assert_eq!(flood(&mut switch, uplink, T0), 100, "nor is that of both for those that are not isolated");
+        assert_eq!(flood(&mut switch, 3, T0), 0, "which share one");
+        assert_eq!(flood(&mut switch, guest, Instant::from_millis(500)), 50);
     }
 
     #[test]

@@ -14,6 +14,7 @@ import { createStack, createSwitch, v86Port, webSocketPort } from "ethertab";
 import { createGateway } from "ethertab/gateway";
 import { bytes, FILE, GATEWAY, MiB, sha256, streamOf } from "./data.mjs";
 import { jumboScenarios } from "./jumbo.mjs";
+import { neighborScenarios } from "./neighbors.mjs";
 import { networkScenarios } from "./networks.mjs";
 import {
   answerOne,
@@ -271,6 +272,7 @@ export const scenarios = [
   { name: "guest and gateway in two processes over a WebSocket", run: overWebSocket },
   { name: "2,000 requests leave no memory behind", run: staysSmall },
   ...networkScenarios,
+  ...neighborScenarios,
   ...jumboScenarios,
 ];
 

@@ -54,6 +54,8 @@ interface Answer {
 
 /** What the server tells the gateway. */
 export interface DhcpHooks {
+  /** Addresses that are used without a lease. */
+  inUse(): string[];
   changed(change: LeaseChange): void;
   failed(error: unknown): void;
 }
@@ -146,6 +148,7 @@ export class DhcpServer {
   }
 
   #answer(message: Uint8Array): void {
+    this.#setAside();
     const answer = this.#services.row<Answer>((wasm, now) => wasm.handle_dhcp(now, message));
     if (answer === null) return;
     this.#socket.send(answer.message, {
@@ -155,6 +158,18 @@ export class DhcpServer {
       nic: this.#nic,
       ...(answer.mac === null ? {} : { mac: answer.mac }),
     });
+  }
+
+  /** Keeps addresses that are used without a lease from being offered. */
+  #setAside(): void {
+    const addresses = new Set(this.#hooks.inUse());
+    if (addresses.size === 0) return;
+    const states = new Map(this.leases().map(({ address, state }) => [address, state]));
+    for (const address of addresses) {
+      const state = states.get(address);
+      if (state === "declined" || state === "bound") continue;
+      this.#services.call((wasm, now) => wasm.set_aside_lease(now, address));
+    }
   }
 
   #report(): void {

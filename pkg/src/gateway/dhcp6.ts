@@ -29,13 +29,34 @@ export interface Lease6 {
   expires: number | null;
 }
 
+/** What happened to a lease of IPv6. */
+export interface Lease6Change {
+  /** What the server or the client has done. */
+  kind: "granted" | "released" | "declined";
+  /** As it is after that. */
+  lease: Lease6;
+}
+
+/** What the server tells the gateway. */
+export interface Dhcp6Hooks {
+  changed(change: Lease6Change): void;
+  /** A lease was granted to the client with this link-local address, or extended. */
+  held(lease: Lease6, client: string): void;
+  failed(error: unknown): void;
+}
+
+/** The type of an answer that grants or takes back (RFC 9915 §7.3). */
+const REPLY = 7;
+
 /** See the module's comment. */
 export class Dhcp6Server {
   readonly #engine: EngineCore;
   readonly #services: Services;
   readonly #socket: UdpSocket;
   readonly #nic: Nic;
-  readonly #failed: (error: unknown) => void;
+  readonly #hooks: Dhcp6Hooks;
+  /** The leases after the last answer, by their addresses. */
+  #known: ReadonlyMap<string, Lease6>;
   #closed = false;
 
   constructor(
@@ -44,12 +65,12 @@ export class Dhcp6Server {
     services: Services,
     { prefix, address, domain, dhcp }: GatewaySettings6 & { domain: string },
     seed: readonly [number, number],
-    failed: (error: unknown) => void,
+    hooks: Dhcp6Hooks,
   ) {
     this.#engine = stack.engine as EngineCore;
     this.#services = services;
     this.#nic = nic;
-    this.#failed = failed;
+    this.#hooks = hooks;
     const mac = check.macNumber(check.mac("mac", nic.mac));
     const { range, preferred, valid } = dhcp;
     const [first, last] = range ?? ["", ""];
@@ -61,6 +82,7 @@ export class Dhcp6Server {
         expires === null ? Number.POSITIVE_INFINITY : (expires - this.#engine.date()) * 1_000;
       services.call((wasm, now) => wasm.restore_dhcpv6(now, leased, client, iaid, remaining));
     }
+    this.#known = this.#byAddress();
     nic.joinGroup(SERVERS);
     this.#socket = inBackground(stack.bindUdp({ port: SERVER_PORT }));
     this.#socket.onready = () => this.#receive();
@@ -95,7 +117,7 @@ export class Dhcp6Server {
       try {
         this.#answer(datagram);
       } catch (error) {
-        this.#failed(error);
+        this.#hooks.failed(error);
       }
     }
   }
@@ -109,5 +131,31 @@ export class Dhcp6Server {
       remotePort: CLIENT_PORT,
       nic: this.#nic,
     });
+    if (answer[0] === REPLY) this.#report(remoteAddress);
+  }
+
+  #byAddress(): Map<string, Lease6> {
+    return new Map(this.leases().map((lease) => [lease.address, lease]));
+  }
+
+  /** Tells what has changed by an answer to a client. */
+  #report(client: string): void {
+    const before = this.#known;
+    this.#known = this.#byAddress();
+    for (const lease of this.#known.values()) {
+      const { address, state, expires } = lease;
+      const old = before.get(address);
+      const isSame = old?.client === lease.client && old.iaid === lease.iaid;
+      if (state === "bound") {
+        const isNew = !isSame || old.state !== "bound";
+        if (isNew || old.expires !== expires) this.#hooks.held(lease, client);
+        if (isNew) this.#hooks.changed({ kind: "granted", lease });
+      } else if (
+        old?.state === "bound" &&
+        (old.expires ?? Number.POSITIVE_INFINITY) > this.#engine.date()
+      ) {
+        this.#hooks.changed({ kind: state === "declined" ? "declined" : "released", lease });
+      }
+    }
   }
 }

@@ -1,6 +1,7 @@
 /** Events of a gateway. */
 
 import type { LeaseChange } from "./dhcp.js";
+import type { Lease6Change } from "./dhcp6.js";
 import type { DnsQuestion } from "./dns.js";
 import type { FlowChange } from "./egress/types.js";
 import type { ExchangeRecord } from "./http/server.js";
@@ -17,6 +18,8 @@ export interface GatewayFailure {
 export interface GatewayEvents {
   /** An address was granted, given back or declined. */
   lease: LeaseChange;
+  /** The same of an IPv6 address. */
+  lease6: Lease6Change;
   /** A request was answered, or its connection failed (status 0). */
   request: ExchangeRecord;
   /** Somebody asked for a name that is not the gateway's own. */

@@ -9,9 +9,10 @@ import { parseIp } from "../ip.js";
 import type { NicImpl } from "../nic.js";
 import { Services } from "../services.js";
 import { createStack, type StackImpl } from "../stack.js";
+import { switchOf } from "../switch.js";
 import type { CertificateAuthority, Clock, Nic, Stack, V86Emulator } from "../types.js";
 import { DhcpServer, type Lease, type LeaseChange } from "./dhcp.js";
-import { Dhcp6Server, type Lease6 } from "./dhcp6.js";
+import { Dhcp6Server, type Lease6, type Lease6Change } from "./dhcp6.js";
 import { DnsServer } from "./dns.js";
 import type { TcpHandler, UdpHandler } from "./egress/local_services.js";
 import type { Outside } from "./egress/outside.js";
@@ -22,6 +23,7 @@ import { joinOutside } from "./egress/wiring.js";
 import { type GatewayEvents, GatewayEventTarget } from "./events.js";
 import { type Forward, type ForwardOptions, Forwards } from "./forward.js";
 import { type AttachOptions, type Guest, Guests } from "./guests.js";
+import { Holders, textOfIpv4 } from "./holders.js";
 import type { SecureOptions, SecureRequestInit } from "./http/opening.js";
 import { type Handler, parseOrigin, type Route } from "./http/routes.js";
 import { type Https, httpsOf } from "./https.js";
@@ -62,6 +64,9 @@ export interface GatewayCounters {
   egress: Record<string, Record<string, number>>;
 }
 
+/** The DHCP server hears in time of addresses that it had set aside and that are used still, in milliseconds. */
+const TELL_AGAIN = 60_000;
+
 /**
  * A host with a port, to be plugged into a switch or a cable. See {@link createGateway}.
  */
@@ -90,6 +95,9 @@ export class Gateway extends GatewayEventTarget {
   readonly #guests: Guests;
   readonly #forwards: Forwards;
   readonly #https: Https | null;
+  readonly #holders: Holders;
+  /** What the DHCP server was told last of addresses that are used without a lease. */
+  #toldInUse = { claimed: 0, at: 0 };
 
   /** @internal */
   constructor(
@@ -114,7 +122,12 @@ export class Gateway extends GatewayEventTarget {
     this.address = settings.address;
     this.address6 = settings.six?.address ?? null;
     this.domain = settings.domain;
-    (nic as NicImpl).isolates = settings.isolate;
+    this.#holders = new Holders(
+      () => engine.date(),
+      () => (nic as NicImpl).onaddresses?.(),
+      () => this.leases(),
+    );
+    if (settings.isolate) (nic as NicImpl).isolator = this.#holders;
     this.#settings = settings;
     this.#services = services;
     this.#https = https;
@@ -130,12 +143,20 @@ export class Gateway extends GatewayEventTarget {
     this.#names.addOwn(settings.hostname);
     serveTime(stack, services, failed);
     const { dhcp } = settings;
-    const hooks = { changed: (change: LeaseChange) => this.#leaseChanged(change), failed };
+    const hooks = {
+      changed: (change: LeaseChange) => this.#leaseChanged(change),
+      inUse: () => this.#inUse(),
+      failed,
+    };
     this.#dhcp =
       dhcp === null ? null : new DhcpServer(stack, nic, services, { ...settings, dhcp }, hooks);
     const { six, domain } = settings;
     this.#dhcp6 = six?.hasDhcp
-      ? new Dhcp6Server(stack, nic, services, { ...six, domain }, seed, failed)
+      ? new Dhcp6Server(stack, nic, services, { ...six, domain }, seed, {
+          changed: (change) => this.#lease6Changed(change),
+          held: (lease, client) => this.#holders.held6(lease, client),
+          failed,
+        })
       : null;
     for (const lease of this.leases()) {
       if (lease.state === "bound" || lease.state === "reserved") this.#holdLease(lease, true);
@@ -155,6 +176,8 @@ export class Gateway extends GatewayEventTarget {
       dns: () => this.#dns,
       names: this.#names,
       web: () => this.#web,
+      cardOf: (address) =>
+        settings.isolate ? (switchOf(nic)?.guard.cardOf(address) ?? null) : null,
       changed: (change) => this.#dispatch("flow", change),
       failed,
     });
@@ -168,8 +191,9 @@ export class Gateway extends GatewayEventTarget {
         const numbers = parseIp(address);
         return numbers !== null && inside.has(numbers);
       },
-      leasedBy: (mac) =>
+      knownOf: (mac) =>
         this.leases().find((lease) => lease.state === "bound" && lease.mac === mac)?.address ??
+        settings.guests.find((guest) => guest.mac === mac)?.address ??
         null,
       named: (guest, label, address) =>
         this.#names.set(guest, "guest", label, address === null ? [] : [address]),
@@ -354,7 +378,13 @@ export class Gateway extends GatewayEventTarget {
    */
   save(): GatewayState {
     const { mac } = this.port;
-    const state = { mac, leases: this.leases(), leases6: this.leases6(), hosts: this.hosts() };
+    const state = {
+      mac,
+      leases: this.leases(),
+      leases6: this.leases6(),
+      hosts: this.hosts(),
+      guests: this.#guests.addresses(),
+    };
     if (this.authority === null) return state;
     const { cert, key } = this.authority;
     return { ...state, authority: { cert, key } };
@@ -410,6 +440,22 @@ export class Gateway extends GatewayEventTarget {
     if (check.addressLiteral(route.hostname) === null) this.#names.removeOwn(route.hostname);
   }
 
+  /** The addresses of the network that guests use without a lease, as far as somebody has to know. */
+  #inUse(): string[] {
+    const guard = this.#settings.isolate ? switchOf(this.port)?.guard : undefined;
+    if (guard === undefined) return [];
+    const now = (this.stack.engine as EngineCore).date();
+    const told = this.#toldInUse;
+    if (told.claimed === guard.claimed && now < told.at + TELL_AGAIN) return [];
+    this.#toldInUse = { claimed: guard.claimed, at: now };
+    return Array.from(guard.unleased(), textOfIpv4);
+  }
+
+  #lease6Changed(change: Lease6Change): void {
+    if (change.kind !== "granted") this.#holders.ended6(change.lease);
+    this.#dispatch("lease6", change);
+  }
+
   #leaseChanged(change: LeaseChange): void {
     const { lease, kind } = change;
     this.#holdLease(lease, kind === "granted" || lease.reserved);
@@ -417,11 +463,10 @@ export class Gateway extends GatewayEventTarget {
     this.#dispatch("lease", change);
   }
 
-  /** What an address that somebody has leased, or has given back, is called, and where it is. */
-  #holdLease({ address, hostname, mac }: Lease, isHeld: boolean): void {
-    this.#names.set(address, "lease", isHeld ? hostname : "", [address]);
-    // Where guests are not to be trusted, nobody else may say by ARP that he has the address.
-    if (this.#settings.isolate && isHeld) this.stack.addNeighbor(this.port, address, mac);
+  /** What an address that somebody has leased, or has given back, is called, and whose it is. */
+  #holdLease(lease: Lease, isHeld: boolean): void {
+    this.#names.set(lease.address, "lease", isHeld ? lease.hostname : "", [lease.address]);
+    this.#holders.changed(lease, isHeld);
   }
 }
 

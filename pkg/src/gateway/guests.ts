@@ -38,14 +38,22 @@ export interface Guest {
   [Symbol.dispose](): void;
 }
 
+/** What of an attached machine is saved with its gateway. */
+export interface SavedGuest {
+  /** Its card. */
+  mac: string;
+  /** Its IPv4 address. */
+  address: string;
+}
+
 /** What attaching needs of the gateway. */
 export interface GuestContext {
   readonly stack: Stack;
   readonly nic: Nic;
   /** Whether an address is of the gateway's network. */
   isInside(address: string): boolean;
-  /** The address that a card has leased, or null. */
-  leasedBy(mac: string): string | null;
+  /** The address that a card has leased, or had when the gateway was saved; null if none is known. */
+  knownOf(mac: string): string | null;
   /** Gives a machine's label its address; null takes it back. */
   named(guest: object, label: string, address: string | null): void;
   fetch(input: string | URL | Request, init?: SecureRequestInit): Promise<Response>;
@@ -132,6 +140,13 @@ export class Guests {
     for (const guest of this.#attached) if (guest.mac === mac) guest.sighted(address);
   }
 
+  /** The cards of all, with their addresses, as far as they are known. */
+  addresses(): SavedGuest[] {
+    return [...this.#attached].flatMap(({ mac, address }) =>
+      mac === null || address === null ? [] : [{ mac, address }],
+    );
+  }
+
   close(): void {
     this.#isClosed = true;
     for (const guest of [...this.#attached]) guest.close();
@@ -169,9 +184,9 @@ class AttachedGuest implements Guest {
     const { mac } = this.port;
     if (mac === null || this.#mac !== null) return;
     this.#setMac(check.mac("mac", mac));
-    // A machine that was restored has its lease already, and may be silent.
-    const leased = this.#context.leasedBy(mac);
-    if (leased !== null) this.sighted(leased);
+    // A machine that was restored has its address already, and may be silent.
+    const known = this.#context.knownOf(mac);
+    if (known !== null) this.sighted(known);
   }
 
   get mac(): string | null {

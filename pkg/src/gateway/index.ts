@@ -5,7 +5,7 @@
  */
 
 export type { Lease, LeaseChange, LeaseState } from "./dhcp.js";
-export type { Lease6, Lease6State } from "./dhcp6.js";
+export type { Lease6, Lease6Change, Lease6State } from "./dhcp6.js";
 export type { DnsQuestion } from "./dns.js";
 export {
   type FetchCounters,
@@ -46,7 +46,7 @@ export {
   type GatewayCounters,
   type Served,
 } from "./gateway.js";
-export type { AttachOptions, Guest } from "./guests.js";
+export type { AttachOptions, Guest, SavedGuest } from "./guests.js";
 export type { HttpLimits } from "./http/limits.js";
 export type { SecureOptions, SecureRequestInit } from "./http/opening.js";
 export type { Handler, RequestContext } from "./http/routes.js";

@@ -12,6 +12,7 @@ import type {
 import type { Lease } from "./dhcp.js";
 import type { Lease6 } from "./dhcp6.js";
 import { type EgressOptions, type EgressSettings, egressSettings } from "./egress/options.js";
+import type { SavedGuest } from "./guests.js";
 import { type HttpLimits, httpLimits } from "./http/limits.js";
 import type { SavedAuthority } from "./https.js";
 import { type GatewayDhcp6Options, type GatewaySettings6, gatewaySettings6 } from "./options6.js";
@@ -75,6 +76,8 @@ export interface GatewayState {
   leases6: readonly Lease6[];
   /** Names that were added, with their addresses. */
   hosts: Readonly<Record<string, readonly string[]>>;
+  /** The attached machines' cards, with the addresses that they had. */
+  guests?: readonly SavedGuest[];
   /** The authority that guests have come to trust, with its private key; absent without one. */
   authority?: SavedAuthority;
 }
@@ -113,7 +116,7 @@ export interface GatewayOptions extends EgressOptions {
   dns?: GatewayDnsOptions;
   /**
    * Whether guests are kept apart: those on the gateway's switch reach the gateway and not each other, by no kind of frame, and none can pose as the
-   * gateway, as its servers, or as a guest with another MAC address. By default false.
+   * gateway, as its servers, or as another guest by its MAC, IPv4 or IPv6 address. By default false.
    */
   isolate?: boolean;
   /**
@@ -140,6 +143,8 @@ export interface GatewayOptions extends EgressOptions {
 
 /** Options with everything decided. */
 export interface GatewaySettings {
+  /** Machines that were attached to the gateway that was saved. */
+  guests: readonly SavedGuest[];
   network: string;
   address: string;
   prefixLength: number;
@@ -222,6 +227,7 @@ export function gatewaySettings(options: GatewayOptions | undefined): GatewaySet
       ttl: Math.floor(check.duration("options.dns.ttl", dns.ttl ?? MINUTE) / 1_000),
     },
     isolate: check.boolean("options.isolate", given.isolate, false),
+    guests: savedGuests(given.restore?.guests),
     http: httpLimits(check.options("options.http", given.http)),
     outside: egressSettings(given),
   };
@@ -232,6 +238,17 @@ function upstreamServers(given: GatewayDnsOptions["upstream"]): readonly string[
   return check
     .array<string>("options.dns.upstream", servers)
     .map((server, index) => check.address(`options.dns.upstream[${index}]`, server));
+}
+
+function savedGuests(guests: readonly SavedGuest[] | undefined): readonly SavedGuest[] {
+  return check.array<SavedGuest>("options.restore.guests", guests).map((guest, index) => {
+    const name = `options.restore.guests[${index}]`;
+    const { mac, address } = check.options(name, guest);
+    return {
+      mac: check.macText(check.mac(`${name}.mac`, mac)),
+      address: check.address(`${name}.address`, address),
+    };
+  });
 }
 
 /** Leases that were granted, or remembered, by another gateway. */

@@ -5,6 +5,7 @@ import { reportUncaught } from "../clock.js";
 import { type EngineCore, eachFrame, type FrameSink, packFrames } from "../engine_core.js";
 import { PORT_COUNTERS } from "../names.js";
 import { fieldsOf } from "../records.js";
+import type { GuardedSource, Isolator, Station } from "../source_guard.js";
 import type { FrameDirection, FrameHook, Pluggable, Port, PortCounters } from "../types.js";
 
 const portCounters = fieldsOf(PORT_COUNTERS);
@@ -22,14 +23,22 @@ export abstract class PortBase implements Port {
   readonly name: string;
   /** What the port is plugged into, or null. Set by whoever plugs it. */
   joint: Joint | null = null;
-  /** Whether a switch that this is plugged into keeps all its other ports apart from each other. */
-  isolates = false;
+  /** Not null: a switch that this is plugged into keeps all its other ports apart from each other. */
+  isolator: Isolator | null = null;
+  /** Told when the addresses of what is at this port have changed. */
+  onaddresses: (() => void) | null = null;
+  #guard: GuardedSource | null = null;
   #hook: FrameHook | null = null;
   #filtered = 0;
   #isClosed = false;
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  /** What is known to be here. */
+  station(): Station {
+    return { mac: null, addresses: [] };
   }
 
   /** What has passed, but for what the hook has dropped. */
@@ -48,18 +57,41 @@ export abstract class PortBase implements Port {
   }
 
   set hook(hook: FrameHook | null) {
-    const had = this.#hook !== null;
+    const wasWatched = this.isWatched;
     this.#hook = check.callback("hook", hook);
-    if (had !== (this.#hook !== null)) this.hookChanged();
+    if (wasWatched !== this.isWatched) this.hookChanged();
   }
 
-  /** There is a hook now and was none, or the other way round: frames may have to go another way. */
+  /** Says which frames a switch takes from this port, after the hook; null if all. */
+  get guard(): GuardedSource | null {
+    return this.#guard;
+  }
+
+  set guard(guard: GuardedSource | null) {
+    const wasWatched = this.isWatched;
+    this.#guard = guard;
+    if (wasWatched !== this.isWatched) this.hookChanged();
+  }
+
+  /** Whether somebody looks at each frame. */
+  get isWatched(): boolean {
+    return this.#hook !== null || this.#guard !== null;
+  }
+
+  /** There is somebody who looks at each frame now and was none, or the other way round: frames may have to go another way. */
   protected hookChanged(): void {
     this.joint?.rejoin();
   }
 
-  /** What the hook makes of a frame, which is its to keep and change; null if that is nothing. */
+  /** What the hook, and who guards the network from this port, make of a frame; null if that is nothing. */
   filter(frame: Uint8Array<ArrayBuffer>, direction: FrameDirection): Uint8Array | null {
+    const kept = this.hooked(frame, direction);
+    if (kept === null || direction === "in" || this.#guard === null) return kept;
+    return this.#guard.passes(kept) ? kept : null;
+  }
+
+  /** What the hook makes of a frame, which is its to keep and change; null if that is nothing. */
+  protected hooked(frame: Uint8Array<ArrayBuffer>, direction: FrameDirection): Uint8Array | null {
     const hook = this.#hook;
     if (hook === null) return frame;
     try {
@@ -252,8 +284,8 @@ export abstract class ExternalPort extends PortBase implements FrameSink {
       this.#past.dropped += 1;
       return false;
     }
-    const passed = this.hook === null ? frame : this.filter(frame.slice(), "out");
-    if (passed === null) return false;
+    const passed = this.hook === null ? frame : this.hooked(frame.slice(), "out");
+    if (passed === null || this.guard?.passes(passed) === false) return false;
     // Again, since the hook may have unplugged the port.
     const at = this.#live;
     if (at === null) {

@@ -9,6 +9,7 @@
 import * as check from "../arguments.js";
 import { realClock } from "../clock.js";
 import { eachFrame } from "../engine_core.js";
+import type { Station } from "../source_guard.js";
 import type { Port, V86Emulator, V86PortOptions } from "../types.js";
 import { ExternalPort } from "./port_base.js";
 
@@ -88,12 +89,11 @@ export class V86Port extends ExternalPort {
   readonly #emulator: Emulator;
   readonly #receiveEvent: string;
   readonly #sendEvent: string;
-  /** Sees each frame of the machine before the network does; it must not keep it. */
+  /** Sees each frame of the machine that has come into the network; it must not keep it. */
   onsent: ((frame: Uint8Array) => void) | null = null;
   onclosed: (() => void) | null = null;
   readonly #onSend = (frame: Uint8Array): void => {
-    this.onsent?.(frame);
-    this.bring(frame);
+    if (this.bring(frame)) this.onsent?.(frame);
   };
   #card: Card | null = null;
   /** Takes the hook behind the emulator's slices out again. */
@@ -116,6 +116,10 @@ export class V86Port extends ExternalPort {
     const devices = this.#emulator.v86?.cpu?.devices;
     const octets = devices?.net?.mac ?? devices?.virtio_net?.mac;
     return octets?.length === 6 ? check.macText(octets) : null;
+  }
+
+  override station(): Station {
+    return { mac: this.mac, addresses: [] };
   }
 
   onFrames(): void {

@@ -111,6 +111,14 @@ pub fn poll_lease() -> Option<Rows> {
     Some(rows)
 }
 
+/// Tells the server that somebody uses an address without a lease. Unless it is leased, nobody is offered it for a while.
+#[wasm_bindgen]
+pub fn set_aside_lease(now: f64, address: &str) -> Result<(), RangeError> {
+    let address = parse_v4(address)?;
+    enter(|server| server.set_aside(instant(now), address));
+    Ok(())
+}
+
 /// All addresses that the server remembers. A lease's end is in microseconds, absent if there is none.
 #[wasm_bindgen]
 pub fn leases(now: f64) -> Rows {

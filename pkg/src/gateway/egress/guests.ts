@@ -28,6 +28,8 @@ const MOST_ADDRESSES = 16;
 /** See the module's comment. */
 export class Guests {
   readonly #stack: Pick<Stack, "neighbors">;
+  /** What stands for the guest at a port, where ports are kept apart. */
+  readonly #cardOf: (address: string) => string | null;
   readonly #clock: Clock;
   readonly #bandwidth: BandwidthTable;
   /** In the order in which they were last seen. */
@@ -36,8 +38,14 @@ export class Guests {
   #looked = Number.NEGATIVE_INFINITY;
   #looks = 0;
 
-  constructor(stack: Pick<Stack, "neighbors">, clock: Clock, bandwidth: BandwidthTable) {
+  constructor(
+    stack: Pick<Stack, "neighbors">,
+    cardOf: (address: string) => string | null,
+    clock: Clock,
+    bandwidth: BandwidthTable,
+  ) {
     this.#stack = stack;
+    this.#cardOf = cardOf;
     this.#clock = clock;
     this.#bandwidth = bandwidth;
   }
@@ -58,6 +66,8 @@ export class Guests {
 
   /** What a guest is known by. */
   keyOf(address: string): string {
+    const card = this.#cardOf(address);
+    if (card !== null) return card;
     const now = this.#clock.now();
     const isOld = now - this.#looked > KNOWN_FOR;
     if (isOld || (!this.#cards.has(address) && this.#looks < MOST_LOOKS)) {

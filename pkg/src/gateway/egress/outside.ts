@@ -43,6 +43,8 @@ export interface OutsideHooks {
   /** Something has happened to a flow. */
   changed(change: FlowChange): void;
   failed(error: unknown): void;
+  /** What stands for the guest that has an address, where that is known without asking the neighbours. */
+  cardOf(address: string): string | null;
   /**
    * What the gateway itself does with a flow to this address, whose meaning is null where it leads nowhere; null if nothing. Egresses that carry no datagrams
    * leave guests' questions to name and time servers outside to the gateway.
@@ -108,7 +110,7 @@ export class Outside {
     this.#hooks = hooks;
     this.#inside = inside;
     this.names = new NameTable(clock);
-    this.#guests = new Guests(stack, clock, settings.bandwidth);
+    this.#guests = new Guests(stack, hooks.cardOf, clock, settings.bandwidth);
     this.#taker =
       settings.rules === null
         ? null

@@ -23,6 +23,8 @@ export interface Surroundings {
   readonly settings: GatewaySettings;
   readonly https: Https | null;
   readonly names: Names;
+  /** What stands for the guest that has an address, where that is known without asking the neighbours. */
+  cardOf(address: string): string | null;
   dns(): DnsServer;
   web(): Web;
   changed(change: FlowChange): void;
@@ -46,6 +48,7 @@ export function joinOutside(around: Surroundings): { outside: Outside; own: OwnS
       changed: (change) => around.changed(change),
       failed,
       own: (...flow) => own.take(...flow),
+      cardOf: (address) => around.cardOf(address),
     },
   );
   const own = new OwnServices(stack, nic, outside.names, {
