@@ -231,6 +231,9 @@ export class Guest {
   stop() {
     this.#stopped ??= (async () => {
       this.#fail("the guest was stopped");
+      await this.emulator.stop();
+      // A file that was being read wakes v86 when it arrives, and it would tick without what its ticks go through.
+      this.emulator.v86.next_tick = () => {};
       await this.emulator.destroy();
     })();
     return this.#stopped;
