@@ -132,6 +132,29 @@ test("the gateway's authority is trusted, unless the caller names another", asyn
   await served;
 });
 
+test("what the gateway serves itself", async (t) => {
+  const { gateway } = await home(t, { authority: true });
+  for (const scheme of ["http", "https"]) {
+    gateway.serve(`${scheme}://shop.test`, (request) => new Response(`shop: ${request.url}`));
+  }
+  gateway.serve("http://gateway", () => new Response("home"));
+  for (const [url, expected] of [
+    ["http://shop.test/a", "shop: http://shop.test/a"],
+    ["https://shop.test/b", "shop: https://shop.test/b"],
+    ["http://gateway/", "home"],
+    // By the address itself nothing is served, which is the gateway's own answer too.
+    [`http://${gateway.address}/`, /does not serve/],
+    [`http://[${gateway.address6}]/`, /does not serve/],
+  ]) {
+    const text = await (await gateway.fetch(url)).text();
+    if (typeof expected === "string") assert.equal(text, expected);
+    else assert.match(text, expected);
+  }
+  await assert.rejects(gateway.fetch(`http://${gateway.address}:81/`), ({ cause }) => {
+    return cause.code === "ECONNREFUSED";
+  });
+});
+
 test("who trusts others, or shows another certificate, has a connection of his own", async (t) => {
   const shown = [];
   const { gateway, port, counted } = await secureHome(

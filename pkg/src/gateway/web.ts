@@ -162,7 +162,16 @@ export class Web {
 
   /** An open connection to a host of the network; see {@link openOver}. */
   async open(target: Target, signal: AbortSignal | null): Promise<Socket> {
-    return openOver(this.#stack, { ...target, hostname: this.resolve(target.hostname) }, signal);
+    const hostname = this.resolve(target.hostname);
+    this.#reachItself(hostname);
+    return openOver(this.#stack, { ...target, hostname }, signal);
+  }
+
+  /** What the gateway serves itself is reached over a loopback interface, made when it is first needed. */
+  #reachItself(address: string): void {
+    const prefixes = this.#stack.interfaces.flatMap(({ addresses }) => addresses);
+    const has = (begin: string): boolean => prefixes.some((prefix) => prefix.startsWith(begin));
+    if (has(`${address}/`) && !has("127.")) this.#stack.addInterface({ medium: "loopback" });
   }
 
   /** A connection as HTTP is spoken on it. */
