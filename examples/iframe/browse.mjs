@@ -9,6 +9,8 @@ import { CookieJar } from "./cookies.mjs";
 const CONNECTOR = "/__vm__/connect.html";
 /** Requests under way at a time; more are refused. */
 const MOST = 256;
+/** A worker that starts again has another port; more than these are not its doing, and the oldest goes. */
+const MOST_PORTS = 8;
 const METHOD = /^[A-Z]{1,32}$/;
 /** What belongs to the machine's connection or is dealt with here, and what would keep its pages out of a frame. */
 const DROPPED = new Set([
@@ -63,6 +65,8 @@ export async function browse({ origin, target, fetch, signal }) {
   connector.hidden = true;
   connector.src = origin + CONNECTOR;
   let underWay = 0;
+  /** To the worker: the last is its own, unless a script has asked for more. */
+  const ports = [];
 
   return new Promise((resolve, reject) => {
     const onMessage = ({ source, origin: from, data }) => {
@@ -70,15 +74,19 @@ export async function browse({ origin, target, fetch, signal }) {
       if (typeof data?.error === "string") reject(new Error(data.error));
       if (data !== "port?") return;
       const { port1, port2 } = new MessageChannel();
+      ports.push(port1);
+      if (ports.length > MOST_PORTS) ports.shift().close();
       port1.onmessage = ({ data: message, ports: [replyTo] }) => {
         if (message === "ready") resolve();
         else if (replyTo !== undefined) void serve(message, replyTo);
       };
-      signal?.addEventListener("abort", () => port1.close());
       connector.contentWindow.postMessage("port", origin, [port2]);
     };
     addEventListener("message", onMessage, { signal });
-    signal?.addEventListener("abort", () => connector.remove());
+    signal?.addEventListener("abort", () => {
+      for (const port of ports) port.close();
+      connector.remove();
+    });
     document.body.append(connector);
   });
 

@@ -119,3 +119,62 @@ test("the guest's pages reach neither the page nor its origin's server", async (
   assert.equal(page.url(), pageUrl);
   assert.deepEqual(vm.asked, [], "all requests were the worker's");
 });
+
+test("a script that takes the connector's port gets what the guest's server says, and nothing else", async () => {
+  const answers = await site.evaluate(async () => {
+    // The connector is of this origin, and so its window is open to this script.
+    const connector = [...Array(parent.length).keys()]
+      .map((index) => parent[index])
+      .find((frame) => frame !== window);
+    const stolen = new Promise((resolve) => {
+      connector.ServiceWorker.prototype.postMessage = (_message, [port]) => resolve(port);
+    });
+    connector.eval(`parent.postMessage("port?", "*")`);
+    const port = await stolen;
+    const ask = (message) =>
+      new Promise((resolve) => {
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = async ({ data }) => {
+          resolve(data.error ?? `${data.status} ${await new Response(data.body).text()}`);
+        };
+        port.postMessage(message, [port2]);
+      });
+    const get = { method: "GET", path: "/data.txt", headers: [] };
+    const one = [];
+    for (const given of [
+      get,
+      { ...get, path: "http://10.0.2.2/" },
+      { ...get, path: "@10.0.2.2/" },
+      { ...get, path: ":81/data.txt" },
+      { ...get, path: "//10.0.2.2/data.txt" },
+      { ...get, path: "/\\10.0.2.2/data.txt" },
+      { ...get, path: "/../../data.txt" },
+      { ...get, headers: [["host", "10.0.2.2"]] },
+      { ...get, headers: [["x", "a\r\nhost: 10.0.2.2"]] },
+      { ...get, method: "CONNECT" },
+      { ...get, method: "GET http://10.0.2.2/ HTTP/1.1\r\n" },
+      { ...get, method: 1 },
+      {},
+      null,
+    ]) {
+      one.push(await ask(given));
+    }
+    const flood = await Promise.all(Array.from({ length: 400 }, () => ask(get)));
+    return { one, flood };
+  });
+  const [first, absolute, user, port, slashes, backslash, dots, host, ...wrong] = answers.one;
+  assert.equal(first, "200 0123456789\n");
+  for (const answer of [absolute, user, port]) assert.equal(answer, "This is no request.");
+  // To the guest's server these are paths, and a name that it does not look at.
+  for (const answer of [slashes, backslash]) assert.match(answer, /^404 /);
+  for (const answer of [dots, host]) assert.equal(answer, first);
+  for (const answer of wrong) assert.match(answer, /^(?!\d\d\d )/);
+  const refused = answers.flood.filter((answer) => answer === "Too many requests at a time.");
+  assert.equal(refused.length, 400 - 256);
+  for (const answer of answers.flood) {
+    if (!refused.includes(answer)) assert.equal(answer, first);
+  }
+  // The worker has its own port still.
+  await site.goto(`${vm.origin}/index.html`);
+  assert.equal(await site.locator("h1").textContent(), "guest site");
+});
