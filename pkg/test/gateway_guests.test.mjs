@@ -309,6 +309,8 @@ describe("attached machines", () => {
     }
     const controller = new AbortController();
     const vm = await gateway.attach(emulator, { signal: controller.signal });
+    await assert.rejects(gateway.attach(emulator), /network card 0 of this emulator has a port/);
+    (await gateway.attach(emulator, { nic: 1 })).close();
     const ready = assert.rejects(vm.ready, { code: "ABORT_ERR" });
     controller.abort();
     await ready;

@@ -64,7 +64,14 @@ interface Card {
   tend(): boolean;
 }
 
-/** Makes a port of an emulator's network card. Frames before the card is ready are dropped and counted. */
+/** The cards that have a port: one with two would get each frame twice. */
+const cards = new WeakMap<V86Emulator, Set<number>>();
+
+/**
+ * Makes a port of an emulator's network card. Frames before the card is ready are dropped and counted.
+ *
+ * @throws {TypeError} if `emulator` is none, or the card has a port that is not closed; `RangeError` for a number that no card has.
+ */
 export function v86Port(emulator: V86Emulator, options?: V86PortOptions): Port {
   const { nic, name, signal } = check.options("options", options);
   const given: unknown = emulator;
@@ -79,6 +86,11 @@ export function v86Port(emulator: V86Emulator, options?: V86PortOptions): Port {
   const index = nic === undefined ? 0 : check.integer("options.nic", nic, 0, 7);
   const label = name === undefined ? `v86:${index}` : check.string("options.name", name);
   const aborts = check.abortSignal("options.signal", signal);
+  if (cards.get(emulator)?.has(index) === true) {
+    throw new TypeError(
+      `network card ${index} of this emulator has a port already: close that one first, or give the number of another card as nic`,
+    );
+  }
   const port = new V86Port(emulator, index, label);
   port.closeOn(aborts);
   return port;
@@ -87,6 +99,7 @@ export function v86Port(emulator: V86Emulator, options?: V86PortOptions): Port {
 /** See {@link v86Port}. */
 export class V86Port extends ExternalPort {
   readonly #emulator: Emulator;
+  readonly #index: number;
   readonly #receiveEvent: string;
   readonly #sendEvent: string;
   /** Sees each frame of the machine that has come into the network; it must not keep it. */
@@ -108,6 +121,9 @@ export class V86Port extends ExternalPort {
     this.#emulator = emulator;
     this.#sendEvent = `net${index}-send`;
     this.#receiveEvent = `net${index}-receive`;
+    this.#index = index;
+    const taken = cards.get(emulator) ?? new Set();
+    cards.set(emulator, taken.add(index));
     emulator.add_listener(this.#sendEvent, this.#onSend);
   }
 
@@ -208,6 +224,7 @@ export class V86Port extends ExternalPort {
   }
 
   protected dispose(): void {
+    cards.get(this.#emulator)?.delete(this.#index);
     this.#emulator.remove_listener(this.#sendEvent, this.#onSend);
     this.#unhook?.();
     this.#unhook = null;
