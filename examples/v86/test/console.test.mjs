@@ -9,6 +9,7 @@ const COMPLAINT = "[  119.149023] rcu: INFO: rcu_preempt self-detected stall on 
 function emulatorOf(answer) {
   return class {
     #print;
+    v86 = {};
 
     add_listener(event, listener) {
       if (event !== "serial0-output-byte") return;
@@ -22,6 +23,8 @@ function emulatorOf(answer) {
       const [, id] = /BE''GIN(\d+)/.exec(Buffer.from(bytes).toString());
       queueMicrotask(() => this.#print(`${answer(id)}guest# `));
     }
+
+    async stop() {}
 
     async destroy() {}
   };
