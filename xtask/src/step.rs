@@ -23,6 +23,10 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Lines of a failed command's output that are printed; the log file has all of them.
 const TAIL: usize = 100;
 
+/// Lines of a failed test's own report that are printed where it lies before the tail, and how many such tests.
+const REPORT: usize = 40;
+const REPORTS: usize = 10;
+
 /// Runs steps and reports on them. Logs and stamps are in `.build/`.
 #[derive(Debug)]
 pub(crate) struct Steps {
@@ -72,10 +76,13 @@ impl Steps {
         Ok(())
     }
 
-    /// Prints the end of what a failed command said.
+    /// Prints the end of what a failed command said, and what it said of each failed test before that.
     pub(crate) fn print_tail(&self, name: &str, output: &str) {
         let lines: Vec<&str> = output.lines().collect();
         let skipped = lines.len().saturating_sub(TAIL);
+        for line in reports(&lines[..skipped]) {
+            println!("[{name}] | {line}");
+        }
         if skipped > 0 {
             println!("[{name}] | ... {skipped} more lines in {}", self.log(name).display());
         }
@@ -119,6 +126,16 @@ impl Steps {
     fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
     }
+}
+
+/// The reports of failed tests among the lines of TAP (`node --test`), each from its `not ok` to the end of its YAML.
+fn reports<'a>(lines: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let starts = lines.iter().enumerate().filter(|(_, line)| line.trim_start().starts_with("not ok "));
+    starts.take(REPORTS).flat_map(|(start, _)| {
+        let report = &lines[start..lines.len().min(start + REPORT)];
+        let end = report.iter().position(|line| line.trim() == "...").map_or(report.len(), |end| end + 1);
+        report[..end].iter().copied()
+    })
 }
 
 /// What a step's result depends on.
@@ -280,5 +297,15 @@ mod tests {
             assert!(outcome.is_err());
         }
         assert_eq!(runs.get(), 2);
+    }
+
+    #[test]
+    fn a_failed_test_is_reported_to_the_end_of_its_yaml() {
+        let lines =
+            ["ok 1 - one", "not ok 2 - two", "  ---", "  error: 'no'", "  ...", "ok 3 - three", "not ok 4 - four"];
+        assert_eq!(
+            reports(&lines).collect::<Vec<_>>(),
+            ["not ok 2 - two", "  ---", "  error: 'no'", "  ...", "not ok 4 - four"]
+        );
     }
 }
